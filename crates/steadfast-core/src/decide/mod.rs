@@ -1,0 +1,5 @@
+//! Pure decisions: what to do next, given what happened and what time it is.
+//!
+//! Nothing in this folder waits, locks, reads a clock, draws randomness, logs or touches the
+//! environment. Time comes in as `u64` nanoseconds of one monotonic clock, random bits as an
+//! argument; so every rule here runs the same in a test, in the simulator and in production.
