@@ -1,0 +1,22 @@
+# Sourced by ./test and .ci/run: how a missing command of the system is found and mended.
+
+# die MESSAGE: ends the script with the reason.
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# need "CHECK" "PACKAGES" "REASON": makes sure that the command line CHECK works. Root on a Debian
+# gets the packages installed; everybody else is told what to install.
+need() {
+    local check=$1 packages=$2 reason=$3
+    $check >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        printf '==> install %s (%s)\n' "$packages" "$reason"
+        apt-get -qq update
+        # shellcheck disable=SC2086 # A list of packages.
+        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $packages >/dev/null
+    fi
+    $check >/dev/null 2>&1 ||
+        die "\`$check\` does not work, and it is needed: $reason. On Debian: apt-get install $packages"
+}

@@ -1,0 +1,3 @@
+//! Tests of the repository as a whole.
+
+mod tidy;
