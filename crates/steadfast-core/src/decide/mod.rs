@@ -5,3 +5,4 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod window;
