@@ -140,19 +140,22 @@ impl<T, E: Into<BoxError>> CleanupResult for Result<T, E> {
     }
 }
 
-/// The type `!`, which has no name on stable Rust: what a cleanup that only panics returns.
-type Never = <fn() -> ! as Returns>::Value;
-
-trait Returns {
-    type Value;
-}
-
-impl<T> Returns for fn() -> T {
-    type Value = T;
-}
-
-impl CleanupResult for Never {
+impl CleanupResult for never::Never {
     fn into_result(self) -> Result<(), BoxError> {
         self
+    }
+}
+
+/// Names the type `!`, which has no name on stable Rust: what a cleanup that only panics returns.
+mod never {
+    pub(super) type Never = <fn() -> ! as Returns>::Value;
+
+    #[allow(unreachable_pub, reason = "must be as visible as what is made of it")]
+    pub trait Returns {
+        type Value;
+    }
+
+    impl<T> Returns for fn() -> T {
+        type Value = T;
     }
 }
