@@ -26,6 +26,7 @@ pub mod contender;
 pub mod golang;
 pub mod harness;
 pub mod machine;
+mod ours;
 pub mod primitives;
 pub mod table;
 pub mod work;

@@ -43,10 +43,8 @@ where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let mut frame = Frame::current();
-    // A task that outlives the scopes around it is not inside of them.
-    frame.path = None;
-    start(frame, None, name.into(), future)
+    let node = crate::context::with(|frame| Node::outside(name.into(), frame));
+    start(node, None, future)
 }
 
 /// Starts a task in a scope, which waits for it and cancels it.
@@ -55,13 +53,20 @@ where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let mut frame = Frame::current();
-    frame.path = Some(scope.clone());
     let owner = Owner {
         cancel: scope.node().token(),
-        _pending: PendingGuard::new(scope, What::Child),
+        _pending: PendingGuard::new(scope.clone(), What::Child),
     };
-    start(frame, Some(owner), name, future)
+    let mut surroundings = Frame::current();
+    // Facts that were changed in the body go along; the place is the scope in any case.
+    if surroundings
+        .node()
+        .is_none_or(|node| !node.is_within(scope.node()))
+    {
+        surroundings = Frame::body(scope);
+    }
+    let node = Node::inside(Kind::Task, name, surroundings, None);
+    start(node, Some(owner), future)
 }
 
 struct Owner {
@@ -69,14 +74,13 @@ struct Owner {
     _pending: PendingGuard,
 }
 
-fn start<R, F>(mut frame: Frame, owner: Option<Owner>, name: Name, future: F) -> Task<R>
+fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let node = Arc::new(Node::new(Kind::Task, name, frame.path.take()));
-    frame.block = frame.block.for_body(node.span, None);
-    frame.path = Some(node);
+    let name = node.name;
+    let frame = Frame::body(Arc::new(node));
     let future = Captured::from(frame).wrap(recover_async(future));
     let handle = match owner {
         None => spawn_on_runtime(Alone {

@@ -31,7 +31,9 @@ pub async fn create(Json(order): Json<Value>) -> Response {
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
         .run(async |s| {
             let item = order["item"].as_str().ok_or(OrderError::NoItem)?;
-            let hold = s.own("release the hold", hold().await, async |hold| release(hold).await);
+            let hold = s.own("release the hold", hold().await, async |hold| {
+                release(hold).await
+            });
             s.spawn("reserve stock", sleep(Duration::from_millis(5)));
             if item == "unicorn" {
                 return Err(OrderError::SoldOut);
@@ -53,10 +55,17 @@ pub async fn create(Json(order): Json<Value>) -> Response {
 impl IntoResponse for OrderError {
     fn into_response(self) -> Response {
         let (status, title) = match self {
-            OrderError::NoItem => (StatusCode::BAD_REQUEST, "say which item: {\"item\": \"tea\"}"),
+            OrderError::NoItem => (
+                StatusCode::BAD_REQUEST,
+                "say which item: {\"item\": \"tea\"}",
+            ),
             OrderError::SoldOut => (StatusCode::CONFLICT, "sold out"),
         };
-        (status, Json(json!({ "title": title, "status": status.as_u16() }))).into_response()
+        (
+            status,
+            Json(json!({ "title": title, "status": status.as_u16() })),
+        )
+            .into_response()
     }
 }
 

@@ -7,10 +7,11 @@ use scopeguard::defer;
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::{Tally, tally};
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 pub(super) fn group(go: Option<&Go>) -> Group {
     Group::new("block guard", "block")
+        .ours(ours::block_guard())
         .peer(Contender::new("scopeguard defer!", scopeguard))
         .peer(Contender::new("hand-written Drop", hand_written))
         .peer_if(go.map(|go| go.contender("Go defer", "defer")))

@@ -15,7 +15,7 @@ use backtrace::Backtrace;
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::tally;
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 thread_local! {
     static CAPTURED: RefCell<Option<Backtrace>> = const { RefCell::new(None) };
@@ -25,6 +25,7 @@ thread_local! {
 pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
     vec![
         Group::new("contained panic", "panic")
+            .ours(ours::contained_panic())
             .peer(Contender::new("std catch_unwind, silent hook", silent))
             .peer(Contender::new(
                 "std catch_unwind, past the hook",

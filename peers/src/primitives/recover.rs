@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::tally;
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 pub(super) fn group(go: Option<&Go>) -> Group {
     Group::new("recover, no panic", "call")
+        .ours(ours::recover_call())
         .peer(Contender::new("bare call, nothing caught", bare))
         .peer(Contender::new("std catch_unwind", caught))
         .peer_if(go.map(|go| go.contender("Go defer with recover", "recover")))

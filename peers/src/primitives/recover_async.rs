@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 
 use crate::budget::Budget;
 use crate::work::tally;
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 tokio::task_local! {
     /// As large as a trace id and a span id.
@@ -20,12 +20,14 @@ tokio::task_local! {
 pub(super) fn groups() -> Vec<Group> {
     vec![
         Group::new("recover_async, no panic", "poll")
+            .ours(ours::recover_poll())
             .peer(polled("bare poll, nothing caught", never_ready))
             .peer(polled("futures catch_unwind", || {
                 AssertUnwindSafe(never_ready()).catch_unwind()
             }))
             .budget(Budget::AtMost { ns: 3.0 }),
         Group::new("recover_async with context, no panic", "poll")
+            .ours(ours::recover_poll_in_context())
             .peer(polled("futures catch_unwind in task_local scope", || {
                 CONTEXT.scope([1, 2, 3], AssertUnwindSafe(never_ready()).catch_unwind())
             }))

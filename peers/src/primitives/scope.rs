@@ -12,7 +12,7 @@ use scopeguard::guard;
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::tally;
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 /// A cleanup as one stores it without a crate.
 type Cleanup = Box<dyn FnOnce() + Send>;
@@ -31,6 +31,7 @@ fn group<const ENTRIES: u64>(go: Option<Contender>) -> Group {
     Group::new(format!("scope, {ENTRIES} sync"), "entry")
         .units_per_iteration(ENTRIES)
         .allocations_per("scope", ENTRIES)
+        .ours(ours::scope_sync::<ENTRIES>())
         .peer(Contender::new(
             "Vec<Box<dyn FnOnce>> reversed",
             reversed::<ENTRIES>,

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use scopeguard::guard;
 
 use super::scope::registered;
-use crate::Group;
+use crate::{Group, ours};
 use crate::budget::Budget;
 use crate::work::{on_one_thread, tally};
 
@@ -23,6 +23,7 @@ fn group<const ENTRIES: u64>() -> Group {
     Group::new(format!("scope, {ENTRIES} async"), "entry")
         .units_per_iteration(ENTRIES)
         .allocations_per("scope", ENTRIES)
+        .ours(ours::scope_async::<ENTRIES>())
         .peer(on_one_thread(
             "Vec<Box<dyn FnOnce>> reversed",
             reversed::<ENTRIES>,

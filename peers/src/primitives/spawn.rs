@@ -5,7 +5,7 @@ use std::hint::black_box;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::Group;
+use crate::{Group, ours};
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::{on_one_thread, on_two_workers};
@@ -13,12 +13,14 @@ use crate::work::{on_one_thread, on_two_workers};
 pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
     vec![
         Group::new("spawn and join, one thread", "task")
+            .ours(ours::spawn_on_one_thread())
             .peer(on_one_thread(TOKIO_SPAWN, tokio_spawn))
             .peer(on_one_thread("tokio JoinSet", join_set))
             .peer(on_one_thread("TaskTracker", task_tracker))
             .peer_if(go.map(|go| go.contender("Go goroutine and channel", "spawn_1")))
             .budget(BUDGET),
         Group::new("spawn and join, two workers", "task")
+            .ours(ours::spawn_on_two_workers())
             .peer(on_two_workers(TOKIO_SPAWN, tokio_spawn))
             .peer(on_two_workers("tokio JoinSet", join_set))
             .peer(on_two_workers("TaskTracker", task_tracker))

@@ -5,36 +5,86 @@ use std::task;
 
 use pin_project_lite::pin_project;
 
+use crate::clock::Instant;
 use crate::context::keys::Keys;
-use crate::context::{AsNode, Context};
+use crate::context::{AsNode, Context, Node, ScopePath};
 
 thread_local! {
-    static FRAME: RefCell<Frame> = const { RefCell::new(Frame::empty()) };
+    static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
 }
 
-/// All that is in force at one moment: the block, the application's keys, the scopes around.
+/// What is in force at one moment: small, because it is exchanged twice at every poll. The facts
+/// themselves stand in the node.
 #[derive(Clone)]
 pub(crate) struct Frame {
-    pub(crate) block: Context,
-    pub(crate) keys: Option<Keys>,
-    pub(crate) path: Option<Arc<dyn AsNode>>,
+    pub(crate) node: Option<Arc<dyn AsNode>>,
+    pub(crate) phase: Phase,
+}
+
+/// Which part of the node's life the work belongs to.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    Body,
+    /// Undoes what the body did: without the body's deadline and cancellation. An async cleanup
+    /// has the deadline of its own limit.
+    Cleanup(Option<Instant>),
 }
 
 impl Frame {
-    const fn empty() -> Self {
-        Self {
-            block: Context::new(),
-            keys: None,
-            path: None,
-        }
-    }
+    const EMPTY: Frame = Frame {
+        node: None,
+        phase: Phase::Body,
+    };
 
     pub(crate) fn current() -> Self {
         with(Frame::clone)
     }
 
+    pub(crate) fn body(node: Arc<dyn AsNode>) -> Self {
+        Self {
+            node: Some(node),
+            phase: Phase::Body,
+        }
+    }
+
+    pub(crate) fn cleanup(node: Arc<dyn AsNode>) -> Self {
+        Self {
+            node: Some(node),
+            phase: Phase::Cleanup(None),
+        }
+    }
+
+    pub(crate) fn block(&self) -> Context {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        match self.phase {
+            Phase::Body => block,
+            Phase::Cleanup(deadline) => block.in_cleanup(deadline),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.node()?.keys.as_ref()
+    }
+
+    pub(crate) fn scope_path(&self) -> ScopePath {
+        ScopePath::of(self.node())
+    }
+
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.as_deref().map(AsNode::node)
+    }
+
+    /// The same place with other facts.
+    fn overlaid(&self, block: Context, keys: Option<Keys>) -> Self {
+        Self {
+            node: Some(Arc::new(Node::overlay(self.node.as_ref(), block, keys))),
+            phase: self.phase,
+        }
+    }
+
     /// Makes this the frame in force until the guard is dropped; the guard then leaves in `self`
     /// what it has become, so that changes made at one poll are there at the next.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         swap(self);
         Entered { frame: self }
@@ -46,11 +96,13 @@ pub(crate) struct Entered<'a> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         swap(self.frame);
     }
 }
 
+#[inline]
 fn swap(frame: &mut Frame) {
     // Fails while the thread is torn down: then nothing is in force any more, which is true.
     let _ = FRAME.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), frame));
@@ -61,8 +113,7 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
     let mut read = Some(read);
     let found = FRAME.try_with(|current| {
         let frame = current.try_borrow().ok()?;
-        let read = read.take()?;
-        Some(read(&frame))
+        read.take().map(|read| read(&frame))
     });
     match found {
         Ok(Some(value)) => value,
@@ -70,19 +121,20 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
             let read = read
                 .take()
                 .expect("not called when the frame was not there");
-            read(&Frame::empty())
+            read(&Frame::EMPTY)
         }
     }
 }
 
-pub(super) fn set_block(block: Context) {
-    let _ = FRAME.try_with(|current| current.borrow_mut().block = block);
+pub(super) fn overlay(block: Context, keys: Option<Keys>) {
+    let mut overlaid = with(|frame| frame.overlaid(block, keys));
+    swap(&mut overlaid);
 }
 
-pub(super) fn set_keys(keys: Keys) {
+/// Gives async cleanups the deadline of their limit.
+pub(crate) fn set_cleanup_deadline(deadline: Instant) {
     let _ = FRAME.try_with(|current| {
-        let old = current.borrow_mut().keys.replace(keys);
-        drop(old);
+        current.borrow_mut().phase = Phase::Cleanup(Some(deadline));
     });
 }
 
@@ -111,6 +163,12 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// The context at hand, with other facts.
+    pub(super) fn with_block(block: Context) -> Self {
+        let overlaid = with(|frame| frame.overlaid(block, frame.keys().cloned()));
+        Self::from(overlaid)
+    }
+
     /// Calls `f` in this context.
     pub fn run<R>(mut self, f: impl FnOnce() -> R) -> R {
         let _entered = self.frame.enter();
@@ -137,7 +195,9 @@ impl From<Frame> for Captured {
 
 impl std::fmt::Debug for Captured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Captured").field(&self.frame.block).finish()
+        f.debug_tuple("Captured")
+            .field(&self.frame.block())
+            .finish()
     }
 }
 
@@ -153,8 +213,10 @@ pin_project! {
     impl<F> PinnedDrop for InContext<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = this.frame.enter();
-            this.future.set(None);
+            if this.future.is_some() {
+                let _entered = this.frame.enter();
+                this.future.set(None);
+            }
         }
     }
 }
@@ -162,6 +224,7 @@ pin_project! {
 impl<F: Future> Future for InContext<F> {
     type Output = F::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
         let this = self.project();
         let _entered = this.frame.enter();

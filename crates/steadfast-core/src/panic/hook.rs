@@ -82,7 +82,7 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     let mut record = Record::of(info);
     if reporter::count(&record) {
         record.sampled = true;
-        capture(&mut record.frames);
+        record.frames = Some(capture());
     }
     let record = Arc::new(record);
     if record.sampled {
@@ -120,7 +120,8 @@ pub(super) fn disown() {
     }
 }
 
-fn capture(frames: &mut Frames) {
+fn capture() -> Box<Frames> {
+    let mut frames = Frames::none();
     // SAFETY: the lock that this variant leaves out guards the symbolizer's state and, on Windows,
     // `dbghelp`. Walking alone uses the platform's unwinder, which is thread-safe; unwinding
     // itself uses it from many threads at once. The lock must not be taken here: the reporter
@@ -128,4 +129,5 @@ fn capture(frames: &mut Frames) {
     unsafe {
         backtrace::trace_unsynchronized(|frame| frames.push(frame.ip() as usize));
     }
+    frames
 }

@@ -32,7 +32,7 @@ pub(super) struct Record {
     pub(super) payload_type: TypeId,
     /// One of the first of its place in this second: has a backtrace and an event of its own.
     pub(super) sampled: bool,
-    pub(super) frames: Frames,
+    pub(super) frames: Option<Box<Frames>>,
     pub(super) symbols: OnceLock<Arc<str>>,
     fate: AtomicU8,
 }
@@ -55,10 +55,8 @@ impl Record {
             Some(place) => (place.file(), place.line(), place.column()),
             None => ("", 0, 0),
         };
-        let (path, context, keys) = context::with(|frame| {
-            let path = ScopePath::of(frame.path.as_deref());
-            (path, frame.block, frame.keys.clone())
-        });
+        let (path, context, keys) =
+            context::with(|frame| (frame.scope_path(), frame.block(), frame.keys().cloned()));
         let thread = std::thread::current();
         Self {
             fingerprint: fingerprint(file, line, column),
@@ -75,7 +73,7 @@ impl Record {
             keys,
             payload_type: payload.type_id(),
             sampled: false,
-            frames: Frames::none(),
+            frames: None,
             symbols: OnceLock::new(),
             fate: AtomicU8::new(Fate::Open as u8),
         }
@@ -136,11 +134,11 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) const fn none() -> Self {
-        Self {
+    pub(super) fn none() -> Box<Self> {
+        Box::new(Self {
             addresses: [0; FRAMES_MAX],
             len: 0,
-        }
+        })
     }
 
     pub(super) fn push(&mut self, address: usize) -> bool {

@@ -403,7 +403,10 @@ fn known_or_new(record: &Record) -> Arc<str> {
     type Known = VecDeque<(Vec<usize>, Arc<str>)>;
     static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
 
-    let addresses = record.frames.addresses();
+    let Some(frames) = &record.frames else {
+        return Arc::default();
+    };
+    let addresses = frames.addresses();
     let known = KNOWN.get_or_init(Mutex::default);
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, text)) = known.iter().find(|(stack, _)| stack == addresses) {

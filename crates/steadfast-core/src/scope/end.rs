@@ -5,13 +5,11 @@ use super::report::{CleanupEntry, CleanupReport};
 use super::stack::Meta;
 use super::{CleanupStatus, OnReport, Verdict};
 use crate::clock::{self, Instant};
-use crate::context::{Context, Frame, ScopePath};
+use crate::context::{Context, Node, ScopePath};
 use crate::recover;
 
 /// Emits the one end event of a scope, and its report.
 pub(super) struct End {
-    path: ScopePath,
-    context: Context,
     span: Span,
     /// Absent when nobody looks: two clock readings cost as much as three cleanups.
     start: Option<Instant>,
@@ -29,19 +27,14 @@ pub(super) struct Recorder {
 }
 
 impl End {
-    /// `frame` is that of the scope's inside.
-    pub(super) fn start(frame: &Frame, on_report: Option<OnReport>) -> Self {
-        let path = ScopePath::of(frame.path.as_deref());
-        let context = frame.block;
+    pub(super) fn start(node: &Node, on_report: Option<OnReport>) -> Self {
         let listened = tracing::enabled!(target: "steadfast::scope", Level::INFO);
         let span = if listened {
-            start_event(&path, &context)
+            start_event(node)
         } else {
             Span::none()
         };
         Self {
-            path,
-            context,
             span,
             start: (listened || on_report.is_some()).then(clock::now),
             on_report,
@@ -62,9 +55,13 @@ impl End {
         }
     }
 
-    pub(super) fn finish(self, verdict: Verdict, recorder: Recorder) {
+    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: Recorder) {
+        // Entries are kept when somebody looks, and always when they are troubles.
+        if self.start.is_none() && recorder.entries.is_empty() {
+            return;
+        }
         let report = CleanupReport {
-            path: self.path,
+            path: ScopePath::of(Some(node)),
             verdict,
             reaped: recorder.reaped,
             children_left: recorder.children_left,
@@ -72,11 +69,11 @@ impl End {
         };
         self.span.in_scope(|| {
             for entry in report.troubles() {
-                trouble_event(&report.path, &self.context, entry);
+                trouble_event(&report.path, &node.block, entry);
             }
             if let Some(start) = self.start {
                 let took = clock::now().saturating_duration_since(start);
-                end_event(&report, &self.context, recorder.ran, took.as_secs_f64());
+                end_event(&report, &node.block, recorder.ran, took.as_secs_f64());
             }
         });
         if let Some(on_report) = self.on_report {
@@ -90,32 +87,36 @@ impl Recorder {
     #[inline]
     pub(super) fn record(&mut self, meta: Meta, status: CleanupStatus) {
         self.ran += 1;
+        if self.last.is_some() || !status.is_ok() {
+            self.keep(meta, status);
+        }
+    }
+
+    fn keep(&mut self, meta: Meta, status: CleanupStatus) {
         let took = self.last.map(|last| {
             let now = clock::now();
             self.last = Some(now);
             now.saturating_duration_since(last)
         });
-        if took.is_some() || !status.is_ok() {
-            self.entries.push(CleanupEntry {
-                name: meta.name,
-                place: meta.place,
-                status,
-                took,
-            });
-        }
+        self.entries.push(CleanupEntry {
+            name: meta.name,
+            place: meta.place,
+            status,
+            took,
+        });
     }
 }
 
-fn start_event(path: &ScopePath, context: &Context) -> Span {
-    let name = path.names().last().map_or("", |name| name.as_str());
+fn start_event(node: &Node) -> Span {
+    let context = &node.block;
     let span = tracing::info_span!(
         target: "steadfast::scope",
         "scope",
-        scope = name,
+        scope = node.name.as_str(),
         trace_id = context.trace_id().map(tracing::field::display),
         span_id = context.span_id().map(tracing::field::display),
     );
-    tracing::debug!(target: "steadfast::scope", parent: &span, scope = %path, "scope started");
+    tracing::debug!(target: "steadfast::scope", parent: &span, scope = %ScopePath::of(Some(node)), "scope started");
     span
 }
 

@@ -31,8 +31,12 @@ pub(super) struct Shared<T, E> {
     state: Mutex<State<T, E>>,
 }
 
+/// How many cleanups need no allocation of their own: 8, so that the whole scope stays within
+/// what allocators serve fast.
+const IN_PLACE: usize = 8;
+
 struct State<T, E> {
-    stack: Stack<Cleanup<T, E>>,
+    stack: Stack<Cleanup<T, E>, IN_PLACE>,
     /// There while cleanups run, and not in the hands of one of them.
     outcome: Option<Outcome<T, E>>,
     ended: bool,
@@ -89,6 +93,12 @@ impl<T, E> Shared<T, E> {
         next
     }
 
+    /// Takes a cleanup out of order.
+    pub(super) fn take(&self, key: Key) -> Option<Cleanup<T, E>> {
+        let taken = self.state().stack.take(key);
+        taken.map(|(_, cleanup)| cleanup)
+    }
+
     pub(super) fn has_cleanups(&self) -> bool {
         !self.state().stack.is_empty()
     }
@@ -137,9 +147,9 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce() -> R + Send + 'static,
-    ) -> CleanupHandle<T, E> {
+    ) -> CleanupHandle<'_, T, E> {
         let cleanup = SmallFn::new(move |_: &mut Arc<Shared<T, E>>| Step::of(cleanup()));
-        CleanupHandle(self.push(name.into(), Location::caller(), cleanup))
+        CleanupHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers an async cleanup, see [`defer`](Self::defer). It runs under the scope's
@@ -150,7 +160,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce() -> F + Send + 'static,
-    ) -> CleanupHandle<T, E>
+    ) -> CleanupHandle<'_, T, E>
     where
         R: CleanupResult,
         F: Future<Output = R> + Send + 'static,
@@ -158,7 +168,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         let cleanup = SmallFn::new(move |_: &mut Arc<Shared<T, E>>| {
             Step::Await(Box::pin(async move { status(cleanup().await) }))
         });
-        CleanupHandle(self.push(name.into(), Location::caller(), cleanup))
+        CleanupHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers a cleanup that may look at the outcome and change it: turn a panic into a
@@ -169,7 +179,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce(&mut Outcome<T, E>) -> R + Send + 'static,
-    ) -> OutcomeHandle<T, E> {
+    ) -> OutcomeHandle<'_, T, E> {
         let cleanup =
             SmallFn::new(
                 move |shared: &mut Arc<Shared<T, E>>| match shared.edit(cleanup) {
@@ -177,7 +187,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
                     None => Step::Done(CleanupStatus::Missing),
                 },
             );
-        OutcomeHandle(self.push(name.into(), Location::caller(), cleanup))
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers an async cleanup that may look at the outcome and change it, such as a commit
@@ -207,7 +217,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce(Edit<T, E>) -> F + Send + 'static,
-    ) -> OutcomeHandle<T, E>
+    ) -> OutcomeHandle<'_, T, E>
     where
         R: CleanupResult,
         F: Future<Output = R> + Send + 'static,
@@ -216,7 +226,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
             let edit = Edit(shared.clone());
             Step::Await(Box::pin(async move { status(cleanup(edit).await) }))
         });
-        OutcomeHandle(self.push(name.into(), Location::caller(), cleanup))
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Takes a value into the scope's care: it stays usable through the guard, and `cleanup` gets
@@ -270,25 +280,27 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         self.token().cancel(cause)
     }
 
-    pub(super) fn push(
+    fn register(
         &self,
         name: Name,
         place: &'static Location<'static>,
         cleanup: Cleanup<T, E>,
-    ) -> Registered<T, E> {
-        let meta = Meta { name, place };
-        let mut state = self.shared.state();
-        let key = if state.ended {
-            drop(state);
-            run_late(self.shared.clone(), meta, cleanup);
-            None
-        } else {
-            Some(state.stack.push(meta, cleanup))
-        };
+    ) -> Registered<'_, T, E> {
         Registered {
-            scope: self.clone(),
-            key,
+            scope: &self.shared,
+            key: self.push(Meta { name, place }, cleanup),
         }
+    }
+
+    /// Gives the place in the stack, or runs the cleanup at once after the end of the scope.
+    pub(super) fn push(&self, meta: Meta, cleanup: Cleanup<T, E>) -> Option<Key> {
+        let mut state = self.shared.state();
+        if !state.ended {
+            return Some(state.stack.push(meta, cleanup));
+        }
+        drop(state);
+        run_late(self.shared.clone(), meta, cleanup);
+        None
     }
 }
 
@@ -344,23 +356,22 @@ impl<T, E> fmt::Debug for Scope<T, E> {
 }
 
 /// Where a cleanup stands in its scope.
-pub(super) struct Registered<T, E> {
-    scope: Scope<T, E>,
+struct Registered<'s, T, E> {
+    scope: &'s Arc<Shared<T, E>>,
     /// Absent when it ran at once.
     key: Option<Key>,
 }
 
-impl<T, E> Registered<T, E> {
-    pub(super) fn take(&self) -> Option<Cleanup<T, E>> {
-        let taken = self.scope.shared.state().stack.take(self.key?);
-        taken.map(|(_, cleanup)| cleanup)
+impl<T, E> Registered<'_, T, E> {
+    fn take(&self) -> Option<Cleanup<T, E>> {
+        self.scope.take(self.key?)
     }
 }
 
 /// A registered cleanup: runs it early or disarms it; dropping the handle changes nothing.
-pub struct CleanupHandle<T, E>(Registered<T, E>);
+pub struct CleanupHandle<'s, T, E>(Registered<'s, T, E>);
 
-impl<T: Send + 'static, E: Send + 'static> CleanupHandle<T, E> {
+impl<T: Send + 'static, E: Send + 'static> CleanupHandle<'_, T, E> {
     /// Removes the cleanup; tells whether it was still there.
     pub fn disarm(self) -> bool {
         self.0.take().is_some()
@@ -375,7 +386,7 @@ impl<T: Send + 'static, E: Send + 'static> CleanupHandle<T, E> {
     /// When this is dropped before its end, the reaper goes on with the cleanup.
     pub async fn run(self) -> Option<CleanupStatus> {
         let cleanup = self.0.take()?;
-        let mut shared = self.0.scope.shared.clone();
+        let mut shared = self.0.scope.clone();
         let status = match recover(|| cleanup.call(&mut shared)) {
             Ok(Step::Done(status)) => status,
             Ok(Step::Await(future)) => unwind::finish(future, CLEANUP_LIMIT, shared).await,
@@ -385,7 +396,7 @@ impl<T: Send + 'static, E: Send + 'static> CleanupHandle<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for CleanupHandle<T, E> {
+impl<T, E> fmt::Debug for CleanupHandle<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CleanupHandle").finish_non_exhaustive()
     }
@@ -393,16 +404,16 @@ impl<T, E> fmt::Debug for CleanupHandle<T, E> {
 
 /// A registered cleanup that needs the outcome, so it cannot run early; dropping the handle
 /// changes nothing.
-pub struct OutcomeHandle<T, E>(Registered<T, E>);
+pub struct OutcomeHandle<'s, T, E>(Registered<'s, T, E>);
 
-impl<T, E> OutcomeHandle<T, E> {
+impl<T, E> OutcomeHandle<'_, T, E> {
     /// Removes the cleanup; tells whether it was still there.
     pub fn disarm(self) -> bool {
         self.0.take().is_some()
     }
 }
 
-impl<T, E> fmt::Debug for OutcomeHandle<T, E> {
+impl<T, E> fmt::Debug for OutcomeHandle<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutcomeHandle").finish_non_exhaustive()
     }

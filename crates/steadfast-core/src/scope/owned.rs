@@ -3,7 +3,8 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::handle::{Registered, Scope, Shared, Step, status};
+use super::handle::{Scope, Shared, Step, status};
+use super::stack::{Key, Meta};
 use super::{CLEANUP_LIMIT, CleanupResult, CleanupStatus, unwind};
 use crate::context::Name;
 use crate::small_fn::SmallFn;
@@ -70,13 +71,15 @@ trait Disarm: Send + Sync {
     fn disarm(&self);
 }
 
-impl<T, E> Disarm for Registered<T, E>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-{
+struct Registered<T, E> {
+    scope: Arc<Shared<T, E>>,
+    /// Absent when it ran at once.
+    key: Option<Key>,
+}
+
+impl<T: Send, E: Send> Disarm for Registered<T, E> {
     fn disarm(&self) {
-        drop(self.take());
+        drop(self.key.and_then(|key| self.scope.take(key)));
     }
 }
 
@@ -101,10 +104,14 @@ impl<V: Send + 'static> Owned<V> {
                 Step::Await(Box::pin(async move { status(cleanup(value).await) }))
             })
         });
+        let registered = Registered {
+            scope: scope.shared.clone(),
+            key: scope.push(Meta { name, place }, cleanup),
+        };
         Self {
             value: Some(value),
             slot,
-            registered: Box::new(scope.push(name, place, cleanup)),
+            registered: Box::new(registered),
         }
     }
 

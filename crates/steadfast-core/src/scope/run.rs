@@ -89,7 +89,6 @@ impl Stop {
 /// A scope on its way; its drop hands what is left to the reaper.
 struct Running<T: Send + 'static, E: Send + 'static> {
     shared: Arc<Shared<T, E>>,
-    frame: Frame,
     policy: Policy,
     stage: Stage<T, E>,
 }
@@ -102,13 +101,10 @@ enum Stage<T, E> {
 
 impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     fn start(scope: ScopeBuilder<E>) -> Self {
-        let mut frame = Frame::current();
         let deadline = scope.effective_deadline();
-        let node = Node::new(Kind::Scope, scope.name, frame.path.take());
-        frame.block = frame.block.for_body(node.span, deadline);
+        let node = Node::inside(Kind::Scope, scope.name, Frame::current(), deadline);
         let shared = Arc::new(Shared::new(node));
-        frame.path = Some(shared.clone());
-        let end = End::start(&frame, scope.on_report);
+        let end = End::start(&shared.node, scope.on_report);
         let by_timeout = scope.timeout.filter(|_| deadline != scope.deadline);
         let unwind = Unwind {
             shared: shared.clone(),
@@ -124,7 +120,6 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         };
         Self {
             shared,
-            frame,
             policy: scope.policy,
             stage: Stage::Body(unwind),
         }
@@ -146,7 +141,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         // The call itself may panic, too: a plain function may do work before its future.
         let body = async move { body(scope).await };
         let body = recover_async(body).instrument(span);
-        let body = Captured::from(self.frame.clone()).wrap(body);
+        let body = Captured::from(Frame::body(self.shared.clone())).wrap(body);
         let mut body = pin!(Some(body));
         let mut stopped = pin!(stop.wait(&self.shared.node));
         let ended = poll_fn(|cx| {
@@ -171,7 +166,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
-            let mut frame = self.cleanup_frame();
+            let mut frame = Frame::cleanup(self.shared.clone());
             let over = {
                 let _entered = frame.enter();
                 unwind.run_ready()
@@ -206,12 +201,6 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         self.shared.begin_cleanups(outcome);
         Some(unwind)
     }
-
-    fn cleanup_frame(&self) -> Frame {
-        let mut frame = self.frame.clone();
-        frame.block = frame.block.in_cleanups();
-        frame
-    }
 }
 
 impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
@@ -234,7 +223,7 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
                         return;
                     }
                     let span = unwind.end.span();
-                    let frame = Captured::from(self.cleanup_frame());
+                    let frame = Captured::from(Frame::cleanup(self.shared.clone()));
                     Box::pin(frame.wrap(unwind.run().instrument(span)))
                 }
             };

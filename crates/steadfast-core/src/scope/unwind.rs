@@ -69,7 +69,7 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
             self.shared.node.pending.none_left(What::Reaped).await;
             if let Some((meta, future)) = self.current.take() {
                 let deadline = clock::now() + self.limit;
-                context::update(|context| context.for_cleanup(deadline));
+                context::set_cleanup_deadline(deadline);
                 let status = limited(future, self.limit).await;
                 self.ended(meta, status);
             }
@@ -85,8 +85,8 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
         node.stop(Cause::ScopeEnded);
         self.recorder.reaped = self.shared.is_reaped();
         let verdict = self.shared.edit(|outcome| outcome.verdict());
-        self.end
-            .finish(verdict.unwrap_or(Verdict::Cancelled), self.recorder);
+        let verdict = verdict.unwrap_or(Verdict::Cancelled);
+        self.end.finish(node, verdict, self.recorder);
     }
 
     /// Waits for the children: as long as the scope may take when the body was well, and for as
