@@ -144,6 +144,12 @@ pub(crate) fn real() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Tells when an instant was by the wall clock: exactly, unless that was stepped since.
+pub(crate) fn timestamp_of(instant: std::time::Instant) -> Timestamp {
+    let now = SystemTime::now();
+    Timestamp(now.checked_sub(instant.elapsed()).unwrap_or(now))
+}
+
 pub(crate) fn timer_until(deadline: Instant) -> tokio::time::Sleep {
     tokio::time::sleep_until(deadline)
 }

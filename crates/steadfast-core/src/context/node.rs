@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -19,6 +20,8 @@ pub(crate) struct Node {
     pub(crate) pending: Pending,
     /// Set once the work was told to stop, for tokens that are asked for later.
     stopped: OnceLock<Cause>,
+    /// Set at the end of every scope, so it must cost nothing.
+    over: AtomicBool,
     /// Made when somebody asks: most scopes are never cancelled by token, and a child token
     /// takes its parent's lock.
     token: OnceLock<Cancel>,
@@ -108,6 +111,7 @@ impl Node {
             depth,
             pending: Pending::new(),
             stopped: OnceLock::new(),
+            over: AtomicBool::new(false),
             token: OnceLock::new(),
             runner: Mutex::new(None),
         }
@@ -166,6 +170,8 @@ impl Node {
         }
         if let Some(cause) = node.stopped.get() {
             token.cancel(cause.clone());
+        } else if node.over.load(Ordering::Acquire) {
+            token.cancel(Cause::ScopeEnded);
         }
         token.clone()
     }
@@ -190,6 +196,14 @@ impl Node {
         let _ = self.stopped.set(cause.clone());
         if let Some(token) = self.token.get() {
             token.cancel(cause);
+        }
+    }
+
+    /// Says that the scope has ended, after [`stop`](Self::stop) or without it.
+    pub(crate) fn over(&self) {
+        self.over.store(true, Ordering::Release);
+        if let Some(token) = self.token.get() {
+            token.cancel(Cause::ScopeEnded);
         }
     }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::record::Record;
 use super::{Kind, Location};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 /// How many places of panics are told apart: 1,024, more than a program that is worth running
 /// panics at. What comes later is counted under one group without a place.
@@ -41,7 +41,9 @@ pub(super) struct Groups {
 }
 
 struct Counted {
+    /// All but `last`, which is told when somebody asks.
     group: Group,
+    last: Instant,
     second: Instant,
     sampled: u32,
     /// Counted, but without an event so far.
@@ -100,7 +102,7 @@ impl Groups {
         for counted in self.by_fingerprint.values_mut().filter(|c| c.silent > 0) {
             if at_once || now.duration_since(counted.second) >= SECOND {
                 let count = std::mem::take(&mut counted.silent);
-                let group = counted.group.clone();
+                let group = counted.told();
                 due.push(Repeats { group, count });
             } else {
                 waiting = true;
@@ -133,18 +135,26 @@ impl Counted {
                 message: record.message.as_str().to_owned(),
                 count: 0,
                 contained: 0,
-                first: record.at,
-                last: record.at,
+                first: clock::timestamp_of(record.since),
+                last: clock::timestamp_of(record.since),
             },
+            last: record.since,
             second: record.since,
             sampled: 0,
             silent: 0,
         }
     }
 
+    fn told(&self) -> Group {
+        Group {
+            last: clock::timestamp_of(self.last),
+            ..self.group.clone()
+        }
+    }
+
     fn count(&mut self, record: &Record) -> bool {
         self.group.count += 1;
-        self.group.last = record.at;
+        self.last = record.since;
         if record.since.saturating_duration_since(self.second) >= SECOND {
             self.second = record.since;
             self.sampled = 0;

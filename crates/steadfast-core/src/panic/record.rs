@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::clock::{self, Timestamp};
+use crate::clock;
 use crate::context::{self, Context, Keys, ScopePath};
 use crate::text::Text;
 
@@ -20,7 +20,6 @@ pub(super) const FRAMES_MAX: usize = 64;
 pub(super) struct Record {
     pub(super) fingerprint: u64,
     pub(super) since: Instant,
-    pub(super) at: Timestamp,
     pub(super) message: Text<MESSAGE_BYTES_MAX>,
     pub(super) file: Text<120>,
     pub(super) line: u32,
@@ -61,7 +60,6 @@ impl Record {
         Self {
             fingerprint: fingerprint(file, line, column),
             since: clock::real(),
-            at: clock::timestamp(),
             message: Text::head(text_of(payload).unwrap_or("")),
             // The end of a path tells more than its beginning.
             file: Text::tail(file),

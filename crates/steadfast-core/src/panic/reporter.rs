@@ -201,7 +201,7 @@ impl Report {
     /// Gives the time; of the last one, for repeats.
     pub fn at(&self) -> Timestamp {
         match &self.subject {
-            Subject::One(record) => record.at,
+            Subject::One(record) => clock::timestamp_of(record.since),
             Subject::Repeats(group) => group.last,
         }
     }

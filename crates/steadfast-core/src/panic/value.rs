@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::payload::{PayloadRef, Slot};
 use super::record::{Record, text_of};
 use super::{Kind, hook, reporter};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 
 /// A panic that was caught: an error value that knows where it came from.
@@ -119,7 +119,8 @@ impl Panic {
 
     /// Gives the time at which it was raised.
     pub fn at(&self) -> Option<Timestamp> {
-        self.record().map(|record| record.at)
+        self.record()
+            .map(|record| clock::timestamp_of(record.since))
     }
 
     /// Names the group of panics of this place, see [`groups`](super::groups()).

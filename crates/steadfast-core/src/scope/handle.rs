@@ -86,6 +86,7 @@ impl<T, E> Shared<T, E> {
 
     /// Takes the newest cleanup; with the last one gone the scope has ended, in one step with the
     /// look, so that a registration comes either before it or after the end.
+    #[inline]
     pub(super) fn next_cleanup(&self) -> Option<(Meta, Cleanup<T, E>)> {
         let mut state = self.state();
         let next = state.stack.pop();
@@ -142,6 +143,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     /// `spawn_blocking`. After the scope has ended it runs at once, and that is reported.
     ///
     /// [`defer_async`]: Self::defer_async
+    #[inline]
     #[track_caller]
     pub fn defer<R: CleanupResult>(
         &self,
@@ -280,6 +282,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         self.token().cancel(cause)
     }
 
+    #[inline]
     fn register(
         &self,
         name: Name,
@@ -293,6 +296,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     }
 
     /// Gives the place in the stack, or runs the cleanup at once after the end of the scope.
+    #[inline]
     pub(super) fn push(&self, meta: Meta, cleanup: Cleanup<T, E>) -> Option<Key> {
         let mut state = self.shared.state();
         if !state.ended {

@@ -82,7 +82,7 @@ impl<E> ScopeBuilder<E> {
         let entered = frame.enter();
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);
-        node.stop(Cause::ScopeEnded);
+        node.over();
         end.finish(&node, outcome.verdict(), recorder);
         drop(span);
         outcome.into_result()
@@ -149,6 +149,7 @@ impl<'env, T, E> SyncScope<'env, T, E> {
         }
     }
 
+    #[inline]
     fn push(
         &self,
         name: Name,

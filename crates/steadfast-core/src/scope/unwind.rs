@@ -82,7 +82,7 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
 
     pub(super) fn finish(mut self) {
         let node = &self.shared.node;
-        node.stop(Cause::ScopeEnded);
+        node.over();
         self.recorder.reaped = self.shared.is_reaped();
         let verdict = self.shared.edit(|outcome| outcome.verdict());
         let verdict = verdict.unwrap_or(Verdict::Cancelled);
