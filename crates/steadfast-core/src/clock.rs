@@ -1,0 +1,149 @@
+//! The one place where real time enters.
+//!
+//! Two clocks, never mixed: an [`Instant`] is monotonic, belongs to one process and measures how
+//! long something took; a [`Timestamp`] is wall time in UTC, may jump, and is for people and
+//! stores. Decisions in [`decide`](crate::decide) see neither: they are handed [`nanos`].
+//!
+//! Everything here goes through tokio's clock, so a test that starts with paused time
+//! (`#[tokio::test(start_paused = true)]`) moves all of steadfast along.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "this file is the one door to real time; everything else comes through it"
+)]
+
+use std::fmt;
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+pub use tokio::time::Instant;
+pub use tokio::time::error::Elapsed;
+
+/// Reads the monotonic clock.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Gives the monotonic clock as nanoseconds, the form that pure decisions take.
+///
+/// Counted from an origin that is fixed at the first call in the process, so two values of one
+/// process may be compared and subtracted, and nothing else. Lasts for 584 years.
+///
+/// # Examples
+/// ```
+/// let start = steadfast_core::clock::nanos();
+/// assert!(steadfast_core::clock::nanos() >= start);
+/// ```
+pub fn nanos() -> u64 {
+    nanos_at(now())
+}
+
+/// Converts an instant to the scale of [`nanos`]; an instant before the origin gives zero.
+pub fn nanos_at(instant: Instant) -> u64 {
+    let since = instant.saturating_duration_since(origin());
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn origin() -> Instant {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    // A second in the past, so that a zero means "before everything" and not "at the first call".
+    *ORIGIN.get_or_init(|| {
+        let now = now();
+        now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
+    })
+}
+
+/// Reads the wall clock.
+pub fn timestamp() -> Timestamp {
+    Timestamp(SystemTime::now())
+}
+
+/// A point in wall time, UTC: for people and for stores.
+///
+/// Never use the difference of two timestamps as a duration: the wall clock is stepped by
+/// operators and by NTP. Times that are compared between hosts come from the database.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(SystemTime);
+
+impl Timestamp {
+    /// Gives the milliseconds since 1970-01-01T00:00:00Z, negative before.
+    pub fn unix_millis(self) -> i64 {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        match self.0.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => millis(after),
+            Err(before) => -millis(before.duration()),
+        }
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self(time)
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.0
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timestamp({} ms)", self.unix_millis())
+    }
+}
+
+/// Waits for `duration` of the monotonic clock.
+///
+/// # Panics
+/// When polled outside a tokio runtime with a timer.
+///
+/// # Cancel safety
+/// Dropping the future stops the wait; nothing else is lost.
+pub async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Waits until `deadline`.
+///
+/// # Panics
+/// When polled outside a tokio runtime with a timer.
+///
+/// # Cancel safety
+/// Dropping the future stops the wait; nothing else is lost.
+pub async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(deadline).await;
+}
+
+/// Runs a future for at most `duration`.
+///
+/// Compared with [`ScopeBuilder::timeout`](crate::ScopeBuilder::timeout): this one merely drops
+/// the future; a scope also tells it why, waits for its children and runs its cleanups.
+///
+/// # Errors
+/// [`Elapsed`] when the time was up first; the future is dropped then.
+///
+/// # Panics
+/// When polled outside a tokio runtime with a timer.
+///
+/// # Cancel safety
+/// As the future's own.
+pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+    tokio::time::timeout(duration, future).await
+}
+
+/// Blocks the calling thread for `duration`: for threads of their own, never for async code.
+pub fn block(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// Reads the clock of the machine even where a test has paused time: for threads of our own that
+/// no runtime's time reaches.
+pub(crate) fn real() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+pub(crate) fn timer_until(deadline: Instant) -> tokio::time::Sleep {
+    tokio::time::sleep_until(deadline)
+}

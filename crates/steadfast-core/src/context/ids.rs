@@ -1,0 +1,149 @@
+use std::fmt;
+use std::num::{NonZeroU64, NonZeroU128};
+use std::str::FromStr;
+
+use crate::rng;
+
+/// Ties together everything that happened for one request or job, across hosts: 128 bits, never
+/// zero, written as 32 lower-case hexadecimal digits (W3C trace context).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceId(NonZeroU128);
+
+/// Names one timed part of a trace: 64 bits, never zero, written as 16 lower-case hexadecimal
+/// digits (W3C trace context).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanId(NonZeroU64);
+
+/// Says that a text is not a trace or span id: wrong length, a digit that is not lower-case
+/// hexadecimal, or all zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not {expected} lower-case hexadecimal digits, or all of them zero")]
+pub struct InvalidId {
+    expected: usize,
+}
+
+impl TraceId {
+    /// Makes a fresh random id.
+    pub fn random() -> Self {
+        let bits = u128::from(rng::bits()) << 64 | u128::from(rng::bits());
+        Self(NonZeroU128::new(bits).unwrap_or(NonZeroU128::MIN))
+    }
+
+    /// Takes an id from its bits; zero is no id.
+    pub fn from_bits(bits: u128) -> Option<Self> {
+        NonZeroU128::new(bits).map(Self)
+    }
+
+    /// Gives the bits.
+    pub const fn bits(self) -> u128 {
+        self.0.get()
+    }
+}
+
+impl SpanId {
+    /// Makes a fresh random id.
+    pub fn random() -> Self {
+        Self(NonZeroU64::new(rng::bits()).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// Takes an id from its bits; zero is no id.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
+
+    /// Gives the bits.
+    pub const fn bits(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl FromStr for TraceId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = InvalidId { expected: 32 };
+        let bits = hexadecimal(text, 32).ok_or(invalid)?;
+        Self::from_bits(bits).ok_or(invalid)
+    }
+}
+
+impl FromStr for SpanId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = InvalidId { expected: 16 };
+        let bits = hexadecimal(text, 16).ok_or(invalid)?;
+        // Sixteen digits fit into 64 bits.
+        Self::from_bits(bits as u64).ok_or(invalid)
+    }
+}
+
+/// Reads exactly `digits` lower-case digits: the standard forbids upper case, and
+/// `from_str_radix` would take it and a sign as well.
+fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
+    if text.len() != digits {
+        return None;
+    }
+    text.bytes().try_fold(0u128, |bits, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(bits << 4 | u128::from(digit))
+    })
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_survive_the_way_through_text() {
+        let (trace, span) = (TraceId::random(), SpanId::random());
+
+        assert_eq!(trace.to_string().parse(), Ok(trace));
+        assert_eq!(span.to_string().parse(), Ok(span));
+    }
+
+    #[test]
+    fn texts_that_the_standard_forbids_are_refused() {
+        for text in [
+            "",
+            "0",
+            "00000000000000000000000000000000",
+            "0AF7651916CD43DD8448EB211C80319C",
+            "+af7651916cd43dd8448eb211c80319c",
+            "0af7651916cd43dd8448eb211c80319cc",
+            "0af7651916cd43dd8448eb211c8031é",
+        ] {
+            assert!(text.parse::<TraceId>().is_err(), "{text:?}");
+        }
+        assert!("0000000000000000".parse::<SpanId>().is_err());
+        assert!("00f067aa0ba902b".parse::<SpanId>().is_err());
+    }
+}

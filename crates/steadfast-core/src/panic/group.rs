@@ -1,0 +1,160 @@
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::record::Record;
+use super::{Kind, Location};
+use crate::clock::Timestamp;
+
+/// How many places of panics are told apart: 1,024, more than a program that is worth running
+/// panics at. What comes later is counted under one group without a place.
+pub const GROUPS_MAX: usize = 1_024;
+
+/// How many panics of one place get a backtrace and an event of their own in a second: 10.
+pub const SAMPLES_PER_SECOND: u32 = 10;
+
+/// The panics of one place.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Group {
+    /// Names the group; made of file, line and column, so it stays the same over restarts of one
+    /// release.
+    pub fingerprint: u64,
+    /// Where it panics; `None` for the group of all that did not fit into [`GROUPS_MAX`].
+    pub location: Option<Location>,
+    /// What it is, by the message of the first one.
+    pub kind: Kind,
+    /// The beginning of the first message.
+    pub message: String,
+    /// How many there were, exactly.
+    pub count: u64,
+    /// How many of them a catch of ours contained, exactly.
+    pub contained: u64,
+    /// When the first one was.
+    pub first: Timestamp,
+    /// When the last one was.
+    pub last: Timestamp,
+}
+
+/// All groups, counted under one lock by the hook.
+pub(super) struct Groups {
+    by_fingerprint: HashMap<u64, Counted>,
+}
+
+struct Counted {
+    group: Group,
+    second: Instant,
+    sampled: u32,
+    /// Counted, but without an event so far.
+    silent: u64,
+}
+
+/// A place at which more happened than was told.
+pub(super) struct Repeats {
+    pub(super) group: Group,
+    pub(super) count: u64,
+}
+
+/// Stands for the group of everything that did not fit; FNV gives it to no real place but by a
+/// chance of one in 2⁶⁴.
+const OVERFLOW: u64 = 0;
+
+impl Groups {
+    pub(super) fn new() -> Self {
+        Self {
+            // All at once: the hook must not be the one to grow it.
+            by_fingerprint: HashMap::with_capacity(GROUPS_MAX + 1),
+        }
+    }
+
+    /// Counts a panic; tells whether it is one of the samples.
+    pub(super) fn count(&mut self, record: &Record) -> bool {
+        let known = self.by_fingerprint.contains_key(&record.fingerprint);
+        let room = self.by_fingerprint.len() < GROUPS_MAX;
+        let fingerprint = if known || room {
+            record.fingerprint
+        } else {
+            OVERFLOW
+        };
+        let counted = self
+            .by_fingerprint
+            .entry(fingerprint)
+            .or_insert_with(|| Counted::new(fingerprint, record));
+        counted.count(record)
+    }
+
+    pub(super) fn contained(&mut self, fingerprint: u64) {
+        let found = match self.by_fingerprint.get_mut(&fingerprint) {
+            Some(found) => Some(found),
+            None => self.by_fingerprint.get_mut(&OVERFLOW),
+        };
+        if let Some(counted) = found {
+            counted.group.contained += 1;
+        }
+    }
+
+    /// Gives what has happened without an event, for places whose second is over, and whether
+    /// there will be more of it.
+    pub(super) fn repeats(&mut self, now: Instant, at_once: bool) -> (Vec<Repeats>, bool) {
+        let mut due = Vec::new();
+        let mut waiting = false;
+        for counted in self.by_fingerprint.values_mut().filter(|c| c.silent > 0) {
+            if at_once || now.duration_since(counted.second) >= SECOND {
+                let count = std::mem::take(&mut counted.silent);
+                let group = counted.group.clone();
+                due.push(Repeats { group, count });
+            } else {
+                waiting = true;
+            }
+        }
+        (due, waiting)
+    }
+
+    pub(super) fn all(&self) -> Vec<Group> {
+        let mut all: Vec<_> = self
+            .by_fingerprint
+            .values()
+            .map(|c| c.group.clone())
+            .collect();
+        all.sort_by_key(|group| std::cmp::Reverse(group.count));
+        all
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Counted {
+    fn new(fingerprint: u64, record: &Record) -> Self {
+        let overflow = fingerprint == OVERFLOW;
+        Self {
+            group: Group {
+                fingerprint,
+                location: record.location().filter(|_| !overflow),
+                kind: record.kind(),
+                message: record.message.as_str().to_owned(),
+                count: 0,
+                contained: 0,
+                first: record.at,
+                last: record.at,
+            },
+            second: record.since,
+            sampled: 0,
+            silent: 0,
+        }
+    }
+
+    fn count(&mut self, record: &Record) -> bool {
+        self.group.count += 1;
+        self.group.last = record.at;
+        if record.since.saturating_duration_since(self.second) >= SECOND {
+            self.second = record.since;
+            self.sampled = 0;
+        }
+        let sample = self.sampled < SAMPLES_PER_SECOND;
+        if sample {
+            self.sampled += 1;
+        } else {
+            self.silent += 1;
+        }
+        sample
+    }
+}

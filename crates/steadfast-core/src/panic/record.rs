@@ -1,0 +1,155 @@
+use std::any::{Any, TypeId};
+use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crate::clock::{self, Timestamp};
+use crate::context::{self, Context, Keys, ScopePath};
+use crate::text::Text;
+
+/// How much of a message a record keeps, in bytes: 240. The whole message is in the payload, for
+/// as long as somebody holds the [`Panic`](super::Panic).
+pub const MESSAGE_BYTES_MAX: usize = 240;
+
+/// How many frames a record keeps: 64, the innermost ones. A deep recursion must not make the
+/// hook slow just when things go wrong.
+pub(super) const FRAMES_MAX: usize = 64;
+
+/// What the hook knows about a panic: of fixed size, made without formatting.
+pub(super) struct Record {
+    pub(super) fingerprint: u64,
+    pub(super) since: Instant,
+    pub(super) at: Timestamp,
+    pub(super) message: Text<MESSAGE_BYTES_MAX>,
+    pub(super) file: Text<120>,
+    pub(super) line: u32,
+    pub(super) column: u32,
+    pub(super) thread: Text<32>,
+    pub(super) path: ScopePath,
+    pub(super) context: Context,
+    pub(super) keys: Option<Keys>,
+    pub(super) payload_type: TypeId,
+    /// One of the first of its place in this second: has a backtrace and an event of its own.
+    pub(super) sampled: bool,
+    pub(super) frames: Frames,
+    pub(super) symbols: OnceLock<Arc<str>>,
+    fate: AtomicU8,
+}
+
+/// What has become of a panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Fate {
+    /// Still unwinding, or caught by somebody else's `catch_unwind`.
+    Open = 0,
+    /// A catch of ours has it.
+    Contained = 1,
+}
+
+impl Record {
+    /// Collects everything but the backtrace.
+    pub(super) fn of(info: &PanicHookInfo<'_>) -> Self {
+        let payload = info.payload();
+        let (file, line, column) = match info.location() {
+            Some(place) => (place.file(), place.line(), place.column()),
+            None => ("", 0, 0),
+        };
+        let (path, context, keys) = context::with(|frame| {
+            let path = ScopePath::of(frame.path.as_deref());
+            (path, frame.block, frame.keys.clone())
+        });
+        let thread = std::thread::current();
+        Self {
+            fingerprint: fingerprint(file, line, column),
+            since: clock::real(),
+            at: clock::timestamp(),
+            message: Text::head(text_of(payload).unwrap_or("")),
+            // The end of a path tells more than its beginning.
+            file: Text::tail(file),
+            line,
+            column,
+            thread: Text::head(thread.name().unwrap_or("")),
+            path,
+            context,
+            keys,
+            payload_type: payload.type_id(),
+            sampled: false,
+            frames: Frames::none(),
+            symbols: OnceLock::new(),
+            fate: AtomicU8::new(Fate::Open as u8),
+        }
+    }
+
+    /// Tells whether `payload` can be that of this panic. Payloads have no identity, so the type
+    /// and the text must do: what does not fit was raised past the hook.
+    pub(super) fn fits(&self, payload: &(dyn Any + Send)) -> bool {
+        self.payload_type == payload.type_id()
+            && text_of(payload).is_none_or(|text| text.starts_with(self.message.as_str()))
+    }
+
+    pub(super) fn contained(&self) {
+        // Relaxed: the flag alone is read, nothing is published with it.
+        self.fate.store(Fate::Contained as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn fate(&self) -> Fate {
+        match self.fate.load(Ordering::Relaxed) {
+            0 => Fate::Open,
+            _ => Fate::Contained,
+        }
+    }
+
+    pub(super) fn in_std(&self) -> bool {
+        let file = self.file.as_str();
+        file.starts_with("/rustc/")
+            || file.contains("/library/core/src/")
+            || file.contains("/library/std/src/")
+            || file.contains("/library/alloc/src/")
+    }
+}
+
+/// Gives the message of a payload that is one.
+pub(super) fn text_of<'a>(payload: &'a (dyn Any + Send)) -> Option<&'a str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// FNV-1a over the place: panics of one place are one group.
+fn fingerprint(file: &str, line: u32, column: u32) -> u64 {
+    const PRIME: u64 = 0x0000_0100_0000_01B3;
+    let place = u64::from(line) << 32 | u64::from(column);
+    let start = 0xCBF2_9CE4_8422_2325u64;
+    file.bytes()
+        .chain(place.to_le_bytes())
+        .fold(start, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+        })
+}
+
+/// The raw return addresses of a stack.
+pub(super) struct Frames {
+    addresses: [usize; FRAMES_MAX],
+    len: usize,
+}
+
+impl Frames {
+    pub(super) const fn none() -> Self {
+        Self {
+            addresses: [0; FRAMES_MAX],
+            len: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, address: usize) -> bool {
+        self.addresses[self.len] = address;
+        self.len += 1;
+        self.len < FRAMES_MAX
+    }
+
+    pub(super) fn addresses(&self) -> &[usize] {
+        &self.addresses[..self.len]
+    }
+}

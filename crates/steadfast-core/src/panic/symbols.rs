@@ -1,0 +1,62 @@
+use std::fmt::Write;
+
+/// Turns return addresses into text, one frame a line; the frames of the panic machinery at the
+/// top and of the runtime's start at the bottom are left out.
+///
+/// Slow: reads debug information. Called on the reporter thread alone.
+pub(super) fn symbolize(addresses: &[usize]) -> String {
+    let mut frames = Vec::new();
+    for address in addresses {
+        // A return address points behind the call; one byte less is inside of it.
+        backtrace::resolve((address - 1) as *mut _, |symbol| {
+            let name = symbol
+                .name()
+                .map_or_else(|| "?".to_owned(), |name| format!("{name:#}"));
+            let place = symbol.filename().map(|file| {
+                let line = symbol.lineno().unwrap_or(0);
+                format!("{}:{line}", file.display())
+            });
+            frames.push((name, place));
+        });
+    }
+    let mut text = String::new();
+    for (i, (name, place)) in relevant(&frames).iter().enumerate() {
+        let _ = write!(text, "{i:>3}: {name}");
+        if let Some(place) = place {
+            let _ = write!(text, " at {place}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+type Frame = (String, Option<String>);
+
+fn relevant(frames: &[Frame]) -> &[Frame] {
+    const MACHINERY: &[&str] = &[
+        "__rustc::rust_begin_unwind",
+        "rust_begin_unwind",
+        "std::panicking",
+        "core::panicking",
+    ];
+    const START: &str = "__rust_begin_short_backtrace";
+
+    let machinery = |name: &str| MACHINERY.iter().any(|start| name.starts_with(start));
+    let top = frames.iter().rposition(|(name, _)| machinery(name));
+    // The catch around the start of a thread is machinery too, but far below.
+    let top = frames
+        .iter()
+        .position(|(name, _)| {
+            name.contains("rust_begin_unwind") || name.starts_with("std::panicking::begin_panic")
+        })
+        .or(top)
+        .map_or(0, |top| {
+            let below = frames[top..].iter().take_while(|(name, _)| machinery(name));
+            top + below.count()
+        });
+    let bottom = frames[top..]
+        .iter()
+        .position(|(name, _)| name.contains(START))
+        .map_or(frames.len(), |bottom| top + bottom);
+    &frames[top..bottom]
+}

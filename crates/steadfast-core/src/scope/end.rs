@@ -1,0 +1,160 @@
+use tracing::Level;
+use tracing::span::Span;
+
+use super::report::{CleanupEntry, CleanupReport};
+use super::stack::Meta;
+use super::{CleanupStatus, OnReport, Verdict};
+use crate::clock::{self, Instant};
+use crate::context::{Context, Frame, ScopePath};
+use crate::recover;
+
+/// Emits the one end event of a scope, and its report.
+pub(super) struct End {
+    path: ScopePath,
+    context: Context,
+    span: Span,
+    /// Absent when nobody looks: two clock readings cost as much as three cleanups.
+    start: Option<Instant>,
+    on_report: Option<OnReport>,
+}
+
+/// Collects what the cleanups do.
+pub(super) struct Recorder {
+    entries: Vec<CleanupEntry>,
+    /// When the cleanup at hand started; absent when nobody looks.
+    last: Option<Instant>,
+    pub(super) reaped: bool,
+    pub(super) children_left: usize,
+    ran: usize,
+}
+
+impl End {
+    /// `frame` is that of the scope's inside.
+    pub(super) fn start(frame: &Frame, on_report: Option<OnReport>) -> Self {
+        let path = ScopePath::of(frame.path.as_deref());
+        let context = frame.block;
+        let listened = tracing::enabled!(target: "steadfast::scope", Level::INFO);
+        let span = if listened {
+            start_event(&path, &context)
+        } else {
+            Span::none()
+        };
+        Self {
+            path,
+            context,
+            span,
+            start: (listened || on_report.is_some()).then(clock::now),
+            on_report,
+        }
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    pub(super) fn recorder(&self) -> Recorder {
+        Recorder {
+            entries: Vec::new(),
+            last: self.start.map(|_| clock::now()),
+            reaped: false,
+            children_left: 0,
+            ran: 0,
+        }
+    }
+
+    pub(super) fn finish(self, verdict: Verdict, recorder: Recorder) {
+        let report = CleanupReport {
+            path: self.path,
+            verdict,
+            reaped: recorder.reaped,
+            children_left: recorder.children_left,
+            entries: recorder.entries,
+        };
+        self.span.in_scope(|| {
+            for entry in report.troubles() {
+                trouble_event(&report.path, &self.context, entry);
+            }
+            if let Some(start) = self.start {
+                let took = clock::now().saturating_duration_since(start);
+                end_event(&report, &self.context, recorder.ran, took.as_secs_f64());
+            }
+        });
+        if let Some(on_report) = self.on_report {
+            // Its panic is reported by the hook, and must not change the outcome.
+            let _ = recover(|| on_report(&report));
+        }
+    }
+}
+
+impl Recorder {
+    #[inline]
+    pub(super) fn record(&mut self, meta: Meta, status: CleanupStatus) {
+        self.ran += 1;
+        let took = self.last.map(|last| {
+            let now = clock::now();
+            self.last = Some(now);
+            now.saturating_duration_since(last)
+        });
+        if took.is_some() || !status.is_ok() {
+            self.entries.push(CleanupEntry {
+                name: meta.name,
+                place: meta.place,
+                status,
+                took,
+            });
+        }
+    }
+}
+
+fn start_event(path: &ScopePath, context: &Context) -> Span {
+    let name = path.names().last().map_or("", |name| name.as_str());
+    let span = tracing::info_span!(
+        target: "steadfast::scope",
+        "scope",
+        scope = name,
+        trace_id = context.trace_id().map(tracing::field::display),
+        span_id = context.span_id().map(tracing::field::display),
+    );
+    tracing::debug!(target: "steadfast::scope", parent: &span, scope = %path, "scope started");
+    span
+}
+
+fn trouble_event(path: &ScopePath, context: &Context, entry: &CleanupEntry) {
+    tracing::warn!(
+        target: "steadfast::scope",
+        scope = %path,
+        cleanup = entry.name.as_str(),
+        status = entry.status.as_str(),
+        reason = %entry.status,
+        place = %format_args!("{}:{}", entry.place.file(), entry.place.line()),
+        duration_s = entry.took.map(|took| took.as_secs_f64()),
+        trace_id = context.trace_id().map(tracing::field::display),
+        "cleanup did not just run"
+    );
+}
+
+fn end_event(report: &CleanupReport, context: &Context, cleanups: usize, duration_s: f64) {
+    macro_rules! event {
+        ($level:expr) => {
+            tracing::event!(
+                target: "steadfast::scope",
+                $level,
+                scope = %report.path,
+                outcome = report.verdict.as_str(),
+                duration_s,
+                cleanups,
+                troubles = report.troubles().count(),
+                reaped = report.reaped,
+                children_left = report.children_left,
+                trace_id = context.trace_id().map(tracing::field::display),
+                span_id = context.span_id().map(tracing::field::display),
+                "scope ended"
+            )
+        };
+    }
+    match report.verdict {
+        Verdict::Ok => event!(Level::INFO),
+        Verdict::Err | Verdict::Cancelled => event!(Level::WARN),
+        Verdict::Panicked => event!(Level::ERROR),
+    }
+}

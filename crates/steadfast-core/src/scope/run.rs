@@ -1,0 +1,250 @@
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use super::end::End;
+use super::handle::Shared;
+use super::unwind::Unwind;
+use super::{Outcome, PendingGuard, Scope, ScopeBuilder, ScopeError, What};
+use crate::cancel::{self, Cancel, Cause};
+use crate::clock::{self, Instant};
+use crate::context::{Captured, Frame, Kind, Node};
+use crate::panic::{self, Policy};
+use crate::{reaper, recover, recover_async};
+
+impl<E: Send + 'static> ScopeBuilder<E> {
+    /// Runs a body; when it has ended in any way, joins or cancels its children, then runs the
+    /// cleanups that it registered, last in first out, each exactly once.
+    ///
+    /// The body may borrow from the caller. What it registers with the scope outlives the body,
+    /// and must be `Send` and own what it uses.
+    ///
+    /// # Errors
+    /// As the body and the cleanups left it: [`ScopeError`].
+    ///
+    /// # Panics
+    /// With a timeout or a deadline, when polled outside a tokio runtime with a timer. Cleanups
+    /// have no limit there.
+    ///
+    /// # Cancel safety
+    /// When this future is dropped, body and children are cancelled, and the
+    /// [reaper](mod@crate::reaper) runs the cleanups, with [`Outcome::Cancelled`].
+    pub async fn run<T, F, Fut>(self, body: F) -> Result<T, ScopeError<E>>
+    where
+        T: Send + 'static,
+        F: FnOnce(Scope<T, E>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let mut running = Running::start(self);
+        let outcome = running.body(body).await;
+        running.unwind(outcome).await.into_result()
+    }
+}
+
+/// What ends a scope from outside of its body.
+#[derive(Clone)]
+pub(super) struct Stop {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    cancel: Option<Cancel>,
+}
+
+impl Stop {
+    /// Waits until the scope has to stop, and gives the cause.
+    pub(super) async fn wait(&self, node: &Node) -> Cause {
+        let own = async {
+            let token = poll_fn(|cx| match node.token_or_wake(cx.waker()) {
+                Some(token) => Poll::Ready(token),
+                None => Poll::Pending,
+            });
+            token.await.cancelled().await
+        };
+        let given = async {
+            match &self.cancel {
+                Some(cancel) => cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let late = async {
+            match self.deadline {
+                Some(deadline) => clock::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            cause = own => cause,
+            cause = given => cause,
+            () = late => match self.timeout {
+                Some(timeout) => Cause::Timeout(timeout),
+                None => Cause::Deadline,
+            },
+        }
+    }
+}
+
+/// A scope on its way; its drop hands what is left to the reaper.
+struct Running<T: Send + 'static, E: Send + 'static> {
+    shared: Arc<Shared<T, E>>,
+    frame: Frame,
+    policy: Policy,
+    stage: Stage<T, E>,
+}
+
+enum Stage<T, E> {
+    Body(Unwind<T, E>),
+    Unwinding(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Over,
+}
+
+impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
+    fn start(scope: ScopeBuilder<E>) -> Self {
+        let mut frame = Frame::current();
+        let deadline = scope.effective_deadline();
+        let node = Node::new(Kind::Scope, scope.name, frame.path.take());
+        frame.block = frame.block.for_body(node.span, deadline);
+        let shared = Arc::new(Shared::new(node));
+        frame.path = Some(shared.clone());
+        let end = End::start(&frame, scope.on_report);
+        let by_timeout = scope.timeout.filter(|_| deadline != scope.deadline);
+        let unwind = Unwind {
+            shared: shared.clone(),
+            recorder: end.recorder(),
+            end,
+            stop: Stop {
+                timeout: by_timeout,
+                deadline,
+                cancel: scope.cancel,
+            },
+            limit: scope.cleanup_limit,
+            current: None,
+        };
+        Self {
+            shared,
+            frame,
+            policy: scope.policy,
+            stage: Stage::Body(unwind),
+        }
+    }
+
+    async fn body<F, Fut>(&mut self, body: F) -> Outcome<T, E>
+    where
+        F: FnOnce(Scope<T, E>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Stage::Body(unwind) = &self.stage else {
+            unreachable!("the body comes first");
+        };
+        let stop = unwind.stop.clone();
+        let span = unwind.end.span();
+        let scope = Scope {
+            shared: self.shared.clone(),
+        };
+        // The call itself may panic, too: a plain function may do work before its future.
+        let body = async move { body(scope).await };
+        let body = recover_async(body).instrument(span);
+        let body = Captured::from(self.frame.clone()).wrap(body);
+        let mut body = pin!(Some(body));
+        let mut stopped = pin!(stop.wait(&self.shared.node));
+        let ended = poll_fn(|cx| {
+            let running = body.as_mut().as_pin_mut();
+            if let Poll::Ready(ended) = running.expect("there until it ends").poll(cx) {
+                return Poll::Ready(Ok(ended));
+            }
+            stopped.as_mut().poll(cx).map(Err)
+        })
+        .await;
+        match ended {
+            Ok(Ok(Ok(value))) => Outcome::Ok(value),
+            Ok(Ok(Err(error))) => Outcome::Err(error),
+            Ok(Err(panic)) if self.policy == Policy::Abort => panic::abort_with_report(&panic),
+            Ok(Err(panic)) => Outcome::Panicked(panic),
+            Err(cause) => {
+                cancel::dropping(cause.clone(), || body.set(None));
+                Outcome::Cancelled(cause)
+            }
+        }
+    }
+
+    async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
+        if let Some(mut unwind) = self.begin(outcome) {
+            let mut frame = self.cleanup_frame();
+            let over = {
+                let _entered = frame.enter();
+                unwind.run_ready()
+            };
+            if over {
+                unwind.finish();
+            } else {
+                let span = unwind.end.span();
+                let rest = Captured::from(frame).wrap(unwind.run().instrument(span));
+                self.stage = Stage::Unwinding(Box::pin(rest));
+                poll_fn(|cx| match &mut self.stage {
+                    Stage::Unwinding(rest) => rest.as_mut().poll(cx),
+                    Stage::Body(_) | Stage::Over => Poll::Ready(()),
+                })
+                .await;
+                self.stage = Stage::Over;
+            }
+        }
+        self.shared.end()
+    }
+
+    /// Goes from the body to the cleanups.
+    fn begin(&mut self, outcome: Outcome<T, E>) -> Option<Unwind<T, E>> {
+        let Stage::Body(unwind) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            return None;
+        };
+        match &outcome {
+            Outcome::Ok(_) => {}
+            Outcome::Cancelled(cause) => self.shared.node.stop(cause.clone()),
+            Outcome::Err(_) | Outcome::Panicked(_) => self.shared.node.stop(Cause::ScopeEnded),
+        }
+        self.shared.begin_cleanups(outcome);
+        Some(unwind)
+    }
+
+    fn cleanup_frame(&self) -> Frame {
+        let mut frame = self.frame.clone();
+        frame.block = frame.block.in_cleanups();
+        frame
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
+    fn drop(&mut self) {
+        let rest: Pin<Box<dyn Future<Output = ()> + Send>> =
+            match std::mem::replace(&mut self.stage, Stage::Over) {
+                Stage::Over => return,
+                Stage::Unwinding(rest) => {
+                    // Children that a good body was still waiting for.
+                    self.shared.node.stop(cancel::drop_cause());
+                    rest
+                }
+                Stage::Body(unwind) => {
+                    self.stage = Stage::Body(unwind);
+                    let Some(unwind) = self.begin(Outcome::Cancelled(cancel::drop_cause())) else {
+                        return;
+                    };
+                    if !self.shared.has_cleanups() && self.shared.node.pending.is_idle() {
+                        let _ = recover(|| unwind.finish());
+                        return;
+                    }
+                    let span = unwind.end.span();
+                    let frame = Captured::from(self.cleanup_frame());
+                    Box::pin(frame.wrap(unwind.run().instrument(span)))
+                }
+            };
+        self.shared.set_reaped();
+        // The enclosing scope's cleanups must not overtake these.
+        let enclosing = self.shared.node.enclosing_scope();
+        let pending = enclosing.map(|scope| PendingGuard::new(scope, What::Reaped));
+        reaper::submit(Box::pin(async move {
+            rest.await;
+            drop(pending);
+        }));
+    }
+}

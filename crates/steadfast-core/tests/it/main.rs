@@ -1,0 +1,3 @@
+//! Behavior of the kernel through its public API.
+
+mod scope_async;
