@@ -20,3 +20,15 @@ need() {
     $check >/dev/null 2>&1 ||
         die "\`$check\` does not work, and it is needed: $reason. On Debian: apt-get install $packages"
 }
+
+# need_cargo: finds cargo, also where rustup puts it but the shell does not look, and compares it with
+# what the packages ask for. It is never installed here: which Rust is the user's choice.
+need_cargo() {
+    local least found
+    command -v cargo >/dev/null || PATH=$PATH:$HOME/.cargo/bin
+    least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' crates/*/Cargo.toml | sort -V | tail -n 1)
+    found=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) || true
+    [ -n "$found" ] || die "cargo is missing. Install Rust $least or newer: https://rustup.rs"
+    [ "$(printf '%s\n' "$least" "$found" | sort -V | head -n 1)" = "$least" ] ||
+        die "cargo $found is too old. Install Rust $least or newer: https://rustup.rs"
+}

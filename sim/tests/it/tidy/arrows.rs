@@ -41,10 +41,11 @@ const PLACES: &[Place] = &[
         ],
     ),
     // What people see first goes through the front door, so that a missing name hurts us first.
-    place("steadfast-server", 4, &["steadfast"]),
     place("steadfast-shop", 4, &["steadfast"]),
     place("steadfast-sim", 4, &["steadfast"]),
     place("steadfast-benches", 4, &["steadfast"]),
+    // `steadfast dev` serves the shop.
+    place("steadfast-server", 5, &["steadfast", "steadfast-shop"]),
 ];
 
 const fn place(package: &'static str, level: u8, sees: &'static [&'static str]) -> Place {
