@@ -5,11 +5,13 @@ pub mod clock;
 pub mod context;
 pub mod decide;
 pub mod defer;
+pub mod once;
 pub mod panic;
 pub mod reaper;
 pub mod report;
 pub mod rng;
 pub mod scope;
+pub mod wait_group;
 
 mod recover;
 mod small_fn;
@@ -21,6 +23,8 @@ pub use cancel::{Cancel, Cause};
 #[doc(inline)]
 pub use context::Context;
 #[doc(inline)]
+pub use once::{OnceError, OnceInit};
+#[doc(inline)]
 pub use panic::Panic;
 pub use recover::{RecoverAsync, recover, recover_async};
 #[doc(inline)]
@@ -29,3 +33,5 @@ pub use scope::{
     Owned, Scope, ScopeBuilder, ScopeError, SyncScope, Verdict, scope,
 };
 pub use task::{Task, TaskError, spawn};
+#[doc(inline)]
+pub use wait_group::WaitGroup;

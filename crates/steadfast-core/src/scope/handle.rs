@@ -231,6 +231,27 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
+    /// Registers an async cleanup that runs unless the scope ends with a value: undoes a step of
+    /// something that did not come to its end.
+    #[track_caller]
+    pub fn undo<R, F>(
+        &self,
+        name: impl Into<Name>,
+        cleanup: impl FnOnce() -> F + Send + 'static,
+    ) -> OutcomeHandle<'_, T, E>
+    where
+        R: CleanupResult,
+        F: Future<Output = R> + Send + 'static,
+    {
+        let cleanup = SmallFn::new(move |shared: &mut Arc<Shared<T, E>>| {
+            if shared.edit(|outcome| outcome.is_ok()) == Some(true) {
+                return Step::Done(CleanupStatus::Ran);
+            }
+            Step::Await(Box::pin(async move { status(cleanup().await) }))
+        });
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
+    }
+
     /// Takes a value into the scope's care: it stays usable through the guard, and `cleanup` gets
     /// it by value in every way out.
     ///
