@@ -12,9 +12,12 @@
 )]
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+
+use crate::cancel::{self, Cause};
 
 pub use tokio::time::Instant;
 pub use tokio::time::error::Elapsed;
@@ -116,10 +119,11 @@ pub async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline).await;
 }
 
-/// Runs a future for at most `duration`.
+/// Runs a future for at most `duration`; then it is dropped, and scopes inside of it end with
+/// [`Cause::Timeout`].
 ///
-/// Compared with [`ScopeBuilder::timeout`](crate::ScopeBuilder::timeout): this one merely drops
-/// the future; a scope also tells it why, waits for its children and runs its cleanups.
+/// Compared with [`ScopeBuilder::timeout`](crate::ScopeBuilder::timeout): a scope also waits for
+/// the children of the future, and runs its cleanups before it answers.
 ///
 /// # Errors
 /// [`Elapsed`] when the time was up first; the future is dropped then.
@@ -130,7 +134,19 @@ pub async fn sleep_until(deadline: Instant) {
 /// # Cancel safety
 /// As the future's own.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout(duration, future).await
+    let mut future = pin!(Some(future));
+    let timed = tokio::time::timeout(
+        duration,
+        poll_fn(|cx| {
+            let running = future.as_mut().as_pin_mut();
+            running.expect("there until the time is up").poll(cx)
+        }),
+    );
+    let timed = timed.await;
+    if timed.is_err() {
+        cancel::dropping(Cause::Timeout(duration), || future.set(None));
+    }
+    timed
 }
 
 /// Blocks the calling thread for `duration`: for threads of their own, never for async code.

@@ -14,6 +14,10 @@
 //! such a cleanup is reported as [`RuntimeGone`](crate::CleanupStatus::RuntimeGone). A program
 //! under [`steadfast::run`](crate::run()) does not get there: it drains the reaper before its
 //! runtime ends.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "starts what must outlive the scope it comes from, with its context already around it"
+)]
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -227,7 +231,8 @@ fn wait_before_exit() {
     let mut outstanding = outstanding();
     let budget = EXIT_WAIT.saturating_sub(outstanding.exit_waited);
     while outstanding.on_fallback > 0 {
-        let left = budget.saturating_sub(start.elapsed());
+        let waited = clock::real().saturating_duration_since(start);
+        let left = budget.saturating_sub(waited);
         if left.is_zero() {
             break;
         }
@@ -236,5 +241,5 @@ fn wait_before_exit() {
             .unwrap_or_else(PoisonError::into_inner)
             .0;
     }
-    outstanding.exit_waited += start.elapsed();
+    outstanding.exit_waited += clock::real().saturating_duration_since(start);
 }

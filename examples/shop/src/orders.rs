@@ -8,8 +8,8 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use steadfast::clock::sleep;
 use steadfast::{ScopeError, scope};
-use tokio::time::sleep;
 
 /// What can go wrong with an order; the client is told this, and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use steadfast::clock::sleep;
 use steadfast::{ScopeError, scope};
-use tokio::time::sleep;
 
 /// `GET /statements`: takes five seconds, with a working file and a slot of the renderer.
 pub async fn render() -> Response {

@@ -106,7 +106,7 @@ impl Record {
 }
 
 /// Gives the message of a payload that is one.
-pub(super) fn text_of<'a>(payload: &'a (dyn Any + Send)) -> Option<&'a str> {
+pub(super) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
     payload
         .downcast_ref::<&'static str>()
         .copied()

@@ -30,8 +30,10 @@ enum Meeting<V> {
     /// The guard was dropped first, and left the value.
     Returned(V),
     /// The scope has ended first, and left the cleanup.
-    Ended(Box<dyn FnOnce(V) -> Step + Send>),
+    Ended(LateCleanup<V>),
 }
+
+type LateCleanup<V> = Box<dyn FnOnce(V) -> Step + Send>;
 
 impl<V> Slot<V> {
     fn lock(&self) -> MutexGuard<'_, Meeting<V>> {
@@ -54,7 +56,7 @@ impl<V> Slot<V> {
     }
 
     /// The guard comes, with the value; gives the value back with the cleanup that waits for it.
-    fn hand_back(&self, value: V) -> Option<(V, Box<dyn FnOnce(V) -> Step + Send>)> {
+    fn hand_back(&self, value: V) -> Option<(V, LateCleanup<V>)> {
         let mut meeting = self.lock();
         match std::mem::replace(&mut *meeting, Meeting::Open) {
             Meeting::Ended(cleanup) => Some((value, cleanup)),

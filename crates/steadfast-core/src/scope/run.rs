@@ -90,14 +90,14 @@ impl Stop {
 struct Running<T: Send + 'static, E: Send + 'static> {
     shared: Arc<Shared<T, E>>,
     policy: Policy,
-    stage: Stage<T, E>,
+    /// What follows the body; there while the body runs.
+    next: Option<Unwind<T, E>>,
+    /// The cleanups on their way; there while one of them has to be awaited.
+    unwinding: Option<Rest>,
 }
 
-enum Stage<T, E> {
-    Body(Unwind<T, E>),
-    Unwinding(Pin<Box<dyn Future<Output = ()> + Send>>),
-    Over,
-}
+/// What is left of a scope, without its types.
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     fn start(scope: ScopeBuilder<E>) -> Self {
@@ -121,7 +121,8 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         Self {
             shared,
             policy: scope.policy,
-            stage: Stage::Body(unwind),
+            next: Some(unwind),
+            unwinding: None,
         }
     }
 
@@ -130,11 +131,9 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         F: FnOnce(Scope<T, E>) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let Stage::Body(unwind) = &self.stage else {
-            unreachable!("the body comes first");
-        };
-        let stop = unwind.stop.clone();
-        let span = unwind.end.span();
+        let next = self.next.as_ref().expect("the body comes first");
+        let stop = next.stop.clone();
+        let span = next.end.span();
         let scope = Scope {
             shared: self.shared.clone(),
         };
@@ -176,13 +175,8 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             } else {
                 let span = unwind.end.span();
                 let rest = Captured::from(frame).wrap(unwind.run().instrument(span));
-                self.stage = Stage::Unwinding(Box::pin(rest));
-                poll_fn(|cx| match &mut self.stage {
-                    Stage::Unwinding(rest) => rest.as_mut().poll(cx),
-                    Stage::Body(_) | Stage::Over => Poll::Ready(()),
-                })
-                .await;
-                self.stage = Stage::Over;
+                self.unwinding.insert(Box::pin(rest)).await;
+                self.unwinding = None;
             }
         }
         self.shared.end()
@@ -190,9 +184,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     /// Goes from the body to the cleanups.
     fn begin(&mut self, outcome: Outcome<T, E>) -> Option<Unwind<T, E>> {
-        let Stage::Body(unwind) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return None;
-        };
+        let unwind = self.next.take()?;
         match &outcome {
             Outcome::Ok(_) => {}
             Outcome::Cancelled(cause) => self.shared.node.stop(cause.clone()),
@@ -203,30 +195,30 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     }
 }
 
+impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
+    /// Gives what is left when the future of the scope is dropped.
+    fn rest(&mut self) -> Option<Rest> {
+        if let Some(rest) = self.unwinding.take() {
+            // For children that a good body was still waiting for.
+            self.shared.node.stop(cancel::drop_cause());
+            return Some(rest);
+        }
+        let unwind = self.begin(Outcome::Cancelled(cancel::drop_cause()))?;
+        if !self.shared.has_cleanups() && self.shared.node.pending.is_idle() {
+            let _ = recover(|| unwind.finish());
+            return None;
+        }
+        let span = unwind.end.span();
+        let frame = Captured::from(Frame::cleanup(self.shared.clone()));
+        Some(Box::pin(frame.wrap(unwind.run().instrument(span))))
+    }
+}
+
 impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
     fn drop(&mut self) {
-        let rest: Pin<Box<dyn Future<Output = ()> + Send>> =
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Over => return,
-                Stage::Unwinding(rest) => {
-                    // Children that a good body was still waiting for.
-                    self.shared.node.stop(cancel::drop_cause());
-                    rest
-                }
-                Stage::Body(unwind) => {
-                    self.stage = Stage::Body(unwind);
-                    let Some(unwind) = self.begin(Outcome::Cancelled(cancel::drop_cause())) else {
-                        return;
-                    };
-                    if !self.shared.has_cleanups() && self.shared.node.pending.is_idle() {
-                        let _ = recover(|| unwind.finish());
-                        return;
-                    }
-                    let span = unwind.end.span();
-                    let frame = Captured::from(Frame::cleanup(self.shared.clone()));
-                    Box::pin(frame.wrap(unwind.run().instrument(span)))
-                }
-            };
+        let Some(rest) = self.rest() else {
+            return;
+        };
         self.shared.set_reaped();
         // The enclosing scope's cleanups must not overtake these.
         let enclosing = self.shared.node.enclosing_scope();

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use steadfast_core::{Cause, ScopeError, reaper, scope};
+use steadfast_core::{Cause, ScopeError, clock, reaper, scope};
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
@@ -23,7 +23,7 @@ async fn sync_and_async_cleanups_run_last_in_first_out() {
             }
             let w = write.clone();
             s.defer_async("c", async move || {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                clock::sleep(Duration::from_millis(10)).await;
                 w("c");
             });
             let w = write.clone();
@@ -53,12 +53,12 @@ async fn a_dropped_scope_is_cleaned_up_by_the_reaper_with_the_cause() {
             let _owned = s.own("own", (), async move |()| w("own"));
             let w = write.clone();
             s.defer_async("slow", async move || {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                clock::sleep(Duration::from_secs(1)).await;
                 w("slow");
             });
             std::future::pending::<Result<(), _>>().await
         });
-    let timed_out = tokio::time::timeout(Duration::from_secs(1), running).await;
+    let timed_out = clock::timeout(Duration::from_secs(1), running).await;
     assert!(timed_out.is_err());
     reaper::drain().await;
 
