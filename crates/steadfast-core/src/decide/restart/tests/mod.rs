@@ -1,0 +1,5 @@
+//! The documented cases one by one, and every sequence of events there is.
+
+mod cases;
+mod explore;
+mod shell;
