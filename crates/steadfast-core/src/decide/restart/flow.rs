@@ -292,10 +292,12 @@ impl Supervision {
     }
 
     /// Returns whether any child is between two states, so that the next one must wait.
+    ///
+    /// One that is only doomed waits for another that is going down.
     fn in_motion(&self) -> bool {
         self.children
             .iter()
-            .any(|child| child.doomed || child.is_going_down() || child.is_starting())
+            .any(|child| child.is_going_down() || child.is_starting())
     }
 
     /// Notes that the start is complete, or the end.
@@ -340,10 +342,9 @@ impl Child {
     fn is_settled(&self) -> bool {
         match self.phase {
             _ if self.cause == Cause::Added => true,
-            Phase::Running { .. } => !self.doomed,
+            Phase::Running { .. } | Phase::WrittenOff => true,
             Phase::Down => self.next != Next::Start,
             Phase::Starting { .. } | Phase::Stopping { .. } | Phase::Aborting { .. } => false,
-            Phase::WrittenOff => true,
         }
     }
 

@@ -99,6 +99,7 @@
 
 mod child;
 mod flow;
+mod rejected;
 mod rules;
 mod supervision;
 
@@ -106,7 +107,8 @@ mod supervision;
 mod tests;
 
 pub use child::{ChildId, ChildState, ChildView, End, Instance};
+pub use rejected::Rejected;
 pub use rules::{
     AutoShutdown, ChildSpec, Intensity, InvalidRules, Restart, Rules, StopLimit, Strategy,
 };
-pub use supervision::{Command, Outcome, Rejected, Status, Supervision, Verdict};
+pub use supervision::{Command, Outcome, Status, Supervision, Verdict};

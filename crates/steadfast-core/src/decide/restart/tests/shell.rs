@@ -28,6 +28,11 @@ pub(super) fn restart_kind(letter: char) -> Restart {
     }
 }
 
+/// A child of this kind with the default limits.
+pub(super) fn spec(kind: char) -> ChildSpec {
+    ChildSpec::new(restart_kind(kind))
+}
+
 /// Runs a group whose children are called `a`, `b`, `c` in the order in which they were added,
 /// and writes down each command in words.
 pub(super) struct Shell {
@@ -55,7 +60,7 @@ impl Shell {
 
     /// A group of three that is started and calm, with an empty log.
     pub(super) fn running(rules: Rules, kinds: &str) -> Self {
-        let specs = kinds.chars().map(|kind| ChildSpec::new(restart_kind(kind)));
+        let specs = kinds.chars().map(spec);
         let mut shell = Self::new(rules, specs);
         shell.start();
         shell.settle();
