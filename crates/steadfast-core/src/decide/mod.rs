@@ -5,4 +5,5 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod restart;
 pub mod window;
