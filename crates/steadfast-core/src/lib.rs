@@ -1,4 +1,55 @@
 //! What a robust process needs before it has a network or a database.
+//!
+//! # The problem
+//! A service does not fall over because a call failed. It falls over because of what the failure
+//! left behind: a hold that nobody released, a lock that nobody gave back, a panic that sits in a
+//! handle nobody reads, a task that died without a line in the log, a shutdown that cut a cleanup
+//! in half.
+//!
+//! # Why the usual answer fails
+//! `Drop` runs on the way out, but cannot await, cannot fail, and aborts the process when two of
+//! them panic. Code after an await does not run when the future is dropped, and futures are
+//! dropped all the time: by timeouts, by `select!`, by clients that leave. `catch_unwind` gives a
+//! payload without place or trace. `tokio::spawn` swallows panics. A spawn from `Drop` while the
+//! runtime ends is accepted and never runs.
+//!
+//! # The tool
+//! Two ideas carry everything here:
+//! - a [`scope`](mod@scope) owns what must be undone, and undoes it whatever happens;
+//! - [`recover`](recover()) turns a panic into a value that knows where it came from.
+//!
+//! Requests, [tasks](spawn()), pool tasks, supervised children and
+//! [one-time initializers](once) are all scopes: they have a name, a place in a tree, a
+//! [context], a [cause](cancel::Cause) when they are stopped, and an end that is seen.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`mod@scope`], [`defer!`], [`reaper`] | cleanups that always run, in order, with a report |
+//! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
+//! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
+//! | [`cancel`], [`context`] | why work stops, and what is known about it |
+//! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
+//! | [`decide`] | the pure decisions behind all of it |
+//!
+//! # Examples
+//! ```
+//! use steadfast_core::{ScopeError, scope};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let ended = scope("import")
+//!     .run(async |s| {
+//!         s.defer_async("close the file", async || { /* runs in every way out */ });
+//!         let rows: Vec<u32> = Vec::new();
+//!         Ok(rows[0])
+//!     })
+//!     .await;
+//! let Err(ScopeError::Panicked(panic)) = ended else { unreachable!() };
+//! assert_eq!(panic.scope_path().to_string(), "import");
+//! # }
+//! ```
+//!
+//! # Features
+//! None is on by default. `test-util`: what tests of services need on top.
 
 pub mod cancel;
 pub mod clock;

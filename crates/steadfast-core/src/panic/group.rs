@@ -56,8 +56,8 @@ pub(super) struct Repeats {
     pub(super) count: u64,
 }
 
-/// Stands for the group of everything that did not fit; FNV gives it to no real place but by a
-/// chance of one in 2⁶⁴.
+/// Stands for the group of everything that did not fit; a real place has it by a chance of one
+/// in 2⁶⁴.
 const OVERFLOW: u64 = 0;
 
 impl Groups {

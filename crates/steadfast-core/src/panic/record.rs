@@ -113,16 +113,21 @@ pub(super) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
-/// FNV-1a over the place: panics of one place are one group.
+/// Mixes the place, eight bytes at a time: panics of one place are one group, and the group keeps
+/// its name over restarts of one release. Byte by byte it took a tenth of the whole panic.
 fn fingerprint(file: &str, line: u32, column: u32) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01B3;
-    let place = u64::from(line) << 32 | u64::from(column);
-    let start = 0xCBF2_9CE4_8422_2325u64;
-    file.bytes()
-        .chain(place.to_le_bytes())
-        .fold(start, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-        })
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
+    let (words, rest) = file.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let hash = words
+        .iter()
+        .chain([&last])
+        .fold(file.len() as u64, |hash, word| {
+            mix(hash, u64::from_le_bytes(*word))
+        });
+    mix(hash, u64::from(line) << 32 | u64::from(column))
 }
 
 /// The raw return addresses of a stack.

@@ -84,6 +84,11 @@ impl End {
 }
 
 impl Recorder {
+    /// Starts the clock of the first cleanup: the body's time is not its.
+    pub(super) fn restart(&mut self) {
+        self.last = self.last.map(|_| clock::now());
+    }
+
     #[inline]
     pub(super) fn record(&mut self, meta: Meta, status: CleanupStatus) {
         self.ran += 1;

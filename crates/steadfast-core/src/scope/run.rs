@@ -184,7 +184,8 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     /// Goes from the body to the cleanups.
     fn begin(&mut self, outcome: Outcome<T, E>) -> Option<Unwind<T, E>> {
-        let unwind = self.next.take()?;
+        let mut unwind = self.next.take()?;
+        unwind.recorder.restart();
         match &outcome {
             Outcome::Ok(_) => {}
             Outcome::Cancelled(cause) => self.shared.node.stop(cause.clone()),
