@@ -97,7 +97,7 @@ async fn write_rows(file: &mut fs::File, way: Way) -> Result<usize, BoxError> {
         match way {
             Way::Well => {}
             Way::BadRow => check(row.split(';').next().unwrap_or(""))?,
-            Way::Panic => check(&rows[i + 1][..1])?,
+            Way::Panic => assert!(!rows[i + 1].is_empty()),
             Way::TooSlow => clock::sleep(Duration::from_secs(1)).await,
         }
     }
