@@ -62,9 +62,11 @@ pub mod reaper;
 pub mod report;
 pub mod rng;
 pub mod scope;
+pub mod shutdown;
 pub mod wait_group;
 
 mod recover;
+mod runtime;
 mod small_fn;
 mod task;
 mod text;
@@ -78,11 +80,16 @@ pub use once::{OnceError, OnceInit};
 #[doc(inline)]
 pub use panic::Panic;
 pub use recover::{RecoverAsync, recover, recover_async};
+pub use runtime::{
+    EXIT_FAILED, EXIT_HARD_LIMIT, EXIT_HURRIED, EXIT_PANIC_ABORT, EXIT_PANICKED, Program, run,
+};
 #[doc(inline)]
 pub use scope::{
     BoxError, CleanupEntry, CleanupHandle, CleanupReport, CleanupResult, CleanupStatus, Outcome,
     Owned, Scope, ScopeBuilder, ScopeError, SyncScope, Verdict, scope,
 };
+#[doc(inline)]
+pub use shutdown::Shutdown;
 pub use task::{Task, TaskError, spawn};
 #[doc(inline)]
 pub use wait_group::WaitGroup;

@@ -1,7 +1,11 @@
 use std::fmt::Write;
 
-/// Turns return addresses into text, one frame a line; the frames of the panic machinery at the
-/// top and of the runtime's start at the bottom are left out.
+/// How long the name of a frame gets: 100 characters. Generic async code has names of thousands.
+const NAME_CHARS_MAX: usize = 100;
+
+/// Turns return addresses into text, one frame a line. Left out are the panic machinery at the
+/// top, the start of the thread at the bottom, and everything in between that is the standard
+/// library's.
 ///
 /// Slow: reads debug information. Called on the reporter thread alone.
 pub(super) fn symbolize(addresses: &[usize]) -> String {
@@ -20,14 +24,22 @@ pub(super) fn symbolize(addresses: &[usize]) -> String {
         });
     }
     let mut text = String::new();
-    for (i, (name, place)) in relevant(&frames).iter().enumerate() {
-        let _ = write!(text, "{i:>3}: {name}");
+    for (name, place) in relevant(&frames).iter().filter(|frame| !is_std(frame)) {
+        let short: String = name.chars().take(NAME_CHARS_MAX).collect();
+        let cut = if short.len() < name.len() { "…" } else { "" };
+        let _ = write!(text, "{short}{cut}");
         if let Some(place) = place {
             let _ = write!(text, " at {place}");
         }
         text.push('\n');
     }
     text
+}
+
+fn is_std((_, place): &Frame) -> bool {
+    place
+        .as_ref()
+        .is_some_and(|place| place.starts_with("/rustc/"))
 }
 
 type Frame = (String, Option<String>);

@@ -19,6 +19,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: Options) -> ExitCode {
     log_to_stderr();
+    // The board below tells the panics: no second copy on standard error.
+    panic::install_quiet();
     let _observer = panic::observe(|report| show(&format_panic(report)));
     steadfast::run(async move |shutdown| serve(options, shutdown).await)
 }
