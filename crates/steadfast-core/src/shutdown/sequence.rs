@@ -289,10 +289,8 @@ mod tests {
                     "{before} to {after} by {event:?} in {number}"
                 );
                 assert!(after >= before);
-                assert_eq!(
-                    hard && after != Phase::Ended && matches!(event, Event::Wait),
-                    false
-                );
+                let waited = matches!(event, Event::Wait);
+                assert!(!(hard && waited && after != Phase::Ended));
             }
         }
     }

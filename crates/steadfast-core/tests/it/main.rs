@@ -1,5 +1,6 @@
 //! Behavior of the kernel through its public API.
 
 mod once;
+mod process;
 mod scope_async;
 mod wait_group;
