@@ -276,7 +276,8 @@ fn serve() -> ExitCode {
         println!("ready");
         let reason = shutdown.stop_accepting().cancelled().await;
         println!("stopped accepting: {reason}");
-        // What is in flight below the core tier has five seconds; this shows only that it ends.
+        // What is in flight below the core tier would have five seconds.
+        shutdown.reached(Phase::DrainLower).await;
         shutdown.signal("impatient");
         Ok::<_, BoxError>(())
     })
