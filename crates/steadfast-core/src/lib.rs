@@ -6,6 +6,7 @@ pub mod context;
 pub mod decide;
 pub mod defer;
 pub mod panic;
+pub mod pool;
 pub mod reaper;
 pub mod report;
 pub mod rng;
