@@ -21,24 +21,27 @@ use crate::{RecoverAsync, recover, recover_async};
 /// The right to call [`run`](Runnable::run) and [`cancel`](Runnable::cancel) goes with the
 /// reference that is in the queue: whoever takes it out has the right, alone. A ticket uses
 /// [`tell`](Runnable::tell) and [`Ending`].
+// The end comes first, beside the counts of the `Arc`: it is what both sides write.
+#[repr(C)]
 pub(super) struct Job<F, T, E> {
-    node: Node,
-    card: Card,
-    tier: Tier,
-    deadline: Option<Instant>,
-    /// Locked by whoever has the right to run it, while user code runs.
-    body: Mutex<Body<F>>,
     /// Locked by both sides, never while user code runs.
     end: Mutex<End<T, E>>,
+    card: Card,
+    deadline: Option<Instant>,
+    tier: Tier,
+    node: Node,
+    /// Locked by whoever has the right to run it, while user code runs.
+    body: Mutex<Body<F>>,
 }
 
 /// Invariant: `future` is pinned. It is only replaced in place, by [`Job::future`].
 struct Body<F> {
-    frame: Frame,
-    future: Option<RecoverAsync<F>>,
     polled: bool,
+    future: Option<RecoverAsync<F>>,
+    frame: Frame,
 }
 
+#[repr(C)]
 struct End<T, E> {
     result: Option<Ended<T, E>>,
     /// Whoever awaits the ticket.
@@ -97,29 +100,34 @@ where
     pub(super) fn new(pool: Arc<dyn AsNode>, name: Name, future: F) -> Arc<Self> {
         // A task of a pool outlives the scopes around its submitter, so it is not inside of them.
         let node = Node::new(Kind::Task, name, Some(pool));
-        let frame = context::with(|frame| Frame {
-            block: frame.block.for_body(node.span, None),
-            keys: frame.keys.clone(),
-            path: None,
-        });
-        let (block, trace_id) = (frame.block, frame.block.trace_id());
-        Arc::new(Self {
-            node,
-            card: Card { name, trace_id },
-            tier: block.tier(),
-            deadline: block.deadline(),
-            body: Mutex::new(Body {
-                frame,
-                future: Some(recover_async(future)),
-                polled: false,
-            }),
-            end: Mutex::new(End {
-                result: None,
-                ticket: None,
-                detached: false,
-                cause: None,
-                worker: None,
-            }),
+        // Built in one piece: a frame is large, and moving it about costs as much as all else.
+        context::with(|frame| {
+            let block = frame.block.for_body(node.span, None);
+            Arc::new(Self {
+                end: Mutex::new(End {
+                    result: None,
+                    ticket: None,
+                    detached: false,
+                    cause: None,
+                    worker: None,
+                }),
+                card: Card {
+                    name,
+                    trace_id: block.trace_id(),
+                },
+                deadline: block.deadline(),
+                tier: block.tier(),
+                node,
+                body: Mutex::new(Body {
+                    polled: false,
+                    future: Some(recover_async(future)),
+                    frame: Frame {
+                        block,
+                        keys: frame.keys.clone(),
+                        path: None,
+                    },
+                }),
+            })
         })
     }
 }
@@ -147,13 +155,10 @@ impl<F, T, E> Job<F, T, E> {
     }
 
     /// Drops what is left of the future, in its context.
-    fn drop_future(body: &mut Body<F>, me: Arc<dyn AsNode>, cause: Cause) {
-        body.frame.path = Some(me);
-        let entered = body.frame.enter();
+    fn drop_future(body: &mut Body<F>, cause: Cause) {
+        let _entered = body.frame.enter();
         // Contains the panics of the drop; the hook has reported them.
         cancel::dropping(cause, || Self::future(&mut body.future).set(None));
-        drop(entered);
-        body.frame.path = None;
     }
 
     /// Gives the cause, if it was told to stop or its time is over.
@@ -224,31 +229,39 @@ where
         record: &mut dyn FnMut(Verdict),
     ) -> Poll<()> {
         let mut body = self.body();
+        // For as long as it runs only: a job that holds itself would never be released.
+        body.frame.path = Some(me);
         let ended = loop {
             if let Some(cause) = self.stopped(body.polled) {
-                Self::drop_future(&mut body, me, cause.clone());
+                Self::drop_future(&mut body, cause.clone());
                 break Err(TicketError::Cancelled(cause));
             }
             body.polled = true;
-            match body.poll(me.clone(), cx) {
+            match body.poll(cx) {
                 Poll::Ready(Ok(Ok(value))) => break Ok(value),
                 Poll::Ready(Ok(Err(error))) => break Err(TicketError::Failed(error)),
                 Poll::Ready(Err(panic)) => break Err(TicketError::Panicked(panic)),
                 Poll::Pending if self.watch(cx.waker()) => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    body.frame.path = None;
+                    return Poll::Pending;
+                }
             }
         };
         record(verdict(&ended));
         self.deliver(&mut body.frame, ended);
+        body.frame.path = None;
         Poll::Ready(())
     }
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
         self.node.stop(cause.clone());
-        Self::drop_future(&mut body, me, cause.clone());
+        body.frame.path = Some(me);
+        Self::drop_future(&mut body, cause.clone());
         record();
         self.deliver(&mut body.frame, Err(TicketError::Cancelled(cause)));
+        body.frame.path = None;
     }
 
     fn tell(&self, cause: Cause) {
@@ -272,19 +285,10 @@ where
 
 impl<F: Future> Body<F> {
     /// Polls the future in its context; it is dropped when it is ready.
-    fn poll(
-        &mut self,
-        me: Arc<dyn AsNode>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<F::Output, Panic>> {
-        // For the time of the poll only: a job that holds itself would never be released.
-        self.frame.path = Some(me);
-        let entered = self.frame.enter();
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panic>> {
+        let _entered = self.frame.enter();
         let future = Job::<F, (), ()>::future(&mut self.future).as_pin_mut();
-        let polled = future.expect("polled until it ends").poll(cx);
-        drop(entered);
-        self.frame.path = None;
-        polled
+        future.expect("polled until it ends").poll(cx)
     }
 }
 

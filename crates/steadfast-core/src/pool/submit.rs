@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::inbox::Posted;
 use super::job::Job;
@@ -45,10 +45,16 @@ where
     /// Queues it as soon as there is room, if that is before the deadline.
     pub(super) async fn wait(self, deadline: Option<Instant>) -> Result<Ticket<T, E>, Rejected> {
         let tier = self.job.tier();
+        // Most find room, and need none of what waiting takes.
+        let task = match enter(&self.shared, tier, self.job.clone()) {
+            Ok(number) => return Ok(self.ticket(number)),
+            Err(Refused::Closed(_)) => return Err(self.rejected(Reason::Closed)),
+            Err(Refused::Full(task)) => task,
+        };
         let mut waiting = Waiting {
             shared: &self.shared,
             tier,
-            task: Some(self.job.clone()),
+            task: Some(task),
             place: None,
         };
         let entered = std::future::poll_fn(|cx| waiting.poll(cx));
@@ -107,25 +113,20 @@ struct Waiting<'a> {
 impl Waiting<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64, Reason>> {
         let entered = match self.place {
-            Some(place) => ready!(self.come_back(place, cx)),
-            // Most find room; only for the others a waker is cloned, which is code of others and
-            // not called under the lock.
-            None => match enter(self.shared, self.tier, self.take()) {
-                Err(Refused::Full(task)) => ready!(self.queue_up(task, cx)),
-                entered => entered,
-            },
+            None => self.queue_up(cx),
+            Some(place) => self.come_back(place, cx),
         };
-        Poll::Ready(entered.map_err(|_| Reason::Closed))
+        entered.map_err(|_| Reason::Closed)
     }
 
     /// Enters, or gets a place at the door.
-    fn queue_up(&mut self, task: Task, cx: &mut Context<'_>) -> Poll<Entered> {
+    fn queue_up(&mut self, cx: &mut Context<'_>) -> Poll<Entered> {
         let now = clock::nanos();
-        // Dropped after the lock if it is not needed.
+        // Code of others: cloned before the lock, and dropped after it if it is not needed.
         let mut waker = Some(cx.waker().clone());
         self.shared.change(|line, inbox, wakes| {
             // Again, for room that came between the two looks.
-            match line.enter(inbox, self.tier, now, task, wakes) {
+            match line.enter(inbox, self.tier, now, self.take(), wakes) {
                 Err(Refused::Full(task)) => {
                     self.place = waker.take().map(|w| line.wait(inbox, self.tier, w));
                     self.task = Some(task);
