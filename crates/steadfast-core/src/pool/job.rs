@@ -11,7 +11,7 @@ use super::crew::Card;
 use super::ticket::TicketError;
 use crate::cancel::{self, Cause};
 use crate::clock::{self, Instant};
-use crate::context::{self, AsNode, Frame, Kind, Name, Node, Tier};
+use crate::context::{self, AsNode, Frame, Name, Node, Tier};
 use crate::panic::{Panic, drop_contained};
 use crate::scope::Verdict;
 use crate::{RecoverAsync, recover, recover_async};
@@ -99,35 +99,27 @@ where
     /// Makes a job in the context at hand.
     pub(super) fn new(pool: Arc<dyn AsNode>, name: Name, future: F) -> Arc<Self> {
         // A task of a pool outlives the scopes around its submitter, so it is not inside of them.
-        let node = Node::new(Kind::Task, name, Some(pool));
-        // Built in one piece: a frame is large, and moving it about costs as much as all else.
-        context::with(|frame| {
-            let block = frame.block.for_body(node.span, None);
-            Arc::new(Self {
-                end: Mutex::new(End {
-                    result: None,
-                    ticket: None,
-                    detached: false,
-                    cause: None,
-                    worker: None,
-                }),
-                card: Card {
-                    name,
-                    trace_id: block.trace_id(),
-                },
-                deadline: block.deadline(),
-                tier: block.tier(),
-                node,
-                body: Mutex::new(Body {
-                    polled: false,
-                    future: Some(recover_async(future)),
-                    frame: Frame {
-                        block,
-                        keys: frame.keys.clone(),
-                        path: None,
-                    },
-                }),
-            })
+        let node = context::with(|frame| Node::outside(name, Some(pool), frame));
+        Arc::new(Self {
+            end: Mutex::new(End {
+                result: None,
+                ticket: None,
+                detached: false,
+                cause: None,
+                worker: None,
+            }),
+            card: Card {
+                name,
+                trace_id: node.block.trace_id(),
+            },
+            deadline: node.block.deadline(),
+            tier: node.block.tier(),
+            node,
+            body: Mutex::new(Body {
+                polled: false,
+                future: Some(recover_async(future)),
+                frame: Frame::EMPTY,
+            }),
         })
     }
 }
@@ -229,8 +221,9 @@ where
         record: &mut dyn FnMut(Verdict),
     ) -> Poll<()> {
         let mut body = self.body();
-        // For as long as it runs only: a job that holds itself would never be released.
-        body.frame.path = Some(me);
+        if !body.frame.is_changed() {
+            body.frame = Frame::body(me);
+        }
         let ended = loop {
             if let Some(cause) = self.stopped(body.polled) {
                 Self::drop_future(&mut body, cause.clone());
@@ -243,25 +236,29 @@ where
                 Poll::Ready(Err(panic)) => break Err(TicketError::Panicked(panic)),
                 Poll::Pending if self.watch(cx.waker()) => {}
                 Poll::Pending => {
-                    body.frame.path = None;
+                    // The frame holds the job, so it goes, unless the task has changed its
+                    // facts; those go with the end, which every job comes to.
+                    if !body.frame.is_changed() {
+                        body.frame = Frame::EMPTY;
+                    }
                     return Poll::Pending;
                 }
             }
         };
         record(verdict(&ended));
         self.deliver(&mut body.frame, ended);
-        body.frame.path = None;
+        body.frame = Frame::EMPTY;
         Poll::Ready(())
     }
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
         self.node.stop(cause.clone());
-        body.frame.path = Some(me);
+        body.frame = Frame::body(me);
         Self::drop_future(&mut body, cause.clone());
         record();
         self.deliver(&mut body.frame, Err(TicketError::Cancelled(cause)));
-        body.frame.path = None;
+        body.frame = Frame::EMPTY;
     }
 
     fn tell(&self, cause: Cause) {

@@ -14,7 +14,7 @@ use super::line::{Carded, Line, Next, Wakes};
 use super::worker::Worker;
 use crate::cancel::{self, Cause};
 use crate::clock;
-use crate::context::{AsNode, Kind, Name, Node, Tier};
+use crate::context::{AsNode, Name, Node, Tier};
 use crate::report;
 use crate::scope::Verdict;
 
@@ -99,7 +99,7 @@ impl Shared {
         let shared = Arc::new(Self {
             name: config.name,
             queue_max: config.queue_max,
-            node: Node::new(Kind::Task, config.name, None),
+            node: Node::owner(config.name),
             inbox: Apart(Mutex::new(Inbox::new())),
             posted: Apart(AtomicU8::new(0)),
             line: Apart(Mutex::new(Line::new(config.queue_max, config.workers))),
