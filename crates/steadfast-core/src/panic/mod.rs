@@ -32,7 +32,7 @@ mod reporter;
 mod symbols;
 mod value;
 
-pub use group::{GROUPS_MAX, Group, SAMPLES_PER_SECOND};
+pub use group::{GROUPS_MAX, Group, SAMPLES_PER_SECOND, sample};
 pub use hook::{install, install_quiet};
 pub use kind::{Check, Kind};
 pub use payload::PayloadRef;

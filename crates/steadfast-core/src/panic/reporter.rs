@@ -107,7 +107,9 @@ pub(super) fn push(record: Arc<Record>) {
     let mut shared = shared();
     if shared.ring.len() == RING_MAX {
         // The oldest is the one that was waited for longest.
-        shared.ring.pop_front();
+        if let Some(oldest) = shared.ring.pop_front() {
+            shared.groups.untold(oldest.record.fingerprint);
+        }
     }
     shared.ring.push_back(Waiting {
         record,
