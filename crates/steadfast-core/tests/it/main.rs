@@ -3,4 +3,5 @@
 mod once;
 mod process;
 mod scope_async;
+mod shutdown;
 mod wait_group;
