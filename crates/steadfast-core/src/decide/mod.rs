@@ -9,4 +9,4 @@ pub mod rate;
 pub mod restart;
 pub mod window;
 
-mod atomic;
+pub(crate) mod atomic;
