@@ -245,7 +245,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     {
         let cleanup = SmallFn::new(move |shared: &mut Arc<Shared<T, E>>| {
             if shared.edit(|outcome| outcome.is_ok()) == Some(true) {
-                return Step::Done(CleanupStatus::Ran);
+                return Step::Done(CleanupStatus::NotNeeded);
             }
             Step::Await(Box::pin(async move { status(cleanup().await) }))
         });

@@ -1,5 +1,7 @@
 //! Behavior of the kernel through its public API.
 
 mod once;
+mod outcome;
 mod scope_async;
+mod support;
 mod wait_group;
