@@ -166,10 +166,10 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
             let mut frame = Frame::cleanup(self.shared.clone());
-            let over = {
+            let over = unwind.end.span().in_scope(|| {
                 let _entered = frame.enter();
                 unwind.run_ready()
-            };
+            });
             if over {
                 unwind.finish();
             } else {

@@ -3,5 +3,6 @@
 mod once;
 mod outcome;
 mod scope_async;
+mod scope_sync;
 mod support;
 mod wait_group;
