@@ -56,7 +56,7 @@ impl End {
         }
     }
 
-    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: Recorder) {
+    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: &mut Recorder) {
         // Entries are kept when somebody looks, and always when they are troubles.
         if self.start.is_none() && recorder.entries.is_empty() {
             return;
@@ -66,7 +66,7 @@ impl End {
             verdict,
             reaped: recorder.reaped,
             children_left: recorder.children_left,
-            entries: recorder.entries,
+            entries: std::mem::take(&mut recorder.entries),
         };
         // From here on it is the code of others that runs: subscribers, errors that are shown,
         // the callback. The hook reports its panics; they must not change the outcome.
@@ -126,6 +126,21 @@ fn start_event(node: &Node) -> Span {
     );
     tracing::debug!(target: "steadfast::scope", parent: &span, scope = %ScopePath::of(Some(node)), "scope started");
     span
+}
+
+/// Tells how a cleanup went of which no report tells, unless it just ran.
+pub(super) fn tell_trouble(node: &Node, meta: Meta, status: CleanupStatus) {
+    let entry = CleanupEntry {
+        name: meta.name,
+        place: meta.place,
+        status,
+        took: None,
+    };
+    if !entry.status.is_ok() {
+        let path = ScopePath::of(Some(node));
+        let _ = recover(|| trouble_event(&path, &node.block, &entry));
+    }
+    panic::drop_contained(entry);
 }
 
 fn trouble_event(path: &ScopePath, context: &Context, entry: &CleanupEntry) {

@@ -54,7 +54,7 @@ pub enum CleanupStatus {
     /// It was dropped because it exceeded this limit.
     TimedOut(Duration),
     /// It ran on the fallback thread, because its runtime had ended, and failed there; the
-    /// failure, most likely of its I/O, is given.
+    /// failure, most likely of its I/O, is given. Or there was nothing left to run it at all.
     RuntimeGone(BoxError),
     /// The owned value never came back: its guard was leaked, or is still held outside the scope.
     Missing,

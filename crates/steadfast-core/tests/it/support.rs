@@ -11,46 +11,46 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// What happened, in order; clones share it.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    pub fn say(&self, line: impl Into<String>) {
+    pub(crate) fn say(&self, line: impl Into<String>) {
         self.0.lock().unwrap().push(line.into());
     }
 
     /// Makes a cleanup that says this.
-    pub fn saying(&self, line: &str) -> impl FnOnce() + Send + 'static + use<> {
+    pub(crate) fn saying(&self, line: &str) -> impl FnOnce() + Send + 'static + use<> {
         let log = self.clone();
         let line = line.to_owned();
         move || log.say(line)
     }
 
     #[track_caller]
-    pub fn expect(&self, lines: &[&str]) {
+    pub(crate) fn expect(&self, lines: &[&str]) {
         assert_eq!(*self.0.lock().unwrap(), lines);
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
 /// Keeps the text of a report, and what it said about each cleanup.
 #[derive(Clone, Default)]
-pub struct Reports(Arc<Mutex<Vec<Kept>>>);
+pub(crate) struct Reports(Arc<Mutex<Vec<Kept>>>);
 
 #[derive(Clone, Debug)]
-pub struct Kept {
-    pub path: String,
-    pub verdict: &'static str,
-    pub reaped: bool,
-    pub children_left: usize,
-    pub entries: Vec<(String, &'static str)>,
-    pub text: String,
+pub(crate) struct Kept {
+    pub(crate) path: String,
+    pub(crate) verdict: &'static str,
+    pub(crate) reaped: bool,
+    pub(crate) children_left: usize,
+    pub(crate) entries: Vec<(String, &'static str)>,
+    pub(crate) text: String,
 }
 
 impl Reports {
-    pub fn keep(&self) -> impl FnOnce(&CleanupReport) + Send + 'static + use<> {
+    pub(crate) fn keep(&self) -> impl FnOnce(&CleanupReport) + Send + 'static + use<> {
         let reports = self.clone();
         move |report| {
             let entries = report.entries.iter();
@@ -67,13 +67,13 @@ impl Reports {
         }
     }
 
-    pub fn all(&self) -> Vec<Kept> {
+    pub(crate) fn all(&self) -> Vec<Kept> {
         self.0.lock().unwrap().clone()
     }
 
     /// Gives the only one there is.
     #[track_caller]
-    pub fn only(&self) -> Kept {
+    pub(crate) fn only(&self) -> Kept {
         let all = self.all();
         assert_eq!(all.len(), 1, "{all:?}");
         all[0].clone()
@@ -82,7 +82,7 @@ impl Reports {
 
 impl Kept {
     #[track_caller]
-    pub fn expect(&self, entries: &[(&str, &str)]) {
+    pub(crate) fn expect(&self, entries: &[(&str, &str)]) {
         let found: Vec<_> = self.entries.iter().map(|(n, s)| (n.as_str(), *s)).collect();
         assert_eq!(found, entries);
     }
@@ -90,7 +90,7 @@ impl Kept {
 
 /// Panics when it is dropped.
 #[derive(Debug)]
-pub struct Bomb(pub &'static str);
+pub(crate) struct Bomb(pub(crate) &'static str);
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -100,41 +100,41 @@ impl Drop for Bomb {
 
 /// One event of tracing.
 #[derive(Clone, Debug)]
-pub struct Event {
-    pub target: String,
-    pub level: tracing::Level,
-    pub message: String,
-    pub fields: BTreeMap<String, String>,
+pub(crate) struct Event {
+    pub(crate) target: String,
+    pub(crate) level: tracing::Level,
+    pub(crate) message: String,
+    pub(crate) fields: BTreeMap<String, String>,
     /// The `scope` fields of the spans around, outermost first.
-    pub spans: Vec<String>,
+    pub(crate) spans: Vec<String>,
 }
 
 impl Event {
-    pub fn field(&self, name: &str) -> &str {
+    pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 }
 
 /// Collects the events of the thread that calls [`Events::listen`].
 #[derive(Clone, Default)]
-pub struct Events(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
 
 impl Events {
-    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         self.listen_from(tracing::Level::TRACE)
     }
 
-    pub fn listen_from(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+    pub(crate) fn listen_from(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
         let filter = tracing_subscriber::filter::LevelFilter::from_level(level);
         let layer = Collect(self.clone()).with_filter(filter);
         tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
     }
 
-    pub fn all(&self) -> Vec<Event> {
+    pub(crate) fn all(&self) -> Vec<Event> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn with_message(&self, message: &str) -> Vec<Event> {
+    pub(crate) fn with_message(&self, message: &str) -> Vec<Event> {
         let all = self.all().into_iter();
         all.filter(|event| event.message == message).collect()
     }
@@ -192,7 +192,7 @@ impl Visit for Fields {
 
 /// Runs the body of a test in a process of its own, for what a process has once: its panic hook,
 /// the counts of its reporter. `test` is the path of the test that calls.
-pub fn in_own_process(test: &str, body: impl FnOnce()) {
+pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     const MARK: &str = "STEADFAST_TEST_ALONE";
     if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
         return body();
