@@ -123,9 +123,10 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
                 }
             };
             let cause = tokio::select! {
+                // Children that were told to stop end, too: that is not an end as it should be.
                 biased;
-                () = node.pending.none_left(What::Child) => return,
                 cause = self.stop.wait(node, late) => cause,
+                () = node.pending.none_left(What::Child) => return,
             };
             node.stop(cause.clone());
             self.shared.edit(|outcome| outcome.cancelled(cause));

@@ -1,8 +1,10 @@
 //! Behavior of the kernel through its public API.
 
+mod nested;
 mod once;
 mod outcome;
 mod scope_async;
+mod scope_dropped;
 mod scope_sync;
 mod support;
 mod wait_group;
