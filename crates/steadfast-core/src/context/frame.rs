@@ -63,7 +63,7 @@ impl Frame {
         let block = self.node().map(|node| node.block).unwrap_or_default();
         match self.phase {
             Phase::Body => block,
-            Phase::Cleanup(deadline) => block.in_cleanup(deadline),
+            Phase::Cleanup(deadline) => block.until(deadline),
         }
     }
 
@@ -136,10 +136,10 @@ pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     swap(&mut overlaid);
 }
 
-/// Gives async cleanups the deadline of their limit.
-pub(crate) fn set_cleanup_deadline(deadline: Instant) {
+/// Gives an async cleanup the deadline of its limit, and takes it away from the next one.
+pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
     let _ = FRAME.try_with(|current| {
-        current.borrow_mut().phase = Phase::Cleanup(Some(deadline));
+        current.borrow_mut().phase = Phase::Cleanup(deadline);
     });
 }
 

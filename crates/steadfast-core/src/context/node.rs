@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use crate::cancel::{Cancel, Cause};
 use crate::clock::Instant;
+use crate::context::frame::Phase;
 use crate::context::{Context, Frame, Keys, Name};
 use crate::scope::Pending;
 
@@ -16,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) keys: Option<Keys>,
     parent: Option<Arc<dyn AsNode>>,
     depth: usize,
+    /// Whether it is not cancelled with what is around: work of a cleanup, which must go on.
+    apart: bool,
     /// What must have ended before this scope's cleanups run.
     pub(crate) pending: Pending,
     /// Set once the work was told to stop, for tokens that are asked for later.
@@ -34,6 +37,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// Has cleanups, and waits for what was started in it.
     Scope,
+    /// Has cleanups, and cannot wait: what it would wait for, the scope around it waits for.
+    SyncScope,
     /// A task: named, cancelled with its scope, with nothing to clean up itself.
     Task,
     /// Other facts in the scope or task around it, which it stands for in everything else.
@@ -66,7 +71,28 @@ impl Node {
     ) -> Self {
         let block = surroundings.block().of_body(deadline);
         let keys = surroundings.keys().cloned();
-        Self::new(kind, name, surroundings.node, block, keys)
+        let apart = matches!(surroundings.phase, Phase::Cleanup(_));
+        let node = Self::new(kind, name, surroundings.node, block, keys);
+        Self { apart, ..node }
+    }
+
+    /// A task of `scope`. Facts that were changed where it is started go along if that is inside
+    /// of the scope; but not the deadline of an inner scope, which the task may outlive.
+    pub(crate) fn child(name: Name, scope: Arc<dyn AsNode>, surroundings: &Frame) -> Self {
+        let own = scope.node();
+        let started_in = surroundings.node().filter(|node| node.is_within(own));
+        let (block, keys) = match started_in {
+            Some(node) if std::ptr::eq(node.named(), own) => {
+                (surroundings.block(), surroundings.keys())
+            }
+            Some(_) => {
+                let block = surroundings.block().until(own.block.deadline());
+                (block, surroundings.keys())
+            }
+            None => (own.block, own.keys.as_ref()),
+        };
+        let (block, keys) = (block.of_body(None), keys.cloned());
+        Self::new(Kind::Task, name, Some(scope), block, keys)
     }
 
     /// A task that outlives the scopes around: it has their facts, but its place is `owner`.
@@ -101,7 +127,11 @@ impl Node {
         block: Context,
         keys: Option<Keys>,
     ) -> Self {
-        let depth = parent.as_ref().map_or(1, |parent| parent.node().depth + 1);
+        // Other facts are no deeper than the place at which they hold.
+        let deeper = usize::from(kind != Kind::Overlay);
+        let depth = parent
+            .as_ref()
+            .map_or(1, |parent| parent.node().depth + deeper);
         let (parent, depth) = if depth > Self::DEPTH_MAX {
             (None, 1)
         } else {
@@ -114,6 +144,7 @@ impl Node {
             keys,
             parent,
             depth,
+            apart: false,
             pending: Pending::new(),
             stopped: OnceLock::new(),
             over: AtomicBool::new(false),
@@ -166,8 +197,8 @@ impl Node {
         let token = node.token.get_or_init(|| {
             fresh = true;
             match node.parent() {
-                Some(parent) => parent.token().child(),
-                None => Cancel::new(),
+                Some(parent) if !node.apart => parent.token().child(),
+                _ => Cancel::new(),
             }
         });
         if fresh && let Some(waker) = node.runner().take() {

@@ -40,8 +40,9 @@ impl Pending {
         self.children.get()
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.children.get() == 0 && self.reaped.get() == 0
+    /// Tells whether there is nothing to wait for but `left` children that do not stop.
+    pub(crate) fn is_idle(&self, left: usize) -> bool {
+        self.children() <= left && self.reaped.get() == 0
     }
 
     /// Waits until nothing of that sort is left.
