@@ -3,6 +3,8 @@
 mod nested;
 mod once;
 mod outcome;
+mod panic_value;
+mod recover;
 mod scope_async;
 mod scope_dropped;
 mod scope_sync;
