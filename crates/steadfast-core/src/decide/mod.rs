@@ -5,5 +5,7 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod lateness;
 pub mod restart;
+pub mod wait_cycle;
 pub mod window;
