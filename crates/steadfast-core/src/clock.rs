@@ -177,6 +177,14 @@ pub(crate) fn timestamp_of(instant: std::time::Instant) -> Timestamp {
     Timestamp(now.checked_sub(instant.elapsed()).unwrap_or(now))
 }
 
+/// Gives the instant at which `duration` will be over; one that no process lives to see for a
+/// duration that is too long to be added.
+pub(crate) fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = now();
+    now.checked_add(duration).unwrap_or_else(|| now + FAR)
+}
+
 pub(crate) fn timer_until(deadline: Instant) -> tokio::time::Sleep {
     tokio::time::sleep_until(deadline)
 }

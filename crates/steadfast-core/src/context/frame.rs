@@ -32,7 +32,7 @@ pub(crate) enum Phase {
 }
 
 impl Frame {
-    const EMPTY: Frame = Frame {
+    pub(crate) const EMPTY: Frame = Frame {
         node: None,
         phase: Phase::Body,
     };
@@ -55,11 +55,16 @@ impl Frame {
         }
     }
 
+    /// Tells whether the facts were changed at this place.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.node().is_some_and(|node| node.kind == Kind::Overlay)
+    }
+
     pub(crate) fn block(&self) -> Context {
         let block = self.node().map(|node| node.block).unwrap_or_default();
         match self.phase {
             Phase::Body => block,
-            Phase::Cleanup(deadline) => block.in_cleanup(deadline),
+            Phase::Cleanup(deadline) => block.until(deadline),
         }
     }
 
@@ -151,10 +156,10 @@ pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     swap(&mut overlaid);
 }
 
-/// Gives async cleanups the deadline of their limit.
-pub(crate) fn set_cleanup_deadline(deadline: Instant) {
+/// Gives an async cleanup the deadline of its limit, and takes it away from the next one.
+pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
     let _ = FRAME.try_with(|current| {
-        current.borrow_mut().phase = Phase::Cleanup(Some(deadline));
+        current.borrow_mut().phase = Phase::Cleanup(deadline);
     });
 }
 

@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use crate::cancel::{Cancel, Cause};
 use crate::clock::Instant;
+use crate::context::frame::Phase;
 use crate::context::{Context, Frame, Keys, Name};
 use crate::scope::Pending;
 use crate::watch::Polled;
@@ -17,6 +18,8 @@ pub(crate) struct Node {
     pub(crate) keys: Option<Keys>,
     parent: Option<Arc<dyn AsNode>>,
     depth: usize,
+    /// Whether it is not cancelled with what is around: work of a cleanup, which must go on.
+    apart: bool,
     /// What must have ended before this scope's cleanups run.
     pub(crate) pending: Pending,
     /// Set once the work was told to stop, for tokens that are asked for later.
@@ -37,6 +40,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// Has cleanups, and waits for what was started in it.
     Scope,
+    /// Has cleanups, and cannot wait: what it would wait for, the scope around it waits for.
+    SyncScope,
     /// A task: named, cancelled with its scope, with nothing to clean up itself.
     Task,
     /// Other facts in the scope or task around it, which it stands for in everything else.
@@ -69,13 +74,39 @@ impl Node {
     ) -> Self {
         let block = surroundings.block().of_body(deadline);
         let keys = surroundings.keys().cloned();
-        Self::new(kind, name, surroundings.node, block, keys)
+        let apart = matches!(surroundings.phase, Phase::Cleanup(_));
+        let node = Self::new(kind, name, surroundings.node, block, keys);
+        Self { apart, ..node }
     }
 
-    /// A task that outlives the scopes around: it has their facts and is in none of them.
-    pub(crate) fn outside(name: Name, surroundings: &Frame) -> Self {
-        let block = surroundings.block().of_body(None);
-        Self::new(Kind::Task, name, None, block, surroundings.keys().cloned())
+    /// A task of `scope`. Facts that were changed where it is started go along if that is inside
+    /// of the scope; but not the deadline of an inner scope, which the task may outlive.
+    pub(crate) fn child(name: Name, scope: Arc<dyn AsNode>, surroundings: &Frame) -> Self {
+        let own = scope.node();
+        let started_in = surroundings.node().filter(|node| node.is_within(own));
+        let (block, keys) = match started_in {
+            Some(node) if std::ptr::eq(node.named(), own) => {
+                (surroundings.block(), surroundings.keys())
+            }
+            Some(_) => {
+                let block = surroundings.block().until(own.block.deadline());
+                (block, surroundings.keys())
+            }
+            None => (own.block, own.keys.as_ref()),
+        };
+        let (block, keys) = (block.of_body(None), keys.cloned());
+        Self::new(Kind::Task, name, Some(scope), block, keys)
+    }
+
+    /// A task that outlives the scopes around: it has their facts, but its place is `owner`.
+    pub(crate) fn outside(name: Name, owner: Option<Arc<dyn AsNode>>, facts: &Frame) -> Self {
+        let block = facts.block().of_body(None);
+        Self::new(Kind::Task, name, owner, block, facts.keys().cloned())
+    }
+
+    /// What owns tasks without being at work itself: it gives them a place, and no facts.
+    pub(crate) fn owner(name: Name) -> Self {
+        Self::new(Kind::Task, name, None, Context::new(), None)
     }
 
     /// Other facts at the same place. One overlay never stands on another, so changing facts in a
@@ -99,7 +130,11 @@ impl Node {
         block: Context,
         keys: Option<Keys>,
     ) -> Self {
-        let depth = parent.as_ref().map_or(1, |parent| parent.node().depth + 1);
+        // Other facts are no deeper than the place at which they hold.
+        let deeper = usize::from(kind != Kind::Overlay);
+        let depth = parent
+            .as_ref()
+            .map_or(1, |parent| parent.node().depth + deeper);
         let (parent, depth) = if depth > Self::DEPTH_MAX {
             (None, 1)
         } else {
@@ -112,6 +147,7 @@ impl Node {
             keys,
             parent,
             depth,
+            apart: false,
             pending: Pending::new(),
             stopped: OnceLock::new(),
             over: AtomicBool::new(false),
@@ -131,7 +167,7 @@ impl Node {
     }
 
     /// Gives the scope or task that this node is or stands in.
-    pub(crate) fn named(&self) -> &Node {
+    pub(super) fn named(&self) -> &Node {
         match (self.kind, self.parent()) {
             (Kind::Overlay, Some(parent)) => parent,
             _ => self,
@@ -183,8 +219,8 @@ impl Node {
         let token = node.token.get_or_init(|| {
             fresh = true;
             match node.parent() {
-                Some(parent) => parent.token().child(),
-                None => Cancel::new(),
+                Some(parent) if !node.apart => parent.token().child(),
+                _ => Cancel::new(),
             }
         });
         if fresh && let Some(waker) = node.runner().take() {

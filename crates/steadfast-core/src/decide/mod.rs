@@ -6,6 +6,9 @@
 
 pub mod backoff;
 pub mod lateness;
+pub mod rate;
 pub mod restart;
 pub mod wait_cycle;
 pub mod window;
+
+pub(crate) mod atomic;

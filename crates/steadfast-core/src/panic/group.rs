@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::Record;
@@ -9,8 +10,19 @@ use crate::clock::{self, Timestamp};
 /// panics at. What comes later is counted under one group without a place.
 pub const GROUPS_MAX: usize = 1_024;
 
-/// How many panics of one place get a backtrace and an event of their own in a second: 10.
+/// How many panics of one place get a backtrace and an event of their own in a second, unless
+/// [`sample`] says otherwise: 10, enough to see a pattern, little enough for a storm.
 pub const SAMPLES_PER_SECOND: u32 = 10;
+
+static SAMPLES: AtomicU32 = AtomicU32::new(SAMPLES_PER_SECOND);
+
+/// Chooses how many panics of one place get a backtrace and an event of their own in a second.
+///
+/// All are counted, and all reach whoever catches them, whatever the number; 0 leaves only counts.
+pub fn sample(per_second: u32) {
+    // Relaxed: a number that is read by itself.
+    SAMPLES.store(per_second, Ordering::Relaxed);
+}
 
 /// The panics of one place.
 #[derive(Debug, Clone)]
@@ -85,12 +97,22 @@ impl Groups {
     }
 
     pub(super) fn contained(&mut self, fingerprint: u64) {
-        let found = match self.by_fingerprint.get_mut(&fingerprint) {
-            Some(found) => Some(found),
-            None => self.by_fingerprint.get_mut(&OVERFLOW),
-        };
-        if let Some(counted) = found {
+        if let Some(counted) = self.find(fingerprint) {
             counted.group.contained += 1;
+        }
+    }
+
+    /// A sample got no event after all: it is told with the repeats.
+    pub(super) fn untold(&mut self, fingerprint: u64) {
+        if let Some(counted) = self.find(fingerprint) {
+            counted.silent += 1;
+        }
+    }
+
+    fn find(&mut self, fingerprint: u64) -> Option<&mut Counted> {
+        match self.by_fingerprint.contains_key(&fingerprint) {
+            true => self.by_fingerprint.get_mut(&fingerprint),
+            false => self.by_fingerprint.get_mut(&OVERFLOW),
         }
     }
 
@@ -159,7 +181,7 @@ impl Counted {
             self.second = record.since;
             self.sampled = 0;
         }
-        let sample = self.sampled < SAMPLES_PER_SECOND;
+        let sample = self.sampled < SAMPLES.load(Ordering::Relaxed);
         if sample {
             self.sampled += 1;
         } else {

@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::oneshot;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::group::{Groups, Repeats};
 use super::record::{Fate, Record};
@@ -12,16 +10,17 @@ use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
 use crate::recover;
 
-/// How long a panic may unwind before it is reported as uncaught: half a second, so that the
-/// report is there within a second.
-pub const CLAIM_LIMIT: Duration = Duration::from_millis(500);
+/// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
+/// there within a second. Unwinding takes microseconds.
+pub const CLAIM_LIMIT: Duration = Duration::from_millis(400);
+
+/// How long a report waits for its backtrace: 750 ms; then it is told without. The first one of
+/// a process has to read the debug information, which takes long on a busy machine.
+const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
 
 /// How many records wait for the reporter: 256. What comes while it is full is counted in its
 /// group and told as a repeat.
 const RING_MAX: usize = 256;
-
-/// How many backtraces wait to be symbolized for somebody; who comes later gets none.
-const REQUESTS_MAX: usize = 64;
 
 /// How many observers there can be: 16.
 const OBSERVERS_MAX: usize = 16;
@@ -34,8 +33,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// nothing under this lock may panic, wait, or call code of others.
 struct Shared {
     groups: Groups,
-    ring: VecDeque<Arc<Record>>,
-    requests: Vec<Request>,
+    ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
     /// How many callers of [`flush`] wait.
@@ -44,16 +42,29 @@ struct Shared {
     quiet_rounds: u64,
 }
 
-struct Request {
+struct Waiting {
     record: Arc<Record>,
-    answer: oneshot::Sender<Arc<str>>,
+    /// Its backtrace was handed on to be symbolized.
+    handed_on: bool,
+}
+
+impl Waiting {
+    fn is_due(&mut self, now: Instant, flushing: bool) -> bool {
+        if !std::mem::replace(&mut self.handed_on, true) {
+            symbols::symbolize_later(self.record.clone());
+        }
+        let age = now.saturating_duration_since(self.record.since);
+        let symbols_limit = if flushing { CLAIM_LIMIT } else { SYMBOLS_LIMIT };
+        let fate_known = self.record.fate() == Fate::Contained || age >= CLAIM_LIMIT;
+        let symbols_known = self.record.symbols.get().is_some() || age >= symbols_limit;
+        fate_known && symbols_known
+    }
 }
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
     Mutex::new(Shared {
         groups: Groups::new(),
         ring: VecDeque::with_capacity(RING_MAX),
-        requests: Vec::new(),
         idle: false,
         flushing: 0,
         quiet_rounds: 0,
@@ -67,13 +78,15 @@ fn shared() -> MutexGuard<'static, Shared> {
 }
 
 thread_local! {
-    /// The reporter's own panics (in an observer, in a subscriber) must not feed it.
-    static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The reporter's own panics (in an observer, in a subscriber) and the symbolizer's must not
+    /// feed it.
+    pub(super) static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Starts the thread; called once, by the installation of the hook.
 pub(super) fn start() {
     LazyLock::force(&SHARED);
+    symbols::start();
     let started = std::thread::Builder::new()
         .name("steadfast-panics".into())
         .spawn(run);
@@ -94,9 +107,14 @@ pub(super) fn push(record: Arc<Record>) {
     let mut shared = shared();
     if shared.ring.len() == RING_MAX {
         // The oldest is the one that was waited for longest.
-        shared.ring.pop_front();
+        if let Some(oldest) = shared.ring.pop_front() {
+            shared.groups.untold(oldest.record.fingerprint);
+        }
     }
-    shared.ring.push_back(record);
+    shared.ring.push_back(Waiting {
+        record,
+        handed_on: false,
+    });
     wake(&mut shared);
 }
 
@@ -139,20 +157,6 @@ pub fn flush(limit: Duration) {
             .0;
     }
     shared.flushing -= 1;
-}
-
-/// Has a backtrace symbolized.
-pub(super) async fn symbolized(record: Arc<Record>) -> Option<Arc<str>> {
-    let (answer, symbolized) = oneshot::channel();
-    {
-        let mut shared = shared();
-        if shared.requests.len() == REQUESTS_MAX {
-            return None;
-        }
-        shared.requests.push(Request { record, answer });
-        wake(&mut shared);
-    }
-    symbolized.await.ok()
 }
 
 /// What the reporter tells about one panic, or about the repeats of one place.
@@ -238,7 +242,7 @@ impl Report {
         self.record().map_or("", |record| record.thread.as_str())
     }
 
-    /// Gives the backtrace of a sample.
+    /// Gives the backtrace of a sample, unless symbolizing it took too long.
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
@@ -318,7 +322,6 @@ fn run() {
 struct Round {
     records: Vec<Arc<Record>>,
     repeats: Vec<Repeats>,
-    requests: Vec<Request>,
     /// Nothing is left behind.
     last: bool,
 }
@@ -328,9 +331,7 @@ impl Round {
         let mut guard = shared();
         loop {
             let round = Self::take(&mut guard);
-            let something = !(round.records.is_empty()
-                && round.repeats.is_empty()
-                && round.requests.is_empty());
+            let something = !(round.records.is_empty() && round.repeats.is_empty());
             if something || (round.last && guard.flushing > 0) {
                 return round;
             }
@@ -348,34 +349,28 @@ impl Round {
     fn take(shared: &mut Shared) -> Self {
         let now = clock::real();
         let mut records = Vec::new();
-        shared.ring.retain(|record| {
-            let old = now.saturating_duration_since(record.since) >= CLAIM_LIMIT;
-            let due = record.fate() == Fate::Contained || old;
+        let flushing = shared.flushing > 0;
+        shared.ring.retain_mut(|waiting| {
+            let due = waiting.is_due(now, flushing);
             if due {
-                records.push(record.clone());
+                records.push(waiting.record.clone());
             }
             !due
         });
-        let (repeats, waiting) = shared.groups.repeats(now, shared.flushing > 0);
+        let (repeats, waiting) = shared.groups.repeats(now, flushing);
         Self {
             records,
             repeats,
-            requests: std::mem::take(&mut shared.requests),
             last: shared.ring.is_empty() && !waiting,
         }
     }
 
     fn tell(self) {
-        for request in self.requests {
-            let backtrace = backtrace(&request.record);
-            // Whoever asked may have left.
-            let _ = request.answer.send(backtrace);
-        }
         for record in self.records {
             let report = Report {
                 contained: record.fate() == Fate::Contained,
                 count: 1,
-                backtrace: Some(backtrace(&record)).filter(|text| !text.is_empty()),
+                backtrace: record.symbols.get().cloned(),
                 subject: Subject::One(record),
             };
             emit(&report);
@@ -390,34 +385,6 @@ impl Round {
             emit(&report);
         }
     }
-}
-
-/// Symbolizes once per stack: the samples of one place mostly share it.
-fn backtrace(record: &Record) -> Arc<str> {
-    record.symbols.get_or_init(|| known_or_new(record)).clone()
-}
-
-fn known_or_new(record: &Record) -> Arc<str> {
-    /// How many stacks are remembered: 64.
-    const KNOWN_MAX: usize = 64;
-    type Known = VecDeque<(Vec<usize>, Arc<str>)>;
-    static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
-
-    let Some(frames) = &record.frames else {
-        return Arc::default();
-    };
-    let addresses = frames.addresses();
-    let known = KNOWN.get_or_init(Mutex::default);
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, text)) = known.iter().find(|(stack, _)| stack == addresses) {
-        return text.clone();
-    }
-    let text: Arc<str> = symbols::symbolize(addresses).into();
-    if known.len() == KNOWN_MAX {
-        known.pop_front();
-    }
-    known.push_back((addresses.to_vec(), text.clone()));
-    text
 }
 
 fn emit(report: &Report) {

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::time;
-use crate::context::{Frame, Name, Node};
+use crate::context::{Frame, Name};
 
 /// How many threads are listed: 4,096. Locks taken on later ones work; their names are not told.
 const THREADS_MAX: usize = 4_096;
@@ -62,7 +62,7 @@ impl Polled {
 pub(crate) fn entering(frame: &Frame) -> bool {
     match time::tick() {
         Some(now) => {
-            note_entering(frame.node(), now);
+            note_entering(frame, now);
             true
         }
         None => false,
@@ -71,18 +71,18 @@ pub(crate) fn entering(frame: &Frame) -> bool {
 
 /// Notes that a frame is in force no more.
 pub(crate) fn leaving(frame: &Frame) {
-    if let Some(node) = frame.node() {
-        node.named().polled.note(time::now(), false);
+    if let Some(node) = frame.named() {
+        node.node().polled.note(time::now(), false);
     }
     let _ = THREAD.try_with(|thread| thread.leave());
 }
 
-fn note_entering(node: Option<&Node>, now: u64) {
-    let name = match node {
+fn note_entering(frame: &Frame, now: u64) {
+    let name = match frame.named() {
         Some(node) => {
-            let named = node.named();
-            named.polled.note(now, true);
-            named.name
+            let node = node.node();
+            node.polled.note(now, true);
+            node.name
         }
         None => Name::OTHER,
     };
