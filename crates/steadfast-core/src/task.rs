@@ -100,6 +100,12 @@ where
     tokio::spawn(future)
 }
 
+/// Starts a task of steadfast's own, which is in no scope, and whose end with its runtime is
+/// nobody's loss.
+pub(crate) fn spawn_service(future: impl Future<Output = ()> + Send + 'static) {
+    drop(spawn_on_runtime(future));
+}
+
 type Ended<R> = Result<R, TaskError>;
 
 async fn until_cancelled<R, F: Future<Output = R>>(

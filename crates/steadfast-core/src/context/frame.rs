@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 use crate::clock::Instant;
 use crate::context::keys::Keys;
 use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+use crate::watch;
 
 thread_local! {
     static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
@@ -79,6 +80,16 @@ impl Frame {
         self.node.as_deref().map(AsNode::node)
     }
 
+    /// Gives the scope or task, of which the node at hand may be an overlay.
+    pub(crate) fn named(&self) -> Option<&Arc<dyn AsNode>> {
+        let node = self.node.as_ref()?;
+        if node.node().kind == Kind::Overlay {
+            node.node().around()
+        } else {
+            Some(node)
+        }
+    }
+
     /// The same place with other facts.
     fn overlaid(&self, block: Context, keys: Option<Keys>) -> Self {
         Self {
@@ -91,19 +102,28 @@ impl Frame {
     /// what it has become, so that changes made at one poll are there at the next.
     #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let watched = watch::entering(self);
         swap(self);
-        Entered { frame: self }
+        Entered {
+            frame: self,
+            watched,
+        }
     }
 }
 
 pub(crate) struct Entered<'a> {
     frame: &'a mut Frame,
+    /// There was a watchdog when it came into force.
+    watched: bool,
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
         swap(self.frame);
+        if self.watched {
+            watch::leaving(self.frame);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::clock::Instant;
 use crate::context::frame::Phase;
 use crate::context::{Context, Frame, Keys, Name};
 use crate::scope::Pending;
+use crate::watch::Polled;
 
 /// A place in the tree of work: a scope, a task, or other facts within one. What those inside can
 /// see of it: its name, its facts, its token, and how much it has to wait for.
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     token: OnceLock<Cancel>,
     /// Whoever runs the scope, to be told that there is a token now.
     runner: Mutex<Option<Waker>>,
+    /// When it was polled, for the watchdog.
+    pub(crate) polled: Polled,
 }
 
 /// What a [`Node`] stands for.
@@ -150,12 +153,17 @@ impl Node {
             over: AtomicBool::new(false),
             token: OnceLock::new(),
             runner: Mutex::new(None),
+            polled: Polled::new(),
         }
     }
 
     /// Gives the node around this one.
     pub(super) fn parent(&self) -> Option<&Node> {
         self.parent.as_deref().map(AsNode::node)
+    }
+
+    pub(super) fn around(&self) -> Option<&Arc<dyn AsNode>> {
+        self.parent.as_ref()
     }
 
     /// Gives the scope or task that this node is or stands in.
@@ -176,6 +184,20 @@ impl Node {
             next = node.parent();
         }
         false
+    }
+
+    /// Gives the innermost node of that kind, this one included.
+    pub(crate) fn nearest(&self, kind: Kind) -> Option<&Node> {
+        let mut next = Some(self);
+        while let Some(node) = next.filter(|node| node.kind != kind) {
+            next = node.parent();
+        }
+        next
+    }
+
+    /// Tells whether this is a scope that has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Gives the innermost scope around this one: whose cleanups must wait for ours.

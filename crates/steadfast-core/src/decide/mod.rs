@@ -6,8 +6,10 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod lateness;
 pub mod rate;
 pub mod restart;
+pub mod wait_cycle;
 pub mod window;
 
 pub(crate) mod atomic;

@@ -12,3 +12,9 @@ mod scope_sync;
 mod shutdown;
 mod support;
 mod wait_group;
+#[cfg(feature = "test-util")]
+mod watch_dog;
+#[cfg(feature = "test-util")]
+mod watch_locks;
+#[cfg(feature = "test-util")]
+mod watch_rig;
