@@ -64,6 +64,7 @@ pub mod report;
 pub mod rng;
 pub mod scope;
 pub mod shutdown;
+pub mod supervise;
 pub mod wait_group;
 
 mod recover;
@@ -91,6 +92,8 @@ pub use scope::{
 };
 #[doc(inline)]
 pub use shutdown::Shutdown;
+#[doc(inline)]
+pub use supervise::Supervisor;
 pub use task::{Task, TaskError, spawn};
 #[doc(inline)]
 pub use wait_group::WaitGroup;

@@ -97,6 +97,11 @@ pub(crate) fn submit(work: Work) {
     }
 }
 
+/// Makes [`drain`] wait for something that ends by itself, until the answer is dropped.
+pub(crate) fn hold() -> impl Send {
+    Counted::start()
+}
+
 /// Counts one scope as in flight.
 struct Counted(());
 

@@ -69,6 +69,14 @@ where
     start(node, Some(owner), future)
 }
 
+/// Starts a future that brings its context along, contains its panics, and reports its own end.
+pub(crate) fn spawn_contained<F>(future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    drop(spawn_on_runtime(future));
+}
+
 struct Owner {
     cancel: Cancel,
     _pending: PendingGuard,

@@ -3,4 +3,5 @@
 mod once;
 mod process;
 mod scope_async;
+mod supervise;
 mod wait_group;
