@@ -55,7 +55,7 @@ where
 {
     let owner = Owner {
         cancel: scope.node().token(),
-        _pending: PendingGuard::new(scope.clone(), What::Child),
+        pending: PendingGuard::new(scope.clone(), What::Child),
     };
     let mut surroundings = Frame::current();
     // Facts that were changed in the body go along; the place is the scope in any case.
@@ -79,7 +79,7 @@ where
 
 struct Owner {
     cancel: Cancel,
-    _pending: PendingGuard,
+    pending: PendingGuard,
 }
 
 fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
@@ -95,9 +95,9 @@ where
             future,
             unfinished: Unfinished(Some(name)),
         }),
-        Some(Owner { cancel, _pending }) => spawn_on_runtime(async move {
+        Some(Owner { cancel, pending }) => spawn_on_runtime(async move {
             let ended = until_cancelled(cancel, future).await;
-            drop(_pending);
+            pending.finish();
             ended
         }),
     };

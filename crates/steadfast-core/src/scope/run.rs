@@ -226,7 +226,9 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
         let pending = enclosing.map(|scope| PendingGuard::new(scope, What::Reaped));
         reaper::submit(Box::pin(async move {
             rest.await;
-            drop(pending);
+            if let Some(pending) = pending {
+                pending.finish();
+            }
         }));
     }
 }

@@ -205,7 +205,9 @@ pub(super) async fn finish(
                 let pending = self.1.take();
                 reaper::submit(Box::pin(async move {
                     rest.await;
-                    drop(pending);
+                    if let Some(pending) = pending {
+                        pending.finish();
+                    }
                 }));
             }
         }
@@ -219,5 +221,8 @@ pub(super) async fn finish(
     })
     .await;
     finish.0 = None;
+    if let Some(pending) = finish.1.take() {
+        pending.finish();
+    }
     status
 }
