@@ -57,16 +57,9 @@ struct Driving(Arc<Group>);
 
 impl Drop for Driving {
     fn drop(&mut self) {
-        let cause = drop_cause();
-        let driven_to_its_end = self.0.end().is_some();
-        self.0.update(|state, now| {
-            let now = state.terms.nanos(now);
-            state.driverless = Some(cause.clone());
-            state.machine.stop(now);
-        });
-        if !driven_to_its_end {
-            self.0.abort_all(cause);
-        }
+        // After its end there is nothing to abort, but a child that was written off may still
+        // report.
+        self.0.abandon(drop_cause());
     }
 }
 

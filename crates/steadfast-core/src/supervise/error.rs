@@ -135,7 +135,10 @@ impl fmt::Display for GroupError {
                 write!(f, "child `{child}` was refused")
             }
             GroupFailure::StartFailed { child, end: None } => {
-                write!(f, "child `{child}` did not get ready and could not be ended")
+                write!(
+                    f,
+                    "child `{child}` did not get ready and could not be ended"
+                )
             }
             GroupFailure::StartFailed { child, .. } => {
                 write!(f, "child `{child}` ended before it was ready")

@@ -125,10 +125,15 @@ impl Group {
         });
     }
 
-    /// Tells every instance to end at its next await.
-    pub(super) fn abort_all(&self, cause: Cause) {
-        let token = self.state().terms.token.clone();
-        token.cancel(cause);
+    /// Says that nobody drives the group any more, and aborts every instance that is left.
+    pub(super) fn abandon(self: &Arc<Self>, cause: Cause) {
+        let abort = self.update(|state, now| {
+            let now = state.terms.nanos(now);
+            state.driverless.get_or_insert(cause.clone());
+            state.machine.stop(now);
+            state.terms.token.clone()
+        });
+        abort.cancel(cause);
     }
 
     /// Acts on the limits that are over; gives how long the driver may sleep then.

@@ -180,8 +180,14 @@ impl Drop for Reporter {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // Nothing was noted: it was dropped on its way, with the runtime.
-        let ended = ended.unwrap_or_else(|| Ended::Cancelled(drop_cause()));
+        let ended = ended.unwrap_or_else(|| {
+            // Nothing was noted: it was dropped on its way, which only the end of the runtime
+            // does. The driver goes the same way, perhaps a moment later; until then it must not
+            // take this for a failure of the child.
+            let cause = drop_cause();
+            self.group.abandon(cause.clone());
+            Ended::Cancelled(cause)
+        });
         self.group.ended(self.instance, ended);
     }
 }

@@ -16,8 +16,8 @@ use crate::cancel::{Cancel, Cause};
 use crate::clock::Instant;
 use crate::context::{Name, TraceId};
 use crate::decide::restart::{
-    self, ChildId, ChildView, End, Instance, Intensity, Outcome, Status, Strategy,
-    Supervision, Verdict,
+    self, ChildId, ChildView, End, Instance, Intensity, Outcome, Status, Strategy, Supervision,
+    Verdict,
 };
 use crate::panic::drop_contained;
 use crate::rng;
@@ -437,12 +437,7 @@ impl Entry {
         answers
     }
 
-    fn answer(
-        &self,
-        request: &Request,
-        view: Option<&ChildView>,
-        closing: bool,
-    ) -> Option<Answer> {
+    fn answer(&self, request: &Request, view: Option<&ChildView>, closing: bool) -> Option<Answer> {
         use restart::ChildState::{AtRest, Running, Starting, Stopping, Waiting, WrittenOff};
 
         let last_end = self.last_end.clone();

@@ -48,9 +48,7 @@ impl fmt::Debug for Nasty {
 impl Error for Nasty {}
 
 /// Fails at its first run in the way given, then behaves.
-fn once(
-    mut fail: impl FnMut(&ChildContext) -> Option<Failing> + Send + 'static,
-) -> Child {
+fn once(mut fail: impl FnMut(&ChildContext) -> Option<Failing> + Send + 'static) -> Child {
     Child::permanent("bad", move |context: ChildContext| {
         let failing = (context.run() == 1).then(|| fail(&context)).flatten();
         failing.unwrap_or_else(|| {
@@ -166,7 +164,11 @@ async fn whatever_panics_counts_as_a_failure_of_that_child_alone() {
         seconds(3).await;
 
         let bad = child(&group, "bad");
-        assert_eq!((bad.state, bad.restarts), (ChildState::Running, 1), "{case}");
+        assert_eq!(
+            (bad.state, bad.restarts),
+            (ChildState::Running, 1),
+            "{case}"
+        );
         let end = bad.last_end.unwrap();
         assert_eq!(end.kind(), kind, "{case}: {end}");
         assert!(end.to_string().contains(text), "{case}: {end}");
@@ -287,6 +289,9 @@ async fn a_future_whose_drop_panics_can_be_aborted() {
     let end = group.stop().await;
 
     assert!(!end.is_failure());
-    assert_eq!(child(&group, "bad").last_end.unwrap().kind(), End::Cancelled);
+    assert_eq!(
+        child(&group, "bad").last_end.unwrap().kind(),
+        End::Cancelled
+    );
     assert_eq!(puppets.log(), "start before1, stop before1");
 }

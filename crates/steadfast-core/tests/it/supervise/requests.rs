@@ -25,7 +25,10 @@ async fn a_child_can_be_stopped_started_restarted_and_removed_by_hand() {
     assert_eq!(end.run(), 3);
     settle().await;
 
-    assert_eq!(puppets.log(), "stop b1, start b2, stop b2, start b3, stop b3");
+    assert_eq!(
+        puppets.log(),
+        "stop b1, start b2, stop b2, start b3, stop b3"
+    );
     assert!(group.snapshot().child("b").is_none());
     assert_eq!(group.snapshot().restarts, 0, "nothing of it counts");
 }
@@ -120,14 +123,21 @@ async fn a_child_can_be_stopped_started_or_removed_while_it_waits_for_its_restar
     let end = group.stop_child(b).await.unwrap().unwrap();
     assert_eq!(end.kind(), End::Failed);
     seconds(5).await;
-    assert_eq!(state(&group, "b"), ChildState::AtRest, "the restart was called off");
+    assert_eq!(
+        state(&group, "b"),
+        ChildState::AtRest,
+        "the restart was called off"
+    );
 
     group.start_child(b).await.unwrap();
     puppets.pull("b", Pull::Fail).await;
     assert!(group.start_child(b).await.unwrap_err().is_live());
     let restarted = clock::now();
     group.restart_child(b).await.unwrap();
-    assert!(clock::now() - restarted < Duration::from_secs(1), "by hand there is no wait");
+    assert!(
+        clock::now() - restarted < Duration::from_secs(1),
+        "by hand there is no wait"
+    );
 
     puppets.pull("b", Pull::Fail).await;
     group.remove_child(b).await.unwrap();
@@ -167,10 +177,7 @@ async fn children_can_be_added_and_removed_while_the_group_restarts() {
     added.unwrap();
     assert_eq!(removed.unwrap().unwrap().kind(), End::Stopped);
     settle().await;
-    assert_eq!(
-        puppets.log(),
-        "stop b1, slow is down, start a2, start new1"
-    );
+    assert_eq!(puppets.log(), "stop b1, slow is down, start a2, start new1");
     assert_eq!(state(&group, "slow"), ChildState::Running);
 }
 

@@ -154,18 +154,29 @@ async fn limits_out_of_range_are_refused_by_name_before_anything_starts() {
     let puppets = Puppets::default();
     let child = |name| puppets.permanent(name);
     for (child, name, reason) in [
-        (child("a").stop_within(Duration::ZERO), "a", "stop limit of 0ns"),
+        (
+            child("a").stop_within(Duration::ZERO),
+            "a",
+            "stop limit of 0ns",
+        ),
         (
             child("b").ready_within(Duration::from_secs(86_401)),
             "b",
             "time to get ready of 86401s",
         ),
-        (child("c").significant(), "c", "permanent child cannot be significant"),
+        (
+            child("c").significant(),
+            "c",
+            "permanent child cannot be significant",
+        ),
     ] {
         let error = group(OneForOne, 1).child(child).start().await.unwrap_err();
 
         assert!(error.is_invalid());
-        assert_eq!(error.to_string(), format!("group `group`: child `{name}` was refused"));
+        assert_eq!(
+            error.to_string(),
+            format!("group `group`: child `{name}` was refused")
+        );
         let source = error.source().unwrap().to_string();
         assert!(source.contains(reason), "{source}");
     }

@@ -25,7 +25,9 @@ async fn children_are_stopped_one_by_one_last_one_first_with_the_cause() {
     };
     let group = ["a", "b", "c"]
         .into_iter()
-        .fold(group(OneForOne, 1), |group, name| group.child(lingering(name)))
+        .fold(group(OneForOne, 1), |group, name| {
+            group.child(lingering(name))
+        })
         .start()
         .await
         .unwrap();
@@ -81,7 +83,10 @@ async fn a_child_that_does_not_stop_is_aborted_and_cleaned_up_before_the_next_is
         puppets.log(),
         "start a1, Cancelled(Timeout(3s)), released, stop a1"
     );
-    assert_eq!(child(&group, "deaf").last_end.unwrap().kind(), End::Cancelled);
+    assert_eq!(
+        child(&group, "deaf").last_end.unwrap().kind(),
+        End::Cancelled
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +123,11 @@ async fn a_request_to_stop_leaves_work_in_flight_alone_and_an_abort_does_not() {
         .stop_within(Duration::from_secs(limit))
     };
     for (limit, kind) in [(3, End::Stopped), (1, End::Cancelled)] {
-        let group = group(OneForOne, 1).child(work(limit)).start().await.unwrap();
+        let group = group(OneForOne, 1)
+            .child(work(limit))
+            .start()
+            .await
+            .unwrap();
         settle().await;
 
         group.stop().await;
@@ -157,6 +166,8 @@ async fn a_restart_waits_for_the_cleanups_of_the_life_before() {
     seconds(9).await;
 
     assert_eq!(puppets.log(), "bind 1, unbind 1, bind 2");
+    group.stop().await;
+    assert_eq!(puppets.log(), "unbind 2");
 }
 
 #[tokio::test(start_paused = true)]

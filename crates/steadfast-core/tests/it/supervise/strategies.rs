@@ -177,7 +177,11 @@ async fn a_group_stops_itself_when_its_significant_children_are_done() {
         let last = *pulls.last().unwrap();
         assert!(matches!(&end, GroupEnd::Done { child } if child.as_str() == last));
         assert!(end.into_result().is_ok());
-        let rest = if pulls.len() == 1 { "stop c1, stop b1" } else { "stop c1" };
+        let rest = if pulls.len() == 1 {
+            "stop c1, stop b1"
+        } else {
+            "stop c1"
+        };
         assert_eq!(puppets.log(), rest);
     }
 }
