@@ -65,6 +65,7 @@ pub mod report;
 pub mod rng;
 pub mod scope;
 pub mod shutdown;
+pub mod supervise;
 pub mod wait_group;
 pub mod watch;
 
@@ -93,6 +94,8 @@ pub use scope::{
 };
 #[doc(inline)]
 pub use shutdown::Shutdown;
+#[doc(inline)]
+pub use supervise::Supervisor;
 pub use task::{Task, TaskError, spawn};
 #[doc(inline)]
 pub use wait_group::WaitGroup;

@@ -55,15 +55,23 @@ where
 {
     let owner = Owner {
         cancel: scope.node().token(),
-        _pending: PendingGuard::new(scope.clone(), What::Child),
+        pending: PendingGuard::new(scope.clone(), What::Child),
     };
     let node = crate::context::with(|frame| Node::child(name, scope, frame));
     start(node, Some(owner), future)
 }
 
+/// Starts a future that brings its context along, contains its panics, and reports its own end.
+pub(crate) fn spawn_contained<F>(future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    drop(spawn_on_runtime(future));
+}
+
 struct Owner {
     cancel: Cancel,
-    _pending: PendingGuard,
+    pending: PendingGuard,
 }
 
 fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
@@ -79,9 +87,9 @@ where
             future,
             unfinished: Unfinished(Some(name)),
         }),
-        Some(Owner { cancel, _pending }) => spawn_on_runtime(async move {
+        Some(Owner { cancel, pending }) => spawn_on_runtime(async move {
             let ended = until_cancelled(cancel, future).await;
-            drop(_pending);
+            pending.finish();
             ended
         }),
     };

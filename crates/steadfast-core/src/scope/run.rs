@@ -233,7 +233,9 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
             rest.await;
             // Nobody waits for the value any more, and a handle may live for long.
             panic::drop_contained(shared.end());
-            drop(pending);
+            if let Some(pending) = pending {
+                pending.finish();
+            }
         }));
     }
 }

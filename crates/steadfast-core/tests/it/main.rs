@@ -6,10 +6,12 @@ mod outcome;
 mod panic_value;
 mod process;
 mod recover;
+mod runtime_end;
 mod scope_async;
 mod scope_dropped;
 mod scope_sync;
 mod shutdown;
+mod supervise;
 mod support;
 mod wait_group;
 #[cfg(feature = "test-util")]
