@@ -42,15 +42,21 @@ struct Inner {
 
 /// Turns the payload of a catch into a [`Panic`], and tells the reporter that it was caught.
 pub(crate) fn claim(payload: Box<dyn Any + Send>) -> Panic {
+    let record = hook::claim(&*payload);
     let payload = match payload.downcast::<Panic>() {
-        // Raised again by `resume`: it is the same panic, not another one.
-        Ok(same) => return *same,
+        // Raised again: it is the same panic, not another one.
+        Ok(same) => {
+            if let Some(record) = same.record() {
+                hook::contained(record);
+            }
+            return *same;
+        }
         Err(other) => other,
     };
-    let record = hook::claim(&*payload);
     // The record holds the message if it fits; a longer one is copied here, since the payload can
     // be taken away.
     let message = match (text_of(&*payload), &record) {
+        (Some(""), _) => Some("".into()),
         (Some(text), Some(record)) if record.message.as_str() == text => None,
         (text, _) => text.map(Box::from),
     };
@@ -170,9 +176,13 @@ impl Panic {
     }
 
     /// Raises this panic again. A catch of ours gets this very value back, with all it knows;
-    /// the hook is not called a second time, so it is not counted twice.
+    /// the hook is not called a second time, so it is not counted twice. If nobody catches it, it
+    /// is reported a second time, as uncaught.
     pub fn resume(mut self) -> ! {
         self.resumed = true;
+        if let Some(record) = self.record() {
+            hook::resumed(record);
+        }
         std::panic::resume_unwind(Box::new(self))
     }
 

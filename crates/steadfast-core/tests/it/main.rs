@@ -3,7 +3,9 @@
 mod nested;
 mod once;
 mod outcome;
+mod panic_value;
 mod process;
+mod recover;
 mod scope_async;
 mod scope_dropped;
 mod scope_sync;
