@@ -50,7 +50,8 @@
 //! ```
 //!
 //! # Features
-//! None is on by default. `test-util`: what tests of services need on top.
+//! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
+//! tasks, and faults injected at every await and cleanup.
 
 pub mod cancel;
 pub mod clock;
@@ -66,6 +67,8 @@ pub mod rng;
 pub mod scope;
 pub mod shutdown;
 pub mod supervise;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod wait_group;
 pub mod watch;
 

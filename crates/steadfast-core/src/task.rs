@@ -38,6 +38,7 @@ use crate::{RecoverAsync, recover_async};
 /// assert!(matches!(lost.await, Err(TaskError::Panicked(_))));
 /// # }
 /// ```
+#[track_caller]
 pub fn spawn<R, F>(name: impl Into<Name>, future: F) -> Task<R>
 where
     R: Send + 'static,
@@ -48,6 +49,7 @@ where
 }
 
 /// Starts a task in a scope, which waits for it and cancels it.
+#[track_caller]
 pub(crate) fn spawn_in<R, F>(scope: Arc<dyn AsNode>, name: Name, future: F) -> Task<R>
 where
     R: Send + 'static,
@@ -74,12 +76,15 @@ struct Owner {
     pending: PendingGuard,
 }
 
+#[track_caller]
 fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
     let name = node.name;
+    #[cfg(feature = "test-util")]
+    let future = crate::testing::in_task(&node, std::panic::Location::caller(), future);
     let frame = Frame::body(Arc::new(node));
     let future = Captured::from(frame).wrap(recover_async(future));
     let handle = match owner {

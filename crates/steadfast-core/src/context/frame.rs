@@ -8,6 +8,8 @@ use pin_project_lite::pin_project;
 use crate::clock::Instant;
 use crate::context::keys::Keys;
 use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+#[cfg(feature = "test-util")]
+use crate::testing::Trace;
 use crate::watch;
 
 thread_local! {
@@ -98,6 +100,17 @@ impl Frame {
         }
     }
 
+    /// The same place and facts with other hooks of tests.
+    #[cfg(feature = "test-util")]
+    fn traced(&self, trace: Trace) -> Self {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        let node = Node::overlay(self.node.as_ref(), block, self.keys().cloned());
+        Self {
+            node: Some(Arc::new(node.traced(trace))),
+            phase: self.phase,
+        }
+    }
+
     /// Makes this the frame in force until the guard is dropped; the guard then leaves in `self`
     /// what it has become, so that changes made at one poll are there at the next.
     #[inline]
@@ -154,6 +167,19 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
 pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     let mut overlaid = with(|frame| frame.overlaid(block, keys));
     swap(&mut overlaid);
+}
+
+/// Gives the context at hand with other hooks of tests.
+#[cfg(feature = "test-util")]
+pub(crate) fn traced(trace: Trace) -> Captured {
+    Captured::from(with(|frame| frame.traced(trace)))
+}
+
+/// Changes the hooks of tests for the rest of the scope or task at hand.
+#[cfg(feature = "test-util")]
+pub(crate) fn retrace(change: impl FnOnce(&Trace) -> Trace) {
+    let mut traced = with(|frame| frame.traced(change(&Trace::of(frame))));
+    swap(&mut traced);
 }
 
 /// Gives an async cleanup the deadline of its limit, and takes it away from the next one.

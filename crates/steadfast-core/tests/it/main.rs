@@ -13,6 +13,9 @@ mod scope_sync;
 mod shutdown;
 mod supervise;
 mod support;
+#[cfg(feature = "test-util")]
+mod test_kit;
+mod test_kit_off;
 mod wait_group;
 #[cfg(feature = "test-util")]
 mod watch_dog;
