@@ -58,6 +58,7 @@ pub mod decide;
 pub mod defer;
 pub mod once;
 pub mod panic;
+pub mod pool;
 pub mod reaper;
 pub mod report;
 pub mod rng;

@@ -26,8 +26,9 @@ pub const EXIT_HARD_LIMIT: u8 = 124;
 /// The exit code when a second signal ended the waiting: 130, as that of a shell after Ctrl-C.
 pub const EXIT_HURRIED: u8 = 130;
 
-/// How long the end of the process waits for panics that are not reported yet: 500 ms.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+/// How long the end of the process waits for panics that are not reported yet, and for blocking
+/// work: 1 s each.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs a program: builds the runtime, runs `main` in a scope, and ends in
 /// [phases](mod@crate::shutdown) when `main` returns or a signal comes.

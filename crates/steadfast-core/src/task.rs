@@ -43,7 +43,7 @@ where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let node = crate::context::with(|frame| Node::outside(name.into(), frame));
+    let node = crate::context::with(|frame| Node::outside(name.into(), None, frame));
     start(node, None, future)
 }
 

@@ -7,7 +7,7 @@ use pin_project_lite::pin_project;
 
 use crate::clock::Instant;
 use crate::context::keys::Keys;
-use crate::context::{AsNode, Context, Node, ScopePath};
+use crate::context::{AsNode, Context, Kind, Node, ScopePath};
 
 thread_local! {
     static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 }
 
 impl Frame {
-    const EMPTY: Frame = Frame {
+    pub(crate) const EMPTY: Frame = Frame {
         node: None,
         phase: Phase::Body,
     };
@@ -52,6 +52,11 @@ impl Frame {
             node: Some(node),
             phase: Phase::Cleanup(None),
         }
+    }
+
+    /// Tells whether the facts were changed at this place.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.node().is_some_and(|node| node.kind == Kind::Overlay)
     }
 
     pub(crate) fn block(&self) -> Context {

@@ -95,10 +95,15 @@ impl Node {
         Self::new(Kind::Task, name, Some(scope), block, keys)
     }
 
-    /// A task that outlives the scopes around: it has their facts and is in none of them.
-    pub(crate) fn outside(name: Name, surroundings: &Frame) -> Self {
-        let block = surroundings.block().of_body(None);
-        Self::new(Kind::Task, name, None, block, surroundings.keys().cloned())
+    /// A task that outlives the scopes around: it has their facts, but its place is `owner`.
+    pub(crate) fn outside(name: Name, owner: Option<Arc<dyn AsNode>>, facts: &Frame) -> Self {
+        let block = facts.block().of_body(None);
+        Self::new(Kind::Task, name, owner, block, facts.keys().cloned())
+    }
+
+    /// What owns tasks without being at work itself: it gives them a place, and no facts.
+    pub(crate) fn owner(name: Name) -> Self {
+        Self::new(Kind::Task, name, None, Context::new(), None)
     }
 
     /// Other facts at the same place. One overlay never stands on another, so changing facts in a

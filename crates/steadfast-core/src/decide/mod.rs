@@ -5,5 +5,8 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod rate;
 pub mod restart;
 pub mod window;
+
+pub(crate) mod atomic;

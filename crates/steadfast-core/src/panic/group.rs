@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::{Fate, Record};
@@ -9,8 +10,19 @@ use crate::clock::{self, Timestamp};
 /// panics at. What comes later is counted under one group without a place.
 pub const GROUPS_MAX: usize = 1_024;
 
-/// How many panics of one place get a backtrace and an event of their own in a second: 10.
+/// How many panics of one place get a backtrace and an event of their own in a second, unless
+/// [`sample`] says otherwise: 10, enough to see a pattern, little enough for a storm.
 pub const SAMPLES_PER_SECOND: u32 = 10;
+
+static SAMPLES: AtomicU32 = AtomicU32::new(SAMPLES_PER_SECOND);
+
+/// Chooses how many panics of one place get a backtrace and an event of their own in a second.
+///
+/// All are counted, and all reach whoever catches them, whatever the number; 0 leaves only counts.
+pub fn sample(per_second: u32) {
+    // Relaxed: a number that is read by itself.
+    SAMPLES.store(per_second, Ordering::Relaxed);
+}
 
 /// The panics of one place.
 #[derive(Debug, Clone)]
@@ -188,7 +200,7 @@ impl Counted {
             self.second = record.since;
             self.sampled = 0;
         }
-        let sample = self.sampled < SAMPLES_PER_SECOND;
+        let sample = self.sampled < SAMPLES.load(Ordering::Relaxed);
         if sample {
             self.sampled += 1;
         } else {

@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::oneshot;
 
 use super::group::{Groups, Repeats};
 use super::record::{Fate, Record};
@@ -12,16 +10,17 @@ use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
 use crate::{panic, recover};
 
-/// How long a panic may unwind before it is reported as uncaught: half a second, so that the
-/// report is there within a second.
-pub const CLAIM_LIMIT: Duration = Duration::from_millis(500);
+/// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
+/// there within a second. Unwinding takes microseconds.
+pub const CLAIM_LIMIT: Duration = Duration::from_millis(400);
+
+/// How long a report waits for its backtrace: 750 ms; then it is told without. The first one of
+/// a process has to read the debug information, which takes long on a busy machine.
+const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
 
 /// How many records wait for the reporter: 256. The oldest makes room for the newest, and is told
 /// as a repeat of its place.
 const RING_MAX: usize = 256;
-
-/// How many backtraces wait to be symbolized for somebody; who comes later gets none.
-const REQUESTS_MAX: usize = 64;
 
 /// How many observers there can be: 16.
 const OBSERVERS_MAX: usize = 16;
@@ -34,9 +33,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// nothing under this lock may panic, wait, or call code of others.
 struct Shared {
     groups: Groups,
-    /// What has to be told once its fate is known, with the time at which it was raised.
-    ring: VecDeque<(Arc<Record>, Instant)>,
-    requests: Vec<Request>,
+    ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
     /// How many callers of [`flush`] wait.
@@ -45,16 +42,31 @@ struct Shared {
     quiet_rounds: u64,
 }
 
-struct Request {
+struct Waiting {
     record: Arc<Record>,
-    answer: oneshot::Sender<Arc<str>>,
+    /// When it was raised, the last time.
+    since: Instant,
+    /// Its backtrace was handed on to be symbolized.
+    handed_on: bool,
+}
+
+impl Waiting {
+    fn is_due(&mut self, now: Instant, flushing: bool) -> bool {
+        if !std::mem::replace(&mut self.handed_on, true) {
+            symbols::symbolize_later(self.record.clone());
+        }
+        let age = now.saturating_duration_since(self.since);
+        let symbols_limit = if flushing { CLAIM_LIMIT } else { SYMBOLS_LIMIT };
+        let fate_known = self.record.fate() == Fate::Contained || age >= CLAIM_LIMIT;
+        let symbols_known = self.record.symbols.get().is_some() || age >= symbols_limit;
+        fate_known && symbols_known
+    }
 }
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
     Mutex::new(Shared {
         groups: Groups::new(),
         ring: VecDeque::with_capacity(RING_MAX),
-        requests: Vec::new(),
         idle: false,
         flushing: 0,
         quiet_rounds: 0,
@@ -68,13 +80,15 @@ fn shared() -> MutexGuard<'static, Shared> {
 }
 
 thread_local! {
-    /// The reporter's own panics (in an observer, in a subscriber) must not feed it.
-    static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The reporter's own panics (in an observer, in a subscriber) and the symbolizer's must not
+    /// feed it.
+    pub(super) static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Starts the thread; called once, by the installation of the hook.
 pub(super) fn start() {
     LazyLock::force(&SHARED);
+    symbols::start();
     let started = std::thread::Builder::new()
         .name("steadfast-panics".into())
         .spawn(run);
@@ -108,11 +122,15 @@ impl Shared {
     fn push(&mut self, record: Arc<Record>, since: Instant) {
         if self.ring.len() == RING_MAX {
             // The oldest is the one that was waited for longest.
-            if let Some((record, _)) = self.ring.pop_front() {
-                self.groups.left_out(&record);
+            if let Some(oldest) = self.ring.pop_front() {
+                self.groups.left_out(&oldest.record);
             }
         }
-        self.ring.push_back((record, since));
+        self.ring.push_back(Waiting {
+            record,
+            since,
+            handed_on: false,
+        });
         wake(self);
     }
 }
@@ -140,9 +158,9 @@ pub(super) fn resumed(record: &Arc<Record>) {
     let known = shared
         .ring
         .iter_mut()
-        .find(|(known, _)| Arc::ptr_eq(known, record));
+        .find(|waiting| Arc::ptr_eq(&waiting.record, record));
     match known {
-        Some((_, since)) => *since = now,
+        Some(waiting) => waiting.since = now,
         None => shared.push(record.clone(), now),
     }
 }
@@ -176,20 +194,6 @@ pub fn flush(limit: Duration) {
             .0;
     }
     shared.flushing -= 1;
-}
-
-/// Has a backtrace symbolized.
-pub(super) async fn symbolized(record: Arc<Record>) -> Option<Arc<str>> {
-    let (answer, symbolized) = oneshot::channel();
-    {
-        let mut shared = shared();
-        if shared.requests.len() == REQUESTS_MAX {
-            return None;
-        }
-        shared.requests.push(Request { record, answer });
-        wake(&mut shared);
-    }
-    symbolized.await.ok()
 }
 
 /// What the reporter tells about one panic, or about the repeats of one place.
@@ -275,7 +279,7 @@ impl Report {
         self.record().map_or("", |record| record.thread.as_str())
     }
 
-    /// Gives the backtrace of a sample.
+    /// Gives the backtrace of a sample, unless symbolizing it took too long.
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
@@ -374,7 +378,6 @@ fn run() {
 struct Round {
     records: Vec<Arc<Record>>,
     repeats: Vec<Repeats>,
-    requests: Vec<Request>,
     /// Nothing is left behind.
     last: bool,
 }
@@ -384,9 +387,7 @@ impl Round {
         let mut guard = shared();
         loop {
             let round = Self::take(&mut guard);
-            let something = !(round.records.is_empty()
-                && round.repeats.is_empty()
-                && round.requests.is_empty());
+            let something = !(round.records.is_empty() && round.repeats.is_empty());
             if something || (round.last && guard.flushing > 0) {
                 return round;
             }
@@ -404,29 +405,23 @@ impl Round {
     fn take(shared: &mut Shared) -> Self {
         let now = clock::real();
         let mut records = Vec::new();
-        shared.ring.retain(|(record, since)| {
-            let old = now.saturating_duration_since(*since) >= CLAIM_LIMIT;
-            let due = record.fate() == Fate::Contained || old;
+        let flushing = shared.flushing > 0;
+        shared.ring.retain_mut(|waiting| {
+            let due = waiting.is_due(now, flushing);
             if due {
-                records.push(record.clone());
+                records.push(waiting.record.clone());
             }
             !due
         });
-        let (repeats, waiting) = shared.groups.repeats(now, shared.flushing > 0);
+        let (repeats, waiting) = shared.groups.repeats(now, flushing);
         Self {
             records,
             repeats,
-            requests: std::mem::take(&mut shared.requests),
             last: shared.ring.is_empty() && !waiting,
         }
     }
 
     fn tell(self) {
-        for request in self.requests {
-            let backtrace = backtrace(&request.record);
-            // Whoever asked may have left.
-            let _ = request.answer.send(backtrace);
-        }
         for record in self.records {
             let contained = record.fate() == Fate::Contained;
             if record.told() && contained {
@@ -436,7 +431,11 @@ impl Round {
             let report = Report {
                 contained,
                 count: 1,
-                backtrace: Some(backtrace(&record)).filter(|text| !text.is_empty()),
+                backtrace: record
+                    .symbols
+                    .get()
+                    .filter(|text| !text.is_empty())
+                    .cloned(),
                 subject: Subject::One(record),
             };
             emit(&report);
@@ -456,36 +455,6 @@ impl Round {
             emit(&report);
         }
     }
-}
-
-/// Symbolizes once per stack: the samples of one place mostly share it.
-fn backtrace(record: &Record) -> Arc<str> {
-    record.symbols.get_or_init(|| known_or_new(record)).clone()
-}
-
-fn known_or_new(record: &Record) -> Arc<str> {
-    /// How many stacks are remembered: 64.
-    const KNOWN_MAX: usize = 64;
-    type Known = VecDeque<(Vec<usize>, Arc<str>)>;
-    static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
-
-    let Some(frames) = &record.frames else {
-        return Arc::default();
-    };
-    let addresses = frames.addresses();
-    let known = KNOWN.get_or_init(Mutex::default);
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, text)) = known.iter().find(|(stack, _)| stack == addresses) {
-        return text.clone();
-    }
-    // Reads what the linker wrote: better no text than no reporter.
-    let text = recover(|| symbols::symbolize(addresses)).unwrap_or_default();
-    let text: Arc<str> = text.into();
-    if known.len() == KNOWN_MAX {
-        known.pop_front();
-    }
-    known.push_back((addresses.to_vec(), text.clone()));
-    text
 }
 
 fn emit(report: &Report) {

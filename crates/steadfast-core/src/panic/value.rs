@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::payload::{PayloadRef, Slot};
 use super::record::{Record, text_of};
-use super::{Kind, hook, reporter};
+use super::{Kind, hook, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 
@@ -137,8 +137,8 @@ impl Panic {
         self.record().map(|record| record.fingerprint)
     }
 
-    /// Gives the backtrace, symbolized by the reporter thread: it takes milliseconds, the first
-    /// time perhaps a second, none of it on the calling thread.
+    /// Gives the backtrace, symbolized by a thread that does nothing else: it takes milliseconds,
+    /// the first time perhaps a second, none of it on the calling thread.
     ///
     /// `None` when there is none: only the first [`SAMPLES_PER_SECOND`](super::SAMPLES_PER_SECOND)
     /// of a place carry one.
@@ -147,7 +147,7 @@ impl Panic {
     /// Nothing is lost; what was symbolized is kept.
     pub async fn backtrace(&self) -> Option<Arc<str>> {
         let record = self.record().filter(|record| record.sampled)?;
-        reporter::symbolized(record.clone()).await
+        symbols::symbolized(record.clone()).await
     }
 
     /// Gives the panics that this one replaced while it was on its way, oldest first: a cleanup

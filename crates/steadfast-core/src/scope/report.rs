@@ -53,8 +53,9 @@ pub enum CleanupStatus {
     Panicked(Panic),
     /// It was dropped because it exceeded this limit.
     TimedOut(Duration),
-    /// It ran on the fallback thread, because its runtime had ended, and failed there; the
-    /// failure, most likely of its I/O, is given. Or there was nothing left to run it at all.
+    /// It ran on the fallback thread, because its runtime had ended, and failed, panicked or did
+    /// not end there: most likely its I/O belongs to that runtime. The reason is given. Or there
+    /// was nothing left to run it at all.
     RuntimeGone(BoxError),
     /// The owned value never came back: its guard was leaked, or is still held outside the scope.
     Missing,

@@ -193,9 +193,18 @@ pub(super) async fn limited(future: CleanupFuture, limit: Duration) -> CleanupSt
         None => {
             // Contains the panics of its drop, and gives inner scopes the cause.
             cancel::dropping(Cause::Timeout(limit), || drop(future));
-            CleanupStatus::TimedOut(limit)
+            timed_out(limit)
         }
     };
     context::set_cleanup_deadline(None);
     status
+}
+
+fn timed_out(limit: Duration) -> CleanupStatus {
+    if reaper::on_fallback() {
+        let reason = format!("did not end within {limit:?} without its runtime");
+        CleanupStatus::RuntimeGone(reason.into())
+    } else {
+        CleanupStatus::TimedOut(limit)
+    }
 }
