@@ -1,3 +1,4 @@
+use std::borrow::BorrowMut;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -108,6 +109,23 @@ impl Frame {
         Self {
             node: Some(Arc::new(node.traced(trace))),
             phase: self.phase,
+        }
+    }
+
+    /// Makes every poll of `future`, and its drop, happen in this frame, which shows then what
+    /// has become of it.
+    pub(crate) fn wrap<F: Future>(&mut self, future: F) -> Within<F, &mut Frame> {
+        Within {
+            future: Some(future),
+            frame: self,
+        }
+    }
+
+    /// The same facts, for the cleanups.
+    pub(crate) fn to_cleanup(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            phase: Phase::Cleanup(None),
         }
     }
 
@@ -232,8 +250,10 @@ impl Captured {
     /// As the future's own.
     pub fn wrap<F: Future>(self, future: F) -> InContext<F> {
         InContext {
-            future: Some(future),
-            frame: self.frame,
+            within: Within {
+                future: Some(future),
+                frame: self.frame,
+            },
         }
     }
 }
@@ -257,15 +277,24 @@ pin_project! {
     /// [`Captured::wrap`].
     pub struct InContext<F> {
         #[pin]
+        within: Within<F, Frame>,
+    }
+}
+
+pin_project! {
+    /// A future that is polled and dropped in a frame, which may be somebody else's who wants to
+    /// know what has become of it.
+    pub(crate) struct Within<F, B: BorrowMut<Frame>> {
+        #[pin]
         future: Option<F>,
-        frame: Frame,
+        frame: B,
     }
 
-    impl<F> PinnedDrop for InContext<F> {
+    impl<F, B: BorrowMut<Frame>> PinnedDrop for Within<F, B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.future.is_some() {
-                let _entered = this.frame.enter();
+                let _entered = this.frame.borrow_mut().enter();
                 this.future.set(None);
             }
         }
@@ -277,8 +306,17 @@ impl<F: Future> Future for InContext<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
+        self.project().within.poll(cx)
+    }
+}
+
+impl<F: Future, B: BorrowMut<Frame>> Future for Within<F, B> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
         let this = self.project();
-        let _entered = this.frame.enter();
+        let _entered = this.frame.borrow_mut().enter();
         this.future
             .as_pin_mut()
             .expect("the future is there until the drop")

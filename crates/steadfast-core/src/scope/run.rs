@@ -88,6 +88,8 @@ impl Stop {
 /// A scope on its way; its drop hands what is left to the reaper.
 struct Running<T: Send + 'static, E: Send + 'static> {
     shared: Arc<Shared<T, E>>,
+    /// That of the body, with the facts that it has changed: the cleanups have them, too.
+    frame: Frame,
     policy: Policy,
     /// What follows the body; there while the body runs.
     next: Option<Unwind<T, E>>,
@@ -121,6 +123,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             begun: false,
         };
         Self {
+            frame: Frame::body(shared.clone()),
             shared,
             policy: scope.policy,
             next: Some(unwind),
@@ -144,7 +147,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         #[cfg(feature = "test-util")]
         let body = testing::in_body(&self.shared.node, body);
         let body = recover_async(body).instrument(span);
-        let body = Captured::from(Frame::body(self.shared.clone())).wrap(body);
+        let body = self.frame.wrap(body);
         let mut body = pin!(Some(body));
         let late = async {
             match stop.deadline {
@@ -175,7 +178,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
-            let mut frame = Frame::cleanup(self.shared.clone());
+            let mut frame = self.frame.to_cleanup();
             let over = unwind.span().in_scope(|| {
                 let _entered = frame.enter();
                 unwind.run_ready()
@@ -220,7 +223,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             return None;
         }
         let span = unwind.span();
-        let frame = Captured::from(Frame::cleanup(self.shared.clone()));
+        let frame = Captured::from(self.frame.to_cleanup());
         Some(Box::pin(frame.wrap(unwind.run().instrument(span))))
     }
 }

@@ -81,7 +81,7 @@ impl<E> ScopeBuilder<E> {
         };
         drop(entered);
         let mut recorder = end.recorder();
-        let mut frame = Frame::cleanup(node.clone());
+        let mut frame = frame.to_cleanup();
         let entered = frame.enter();
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);

@@ -1,11 +1,17 @@
 //! Behavior of the kernel through its public API.
 
+mod cancel;
+mod context;
+mod defer;
+mod events;
 mod nested;
 mod once;
 mod outcome;
+mod panic_hook;
 mod panic_value;
 mod process;
 mod recover;
+mod report;
 mod runtime_end;
 mod scope_async;
 mod scope_dropped;
@@ -13,6 +19,7 @@ mod scope_sync;
 mod shutdown;
 mod supervise;
 mod support;
+mod task;
 #[cfg(feature = "test-util")]
 mod test_kit;
 mod test_kit_off;
