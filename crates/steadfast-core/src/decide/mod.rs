@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod policy;
 pub mod rate;
 pub mod restart;
 pub mod window;

@@ -141,8 +141,8 @@ impl RetryRule {
 
     /// The longest `Retry-After` that is waited for, unless set: 5 seconds.
     ///
-    /// A call that waits keeps its caller, its memory and its place in a batch; beyond a few seconds
-    /// the caller can decide better than we can whether it is still worth it.
+    /// A call that waits keeps its caller, its memory and its place in a batch; beyond a few
+    /// seconds the caller can decide better than we can whether it is still worth it.
     pub const DEFAULT_RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
 
     /// The longest cap on `Retry-After`: 5 minutes. What must wait longer is a job.

@@ -2,19 +2,19 @@
 //!
 //! # The problem
 //!
-//! A retry repairs a call that failed by chance. It is the wrong answer to a call that failed because
-//! the target is overloaded: then every caller retries, the target gets a multiple of the load under
-//! which it just broke, and it stays broken after the cause is gone, because the retries alone keep
-//! it there. With three retries a call, a target at 70 % load that falters for ten seconds never
-//! comes back; scenario S4 of the simulator shows it.
+//! A retry repairs a call that failed by chance. It is the wrong answer to a call that failed
+//! because the target is overloaded: then every caller retries, the target gets a multiple of the
+//! load under which it just broke, and it stays broken after the cause is gone, because the retries
+//! alone keep it there. With three retries a call, a target at 70 % load that falters for ten
+//! seconds never comes back; scenario S4 of the simulator shows it.
 //!
 //! # Why the usual answers fail
 //!
 //! *Backoff and jitter* spread the retries over time and leave their number as it is: a target that
-//! gets four attempts for each request gets them a little later. *A maximum of attempts* bounds what
-//! one call costs, not what a thousand cost together. *Retries in each layer* multiply: three layers
-//! with three attempts each make 27 of one call. And *retrying whatever failed* charges the card
-//! twice, when the first attempt arrived and only its answer was lost.
+//! gets four attempts for each request gets them a little later. *A maximum of attempts* bounds
+//! what one call costs, not what a thousand cost together. *Retries in each layer* multiply: three
+//! layers with three attempts each make 27 of one call. And *retrying whatever failed* charges the
+//! card twice, when the first attempt arrived and only its answer was lost.
 //!
 //! # The tool
 //!
@@ -28,16 +28,16 @@
 //! from the budget last, so that a retry which could not be made anyway costs nothing:
 //!
 //! 1. The failure is [permanent](Failure::Permanent).
-//! 2. Somebody outside retries this call already, by its [`AttemptMark`]. Retries belong to one layer,
-//!    and the outermost one that has a budget is the one that knows the deadline and the user.
+//! 2. Somebody outside retries this call already, by its [`AttemptMark`]. Retries belong to one
+//!    layer, and the outermost one that has a budget is the one that knows the deadline and the user.
 //! 3. All attempts are made.
 //! 4. The call may have taken effect and is [not known to be repeatable](Replay).
 //! 5. The target asked for more patience than [`RetryRule::with_retry_after_cap`] has.
 //! 6. The retry could not end before the deadline.
 //! 7. The budget of the route or that of the target is spent.
 //!
-//! How long to wait is drawn by [`backoff`](crate::decide::backoff) with full jitter and comes in as
-//! an argument. A `Retry-After` of the target is obeyed and the drawn wait added to it, because
+//! How long to wait is drawn by [`backoff`](crate::decide::backoff) with full jitter and comes in
+//! as an argument. A `Retry-After` of the target is obeyed and the drawn wait added to it, because
 //! everybody who was rejected in the same second was told the same second to come back in.
 
 mod decision;

@@ -164,8 +164,8 @@ impl RetryBudget {
 
     /// Counts a call at `now`, which pays into the budget.
     ///
-    /// Count first attempts only, and neither retries of this layer nor calls that
-    /// [arrived as retries](super::RetryCall::is_first): retries that pay for retries have no bound.
+    /// Count first attempts only, and neither retries of this layer nor calls that [arrived as
+    /// retries](super::RetryCall::is_first): retries that pay for retries have no bound.
     pub fn count_call(&mut self, now: u64) {
         let part = self.part_at(now);
         part.calls += 1;
