@@ -19,9 +19,14 @@
 //! # The tool
 //!
 //! A [`RetryBudget`] makes retries a share of the traffic: with a share of 10 %, a hundred calls
-//! of the last window pay for ten retries. When few calls fail, all of them are retried; when all
-//! fail, one in ten is, and the target sees 1.1 times its load instead of four times. It needs no
-//! threshold that says what "overloaded" is.
+//! that succeeded in the last window pay for ten retries. When few calls fail, all of them are
+//! retried; when all fail, what is left is spent and then none is. The target sees at most 1.1
+//! times its load instead of four times, and soon no more than its load. It needs no threshold that
+//! says what "overloaded" is.
+//!
+//! A budget bounds what retries add. It does not work off the queue that a target has built up
+//! meanwhile; that takes an admission on its side which starts nothing whose caller has gone. The
+//! scenario shows both.
 //!
 //! A [`RetryRule`] decides about one failed attempt and answers with a [`RetryDecision`]: when to
 //! try again, or the [`StopReason`]. It goes through the reasons not to, cheapest first, and takes
