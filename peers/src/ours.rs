@@ -4,12 +4,17 @@ use std::hint::black_box;
 use std::sync::Once;
 
 use steadfast::context::TraceId;
-use steadfast::{BoxError, Context, SyncScope, defer, recover, recover_async, scope};
+use steadfast::pool::{BlockingPool, Pool, PoolConfig, block_on};
+use steadfast::{
+    BoxError, Context, OnceInit, SyncScope, WaitGroup, defer, recover, recover_async, scope,
+};
 
 use crate::Contender;
 use crate::primitives::recover_async::{never_ready, polled};
-use crate::primitives::{contained_panic, recover as calls, spawn as tasks};
-use crate::work::{on_one_thread, on_two_workers, tally};
+use crate::primitives::{
+    contained_panic, pool as pools, recover as calls, spawn as tasks, wait_group as waiting,
+};
+use crate::work::{WORKERS, on_one_thread, on_two_workers, tally};
 
 pub(crate) fn block_guard() -> Contender {
     Contender::new("steadfast defer!", |blocks| {
@@ -83,9 +88,19 @@ pub(crate) fn recover_poll_in_context() -> Contender {
     })
 }
 
+/// As in a storm: past the first few of a second, panics of one place carry no backtrace.
 pub(crate) fn contained_panic() -> Contender {
+    contained("steadfast recover", 0)
+}
+
+pub(crate) fn contained_panic_with_backtrace() -> Contender {
+    contained("steadfast recover, every one sampled", u32::MAX)
+}
+
+fn contained(name: &str, samples: u32) -> Contender {
     install_silently();
-    Contender::new("steadfast recover", |panics| {
+    Contender::new(name, move |panics| {
+        steadfast::panic::sample(samples);
         for panic in 0..panics {
             if recover(|| contained_panic::raise(panic)).is_err() {
                 tally().add();
@@ -119,4 +134,71 @@ async fn spawned(count: u64) -> u64 {
         joined += u64::from(task.await.is_ok());
     }
     joined
+}
+
+pub(crate) fn pool() -> Contender {
+    on_two_workers("steadfast Pool, 64 in flight", async |iterations| {
+        let config = PoolConfig::new("measured", pools::IN_FLIGHT_MAX);
+        let pool = Pool::new(config).expect("the size is in range");
+        let mut completed = 0;
+        for _ in 0..iterations {
+            let mut tickets = Vec::with_capacity(pools::TASKS as usize);
+            for task in 0..pools::TASKS {
+                let ticket = pool.submit("task", async move { pools::work(task) }).await;
+                tickets.push(ticket.expect("the pool is not stopped"));
+            }
+            for ticket in tickets {
+                completed += u64::from(ticket.await.is_ok());
+            }
+        }
+        completed
+    })
+}
+
+pub(crate) fn blocking_pool() -> Contender {
+    let config = PoolConfig::new("measured", WORKERS);
+    let pool = BlockingPool::new(config).expect("the size is in range");
+    Contender::new("steadfast BlockingPool", move |iterations| {
+        block_on(async {
+            let mut completed = 0;
+            for _ in 0..iterations {
+                let mut tickets = Vec::with_capacity(pools::TASKS as usize);
+                for task in 0..pools::TASKS {
+                    let ticket = pool.submit("task", move || pools::work(task)).await;
+                    tickets.push(ticket.expect("the pool is not stopped"));
+                }
+                for ticket in tickets {
+                    completed += u64::from(ticket.await.is_ok());
+                }
+            }
+            completed
+        })
+    })
+}
+
+pub(crate) fn once_get() -> Contender {
+    static CELL: OnceInit<u64> = OnceInit::new("measured");
+
+    block_on(CELL.get_or_init(async |_| Ok::<_, BoxError>(1))).expect("it gives a value");
+    Contender::new("steadfast OnceInit::get", |reads| {
+        let mut sum = 0;
+        for _ in 0..reads {
+            sum += black_box(&CELL).get().copied().unwrap_or(0);
+        }
+        sum
+    })
+}
+
+pub(crate) fn wait_group() -> Contender {
+    on_one_thread("steadfast WaitGroup", |iterations| async move {
+        let mut done = 0;
+        for _ in 0..iterations {
+            let group = WaitGroup::new();
+            for task in 0..waiting::TASKS {
+                group.spawn("task", async move { black_box(task) });
+            }
+            done += group.wait().await.done as u64;
+        }
+        done
+    })
 }

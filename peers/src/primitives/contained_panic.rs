@@ -34,6 +34,7 @@ pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
             .peer_if(go.map(|go| go.contender("Go panic and recover", "panic")))
             .budget(Budget::AtMost { ns: 2_000.0 }),
         Group::new("contained panic, raw backtrace", "panic")
+            .ours(ours::contained_panic_with_backtrace())
             .peer(Contender::new(
                 "std catch_unwind, backtrace in the hook",
                 with_backtrace,

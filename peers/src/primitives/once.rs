@@ -7,13 +7,14 @@ use tokio::sync::OnceCell;
 
 use crate::golang::Go;
 use crate::work::on_one_thread;
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 /// A read that counts itself: each adds this to the sum.
 const VALUE: u64 = 1;
 
 pub(super) fn group(go: Option<&Go>) -> Group {
     Group::new("once, hot read", "read")
+        .ours(ours::once_get())
         .peer(Contender::new("std OnceLock::get_or_init", std_once))
         .peer(on_one_thread("tokio OnceCell::get_or_init", tokio_once))
         .peer(Contender::new("tokio OnceCell::get", tokio_once_get))

@@ -11,7 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::{WORKERS, on_two_workers, tally};
-use crate::{Contender, Group};
+use crate::{Contender, Group, ours};
 
 /// Tasks submitted in one iteration: enough that filling and draining hardly count.
 pub(crate) const TASKS: u64 = 1024;
@@ -23,6 +23,7 @@ pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
     vec![
         Group::new("pool, async tasks", "task")
             .units_per_iteration(TASKS)
+            .ours(ours::pool())
             .peer(on_two_workers(JOIN_SET, join_set))
             .peer(on_two_workers(JOIN_SET_UNBOUNDED, join_set_unbounded))
             .peer(on_two_workers(SEMAPHORE, semaphore))
@@ -35,6 +36,7 @@ pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
             .budget(Budget::AheadOf { peer: SEMAPHORE }),
         Group::new("pool, blocking tasks", "task")
             .units_per_iteration(TASKS)
+            .ours(ours::blocking_pool())
             .peer(on_two_workers("tokio spawn_blocking", blocking))
             .peer(rayon())
             .peer(threadpool())

@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 use scopeguard::guard;
 
 use super::scope::registered;
-use crate::{Group, ours};
 use crate::budget::Budget;
 use crate::work::{on_one_thread, tally};
+use crate::{Group, ours};
 
 pub(super) fn groups() -> Vec<Group> {
     vec![

@@ -5,10 +5,10 @@ use std::hint::black_box;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::{Group, ours};
 use crate::budget::Budget;
 use crate::golang::Go;
 use crate::work::{on_one_thread, on_two_workers};
+use crate::{Group, ours};
 
 pub(super) fn groups(go: Option<&Go>) -> Vec<Group> {
     vec![

@@ -3,9 +3,9 @@
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-use crate::Group;
 use crate::golang::Go;
 use crate::work::{on_one_thread, tally};
+use crate::{Group, ours};
 
 /// Tasks waited for together.
 pub(crate) const TASKS: u64 = 64;
@@ -13,6 +13,7 @@ pub(crate) const TASKS: u64 = 64;
 pub(super) fn group(go: Option<&Go>) -> Group {
     Group::new("wait group, one thread", "task")
         .units_per_iteration(TASKS)
+        .ours(ours::wait_group())
         .peer(on_one_thread("TaskTracker", task_tracker))
         .peer(on_one_thread("tokio JoinSet", join_set))
         .peer_if(go.map(|go| go.contender("Go sync.WaitGroup", "wait_group")))

@@ -6,9 +6,11 @@
 
 pub mod backoff;
 pub mod budget;
+pub mod lateness;
 pub mod policy;
 pub mod rate;
 pub mod restart;
+pub mod wait_cycle;
 pub mod window;
 
-mod atomic;
+pub(crate) mod atomic;

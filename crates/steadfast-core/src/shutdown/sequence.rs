@@ -65,7 +65,7 @@ impl Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -289,10 +289,8 @@ mod tests {
                     "{before} to {after} by {event:?} in {number}"
                 );
                 assert!(after >= before);
-                assert_eq!(
-                    hard && after != Phase::Ended && matches!(event, Event::Wait),
-                    false
-                );
+                let waited = matches!(event, Event::Wait);
+                assert!(!(hard && waited && after != Phase::Ended));
             }
         }
     }

@@ -221,12 +221,13 @@ impl ChildSpec {
 // === impl Rules ===
 
 impl Rules {
-    /// One second from abort to being written off.
+    /// Six seconds from abort to being written off.
     ///
     /// An aborted task ends at its next await, which well-behaved code reaches within
-    /// milliseconds; a second more is a task that blocks its thread, and waiting longer only
-    /// delays the siblings.
-    pub const DEFAULT_ABORT_LIMIT: Duration = Duration::from_secs(1);
+    /// milliseconds. What it holds is given back by cleanups, each of which may take
+    /// [five seconds](crate::scope::CLEANUP_LIMIT); a sibling that needs the same must not start
+    /// before. One second more is a task that blocks its thread.
+    pub const DEFAULT_ABORT_LIMIT: Duration = Duration::from_secs(6);
 
     /// Makes rules with the default backoff and abort limit that never stop by themselves.
     ///
@@ -240,6 +241,18 @@ impl Rules {
             auto_shutdown: AutoShutdown::default(),
             abort_limit: Self::DEFAULT_ABORT_LIMIT,
         }
+    }
+
+    /// Returns who is affected by a restart.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// Returns the bound of the restarts.
+    #[must_use]
+    pub fn intensity(&self) -> &Intensity {
+        &self.intensity
     }
 
     /// Sets the wait between a failure and the restart; [`Backoff::default`] unless set.

@@ -303,6 +303,14 @@ impl Supervision {
         self.status
     }
 
+    /// Returns how many restarts count against the intensity at `now`: at most one more than it
+    /// allows, which reads as *more than allowed*.
+    #[must_use]
+    pub fn restarts_within(&mut self, now: u64) -> u32 {
+        self.observe(now);
+        self.restarts.count(self.now)
+    }
+
     /// Shows all children in their order, as they are at this moment.
     pub fn children(&self) -> impl ExactSizeIterator<Item = ChildView> + '_ {
         self.children.iter().map(Child::view)

@@ -48,6 +48,19 @@ fn restarts_of_all_children_count_together_and_are_forgotten_after_the_window() 
 }
 
 #[test]
+fn the_restarts_within_the_window_can_be_read_at_any_moment() {
+    let mut shell = Shell::running(rules(OneForOne, 2, 10), "PP");
+    let mut within = |now| shell.group.restarts_within(now * SECOND);
+    assert_eq!(within(0), 0);
+
+    shell.ended('a', Failed);
+    shell.settle();
+
+    let mut within = |now| shell.group.restarts_within(now * SECOND);
+    assert_eq!((within(9), within(10), within(11)), (1, 1, 0));
+}
+
+#[test]
 fn a_group_restart_counts_once_however_many_children_it_restarts() {
     let mut shell = Shell::running(rules(OneForAll, 1, 60), "PPP");
 

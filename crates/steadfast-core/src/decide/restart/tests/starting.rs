@@ -128,7 +128,7 @@ fn a_restarted_child_that_is_not_ready_in_time_counts_as_a_failure() {
 fn a_late_child_that_cannot_be_aborted_fails_whoever_wanted_it() {
     let lose = |shell: &mut Shell| {
         shell.tick(shell.now + 30 * SECOND);
-        shell.tick(shell.now + SECOND);
+        shell.tick(shell.now + 6 * SECOND);
         shell.settle();
         shell.log()
     };

@@ -102,7 +102,7 @@ fn a_child_that_cannot_be_aborted_is_written_off_and_the_stop_goes_on() {
     shell.stop();
     shell.tick(5 * SECOND);
 
-    shell.tick(6 * SECOND);
+    shell.tick(11 * SECOND);
     assert_eq!(shell.log(), "stop b1, abort b1, write off b1, stop a1");
     shell.ended('a', Stopped);
 
@@ -118,7 +118,7 @@ fn a_child_that_cannot_be_aborted_is_never_started_again_and_fails_the_group() {
     shell.ended('a', Failed);
     shell.tick(5 * SECOND);
 
-    shell.tick(6 * SECOND);
+    shell.tick(11 * SECOND);
 
     assert_eq!(
         shell.log(),
@@ -133,7 +133,7 @@ fn a_child_written_off_after_a_stop_by_hand_harms_nobody_until_it_is_needed() {
         .request(|group, now| group.stop_child(Shell::id('b'), now))
         .unwrap();
     shell.tick(5 * SECOND);
-    shell.tick(6 * SECOND);
+    shell.tick(11 * SECOND);
     assert_eq!(shell.log(), "stop b1, abort b1, write off b1");
     assert_eq!(shell.group.status(), Status::Running);
     let again = shell.request(|group, now| group.start_child(Shell::id('b'), now));
