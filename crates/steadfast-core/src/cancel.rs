@@ -228,6 +228,8 @@ impl Cancel {
             None => self.node.token.cancelled().await,
             Some(deadline) => {
                 tokio::select! {
+                    // A cause that was given goes before the clock when both come at once.
+                    biased;
                     () = self.node.token.cancelled() => {}
                     () = clock::sleep_until(deadline) => self.expire(),
                 }
@@ -378,7 +380,10 @@ pub fn dropping<R>(cause: Cause, drop_it: impl FnOnce() -> R) -> R {
         }
     }
 
-    let _restore = Restore(DROP_CAUSE.with(|cell| cell.borrow_mut().replace(cause)));
+    // Fails while the thread is torn down: then the cause is lost, and the drop happens all the
+    // same.
+    let outer = DROP_CAUSE.try_with(|cell| cell.borrow_mut().replace(cause));
+    let _restore = Restore(outer.ok().flatten());
     drop_it()
 }
 

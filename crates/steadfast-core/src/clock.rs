@@ -160,10 +160,29 @@ pub(crate) fn real() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Gives [`real`] as nanoseconds, on a scale of its own; never zero.
+pub(crate) fn real_nanos() -> u64 {
+    static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
+    let now = real();
+    let since = now.saturating_duration_since(*ORIGIN.get_or_init(|| now));
+    // A second later than the origin, for the same reason as above.
+    u64::try_from(since.as_nanos())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1_000_000_000)
+}
+
 /// Tells when an instant was by the wall clock: exactly, unless that was stepped since.
 pub(crate) fn timestamp_of(instant: std::time::Instant) -> Timestamp {
     let now = SystemTime::now();
     Timestamp(now.checked_sub(instant.elapsed()).unwrap_or(now))
+}
+
+/// Gives the instant at which `duration` will be over; one that no process lives to see for a
+/// duration that is too long to be added.
+pub(crate) fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = now();
+    now.checked_add(duration).unwrap_or_else(|| now + FAR)
 }
 
 pub(crate) fn timer_until(deadline: Instant) -> tokio::time::Sleep {

@@ -28,6 +28,7 @@
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
+//! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
 //! | [`decide`] | the pure decisions behind all of it |
 //!
@@ -66,6 +67,7 @@ pub mod scope;
 pub mod shutdown;
 pub mod supervise;
 pub mod wait_group;
+pub mod watch;
 
 mod recover;
 mod runtime;

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use crate::cancel::{self, Cancel, Cause};
-use crate::context::{AsNode, Captured, Frame, InContext, Kind, Name, Node};
+use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
 use crate::{RecoverAsync, recover_async};
@@ -57,15 +57,7 @@ where
         cancel: scope.node().token(),
         pending: PendingGuard::new(scope.clone(), What::Child),
     };
-    let mut surroundings = Frame::current();
-    // Facts that were changed in the body go along; the place is the scope in any case.
-    if surroundings
-        .node()
-        .is_none_or(|node| !node.is_within(scope.node()))
-    {
-        surroundings = Frame::body(scope);
-    }
-    let node = Node::inside(Kind::Task, name, surroundings, None);
+    let node = crate::context::with(|frame| Node::child(name, scope, frame));
     start(node, Some(owner), future)
 }
 
@@ -114,6 +106,12 @@ where
     F: Future<Output = R> + Send + 'static,
 {
     tokio::spawn(future)
+}
+
+/// Starts a task of steadfast's own, which is in no scope, and whose end with its runtime is
+/// nobody's loss.
+pub(crate) fn spawn_service(future: impl Future<Output = ()> + Send + 'static) {
+    drop(spawn_on_runtime(future));
 }
 
 type Ended<R> = Result<R, TaskError>;

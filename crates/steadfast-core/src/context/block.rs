@@ -150,7 +150,8 @@ impl Context {
         Captured::with_block(self).wrap(future)
     }
 
-    pub(super) fn in_cleanup(mut self, deadline: Option<Instant>) -> Self {
+    /// Replaces the deadline.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }

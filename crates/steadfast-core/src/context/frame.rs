@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 use crate::clock::Instant;
 use crate::context::keys::Keys;
 use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+use crate::watch;
 
 thread_local! {
     static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
@@ -63,7 +64,7 @@ impl Frame {
         let block = self.node().map(|node| node.block).unwrap_or_default();
         match self.phase {
             Phase::Body => block,
-            Phase::Cleanup(deadline) => block.in_cleanup(deadline),
+            Phase::Cleanup(deadline) => block.until(deadline),
         }
     }
 
@@ -79,6 +80,16 @@ impl Frame {
         self.node.as_deref().map(AsNode::node)
     }
 
+    /// Gives the scope or task, of which the node at hand may be an overlay.
+    pub(crate) fn named(&self) -> Option<&Arc<dyn AsNode>> {
+        let node = self.node.as_ref()?;
+        if node.node().kind == Kind::Overlay {
+            node.node().around()
+        } else {
+            Some(node)
+        }
+    }
+
     /// The same place with other facts.
     fn overlaid(&self, block: Context, keys: Option<Keys>) -> Self {
         Self {
@@ -91,19 +102,28 @@ impl Frame {
     /// what it has become, so that changes made at one poll are there at the next.
     #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let watched = watch::entering(self);
         swap(self);
-        Entered { frame: self }
+        Entered {
+            frame: self,
+            watched,
+        }
     }
 }
 
 pub(crate) struct Entered<'a> {
     frame: &'a mut Frame,
+    /// There was a watchdog when it came into force.
+    watched: bool,
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
         swap(self.frame);
+        if self.watched {
+            watch::leaving(self.frame);
+        }
     }
 }
 
@@ -136,10 +156,10 @@ pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     swap(&mut overlaid);
 }
 
-/// Gives async cleanups the deadline of their limit.
-pub(crate) fn set_cleanup_deadline(deadline: Instant) {
+/// Gives an async cleanup the deadline of its limit, and takes it away from the next one.
+pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
     let _ = FRAME.try_with(|current| {
-        current.borrow_mut().phase = Phase::Cleanup(Some(deadline));
+        current.borrow_mut().phase = Phase::Cleanup(deadline);
     });
 }
 

@@ -4,8 +4,10 @@ use std::task::Waker;
 
 use crate::cancel::{Cancel, Cause};
 use crate::clock::Instant;
+use crate::context::frame::Phase;
 use crate::context::{Context, Frame, Keys, Name};
 use crate::scope::Pending;
+use crate::watch::Polled;
 
 /// A place in the tree of work: a scope, a task, or other facts within one. What those inside can
 /// see of it: its name, its facts, its token, and how much it has to wait for.
@@ -16,6 +18,8 @@ pub(crate) struct Node {
     pub(crate) keys: Option<Keys>,
     parent: Option<Arc<dyn AsNode>>,
     depth: usize,
+    /// Whether it is not cancelled with what is around: work of a cleanup, which must go on.
+    apart: bool,
     /// What must have ended before this scope's cleanups run.
     pub(crate) pending: Pending,
     /// Set once the work was told to stop, for tokens that are asked for later.
@@ -27,6 +31,8 @@ pub(crate) struct Node {
     token: OnceLock<Cancel>,
     /// Whoever runs the scope, to be told that there is a token now.
     runner: Mutex<Option<Waker>>,
+    /// When it was polled, for the watchdog.
+    pub(crate) polled: Polled,
 }
 
 /// What a [`Node`] stands for.
@@ -34,6 +40,8 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// Has cleanups, and waits for what was started in it.
     Scope,
+    /// Has cleanups, and cannot wait: what it would wait for, the scope around it waits for.
+    SyncScope,
     /// A task: named, cancelled with its scope, with nothing to clean up itself.
     Task,
     /// Other facts in the scope or task around it, which it stands for in everything else.
@@ -66,7 +74,28 @@ impl Node {
     ) -> Self {
         let block = surroundings.block().of_body(deadline);
         let keys = surroundings.keys().cloned();
-        Self::new(kind, name, surroundings.node, block, keys)
+        let apart = matches!(surroundings.phase, Phase::Cleanup(_));
+        let node = Self::new(kind, name, surroundings.node, block, keys);
+        Self { apart, ..node }
+    }
+
+    /// A task of `scope`. Facts that were changed where it is started go along if that is inside
+    /// of the scope; but not the deadline of an inner scope, which the task may outlive.
+    pub(crate) fn child(name: Name, scope: Arc<dyn AsNode>, surroundings: &Frame) -> Self {
+        let own = scope.node();
+        let started_in = surroundings.node().filter(|node| node.is_within(own));
+        let (block, keys) = match started_in {
+            Some(node) if std::ptr::eq(node.named(), own) => {
+                (surroundings.block(), surroundings.keys())
+            }
+            Some(_) => {
+                let block = surroundings.block().until(own.block.deadline());
+                (block, surroundings.keys())
+            }
+            None => (own.block, own.keys.as_ref()),
+        };
+        let (block, keys) = (block.of_body(None), keys.cloned());
+        Self::new(Kind::Task, name, Some(scope), block, keys)
     }
 
     /// A task that outlives the scopes around: it has their facts, but its place is `owner`.
@@ -101,7 +130,11 @@ impl Node {
         block: Context,
         keys: Option<Keys>,
     ) -> Self {
-        let depth = parent.as_ref().map_or(1, |parent| parent.node().depth + 1);
+        // Other facts are no deeper than the place at which they hold.
+        let deeper = usize::from(kind != Kind::Overlay);
+        let depth = parent
+            .as_ref()
+            .map_or(1, |parent| parent.node().depth + deeper);
         let (parent, depth) = if depth > Self::DEPTH_MAX {
             (None, 1)
         } else {
@@ -114,17 +147,23 @@ impl Node {
             keys,
             parent,
             depth,
+            apart: false,
             pending: Pending::new(),
             stopped: OnceLock::new(),
             over: AtomicBool::new(false),
             token: OnceLock::new(),
             runner: Mutex::new(None),
+            polled: Polled::new(),
         }
     }
 
     /// Gives the node around this one.
     pub(super) fn parent(&self) -> Option<&Node> {
         self.parent.as_deref().map(AsNode::node)
+    }
+
+    pub(super) fn around(&self) -> Option<&Arc<dyn AsNode>> {
+        self.parent.as_ref()
     }
 
     /// Gives the scope or task that this node is or stands in.
@@ -147,6 +186,20 @@ impl Node {
         false
     }
 
+    /// Gives the innermost node of that kind, this one included.
+    pub(crate) fn nearest(&self, kind: Kind) -> Option<&Node> {
+        let mut next = Some(self);
+        while let Some(node) = next.filter(|node| node.kind != kind) {
+            next = node.parent();
+        }
+        next
+    }
+
+    /// Tells whether this is a scope that has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
     /// Gives the innermost scope around this one: whose cleanups must wait for ours.
     pub(crate) fn enclosing_scope(&self) -> Option<Arc<dyn AsNode>> {
         let mut next = self.parent.as_ref();
@@ -166,8 +219,8 @@ impl Node {
         let token = node.token.get_or_init(|| {
             fresh = true;
             match node.parent() {
-                Some(parent) => parent.token().child(),
-                None => Cancel::new(),
+                Some(parent) if !node.apart => parent.token().child(),
+                _ => Cancel::new(),
             }
         });
         if fresh && let Some(waker) = node.runner().take() {

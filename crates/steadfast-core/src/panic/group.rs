@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::record::Record;
+use super::record::{Fate, Record};
 use super::{Kind, Location};
 use crate::clock::{self, Timestamp};
 
@@ -60,12 +60,16 @@ struct Counted {
     sampled: u32,
     /// Counted, but without an event so far.
     silent: u64,
+    /// How many of those no catch of ours has claimed.
+    unclaimed: u64,
 }
 
 /// A place at which more happened than was told.
 pub(super) struct Repeats {
     pub(super) group: Group,
     pub(super) count: u64,
+    /// Whether catches of ours had all of them.
+    pub(super) contained: bool,
 }
 
 /// Stands for the group of everything that did not fit; a real place has it by a chance of one
@@ -96,24 +100,37 @@ impl Groups {
         counted.count(record)
     }
 
-    pub(super) fn contained(&mut self, fingerprint: u64) {
-        if let Some(counted) = self.find(fingerprint) {
+    pub(super) fn contained(&mut self, record: &Record) {
+        if let Some(counted) = self.of(record) {
             counted.group.contained += 1;
+            if !record.sampled {
+                counted.unclaimed = counted.unclaimed.saturating_sub(1);
+            }
         }
     }
 
-    /// A sample got no event after all: it is told with the repeats.
-    pub(super) fn untold(&mut self, fingerprint: u64) {
-        if let Some(counted) = self.find(fingerprint) {
+    /// A sample will not be told by itself.
+    pub(super) fn left_out(&mut self, record: &Record) {
+        let open = record.fate() == Fate::Open;
+        if let Some(counted) = self.of(record) {
             counted.silent += 1;
+            counted.unclaimed += u64::from(open);
         }
     }
 
-    fn find(&mut self, fingerprint: u64) -> Option<&mut Counted> {
-        match self.by_fingerprint.contains_key(&fingerprint) {
-            true => self.by_fingerprint.get_mut(&fingerprint),
-            false => self.by_fingerprint.get_mut(&OVERFLOW),
+    pub(super) fn resumed(&mut self, record: &Record) {
+        if let Some(counted) = self.of(record) {
+            counted.group.contained = counted.group.contained.saturating_sub(1);
         }
+    }
+
+    fn of(&mut self, record: &Record) -> Option<&mut Counted> {
+        // Not by `entry`: a place that overflowed has none of its own.
+        let fingerprint = match self.by_fingerprint.contains_key(&record.fingerprint) {
+            true => record.fingerprint,
+            false => OVERFLOW,
+        };
+        self.by_fingerprint.get_mut(&fingerprint)
     }
 
     /// Gives what has happened without an event, for places whose second is over, and whether
@@ -124,8 +141,13 @@ impl Groups {
         for counted in self.by_fingerprint.values_mut().filter(|c| c.silent > 0) {
             if at_once || now.duration_since(counted.second) >= SECOND {
                 let count = std::mem::take(&mut counted.silent);
+                let contained = std::mem::take(&mut counted.unclaimed) == 0;
                 let group = counted.told();
-                due.push(Repeats { group, count });
+                due.push(Repeats {
+                    group,
+                    count,
+                    contained,
+                });
             } else {
                 waiting = true;
             }
@@ -134,11 +156,7 @@ impl Groups {
     }
 
     pub(super) fn all(&self) -> Vec<Group> {
-        let mut all: Vec<_> = self
-            .by_fingerprint
-            .values()
-            .map(|c| c.group.clone())
-            .collect();
+        let mut all: Vec<_> = self.by_fingerprint.values().map(Counted::told).collect();
         all.sort_by_key(|group| std::cmp::Reverse(group.count));
         all
     }
@@ -164,6 +182,7 @@ impl Counted {
             second: record.since,
             sampled: 0,
             silent: 0,
+            unclaimed: 0,
         }
     }
 
@@ -186,6 +205,7 @@ impl Counted {
             self.sampled += 1;
         } else {
             self.silent += 1;
+            self.unclaimed += 1;
         }
         sample
     }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Once};
 
-use super::record::{Frames, Record};
+use super::record::{Fate, Frames, Record};
 use super::reporter;
 
 thread_local! {
@@ -102,22 +102,26 @@ fn on_panic(info: &PanicHookInfo<'_>) {
 pub(super) fn claim(payload: &(dyn Any + Send)) -> Option<Arc<Record>> {
     let record = OPEN.try_with(|open| {
         let mut open = open.try_borrow_mut().ok()?;
-        // The newest one: what was caught inside of it has been claimed before.
-        open.pop_if(|record| record.fits(payload))
+        // The newest that fits: what was caught inside of it has been claimed before, unless
+        // other code has caught it.
+        let newest = open.iter().rposition(|record| record.fits(payload))?;
+        Some(open.remove(newest))
     });
     let record = record.ok().flatten()?;
-    record.contained();
-    reporter::contained(&record);
+    contained(&record);
     Some(record)
 }
 
-/// Gives up the newest panic of this thread: contained, with nobody to carry it to.
-pub(super) fn disown() {
-    let record = OPEN.try_with(|open| open.try_borrow_mut().ok()?.pop());
-    if let Ok(Some(record)) = record {
-        record.contained();
-        reporter::contained(&record);
-    }
+/// Notes that a catch of ours has it.
+pub(super) fn contained(record: &Record) {
+    record.set_fate(Fate::Contained);
+    reporter::contained(record);
+}
+
+/// Notes that it is raised again: if nobody catches it, that is to be told.
+pub(super) fn resumed(record: &Arc<Record>) {
+    record.set_fate(Fate::Open);
+    reporter::resumed(record);
 }
 
 fn capture() -> Box<Frames> {

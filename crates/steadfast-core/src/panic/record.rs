@@ -1,6 +1,6 @@
 use std::any::{Any, TypeId};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -28,12 +28,15 @@ pub(super) struct Record {
     pub(super) path: ScopePath,
     pub(super) context: Context,
     pub(super) keys: Option<Keys>,
-    pub(super) payload_type: TypeId,
+    payload_type: TypeId,
+    /// Where the text of the payload is: it stays there while the payload is carried about.
+    text: Option<(usize, usize)>,
     /// One of the first of its place in this second: has a backtrace and an event of its own.
     pub(super) sampled: bool,
     pub(super) frames: Option<Box<Frames>>,
     pub(super) symbols: OnceLock<Arc<str>>,
     fate: AtomicU8,
+    told: AtomicBool,
 }
 
 /// What has become of a panic.
@@ -70,23 +73,29 @@ impl Record {
             context,
             keys,
             payload_type: payload.type_id(),
+            text: place_of_text(payload),
             sampled: false,
             frames: None,
             symbols: OnceLock::new(),
             fate: AtomicU8::new(Fate::Open as u8),
+            told: AtomicBool::new(false),
         }
     }
 
     /// Tells whether `payload` can be that of this panic. Payloads have no identity, so the type
-    /// and the text must do: what does not fit was raised past the hook.
+    /// and the place of the text must do: what does not fit was raised past the hook.
     pub(super) fn fits(&self, payload: &(dyn Any + Send)) -> bool {
-        self.payload_type == payload.type_id()
-            && text_of(payload).is_none_or(|text| text.starts_with(self.message.as_str()))
+        self.payload_type == payload.type_id() && self.text == place_of_text(payload)
     }
 
-    pub(super) fn contained(&self) {
+    pub(super) fn set_fate(&self, fate: Fate) {
         // Relaxed: the flag alone is read, nothing is published with it.
-        self.fate.store(Fate::Contained as u8, Ordering::Relaxed);
+        self.fate.store(fate as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that there was a report of it; tells whether there had been one before.
+    pub(super) fn told(&self) -> bool {
+        self.told.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -105,12 +114,18 @@ impl Record {
     }
 }
 
-/// Gives the message of a payload that is one.
+/// Gives the message of a payload that is one, also when `panic_any` has wrapped another payload.
 pub(super) fn text_of(payload: &(dyn Any + Send)) -> Option<&str> {
+    let inner = payload.downcast_ref::<Box<dyn Any + Send>>();
+    let payload = inner.map_or(payload, |inner| &**inner);
     payload
         .downcast_ref::<&'static str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+fn place_of_text(payload: &(dyn Any + Send)) -> Option<(usize, usize)> {
+    text_of(payload).map(|text| (text.as_ptr() as usize, text.len()))
 }
 
 /// Mixes the place, eight bytes at a time: panics of one place are one group, and the group keeps

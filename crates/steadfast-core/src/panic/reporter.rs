@@ -8,7 +8,7 @@ use super::record::{Fate, Record};
 use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
-use crate::recover;
+use crate::{panic, recover};
 
 /// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
 /// there within a second. Unwinding takes microseconds.
@@ -18,8 +18,8 @@ pub const CLAIM_LIMIT: Duration = Duration::from_millis(400);
 /// a process has to read the debug information, which takes long on a busy machine.
 const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
 
-/// How many records wait for the reporter: 256. What comes while it is full is counted in its
-/// group and told as a repeat.
+/// How many records wait for the reporter: 256. The oldest makes room for the newest, and is told
+/// as a repeat of its place.
 const RING_MAX: usize = 256;
 
 /// How many observers there can be: 16.
@@ -33,6 +33,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// nothing under this lock may panic, wait, or call code of others.
 struct Shared {
     groups: Groups,
+    /// What has to be told once its fate is known.
     ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
@@ -44,6 +45,8 @@ struct Shared {
 
 struct Waiting {
     record: Arc<Record>,
+    /// When it was raised, for the first time or again.
+    since: Instant,
     /// Its backtrace was handed on to be symbolized.
     handed_on: bool,
 }
@@ -53,7 +56,7 @@ impl Waiting {
         if !std::mem::replace(&mut self.handed_on, true) {
             symbols::symbolize_later(self.record.clone());
         }
-        let age = now.saturating_duration_since(self.record.since);
+        let age = now.saturating_duration_since(self.since);
         let symbols_limit = if flushing { CLAIM_LIMIT } else { SYMBOLS_LIMIT };
         let fate_known = self.record.fate() == Fate::Contained || age >= CLAIM_LIMIT;
         let symbols_known = self.record.symbols.get().is_some() || age >= symbols_limit;
@@ -98,24 +101,39 @@ pub(super) fn start() {
 
 /// Counts a panic; tells whether it is one of the samples. Called by the hook.
 pub(super) fn count(record: &Record) -> bool {
-    let sample = shared().groups.count(record);
-    sample && !REPORTER.get()
+    let mut shared = shared();
+    let sample = shared.groups.count(record);
+    if REPORTER.get() {
+        return false;
+    }
+    if !sample {
+        // There is a repeat to be told, perhaps the first since the reporter has come to rest.
+        wake(&mut shared);
+    }
+    sample
 }
 
 /// Hands a sample to the reporter. Called by the hook.
 pub(super) fn push(record: Arc<Record>) {
-    let mut shared = shared();
-    if shared.ring.len() == RING_MAX {
-        // The oldest is the one that was waited for longest.
-        if let Some(oldest) = shared.ring.pop_front() {
-            shared.groups.untold(oldest.record.fingerprint);
+    let since = record.since;
+    shared().push(record, since);
+}
+
+impl Shared {
+    fn push(&mut self, record: Arc<Record>, since: Instant) {
+        if self.ring.len() == RING_MAX {
+            // The oldest is the one that was waited for longest.
+            if let Some(oldest) = self.ring.pop_front() {
+                self.groups.left_out(&oldest.record);
+            }
         }
+        self.ring.push_back(Waiting {
+            record,
+            since,
+            handed_on: false,
+        });
+        wake(self);
     }
-    shared.ring.push_back(Waiting {
-        record,
-        handed_on: false,
-    });
-    wake(&mut shared);
 }
 
 fn wake(shared: &mut Shared) {
@@ -126,7 +144,26 @@ fn wake(shared: &mut Shared) {
 
 /// Counts a panic as contained. Called by the catch.
 pub(super) fn contained(record: &Record) {
-    shared().groups.contained(record.fingerprint);
+    shared().groups.contained(record);
+}
+
+/// Takes a panic back that was contained, and waits for its fate anew. Called by
+/// [`Panic::resume`](super::Panic::resume).
+pub(super) fn resumed(record: &Arc<Record>) {
+    let now = clock::real();
+    let mut shared = shared();
+    shared.groups.resumed(record);
+    if !record.sampled {
+        return;
+    }
+    let known = shared
+        .ring
+        .iter_mut()
+        .find(|waiting| Arc::ptr_eq(&waiting.record, record));
+    match known {
+        Some(waiting) => waiting.since = now,
+        None => shared.push(record.clone(), now),
+    }
 }
 
 /// Lists the places that panicked, the most frequent first: at most [`GROUPS_MAX`](super::GROUPS_MAX),
@@ -144,7 +181,8 @@ pub fn flush(limit: Duration) {
         return;
     }
     shared.flushing += 1;
-    let until = shared.quiet_rounds + 1;
+    // The round at hand may have looked before the last panic came.
+    let until = shared.quiet_rounds + 2;
     wake(&mut shared);
     while shared.quiet_rounds < until {
         let left = deadline.saturating_duration_since(clock::real());
@@ -269,24 +307,43 @@ impl fmt::Debug for Report {
 
 type Observe = dyn Fn(&Report) + Send + Sync;
 
-static OBSERVERS: Mutex<Vec<(u64, Arc<Observe>)>> = Mutex::new(Vec::new());
+struct Observers {
+    next_id: u64,
+    all: Vec<(u64, Arc<Observe>)>,
+}
 
-fn observers() -> MutexGuard<'static, Vec<(u64, Arc<Observe>)>> {
+static OBSERVERS: Mutex<Observers> = Mutex::new(Observers {
+    next_id: 0,
+    all: Vec::new(),
+});
+
+fn observers() -> MutexGuard<'static, Observers> {
     OBSERVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove(id: u64) {
+    let mut observers = observers();
+    let place = observers.all.iter().position(|(known, _)| *known == id);
+    let removed = place.map(|place| observers.all.remove(place));
+    // Not under the lock: what an observer holds may be another observer, or panic.
+    drop(observers);
+    panic::drop_contained(removed);
 }
 
 /// Calls `observe` on the reporter thread for every report; `None` when there are 16 observers
 /// already.
 ///
-/// An observer that panics is not called again.
+/// An observer that panics is not called again. One that is removed may be called for a last time
+/// by a report that is on its way.
 pub fn observe(observe: impl Fn(&Report) + Send + Sync + 'static) -> Option<Observer> {
     super::install();
     let mut observers = observers();
-    if observers.len() == OBSERVERS_MAX {
+    if observers.all.len() == OBSERVERS_MAX {
         return None;
     }
-    let id = observers.iter().map(|(id, _)| id + 1).max().unwrap_or(0);
-    observers.push((id, Arc::new(observe)));
+    let id = observers.next_id;
+    observers.next_id += 1;
+    observers.all.push((id, Arc::new(observe)));
     Some(Observer { id })
 }
 
@@ -299,7 +356,7 @@ pub struct Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        observers().retain(|(id, _)| *id != self.id);
+        remove(self.id);
     }
 }
 
@@ -367,17 +424,27 @@ impl Round {
 
     fn tell(self) {
         for record in self.records {
+            let contained = record.fate() == Fate::Contained;
+            if record.told() && contained {
+                // Raised again, and caught again.
+                continue;
+            }
             let report = Report {
-                contained: record.fate() == Fate::Contained,
+                contained,
                 count: 1,
                 backtrace: record.symbols.get().cloned(),
                 subject: Subject::One(record),
             };
             emit(&report);
         }
-        for Repeats { group, count } in self.repeats {
+        for repeats in self.repeats {
+            let Repeats {
+                group,
+                count,
+                contained,
+            } = repeats;
             let report = Report {
-                contained: group.contained >= group.count,
+                contained,
                 count,
                 backtrace: None,
                 subject: Subject::Repeats(group),
@@ -389,11 +456,13 @@ impl Round {
 
 fn emit(report: &Report) {
     let _ = recover(|| trace(report));
-    let current: Vec<_> = observers().clone();
+    let current = observers().all.clone();
     for (id, observe) in current {
         if recover(|| observe(report)).is_err() {
-            observers().retain(|(known, _)| *known != id);
-            tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
+            remove(id);
+            let _ = recover(|| {
+                tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
+            });
         }
     }
 }

@@ -100,9 +100,13 @@ const NAME_CHARS_MAX: usize = 100;
 /// Slow: reads debug information.
 fn symbolize(addresses: &[usize]) -> String {
     let mut frames = Vec::new();
-    for address in addresses {
-        // A return address points behind the call; one byte less is inside of it.
-        backtrace::resolve((address - 1) as *mut _, |symbol| {
+    // A return address points behind the call; one byte less is inside of it. Below the start of
+    // a thread there is none.
+    for inside in addresses
+        .iter()
+        .filter_map(|address| address.checked_sub(1))
+    {
+        backtrace::resolve(inside as *mut _, |symbol| {
             let name = symbol
                 .name()
                 .map_or_else(|| "?".to_owned(), |name| format!("{name:#}"));

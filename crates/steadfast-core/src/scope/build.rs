@@ -91,7 +91,8 @@ impl<E> ScopeBuilder<E> {
         self
     }
 
-    /// Cancels body and children when `cancel` is.
+    /// Cancels body and children when `cancel` is. [`run_sync`](Self::run_sync) does not look at
+    /// it: ask `cancel` itself there.
     pub fn cancel_on(mut self, cancel: &Cancel) -> Self {
         self.cancel = Some(cancel.clone());
         self

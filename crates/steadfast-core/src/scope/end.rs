@@ -6,7 +6,7 @@ use super::stack::Meta;
 use super::{CleanupStatus, OnReport, Verdict};
 use crate::clock::{self, Instant};
 use crate::context::{Context, Node, ScopePath};
-use crate::recover;
+use crate::{panic, recover};
 
 /// Emits the one end event of a scope, and its report.
 pub(super) struct End {
@@ -28,8 +28,9 @@ pub(super) struct Recorder {
 
 impl End {
     pub(super) fn start(node: &Node, on_report: Option<OnReport>) -> Self {
-        let listened = tracing::enabled!(target: "steadfast::scope", Level::INFO);
-        let span = if listened {
+        // Bad ends are told to those who listen to nothing else.
+        let listened = tracing::enabled!(target: "steadfast::scope", Level::ERROR);
+        let span = if listened && tracing::enabled!(target: "steadfast::scope", Level::INFO) {
             start_event(node)
         } else {
             Span::none()
@@ -55,7 +56,7 @@ impl End {
         }
     }
 
-    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: Recorder) {
+    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: &mut Recorder) {
         // Entries are kept when somebody looks, and always when they are troubles.
         if self.start.is_none() && recorder.entries.is_empty() {
             return;
@@ -65,21 +66,23 @@ impl End {
             verdict,
             reaped: recorder.reaped,
             children_left: recorder.children_left,
-            entries: recorder.entries,
+            entries: std::mem::take(&mut recorder.entries),
         };
-        self.span.in_scope(|| {
-            for entry in report.troubles() {
-                trouble_event(&report.path, &node.block, entry);
-            }
-            if let Some(start) = self.start {
-                let took = clock::now().saturating_duration_since(start);
-                end_event(&report, &node.block, recorder.ran, took.as_secs_f64());
-            }
-        });
+        // From here on it is the code of others that runs: subscribers, errors that are shown,
+        // the callback. The hook reports its panics; they must not change the outcome.
+        let span = self.span.entered();
+        for entry in report.troubles() {
+            let _ = recover(|| trouble_event(&report.path, &node.block, entry));
+        }
+        if let Some(start) = self.start {
+            let took = clock::now().saturating_duration_since(start);
+            let _ = recover(|| end_event(&report, &node.block, recorder.ran, took.as_secs_f64()));
+        }
+        drop(span);
         if let Some(on_report) = self.on_report {
-            // Its panic is reported by the hook, and must not change the outcome.
             let _ = recover(|| on_report(&report));
         }
+        panic::drop_contained(report);
     }
 }
 
@@ -123,6 +126,21 @@ fn start_event(node: &Node) -> Span {
     );
     tracing::debug!(target: "steadfast::scope", parent: &span, scope = %ScopePath::of(Some(node)), "scope started");
     span
+}
+
+/// Tells how a cleanup went of which no report tells, unless it just ran.
+pub(super) fn tell_trouble(node: &Node, meta: Meta, status: CleanupStatus) {
+    let entry = CleanupEntry {
+        name: meta.name,
+        place: meta.place,
+        status,
+        took: None,
+    };
+    if !entry.status.is_ok() {
+        let path = ScopePath::of(Some(node));
+        let _ = recover(|| trouble_event(&path, &node.block, &entry));
+    }
+    panic::drop_contained(entry);
 }
 
 fn trouble_event(path: &ScopePath, context: &Context, entry: &CleanupEntry) {

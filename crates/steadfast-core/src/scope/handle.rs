@@ -2,15 +2,18 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::report::CleanupResult;
 use super::stack::{Key, Meta, Stack};
-use super::{BoxError, CLEANUP_LIMIT, CleanupStatus, Outcome, Owned, Verdict, unwind};
+use super::stray::Stray;
+use super::timer::Timer;
+use super::{BoxError, CleanupStatus, Outcome, Owned, Verdict, What};
 use crate::cancel::{Cancel, Cause};
 use crate::context::{AsNode, Name, Node};
 use crate::small_fn::SmallFn;
 use crate::task::{self, Task};
-use crate::{reaper, recover};
+use crate::{clock, reaper};
 
 /// The handle of an async scope: registers cleanups, starts children, cancels. A cheap clone.
 pub struct Scope<T, E> {
@@ -28,6 +31,8 @@ impl<T, E> Clone for Scope<T, E> {
 /// A scope in one allocation: what others see of it, its stack, its outcome while cleanups run.
 pub(super) struct Shared<T, E> {
     pub(super) node: Node,
+    /// How long each async cleanup may take.
+    pub(super) limit: Duration,
     state: Mutex<State<T, E>>,
 }
 
@@ -64,9 +69,10 @@ where
 }
 
 impl<T, E> Shared<T, E> {
-    pub(super) fn new(node: Node) -> Self {
+    pub(super) fn new(node: Node, limit: Duration) -> Self {
         Self {
             node,
+            limit,
             state: Mutex::new(State {
                 stack: Stack::new(),
                 outcome: None,
@@ -95,13 +101,24 @@ impl<T, E> Shared<T, E> {
     }
 
     /// Takes a cleanup out of order.
-    pub(super) fn take(&self, key: Key) -> Option<Cleanup<T, E>> {
-        let taken = self.state().stack.take(key);
-        taken.map(|(_, cleanup)| cleanup)
+    pub(super) fn take(&self, key: Key) -> Option<(Meta, Cleanup<T, E>)> {
+        self.state().stack.take(key)
     }
 
-    pub(super) fn has_cleanups(&self) -> bool {
-        !self.state().stack.is_empty()
+    /// Ends the scope if it has no cleanup, in one step with the look.
+    pub(super) fn end_if_empty(&self) -> bool {
+        let mut state = self.state();
+        state.ended = state.stack.is_empty();
+        state.ended
+    }
+
+    /// Waits for the children for at most the limit of a cleanup; tells whether all have ended.
+    pub(super) async fn childless(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.node.pending.none_left(What::Child) => true,
+            () = Timer::new(clock::after(self.limit)).over() => false,
+        }
     }
 
     pub(super) fn set_reaped(&self) {
@@ -245,7 +262,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     {
         let cleanup = SmallFn::new(move |shared: &mut Arc<Shared<T, E>>| {
             if shared.edit(|outcome| outcome.is_ok()) == Some(true) {
-                return Step::Done(CleanupStatus::Ran);
+                return Step::Done(CleanupStatus::NotNeeded);
             }
             Step::Await(Box::pin(async move { status(cleanup().await) }))
         });
@@ -278,8 +295,9 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     /// Children of a body that returned `Ok` are waited for, up to the scope's time; after an
     /// error, a panic or a cancellation they are cancelled, which drops them at their next await.
     /// A child's panic is contained and reported, and changes the scope's outcome only if the
-    /// body joins the child and passes it on. After the scope has ended the child is cancelled
-    /// before its first poll.
+    /// body joins the child and passes it on. A child that a cleanup starts is joined before the
+    /// next cleanup, under the limit of a cleanup. Once children were cancelled, and after the end
+    /// of the scope, a new one is cancelled before its first poll.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -335,6 +353,11 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
     meta: Meta,
     cleanup: Cleanup<T, E>,
 ) {
+    let stray = Stray {
+        scope: shared.clone(),
+        meta,
+        limit: shared.limit,
+    };
     tracing::warn!(
         target: "steadfast::scope",
         scope = shared.node.name.as_str(),
@@ -342,13 +365,7 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
         place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
         "cleanup was registered after the end of its scope and runs at once"
     );
-    match recover(|| cleanup.call(&mut shared)) {
-        Ok(Step::Await(future)) => reaper::submit(Box::pin(async move {
-            unwind::limited(future, CLEANUP_LIMIT).await;
-        })),
-        // A panic was reported by the hook; the rest has nobody to tell but the log above.
-        Ok(Step::Done(_)) | Err(_) => {}
-    }
+    stray.run_late(|| cleanup.call(&mut shared));
 }
 
 impl Step {
@@ -388,7 +405,7 @@ struct Registered<'s, T, E> {
 }
 
 impl<T, E> Registered<'_, T, E> {
-    fn take(&self) -> Option<Cleanup<T, E>> {
+    fn take(&self) -> Option<(Meta, Cleanup<T, E>)> {
         self.scope.take(self.key?)
     }
 }
@@ -410,14 +427,14 @@ impl<T: Send + 'static, E: Send + 'static> CleanupHandle<'_, T, E> {
     /// # Cancel safety
     /// When this is dropped before its end, the reaper goes on with the cleanup.
     pub async fn run(self) -> Option<CleanupStatus> {
-        let cleanup = self.0.take()?;
+        let (meta, cleanup) = self.0.take()?;
         let mut shared = self.0.scope.clone();
-        let status = match recover(|| cleanup.call(&mut shared)) {
-            Ok(Step::Done(status)) => status,
-            Ok(Step::Await(future)) => unwind::finish(future, CLEANUP_LIMIT, shared).await,
-            Err(panic) => CleanupStatus::Panicked(panic),
+        let stray = Stray {
+            scope: shared.clone(),
+            meta,
+            limit: shared.limit,
         };
-        Some(status)
+        Some(stray.run_early(|| cleanup.call(&mut shared)).await)
     }
 }
 

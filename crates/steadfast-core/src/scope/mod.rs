@@ -59,7 +59,9 @@ mod pending;
 mod report;
 mod run;
 mod stack;
+mod stray;
 mod sync;
+mod timer;
 mod unwind;
 
 use std::error::Error;

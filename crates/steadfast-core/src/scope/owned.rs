@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::handle::{Scope, Shared, Step, status};
 use super::stack::{Key, Meta};
-use super::{CLEANUP_LIMIT, CleanupResult, CleanupStatus, unwind};
+use super::stray::Stray;
+use super::{CleanupResult, CleanupStatus};
 use crate::context::Name;
 use crate::small_fn::SmallFn;
-use crate::{reaper, recover};
 
 /// A value in the care of a [`Scope`]: usable here, cleaned up there.
 ///
@@ -71,17 +71,29 @@ impl<V> Slot<V> {
 /// Hides the types of the scope from those of the value.
 trait Disarm: Send + Sync {
     fn disarm(&self);
+
+    /// Gives what runs the cleanup after the end of the scope.
+    fn stray(&self) -> Stray;
 }
 
 struct Registered<T, E> {
     scope: Arc<Shared<T, E>>,
+    meta: Meta,
     /// Absent when it ran at once.
     key: Option<Key>,
 }
 
-impl<T: Send, E: Send> Disarm for Registered<T, E> {
+impl<T: Send + 'static, E: Send + 'static> Disarm for Registered<T, E> {
     fn disarm(&self) {
         drop(self.key.and_then(|key| self.scope.take(key)));
+    }
+
+    fn stray(&self) -> Stray {
+        Stray {
+            scope: self.scope.clone(),
+            meta: self.meta,
+            limit: self.scope.limit,
+        }
     }
 }
 
@@ -106,9 +118,11 @@ impl<V: Send + 'static> Owned<V> {
                 Step::Await(Box::pin(async move { status(cleanup(value).await) }))
             })
         });
+        let meta = Meta { name, place };
         let registered = Registered {
             scope: scope.shared.clone(),
-            key: scope.push(Meta { name, place }, cleanup),
+            meta,
+            key: scope.push(meta, cleanup),
         };
         Self {
             value: Some(value),
@@ -133,12 +147,8 @@ impl<V: Send + 'static> Drop for Owned<V> {
         let Some((value, cleanup)) = self.slot.hand_back(value) else {
             return;
         };
-        // The hook has reported a panic of the cleanup; the scope's report said `Missing`.
-        if let Ok(Step::Await(future)) = recover(|| cleanup(value)) {
-            reaper::submit(Box::pin(async move {
-                unwind::limited(future, CLEANUP_LIMIT).await;
-            }));
-        }
+        // The scope's report has said `Missing`.
+        self.registered.stray().run_late(|| cleanup(value));
     }
 }
 

@@ -19,7 +19,8 @@ pub struct CleanupReport {
     /// How many children had not ended [`cleanup_limit`](crate::ScopeBuilder::cleanup_limit)
     /// after they were told to.
     pub children_left: usize,
-    /// One for each cleanup that was registered and not disarmed.
+    /// One for each cleanup that was registered and neither disarmed nor run early, where the
+    /// handle told how it went.
     pub entries: Vec<CleanupEntry>,
 }
 
@@ -33,8 +34,8 @@ pub struct CleanupEntry {
     pub place: &'static Location<'static>,
     /// How it went.
     pub status: CleanupStatus,
-    /// How long it took. Measured when somebody looks (the scope has a report callback, or
-    /// its events are listened to), and always for those that did not just run.
+    /// How long it took. Measured when somebody looks: the scope has a report callback, or its
+    /// events are listened to.
     pub took: Option<Duration>,
 }
 
@@ -44,6 +45,8 @@ pub struct CleanupEntry {
 pub enum CleanupStatus {
     /// It ran to its end.
     Ran,
+    /// It was to undo something, and the scope ended with a value.
+    NotNeeded,
     /// It ran and returned an error.
     Failed(BoxError),
     /// It panicked; the panic is also in the outcome, unless a later cleanup changed that.
@@ -51,22 +54,24 @@ pub enum CleanupStatus {
     /// It was dropped because it exceeded this limit.
     TimedOut(Duration),
     /// It ran on the fallback thread, because its runtime had ended, and failed, panicked or did
-    /// not end there: most likely its I/O belongs to that runtime. The reason is given.
+    /// not end there: most likely its I/O belongs to that runtime. The reason is given. Or there
+    /// was nothing left to run it at all.
     RuntimeGone(BoxError),
     /// The owned value never came back: its guard was leaked, or is still held outside the scope.
     Missing,
 }
 
 impl CleanupStatus {
-    /// Tells whether it ran to its end and returned no error.
+    /// Tells whether it ran to its end and returned no error, or was not needed.
     pub fn is_ok(&self) -> bool {
-        matches!(self, CleanupStatus::Ran)
+        matches!(self, CleanupStatus::Ran | CleanupStatus::NotNeeded)
     }
 
     /// Gives a short stable word for labels and log fields.
     pub fn as_str(&self) -> &'static str {
         match self {
             CleanupStatus::Ran => "ran",
+            CleanupStatus::NotNeeded => "not_needed",
             CleanupStatus::Failed(_) => "failed",
             CleanupStatus::Panicked(_) => "panicked",
             CleanupStatus::TimedOut(_) => "timed_out",
@@ -80,6 +85,7 @@ impl fmt::Display for CleanupStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CleanupStatus::Ran => f.write_str("ran"),
+            CleanupStatus::NotNeeded => f.write_str("not needed"),
             CleanupStatus::Failed(error) => write!(f, "failed: {error}"),
             CleanupStatus::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
             CleanupStatus::TimedOut(limit) => write!(f, "timed out after {limit:?}"),

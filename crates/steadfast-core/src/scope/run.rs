@@ -14,7 +14,7 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::context::{Captured, Frame, Kind, Node};
 use crate::panic::{self, Policy};
-use crate::{reaper, recover, recover_async};
+use crate::{reaper, recover_async};
 
 impl<E: Send + 'static> ScopeBuilder<E> {
     /// Runs a body; when it has ended in any way, joins or cancels its children, then runs the
@@ -32,7 +32,8 @@ impl<E: Send + 'static> ScopeBuilder<E> {
     ///
     /// # Cancel safety
     /// When this future is dropped, body and children are cancelled, and the
-    /// [reaper](mod@crate::reaper) runs the cleanups, with [`Outcome::Cancelled`].
+    /// [reaper](mod@crate::reaper) runs the cleanups, with [`Outcome::Cancelled`] unless the body
+    /// had ended before. Dropped before its first poll, it has done nothing and tells nothing.
     pub async fn run<T, F, Fut>(self, body: F) -> Result<T, ScopeError<E>>
     where
         T: Send + 'static,
@@ -49,13 +50,13 @@ impl<E: Send + 'static> ScopeBuilder<E> {
 #[derive(Clone)]
 pub(super) struct Stop {
     timeout: Option<Duration>,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     cancel: Option<Cancel>,
 }
 
 impl Stop {
-    /// Waits until the scope has to stop, and gives the cause.
-    pub(super) async fn wait(&self, node: &Node) -> Cause {
+    /// Waits until the scope has to stop, and gives the cause; `late` ends at the deadline.
+    pub(super) async fn wait(&self, node: &Node, late: impl Future<Output = ()>) -> Cause {
         let own = async {
             let token = poll_fn(|cx| match node.token_or_wake(cx.waker()) {
                 Some(token) => Poll::Ready(token),
@@ -69,13 +70,9 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
-        let late = async {
-            match self.deadline {
-                Some(deadline) => clock::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
+            // What was asked for by name goes before the clock when both come at once.
+            biased;
             cause = own => cause,
             cause = given => cause,
             () = late => match self.timeout {
@@ -103,20 +100,21 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     fn start(scope: ScopeBuilder<E>) -> Self {
         let deadline = scope.effective_deadline();
         let node = Node::inside(Kind::Scope, scope.name, Frame::current(), deadline);
-        let shared = Arc::new(Shared::new(node));
+        let shared = Arc::new(Shared::new(node, scope.cleanup_limit));
         let end = End::start(&shared.node, scope.on_report);
         let by_timeout = scope.timeout.filter(|_| deadline != scope.deadline);
         let unwind = Unwind {
             shared: shared.clone(),
             recorder: end.recorder(),
-            end,
+            end: Some(end),
             stop: Stop {
                 timeout: by_timeout,
                 deadline,
                 cancel: scope.cancel,
             },
-            limit: scope.cleanup_limit,
             current: None,
+            awaited: None,
+            begun: false,
         };
         Self {
             shared,
@@ -133,7 +131,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     {
         let next = self.next.as_ref().expect("the body comes first");
         let stop = next.stop.clone();
-        let span = next.end.span();
+        let span = next.span();
         let scope = Scope {
             shared: self.shared.clone(),
         };
@@ -142,7 +140,13 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         let body = recover_async(body).instrument(span);
         let body = Captured::from(Frame::body(self.shared.clone())).wrap(body);
         let mut body = pin!(Some(body));
-        let mut stopped = pin!(stop.wait(&self.shared.node));
+        let late = async {
+            match stop.deadline {
+                Some(deadline) => clock::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut stopped = pin!(stop.wait(&self.shared.node, late));
         let ended = poll_fn(|cx| {
             let running = body.as_mut().as_pin_mut();
             if let Poll::Ready(ended) = running.expect("there until it ends").poll(cx) {
@@ -166,14 +170,14 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
             let mut frame = Frame::cleanup(self.shared.clone());
-            let over = {
+            let over = unwind.span().in_scope(|| {
                 let _entered = frame.enter();
                 unwind.run_ready()
-            };
+            });
             if over {
                 unwind.finish();
             } else {
-                let span = unwind.end.span();
+                let span = unwind.span();
                 let rest = Captured::from(frame).wrap(unwind.run().instrument(span));
                 self.unwinding.insert(Box::pin(rest)).await;
                 self.unwinding = None;
@@ -204,12 +208,12 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             self.shared.node.stop(cancel::drop_cause());
             return Some(rest);
         }
-        let unwind = self.begin(Outcome::Cancelled(cancel::drop_cause()))?;
-        if !self.shared.has_cleanups() && self.shared.node.pending.is_idle() {
-            let _ = recover(|| unwind.finish());
+        let mut unwind = self.begin(Outcome::Cancelled(cancel::drop_cause()))?;
+        if self.shared.node.pending.is_idle(0) && self.shared.end_if_empty() {
+            unwind.finish();
             return None;
         }
-        let span = unwind.end.span();
+        let span = unwind.span();
         let frame = Captured::from(Frame::cleanup(self.shared.clone()));
         Some(Box::pin(frame.wrap(unwind.run().instrument(span))))
     }
@@ -224,8 +228,11 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
         // The enclosing scope's cleanups must not overtake these.
         let enclosing = self.shared.node.enclosing_scope();
         let pending = enclosing.map(|scope| PendingGuard::new(scope, What::Reaped));
+        let shared = self.shared.clone();
         reaper::submit(Box::pin(async move {
             rest.await;
+            // Nobody waits for the value any more, and a handle may live for long.
+            panic::drop_contained(shared.end());
             if let Some(pending) = pending {
                 pending.finish();
             }

@@ -60,7 +60,7 @@ impl<E> ScopeBuilder<E> {
         F: FnOnce(&SyncScope<'env, T, E>) -> Result<T, E>,
     {
         let deadline = self.effective_deadline();
-        let node = Node::inside(Kind::Scope, self.name, Frame::current(), deadline);
+        let node = Node::inside(Kind::SyncScope, self.name, Frame::current(), deadline);
         let node = Arc::new(node);
         let end = End::start(&node, self.on_report);
         let span = end.span().entered();
@@ -83,7 +83,7 @@ impl<E> ScopeBuilder<E> {
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);
         node.over();
-        end.finish(&node, outcome.verdict(), recorder);
+        end.finish(&node, outcome.verdict(), &mut recorder);
         drop(span);
         outcome.into_result()
     }
