@@ -38,7 +38,9 @@ pub(super) struct Job<F, T, E> {
 struct Body<F> {
     polled: bool,
     future: Option<RecoverAsync<F>>,
-    frame: Frame,
+    /// In the hands of whoever runs it, while it runs: left in place it would be written at
+    /// every poll, and cost the next submitter, who gets this memory, as many cache misses.
+    frame: Option<Frame>,
 }
 
 #[repr(C)]
@@ -121,11 +123,11 @@ where
                 body: Mutex::new(Body {
                     polled: false,
                     future: Some(recover_async(future)),
-                    frame: Frame {
+                    frame: Some(Frame {
                         block,
                         keys: frame.keys.clone(),
                         path: None,
-                    },
+                    }),
                 }),
             })
         })
@@ -155,8 +157,8 @@ impl<F, T, E> Job<F, T, E> {
     }
 
     /// Drops what is left of the future, in its context.
-    fn drop_future(body: &mut Body<F>, cause: Cause) {
-        let _entered = body.frame.enter();
+    fn drop_future(body: &mut Body<F>, frame: &mut Frame, cause: Cause) {
+        let _entered = frame.enter();
         // Contains the panics of the drop; the hook has reported them.
         cancel::dropping(cause, || Self::future(&mut body.future).set(None));
     }
@@ -229,39 +231,36 @@ where
         record: &mut dyn FnMut(Verdict),
     ) -> Poll<()> {
         let mut body = self.body();
-        // For as long as it runs only: a job that holds itself would never be released.
-        body.frame.path = Some(me);
+        let mut frame = body.take_frame(me);
         let ended = loop {
             if let Some(cause) = self.stopped(body.polled) {
-                Self::drop_future(&mut body, cause.clone());
+                Self::drop_future(&mut body, &mut frame, cause.clone());
                 break Err(TicketError::Cancelled(cause));
             }
             body.polled = true;
-            match body.poll(cx) {
+            match body.poll(&mut frame, cx) {
                 Poll::Ready(Ok(Ok(value))) => break Ok(value),
                 Poll::Ready(Ok(Err(error))) => break Err(TicketError::Failed(error)),
                 Poll::Ready(Err(panic)) => break Err(TicketError::Panicked(panic)),
                 Poll::Pending if self.watch(cx.waker()) => {}
                 Poll::Pending => {
-                    body.frame.path = None;
+                    body.frame = Some(frame);
                     return Poll::Pending;
                 }
             }
         };
         record(verdict(&ended));
-        self.deliver(&mut body.frame, ended);
-        body.frame.path = None;
+        self.deliver(&mut frame, ended);
         Poll::Ready(())
     }
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
         self.node.stop(cause.clone());
-        body.frame.path = Some(me);
-        Self::drop_future(&mut body, cause.clone());
+        let mut frame = body.take_frame(me);
+        Self::drop_future(&mut body, &mut frame, cause.clone());
         record();
-        self.deliver(&mut body.frame, Err(TicketError::Cancelled(cause)));
-        body.frame.path = None;
+        self.deliver(&mut frame, Err(TicketError::Cancelled(cause)));
     }
 
     fn tell(&self, cause: Cause) {
@@ -283,10 +282,20 @@ where
     }
 }
 
+impl<F> Body<F> {
+    /// Takes the context of a job that is `me`. The job holds itself by it while it waits, until
+    /// whoever has the right to end it does so.
+    fn take_frame(&mut self, me: Arc<dyn AsNode>) -> Frame {
+        let mut frame = self.frame.take().expect("there unless it runs");
+        frame.path = Some(me);
+        frame
+    }
+}
+
 impl<F: Future> Body<F> {
     /// Polls the future in its context; it is dropped when it is ready.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panic>> {
-        let _entered = self.frame.enter();
+    fn poll(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panic>> {
+        let _entered = frame.enter();
         let future = Job::<F, (), ()>::future(&mut self.future).as_pin_mut();
         future.expect("polled until it ends").poll(cx)
     }

@@ -1,3 +1,5 @@
 //! Behavior of the kernel through its public API.
 
+mod blocking_pool;
+mod pool;
 mod scope_async;
