@@ -7,11 +7,15 @@
 //! Compared with `tokio_util`'s `CancellationToken`, on which it stands: a cause, a deadline, and
 //! [`Cancel::detached`] for the work that must go on after the rest was told to stop.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Instant};
@@ -224,6 +228,8 @@ impl Cancel {
             None => self.node.token.cancelled().await,
             Some(deadline) => {
                 tokio::select! {
+                    // A cause that was given goes before the clock when both come at once.
+                    biased;
                     () = self.node.token.cancelled() => {}
                     () = clock::sleep_until(deadline) => self.expire(),
                 }
@@ -291,8 +297,64 @@ impl fmt::Debug for Cancel {
     }
 }
 
+/// Wraps a future so that scopes inside of it report `cause` if it is dropped before its end.
+///
+/// For the outermost layer of a server: it does not drop the request's future itself, but knows
+/// that whoever does means that the client has left.
+///
+/// # Cancel safety
+/// As the future's own.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use steadfast_core::{Cause, cancel};
+///
+/// let request = cancel::if_dropped(Cause::ClientGone, async { "answer" });
+/// assert_eq!(request.await, "answer");
+/// # }
+/// ```
+pub fn if_dropped<F: Future>(cause: Cause, future: F) -> IfDropped<F> {
+    IfDropped {
+        future: Some(future),
+        cause,
+    }
+}
+
+pin_project! {
+    /// The future of [`if_dropped`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct IfDropped<F> {
+        #[pin]
+        future: Option<F>,
+        cause: Cause,
+    }
+
+    impl<F> PinnedDrop for IfDropped<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                dropping(this.cause.clone(), || this.future.set(None));
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for IfDropped<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut future = self.project().future;
+        let running = future.as_mut().as_pin_mut();
+        let output = ready!(running.expect("not polled after its end").poll(cx));
+        future.set(None);
+        Poll::Ready(output)
+    }
+}
+
 thread_local! {
-    static DROP_CAUSE: std::cell::RefCell<Option<Cause>> = const { std::cell::RefCell::new(None) };
+    static DROP_CAUSE: RefCell<Option<Cause>> = const { RefCell::new(None) };
 }
 
 /// Tells scopes why they are being dropped: for layers that drop a future on purpose.
@@ -318,7 +380,10 @@ pub fn dropping<R>(cause: Cause, drop_it: impl FnOnce() -> R) -> R {
         }
     }
 
-    let _restore = Restore(DROP_CAUSE.with(|cell| cell.borrow_mut().replace(cause)));
+    // Fails while the thread is torn down: then the cause is lost, and the drop happens all the
+    // same.
+    let outer = DROP_CAUSE.try_with(|cell| cell.borrow_mut().replace(cause));
+    let _restore = Restore(outer.ok().flatten());
     drop_it()
 }
 

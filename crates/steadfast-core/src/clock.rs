@@ -5,22 +5,30 @@
 //! stores. Decisions in [`decide`](crate::decide) see neither: they are handed [`nanos`].
 //!
 //! Everything here goes through tokio's clock, so a test that starts with paused time
-//! (`#[tokio::test(start_paused = true)]`) moves all of steadfast along.
+//! (`#[tokio::test(start_paused = true)]`) moves all of steadfast along. For tests of synchronous
+//! code, the feature `test-util` has a clock that is moved by hand.
 #![allow(
     clippy::disallowed_methods,
     reason = "this file is the one door to real time; everything else comes through it"
 )]
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+
+use crate::cancel::{self, Cause};
 
 pub use tokio::time::Instant;
 pub use tokio::time::error::Elapsed;
 
 /// Reads the monotonic clock.
 pub fn now() -> Instant {
+    #[cfg(feature = "test-util")]
+    if let Some(now) = crate::testing::manual_now() {
+        return now;
+    }
     Instant::now()
 }
 
@@ -48,13 +56,18 @@ fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     // A second in the past, so that a zero means "before everything" and not "at the first call".
     *ORIGIN.get_or_init(|| {
-        let now = now();
+        // Of the machine's time: a test that has moved its own must not set it for the others.
+        let now = Instant::from_std(real());
         now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
     })
 }
 
 /// Reads the wall clock.
 pub fn timestamp() -> Timestamp {
+    #[cfg(feature = "test-util")]
+    if let Some(timestamp) = crate::testing::manual_timestamp() {
+        return Timestamp(timestamp);
+    }
     Timestamp(SystemTime::now())
 }
 
@@ -116,10 +129,11 @@ pub async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline).await;
 }
 
-/// Runs a future for at most `duration`.
+/// Runs a future for at most `duration`; then it is dropped, and scopes inside of it end with
+/// [`Cause::Timeout`].
 ///
-/// Compared with [`ScopeBuilder::timeout`](crate::ScopeBuilder::timeout): this one merely drops
-/// the future; a scope also tells it why, waits for its children and runs its cleanups.
+/// Compared with [`ScopeBuilder::timeout`](crate::ScopeBuilder::timeout): a scope also waits for
+/// the children of the future, and runs its cleanups before it answers.
 ///
 /// # Errors
 /// [`Elapsed`] when the time was up first; the future is dropped then.
@@ -130,11 +144,27 @@ pub async fn sleep_until(deadline: Instant) {
 /// # Cancel safety
 /// As the future's own.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout(duration, future).await
+    let mut future = pin!(Some(future));
+    let timed = tokio::time::timeout(
+        duration,
+        poll_fn(|cx| {
+            let running = future.as_mut().as_pin_mut();
+            running.expect("there until the time is up").poll(cx)
+        }),
+    );
+    let timed = timed.await;
+    if timed.is_err() {
+        cancel::dropping(Cause::Timeout(duration), || future.set(None));
+    }
+    timed
 }
 
 /// Blocks the calling thread for `duration`: for threads of their own, never for async code.
 pub fn block(duration: Duration) {
+    #[cfg(feature = "test-util")]
+    if crate::testing::manual_block(duration) {
+        return;
+    }
     std::thread::sleep(duration);
 }
 
@@ -142,6 +172,31 @@ pub fn block(duration: Duration) {
 /// no runtime's time reaches.
 pub(crate) fn real() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+/// Gives [`real`] as nanoseconds, on a scale of its own; never zero.
+pub(crate) fn real_nanos() -> u64 {
+    static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
+    let now = real();
+    let since = now.saturating_duration_since(*ORIGIN.get_or_init(|| now));
+    // A second later than the origin, for the same reason as above.
+    u64::try_from(since.as_nanos())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1_000_000_000)
+}
+
+/// Tells when an instant was by the wall clock: exactly, unless that was stepped since.
+pub(crate) fn timestamp_of(instant: std::time::Instant) -> Timestamp {
+    let now = SystemTime::now();
+    Timestamp(now.checked_sub(instant.elapsed()).unwrap_or(now))
+}
+
+/// Gives the instant at which `duration` will be over; one that no process lives to see for a
+/// duration that is too long to be added.
+pub(crate) fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = now();
+    now.checked_add(duration).unwrap_or_else(|| now + FAR)
 }
 
 pub(crate) fn timer_until(deadline: Instant) -> tokio::time::Sleep {

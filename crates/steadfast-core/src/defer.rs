@@ -79,11 +79,14 @@ impl<F: FnOnce()> Drop for DeferGuard<F> {
 
 #[cold]
 fn panicked(place: &'static Location<'static>) {
-    tracing::error!(
-        target: "steadfast::scope",
-        place = %format_args!("{}:{}", place.file(), place.line()),
-        "a deferred block panicked"
-    );
+    // The thread may be unwinding: a subscriber that panics must not end the process.
+    let _ = recover(|| {
+        tracing::error!(
+            target: "steadfast::scope",
+            place = %format_args!("{}:{}", place.file(), place.line()),
+            "a deferred block panicked"
+        );
+    });
 }
 
 impl<F: FnOnce()> std::fmt::Debug for DeferGuard<F> {

@@ -14,6 +14,10 @@
 //! such a cleanup is reported as [`RuntimeGone`](crate::CleanupStatus::RuntimeGone). A program
 //! under [`steadfast::run`](crate::run()) does not get there: it drains the reaper before its
 //! runtime ends.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "starts what must outlive the scope it comes from, with its context already around it"
+)]
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -36,12 +40,15 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Outstanding {
     scopes: usize,
     on_fallback: usize,
+    /// How many of those wait for something outside of the fallback thread.
+    stalled: usize,
     exit_waited: Duration,
 }
 
 static OUTSTANDING: Mutex<Outstanding> = Mutex::new(Outstanding {
     scopes: 0,
     on_fallback: 0,
+    stalled: 0,
     exit_waited: Duration::ZERO,
 });
 static CHANGED: Condvar = Condvar::new();
@@ -91,6 +98,11 @@ pub(crate) fn submit(work: Work) {
         Ok(runtime) => drop(runtime.spawn(work)),
         Err(_) => work.fall_back(),
     }
+}
+
+/// Makes [`drain`] wait for something that ends by itself, until the answer is dropped.
+pub(crate) fn hold() -> impl Send {
+    Counted::start()
 }
 
 /// Counts one scope as in flight.
@@ -220,14 +232,32 @@ fn run_fallback(mut queue: mpsc::UnboundedReceiver<Work>) {
     });
 }
 
+/// Counts a scope on the fallback thread that waits for its children, or for scopes inside.
+pub(crate) fn stalled() {
+    outstanding().stalled += 1;
+    CHANGED.notify_all();
+}
+
+/// Takes one [`stalled`] back.
+pub(crate) fn goes_on() {
+    outstanding().stalled -= 1;
+}
+
 /// Keeps a thread that shuts a runtime down until the fallback thread is done, so that the
 /// process does not end first.
-fn wait_before_exit() {
+///
+/// It does not wait for what is stalled: that waits for tasks which only this thread can drop, once
+/// it is let go. Dropping the last of them comes here again.
+pub(crate) fn wait_before_exit() {
+    if on_fallback() {
+        return;
+    }
     let start = clock::real();
     let mut outstanding = outstanding();
     let budget = EXIT_WAIT.saturating_sub(outstanding.exit_waited);
-    while outstanding.on_fallback > 0 {
-        let left = budget.saturating_sub(start.elapsed());
+    while outstanding.on_fallback > outstanding.stalled {
+        let waited = clock::real().saturating_duration_since(start);
+        let left = budget.saturating_sub(waited);
         if left.is_zero() {
             break;
         }
@@ -236,5 +266,5 @@ fn wait_before_exit() {
             .unwrap_or_else(PoisonError::into_inner)
             .0;
     }
-    outstanding.exit_waited += start.elapsed();
+    outstanding.exit_waited += clock::real().saturating_duration_since(start);
 }

@@ -35,18 +35,21 @@ pub(crate) struct Sendable;
 pub(crate) struct Local(PhantomData<*mut ()>);
 
 impl<'f, A, R> SmallFn<'f, A, R, Sendable> {
+    #[inline]
     pub(crate) fn new<F: FnOnce(&mut A) -> R + Send + 'f>(f: F) -> Self {
         Self::erase(f)
     }
 }
 
 impl<'f, A, R> SmallFn<'f, A, R, Local> {
+    #[inline]
     pub(crate) fn local<F: FnOnce(&mut A) -> R + 'f>(f: F) -> Self {
         Self::erase(f)
     }
 }
 
 impl<'f, A, R, S> SmallFn<'f, A, R, S> {
+    #[inline]
     fn erase<F: FnOnce(&mut A) -> R + 'f>(f: F) -> Self {
         if fits::<F>() {
             // SAFETY: both functions are called at most once, on a space that holds an `F`.
@@ -65,6 +68,7 @@ impl<'f, A, R, S> SmallFn<'f, A, R, S> {
         }
     }
 
+    #[inline]
     fn place<V>(
         value: V,
         call: unsafe fn(*mut Space, &mut A) -> R,
@@ -82,6 +86,7 @@ impl<'f, A, R, S> SmallFn<'f, A, R, S> {
         }
     }
 
+    #[inline]
     pub(crate) fn call(self, argument: &mut A) -> R {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: the function was made for what is in the space (invariant 1), and the wrapper is
@@ -91,6 +96,7 @@ impl<'f, A, R, S> SmallFn<'f, A, R, S> {
 }
 
 impl<A, R, S> Drop for SmallFn<'_, A, R, S> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: invariant 1; this is the last use.
         unsafe { (self.drop)(&raw mut self.space) }

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 use crate::cancel::{self, Cancel, Cause};
-use crate::context::{AsNode, Captured, Frame, InContext, Kind, Name, Node};
+use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
 use crate::{RecoverAsync, recover_async};
@@ -38,54 +38,63 @@ use crate::{RecoverAsync, recover_async};
 /// assert!(matches!(lost.await, Err(TaskError::Panicked(_))));
 /// # }
 /// ```
+#[track_caller]
 pub fn spawn<R, F>(name: impl Into<Name>, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let mut frame = Frame::current();
-    // A task that outlives the scopes around it is not inside of them.
-    frame.path = None;
-    start(frame, None, name.into(), future)
+    let node = crate::context::with(|frame| Node::outside(name.into(), None, frame));
+    start(node, None, future)
 }
 
 /// Starts a task in a scope, which waits for it and cancels it.
+#[track_caller]
 pub(crate) fn spawn_in<R, F>(scope: Arc<dyn AsNode>, name: Name, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let mut frame = Frame::current();
-    frame.path = Some(scope.clone());
     let owner = Owner {
         cancel: scope.node().token(),
-        _pending: PendingGuard::new(scope, What::Child),
+        pending: PendingGuard::new(scope.clone(), What::Child),
     };
-    start(frame, Some(owner), name, future)
+    let node = crate::context::with(|frame| Node::child(name, scope, frame));
+    start(node, Some(owner), future)
+}
+
+/// Starts a future that brings its context along, contains its panics, and reports its own end.
+pub(crate) fn spawn_contained<F>(future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    drop(spawn_on_runtime(future));
 }
 
 struct Owner {
     cancel: Cancel,
-    _pending: PendingGuard,
+    pending: PendingGuard,
 }
 
-fn start<R, F>(mut frame: Frame, owner: Option<Owner>, name: Name, future: F) -> Task<R>
+#[track_caller]
+fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
-    let node = Arc::new(Node::new(Kind::Task, name, frame.path.take()));
-    frame.block = frame.block.for_body(node.span, None);
-    frame.path = Some(node);
+    let name = node.name;
+    #[cfg(feature = "test-util")]
+    let future = crate::testing::in_task(&node, std::panic::Location::caller(), future);
+    let frame = Frame::body(Arc::new(node));
     let future = Captured::from(frame).wrap(recover_async(future));
     let handle = match owner {
         None => spawn_on_runtime(Alone {
             future,
             unfinished: Unfinished(Some(name)),
         }),
-        Some(Owner { cancel, _pending }) => spawn_on_runtime(async move {
+        Some(Owner { cancel, pending }) => spawn_on_runtime(async move {
             let ended = until_cancelled(cancel, future).await;
-            drop(_pending);
+            pending.finish();
             ended
         }),
     };
@@ -102,6 +111,12 @@ where
     F: Future<Output = R> + Send + 'static,
 {
     tokio::spawn(future)
+}
+
+/// Starts a task of steadfast's own, which is in no scope, and whose end with its runtime is
+/// nobody's loss.
+pub(crate) fn spawn_service(future: impl Future<Output = ()> + Send + 'static) {
+    drop(spawn_on_runtime(future));
 }
 
 type Ended<R> = Result<R, TaskError>;

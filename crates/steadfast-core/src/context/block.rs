@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::clock::{self, Instant};
-use crate::context::{Captured, Frame, InContext, Name, SpanId, TraceId};
+use crate::context::{Captured, InContext, Name, SpanId, TraceId};
 use crate::text::Text;
 
 /// The block of facts about the work at hand; `Copy`, so that it can be set at every poll.
@@ -18,7 +18,6 @@ pub struct Context {
     tenant: Tag,
     attempt: u32,
     tier: Tier,
-    in_cleanup: bool,
 }
 
 impl Context {
@@ -34,7 +33,6 @@ impl Context {
             tenant: Tag::EMPTY,
             attempt: 0,
             tier: Tier::DEFAULT,
-            in_cleanup: false,
         }
     }
 
@@ -140,7 +138,7 @@ impl Context {
 
     /// Calls `f` in this context; the scope path and the values of [`put`](super::put) stay.
     pub fn run<R>(self, f: impl FnOnce() -> R) -> R {
-        self.captured().run(f)
+        Captured::with_block(self).run(f)
     }
 
     /// Makes every poll of `future`, and its drop, happen in this context; the scope path and the
@@ -149,40 +147,22 @@ impl Context {
     /// # Cancel safety
     /// As the future's own.
     pub fn wrap<F: Future>(self, future: F) -> InContext<F> {
-        self.captured().wrap(future)
+        Captured::with_block(self).wrap(future)
     }
 
-    fn captured(self) -> Captured {
-        let mut frame = Frame::current();
-        frame.block = self;
-        Captured::from(frame)
-    }
-
-    /// Cleanups run without the deadline and the cancellation of what they clean up.
-    pub(crate) fn in_cleanups(mut self) -> Self {
-        self.deadline = None;
-        self.in_cleanup = true;
+    /// Replaces the deadline.
+    pub(super) fn until(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
         self
     }
 
-    /// An async cleanup has the deadline of its own limit.
-    pub(crate) fn for_cleanup(mut self, deadline: Instant) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-
-    pub(crate) fn for_body(mut self, span: SpanId, deadline: Option<Instant>) -> Self {
+    pub(super) fn of_body(mut self, deadline: Option<Instant>) -> Self {
         self.trace_id = self.trace_id.or_else(|| Some(TraceId::random()));
-        self.span_id = Some(span);
-        self.in_cleanup = false;
+        self.span_id = Some(SpanId::random());
         match deadline {
             Some(deadline) => self.with_deadline(deadline),
             None => self,
         }
-    }
-
-    pub(crate) fn in_cleanup(&self) -> bool {
-        self.in_cleanup
     }
 }
 

@@ -1,3 +1,4 @@
+use std::borrow::BorrowMut;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,52 +6,159 @@ use std::task;
 
 use pin_project_lite::pin_project;
 
+use crate::clock::Instant;
 use crate::context::keys::Keys;
-use crate::context::{AsNode, Context};
+use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+#[cfg(feature = "test-util")]
+use crate::testing::Trace;
+use crate::watch;
 
 thread_local! {
-    static FRAME: RefCell<Frame> = const { RefCell::new(Frame::empty()) };
+    static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
 }
 
-/// All that is in force at one moment: the block, the application's keys, the scopes around.
+/// What is in force at one moment: small, because it is exchanged twice at every poll. The facts
+/// themselves stand in the node.
 #[derive(Clone)]
 pub(crate) struct Frame {
-    pub(crate) block: Context,
-    pub(crate) keys: Option<Keys>,
-    pub(crate) path: Option<Arc<dyn AsNode>>,
+    pub(crate) node: Option<Arc<dyn AsNode>>,
+    pub(crate) phase: Phase,
+}
+
+/// Which part of the node's life the work belongs to.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    Body,
+    /// Undoes what the body did: without the body's deadline and cancellation. An async cleanup
+    /// has the deadline of its own limit.
+    Cleanup(Option<Instant>),
 }
 
 impl Frame {
-    const fn empty() -> Self {
-        Self {
-            block: Context::new(),
-            keys: None,
-            path: None,
-        }
-    }
+    pub(crate) const EMPTY: Frame = Frame {
+        node: None,
+        phase: Phase::Body,
+    };
 
     pub(crate) fn current() -> Self {
         with(Frame::clone)
     }
 
+    pub(crate) fn body(node: Arc<dyn AsNode>) -> Self {
+        Self {
+            node: Some(node),
+            phase: Phase::Body,
+        }
+    }
+
+    pub(crate) fn cleanup(node: Arc<dyn AsNode>) -> Self {
+        Self {
+            node: Some(node),
+            phase: Phase::Cleanup(None),
+        }
+    }
+
+    /// Tells whether the facts were changed at this place.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.node().is_some_and(|node| node.kind == Kind::Overlay)
+    }
+
+    pub(crate) fn block(&self) -> Context {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        match self.phase {
+            Phase::Body => block,
+            Phase::Cleanup(deadline) => block.until(deadline),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.node()?.keys.as_ref()
+    }
+
+    pub(crate) fn scope_path(&self) -> ScopePath {
+        ScopePath::of(self.node())
+    }
+
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.node.as_deref().map(AsNode::node)
+    }
+
+    /// Gives the scope or task, of which the node at hand may be an overlay.
+    pub(crate) fn named(&self) -> Option<&Arc<dyn AsNode>> {
+        let node = self.node.as_ref()?;
+        if node.node().kind == Kind::Overlay {
+            node.node().around()
+        } else {
+            Some(node)
+        }
+    }
+
+    /// The same place with other facts.
+    fn overlaid(&self, block: Context, keys: Option<Keys>) -> Self {
+        Self {
+            node: Some(Arc::new(Node::overlay(self.node.as_ref(), block, keys))),
+            phase: self.phase,
+        }
+    }
+
+    /// The same place and facts with other hooks of tests.
+    #[cfg(feature = "test-util")]
+    fn traced(&self, trace: Trace) -> Self {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        let node = Node::overlay(self.node.as_ref(), block, self.keys().cloned());
+        Self {
+            node: Some(Arc::new(node.traced(trace))),
+            phase: self.phase,
+        }
+    }
+
+    /// Makes every poll of `future`, and its drop, happen in this frame, which shows then what
+    /// has become of it.
+    pub(crate) fn wrap<F: Future>(&mut self, future: F) -> Within<F, &mut Frame> {
+        Within {
+            future: Some(future),
+            frame: self,
+        }
+    }
+
+    /// The same facts, for the cleanups.
+    pub(crate) fn to_cleanup(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            phase: Phase::Cleanup(None),
+        }
+    }
+
     /// Makes this the frame in force until the guard is dropped; the guard then leaves in `self`
     /// what it has become, so that changes made at one poll are there at the next.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let watched = watch::entering(self);
         swap(self);
-        Entered { frame: self }
+        Entered {
+            frame: self,
+            watched,
+        }
     }
 }
 
 pub(crate) struct Entered<'a> {
     frame: &'a mut Frame,
+    /// There was a watchdog when it came into force.
+    watched: bool,
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         swap(self.frame);
+        if self.watched {
+            watch::leaving(self.frame);
+        }
     }
 }
 
+#[inline]
 fn swap(frame: &mut Frame) {
     // Fails while the thread is torn down: then nothing is in force any more, which is true.
     let _ = FRAME.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), frame));
@@ -61,8 +169,7 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
     let mut read = Some(read);
     let found = FRAME.try_with(|current| {
         let frame = current.try_borrow().ok()?;
-        let read = read.take()?;
-        Some(read(&frame))
+        read.take().map(|read| read(&frame))
     });
     match found {
         Ok(Some(value)) => value,
@@ -70,19 +177,33 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
             let read = read
                 .take()
                 .expect("not called when the frame was not there");
-            read(&Frame::empty())
+            read(&Frame::EMPTY)
         }
     }
 }
 
-pub(super) fn set_block(block: Context) {
-    let _ = FRAME.try_with(|current| current.borrow_mut().block = block);
+pub(super) fn overlay(block: Context, keys: Option<Keys>) {
+    let mut overlaid = with(|frame| frame.overlaid(block, keys));
+    swap(&mut overlaid);
 }
 
-pub(super) fn set_keys(keys: Keys) {
+/// Gives the context at hand with other hooks of tests.
+#[cfg(feature = "test-util")]
+pub(crate) fn traced(trace: Trace) -> Captured {
+    Captured::from(with(|frame| frame.traced(trace)))
+}
+
+/// Changes the hooks of tests for the rest of the scope or task at hand.
+#[cfg(feature = "test-util")]
+pub(crate) fn retrace(change: impl FnOnce(&Trace) -> Trace) {
+    let mut traced = with(|frame| frame.traced(change(&Trace::of(frame))));
+    swap(&mut traced);
+}
+
+/// Gives an async cleanup the deadline of its limit, and takes it away from the next one.
+pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
     let _ = FRAME.try_with(|current| {
-        let old = current.borrow_mut().keys.replace(keys);
-        drop(old);
+        current.borrow_mut().phase = Phase::Cleanup(deadline);
     });
 }
 
@@ -111,6 +232,12 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// The context at hand, with other facts.
+    pub(super) fn with_block(block: Context) -> Self {
+        let overlaid = with(|frame| frame.overlaid(block, frame.keys().cloned()));
+        Self::from(overlaid)
+    }
+
     /// Calls `f` in this context.
     pub fn run<R>(mut self, f: impl FnOnce() -> R) -> R {
         let _entered = self.frame.enter();
@@ -123,8 +250,10 @@ impl Captured {
     /// As the future's own.
     pub fn wrap<F: Future>(self, future: F) -> InContext<F> {
         InContext {
-            future: Some(future),
-            frame: self.frame,
+            within: Within {
+                future: Some(future),
+                frame: self.frame,
+            },
         }
     }
 }
@@ -137,7 +266,9 @@ impl From<Frame> for Captured {
 
 impl std::fmt::Debug for Captured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Captured").field(&self.frame.block).finish()
+        f.debug_tuple("Captured")
+            .field(&self.frame.block())
+            .finish()
     }
 }
 
@@ -146,15 +277,26 @@ pin_project! {
     /// [`Captured::wrap`].
     pub struct InContext<F> {
         #[pin]
+        within: Within<F, Frame>,
+    }
+}
+
+pin_project! {
+    /// A future that is polled and dropped in a frame, which may be somebody else's who wants to
+    /// know what has become of it.
+    pub(crate) struct Within<F, B: BorrowMut<Frame>> {
+        #[pin]
         future: Option<F>,
-        frame: Frame,
+        frame: B,
     }
 
-    impl<F> PinnedDrop for InContext<F> {
+    impl<F, B: BorrowMut<Frame>> PinnedDrop for Within<F, B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            let _entered = this.frame.enter();
-            this.future.set(None);
+            if this.future.is_some() {
+                let _entered = this.frame.borrow_mut().enter();
+                this.future.set(None);
+            }
         }
     }
 }
@@ -162,9 +304,19 @@ pin_project! {
 impl<F: Future> Future for InContext<F> {
     type Output = F::Output;
 
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
+        self.project().within.poll(cx)
+    }
+}
+
+impl<F: Future, B: BorrowMut<Frame>> Future for Within<F, B> {
+    type Output = F::Output;
+
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
         let this = self.project();
-        let _entered = this.frame.enter();
+        let _entered = this.frame.borrow_mut().enter();
         this.future
             .as_pin_mut()
             .expect("the future is there until the drop")

@@ -32,6 +32,7 @@ mod frame;
 mod ids;
 mod keys;
 mod name;
+mod node;
 mod path;
 
 pub use block::{Context, Tag, TagTooLong, Tier};
@@ -41,17 +42,20 @@ pub use keys::{FullError, KEYS_MAX, VALUE_BYTES_MAX};
 pub use name::Name;
 pub use path::ScopePath;
 
-pub(crate) use frame::{Frame, with};
+pub(crate) use frame::{Frame, set_cleanup_deadline, with};
+#[cfg(feature = "test-util")]
+pub(crate) use frame::{retrace, traced};
 pub(crate) use keys::Keys;
-pub(crate) use path::{AsNode, Kind, Node};
+pub(crate) use node::{AsNode, Kind, Node};
 
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
+use frame::Phase;
 
 /// Gives the context of the work at hand; an empty one outside of any.
 pub fn current() -> Context {
-    frame::with(|frame| frame.block)
+    frame::with(Frame::block)
 }
 
 /// Changes the context for the rest of the scope or task at hand, and for what it starts later.
@@ -59,7 +63,8 @@ pub fn current() -> Context {
 /// Outside of any it changes that of the thread.
 pub fn update(change: impl FnOnce(Context) -> Context) {
     let changed = change(current());
-    frame::set_block(changed);
+    let keys = frame::with(|frame| frame.keys().cloned());
+    frame::overlay(changed, keys);
 }
 
 /// Keeps a text value under `key` for the rest of the scope or task at hand, and for what it
@@ -69,19 +74,19 @@ pub fn update(change: impl FnOnce(Context) -> Context) {
 /// # Errors
 /// [`FullError`] when [`KEYS_MAX`] other keys are in use; retrying is of no use.
 pub fn put(key: impl Into<Name>, value: &str) -> Result<(), FullError> {
-    let changed = frame::with(|frame| keys::with(frame.keys.as_ref(), key.into(), value))?;
-    frame::set_keys(changed);
+    let keys = frame::with(|frame| keys::with(frame.keys(), key.into(), value))?;
+    frame::overlay(current(), Some(keys));
     Ok(())
 }
 
 /// Gives the value that [`put`] keeps under `key`.
 pub fn get(key: &str) -> Option<Arc<str>> {
-    frame::with(|frame| keys::get(frame.keys.as_ref(), key))
+    frame::with(|frame| keys::get(frame.keys(), key))
 }
 
 /// Gives all that [`put`] keeps, in the order in which it came.
 pub fn entries() -> Vec<(Name, Arc<str>)> {
-    frame::with(|frame| keys::entries(frame.keys.as_ref()))
+    frame::with(|frame| keys::entries(frame.keys()))
 }
 
 /// Gives the token of the innermost scope: cancelled, with a cause, when the scope is.
@@ -89,13 +94,13 @@ pub fn entries() -> Vec<(Name, Arc<str>)> {
 /// Outside of a scope, and inside of cleanups (which must go on), it is a token that nobody
 /// cancels.
 pub fn cancel() -> Cancel {
-    frame::with(|frame| match &frame.path {
-        Some(path) if !frame.block.in_cleanup() => path.node().token(),
+    frame::with(|frame| match (frame.node(), frame.phase) {
+        (Some(node), Phase::Body) => node.token(),
         _ => Cancel::new(),
     })
 }
 
 /// Gives the names of the scopes around the work at hand, outermost first.
 pub fn scope_path() -> ScopePath {
-    frame::with(|frame| ScopePath::of(frame.path.as_deref()))
+    frame::with(Frame::scope_path)
 }

@@ -3,3 +3,14 @@
 //! Nothing in this folder waits, locks, reads a clock, draws randomness, logs or touches the
 //! environment. Time comes in as `u64` nanoseconds of one monotonic clock, random bits as an
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
+
+pub mod backoff;
+pub mod budget;
+pub mod lateness;
+pub mod policy;
+pub mod rate;
+pub mod restart;
+pub mod wait_cycle;
+pub mod window;
+
+pub(crate) mod atomic;

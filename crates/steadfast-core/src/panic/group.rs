@@ -1,16 +1,28 @@
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::record::Record;
+use super::record::{Fate, Record};
 use super::{Kind, Location};
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 /// How many places of panics are told apart: 1,024, more than a program that is worth running
 /// panics at. What comes later is counted under one group without a place.
 pub const GROUPS_MAX: usize = 1_024;
 
-/// How many panics of one place get a backtrace and an event of their own in a second: 10.
+/// How many panics of one place get a backtrace and an event of their own in a second, unless
+/// [`sample`] says otherwise: 10, enough to see a pattern, little enough for a storm.
 pub const SAMPLES_PER_SECOND: u32 = 10;
+
+static SAMPLES: AtomicU32 = AtomicU32::new(SAMPLES_PER_SECOND);
+
+/// Chooses how many panics of one place get a backtrace and an event of their own in a second.
+///
+/// All are counted, and all reach whoever catches them, whatever the number; 0 leaves only counts.
+pub fn sample(per_second: u32) {
+    // Relaxed: a number that is read by itself.
+    SAMPLES.store(per_second, Ordering::Relaxed);
+}
 
 /// The panics of one place.
 #[derive(Debug, Clone)]
@@ -41,21 +53,27 @@ pub(super) struct Groups {
 }
 
 struct Counted {
+    /// All but `last`, which is told when somebody asks.
     group: Group,
+    last: Instant,
     second: Instant,
     sampled: u32,
     /// Counted, but without an event so far.
     silent: u64,
+    /// How many of those no catch of ours has claimed.
+    unclaimed: u64,
 }
 
 /// A place at which more happened than was told.
 pub(super) struct Repeats {
     pub(super) group: Group,
     pub(super) count: u64,
+    /// Whether catches of ours had all of them.
+    pub(super) contained: bool,
 }
 
-/// Stands for the group of everything that did not fit; FNV gives it to no real place but by a
-/// chance of one in 2⁶⁴.
+/// Stands for the group of everything that did not fit; a real place has it by a chance of one
+/// in 2⁶⁴.
 const OVERFLOW: u64 = 0;
 
 impl Groups {
@@ -82,14 +100,37 @@ impl Groups {
         counted.count(record)
     }
 
-    pub(super) fn contained(&mut self, fingerprint: u64) {
-        let found = match self.by_fingerprint.get_mut(&fingerprint) {
-            Some(found) => Some(found),
-            None => self.by_fingerprint.get_mut(&OVERFLOW),
-        };
-        if let Some(counted) = found {
+    pub(super) fn contained(&mut self, record: &Record) {
+        if let Some(counted) = self.of(record) {
             counted.group.contained += 1;
+            if !record.sampled {
+                counted.unclaimed = counted.unclaimed.saturating_sub(1);
+            }
         }
+    }
+
+    /// A sample will not be told by itself.
+    pub(super) fn left_out(&mut self, record: &Record) {
+        let open = record.fate() == Fate::Open;
+        if let Some(counted) = self.of(record) {
+            counted.silent += 1;
+            counted.unclaimed += u64::from(open);
+        }
+    }
+
+    pub(super) fn resumed(&mut self, record: &Record) {
+        if let Some(counted) = self.of(record) {
+            counted.group.contained = counted.group.contained.saturating_sub(1);
+        }
+    }
+
+    fn of(&mut self, record: &Record) -> Option<&mut Counted> {
+        // Not by `entry`: a place that overflowed has none of its own.
+        let fingerprint = match self.by_fingerprint.contains_key(&record.fingerprint) {
+            true => record.fingerprint,
+            false => OVERFLOW,
+        };
+        self.by_fingerprint.get_mut(&fingerprint)
     }
 
     /// Gives what has happened without an event, for places whose second is over, and whether
@@ -100,8 +141,13 @@ impl Groups {
         for counted in self.by_fingerprint.values_mut().filter(|c| c.silent > 0) {
             if at_once || now.duration_since(counted.second) >= SECOND {
                 let count = std::mem::take(&mut counted.silent);
-                let group = counted.group.clone();
-                due.push(Repeats { group, count });
+                let contained = std::mem::take(&mut counted.unclaimed) == 0;
+                let group = counted.told();
+                due.push(Repeats {
+                    group,
+                    count,
+                    contained,
+                });
             } else {
                 waiting = true;
             }
@@ -110,11 +156,7 @@ impl Groups {
     }
 
     pub(super) fn all(&self) -> Vec<Group> {
-        let mut all: Vec<_> = self
-            .by_fingerprint
-            .values()
-            .map(|c| c.group.clone())
-            .collect();
+        let mut all: Vec<_> = self.by_fingerprint.values().map(Counted::told).collect();
         all.sort_by_key(|group| std::cmp::Reverse(group.count));
         all
     }
@@ -133,28 +175,138 @@ impl Counted {
                 message: record.message.as_str().to_owned(),
                 count: 0,
                 contained: 0,
-                first: record.at,
-                last: record.at,
+                first: clock::timestamp_of(record.since),
+                last: clock::timestamp_of(record.since),
             },
+            last: record.since,
             second: record.since,
             sampled: 0,
             silent: 0,
+            unclaimed: 0,
+        }
+    }
+
+    fn told(&self) -> Group {
+        Group {
+            last: clock::timestamp_of(self.last),
+            ..self.group.clone()
         }
     }
 
     fn count(&mut self, record: &Record) -> bool {
         self.group.count += 1;
-        self.group.last = record.at;
+        self.last = record.since;
         if record.since.saturating_duration_since(self.second) >= SECOND {
             self.second = record.since;
             self.sampled = 0;
         }
-        let sample = self.sampled < SAMPLES_PER_SECOND;
+        let sample = self.sampled < SAMPLES.load(Ordering::Relaxed);
         if sample {
             self.sampled += 1;
         } else {
             self.silent += 1;
+            self.unclaimed += 1;
         }
         sample
+    }
+}
+
+#[cfg(test)]
+impl Group {
+    /// One panic at a place.
+    pub(crate) fn at(file: &str) -> Self {
+        let now = clock::timestamp_of(clock::real());
+        Self {
+            fingerprint: 1,
+            location: Some(Location::at(file)),
+            kind: Kind::User,
+            message: String::new(),
+            count: 1,
+            contained: 0,
+            first: now,
+            last: now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_beyond_the_bound_are_counted_together_without_a_place() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        for fingerprint in 1..=GROUPS_MAX as u64 + 50 {
+            let record = Record::example(fingerprint, start);
+            groups.count(&record);
+            groups.contained(&record);
+        }
+        groups.count(&Record::example(1, start));
+
+        let all = groups.all();
+
+        assert_eq!(all.len(), GROUPS_MAX + 1);
+        assert_eq!((all[0].count, all[0].contained), (50, 50));
+        assert!(all[0].location.is_none());
+        assert_eq!(
+            (all[1].fingerprint, all[1].count, all[1].contained),
+            (1, 2, 1)
+        );
+    }
+
+    #[test]
+    fn what_a_second_has_beyond_its_samples_is_told_as_repeats_once_it_is_over() {
+        let start = clock::real();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut groups = Groups::new();
+        let samples = (0..25).filter(|i| groups.count(&Record::example(1, at(*i))));
+        assert_eq!(samples.count(), SAMPLES_PER_SECOND as usize);
+
+        let (due, waiting) = groups.repeats(at(500), false);
+        assert!(due.is_empty() && waiting);
+        let (due, waiting) = groups.repeats(at(1_000), false);
+        assert!(!waiting);
+        assert_eq!((due[0].count, due[0].contained), (15, false));
+        assert!(
+            groups.count(&Record::example(1, at(1_000))),
+            "a new second has new samples"
+        );
+        assert_eq!(groups.all()[0].count, 26);
+    }
+
+    #[test]
+    fn repeats_are_contained_when_all_of_them_were_whatever_came_before() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        let mut record = Record::example(1, start);
+        let mut raise = |groups: &mut Groups, contained| {
+            record.sampled = groups.count(&record);
+            if contained {
+                groups.contained(&record);
+            }
+        };
+        for _ in 0..SAMPLES_PER_SECOND + 3 {
+            raise(&mut groups, false);
+        }
+        assert!(!groups.repeats(start, true).0[0].contained);
+
+        for _ in 0..3 {
+            raise(&mut groups, true);
+        }
+        assert!(groups.repeats(start, true).0[0].contained);
+    }
+
+    #[test]
+    fn a_sample_that_was_left_out_is_told_as_a_repeat() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        let record = Record::example(1, start);
+        assert!(groups.count(&record));
+
+        groups.left_out(&record);
+
+        let (due, _) = groups.repeats(start, true);
+        assert_eq!((due[0].count, due[0].contained), (1, false));
     }
 }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, Once};
 
-use super::record::{Frames, Record};
+use super::record::{Fate, Frames, Record};
 use super::reporter;
 
 thread_local! {
@@ -82,7 +82,7 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     let mut record = Record::of(info);
     if reporter::count(&record) {
         record.sampled = true;
-        capture(&mut record.frames);
+        record.frames = Some(capture());
     }
     let record = Arc::new(record);
     if record.sampled {
@@ -102,25 +102,30 @@ fn on_panic(info: &PanicHookInfo<'_>) {
 pub(super) fn claim(payload: &(dyn Any + Send)) -> Option<Arc<Record>> {
     let record = OPEN.try_with(|open| {
         let mut open = open.try_borrow_mut().ok()?;
-        // The newest one: what was caught inside of it has been claimed before.
-        open.pop_if(|record| record.fits(payload))
+        // The newest that fits: what was caught inside of it has been claimed before, unless
+        // other code has caught it.
+        let newest = open.iter().rposition(|record| record.fits(payload))?;
+        Some(open.remove(newest))
     });
     let record = record.ok().flatten()?;
-    record.contained();
-    reporter::contained(&record);
+    contained(&record);
     Some(record)
 }
 
-/// Gives up the newest panic of this thread: contained, with nobody to carry it to.
-pub(super) fn disown() {
-    let record = OPEN.try_with(|open| open.try_borrow_mut().ok()?.pop());
-    if let Ok(Some(record)) = record {
-        record.contained();
-        reporter::contained(&record);
-    }
+/// Notes that a catch of ours has it.
+pub(super) fn contained(record: &Record) {
+    record.set_fate(Fate::Contained);
+    reporter::contained(record);
 }
 
-fn capture(frames: &mut Frames) {
+/// Notes that it is raised again: if nobody catches it, that is to be told.
+pub(super) fn resumed(record: &Arc<Record>) {
+    record.set_fate(Fate::Open);
+    reporter::resumed(record);
+}
+
+fn capture() -> Box<Frames> {
+    let mut frames = Frames::none();
     // SAFETY: the lock that this variant leaves out guards the symbolizer's state and, on Windows,
     // `dbghelp`. Walking alone uses the platform's unwinder, which is thread-safe; unwinding
     // itself uses it from many threads at once. The lock must not be taken here: the reporter
@@ -128,4 +133,5 @@ fn capture(frames: &mut Frames) {
     unsafe {
         backtrace::trace_unsynchronized(|frame| frames.push(frame.ip() as usize));
     }
+    frames
 }

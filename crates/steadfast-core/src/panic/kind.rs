@@ -44,6 +44,10 @@ pub enum Check {
 /// fits decides.
 const CHECKS: &[(&str, Check)] = &[
     ("index out of bounds: ", Check::Index),
+    ("removal index (is ", Check::Index),
+    ("insertion index (is ", Check::Index),
+    ("swap_remove index (is ", Check::Index),
+    ("`at` split index (is ", Check::Index),
     ("range start index ", Check::Slice),
     ("range end index ", Check::Slice),
     ("slice index starts at ", Check::Slice),
@@ -51,6 +55,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("start byte index ", Check::Slice),
     ("end byte index ", Check::Slice),
     ("begin <= end (", Check::Slice),
+    ("begin > end (", Check::Slice),
     ("attempted to index slice ", Check::Slice),
     ("mid > len", Check::Slice),
     ("failed to slice string", Check::Slice),

@@ -8,7 +8,7 @@
 //! - A [hook](install), installed once, chains the one before it. It reads only the thread-local
 //!   context, formats nothing, never touches tracing, and pushes a record of fixed size into a
 //!   bounded ring.
-//! - A reporter thread emits the event `panic`, symbolizes and [groups](groups).
+//! - A reporter thread emits the event `panic` and [groups]; another one symbolizes.
 //! - A catch ([`recover`](crate::recover()), scopes, tasks, pools, supervisors) joins its [`Panic`]
 //!   to that record. A record that no catch claims within [`CLAIM_LIMIT`] is reported as
 //!   uncaught.
@@ -32,7 +32,7 @@ mod reporter;
 mod symbols;
 mod value;
 
-pub use group::{GROUPS_MAX, Group, SAMPLES_PER_SECOND};
+pub use group::{GROUPS_MAX, Group, SAMPLES_PER_SECOND, sample};
 pub use hook::{install, install_quiet};
 pub use kind::{Check, Kind};
 pub use payload::PayloadRef;

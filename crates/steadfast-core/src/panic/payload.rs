@@ -15,8 +15,7 @@ pub(super) struct Slot(RwLock<Option<SharedPayload>>);
 struct SharedPayload(Payload);
 
 // SAFETY: a payload is `Send` but perhaps not `Sync`. A reference to it crosses threads only
-// through `Slot::get::<T>`, which demands `T: Sync` of the very type inside, and through
-// `Slot::text`, which looks at `&'static str` and `String`, both `Sync`. `type_id` reads the
+// through `Slot::get::<T>`, which demands `T: Sync` of the very type inside; `type_id` reads the
 // vtable alone. All else (take, drop) has exclusive access.
 unsafe impl Sync for SharedPayload {}
 
@@ -89,12 +88,12 @@ pub(crate) fn drop_contained<T>(value: T) {
         return;
     };
     for _ in 0..LEVELS_MAX {
-        super::hook::disown();
+        super::hook::claim(&*payload);
         match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             Ok(()) => return,
             Err(next) => payload = next,
         }
     }
-    super::hook::disown();
+    super::hook::claim(&*payload);
     std::mem::forget(payload);
 }

@@ -1,27 +1,26 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::oneshot;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::group::{Groups, Repeats};
 use super::record::{Fate, Record};
 use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
-use crate::recover;
+use crate::{panic, recover};
 
-/// How long a panic may unwind before it is reported as uncaught: half a second, so that the
-/// report is there within a second.
-pub const CLAIM_LIMIT: Duration = Duration::from_millis(500);
+/// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
+/// there within a second. Unwinding takes microseconds.
+pub const CLAIM_LIMIT: Duration = Duration::from_millis(400);
 
-/// How many records wait for the reporter: 256. What comes while it is full is counted in its
-/// group and told as a repeat.
+/// How long a report waits for its backtrace: 750 ms; then it is told without. The first one of
+/// a process has to read the debug information, which takes long on a busy machine.
+const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
+
+/// How many records wait for the reporter: 256. The oldest makes room for the newest, and is told
+/// as a repeat of its place.
 const RING_MAX: usize = 256;
-
-/// How many backtraces wait to be symbolized for somebody; who comes later gets none.
-const REQUESTS_MAX: usize = 64;
 
 /// How many observers there can be: 16.
 const OBSERVERS_MAX: usize = 16;
@@ -34,8 +33,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// nothing under this lock may panic, wait, or call code of others.
 struct Shared {
     groups: Groups,
-    ring: VecDeque<Arc<Record>>,
-    requests: Vec<Request>,
+    /// What has to be told once its fate is known.
+    ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
     /// How many callers of [`flush`] wait.
@@ -44,16 +43,31 @@ struct Shared {
     quiet_rounds: u64,
 }
 
-struct Request {
+struct Waiting {
     record: Arc<Record>,
-    answer: oneshot::Sender<Arc<str>>,
+    /// When it was raised, for the first time or again.
+    since: Instant,
+    /// Its backtrace was handed on to be symbolized.
+    handed_on: bool,
+}
+
+impl Waiting {
+    fn is_due(&mut self, now: Instant, flushing: bool) -> bool {
+        if !std::mem::replace(&mut self.handed_on, true) {
+            symbols::symbolize_later(self.record.clone());
+        }
+        let age = now.saturating_duration_since(self.since);
+        let symbols_limit = if flushing { CLAIM_LIMIT } else { SYMBOLS_LIMIT };
+        let fate_known = self.record.fate() == Fate::Contained || age >= CLAIM_LIMIT;
+        let symbols_known = self.record.symbols.get().is_some() || age >= symbols_limit;
+        fate_known && symbols_known
+    }
 }
 
 static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
     Mutex::new(Shared {
         groups: Groups::new(),
         ring: VecDeque::with_capacity(RING_MAX),
-        requests: Vec::new(),
         idle: false,
         flushing: 0,
         quiet_rounds: 0,
@@ -67,13 +81,15 @@ fn shared() -> MutexGuard<'static, Shared> {
 }
 
 thread_local! {
-    /// The reporter's own panics (in an observer, in a subscriber) must not feed it.
-    static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The reporter's own panics (in an observer, in a subscriber) and the symbolizer's must not
+    /// feed it.
+    pub(super) static REPORTER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// Starts the thread; called once, by the installation of the hook.
 pub(super) fn start() {
     LazyLock::force(&SHARED);
+    symbols::start();
     let started = std::thread::Builder::new()
         .name("steadfast-panics".into())
         .spawn(run);
@@ -85,19 +101,39 @@ pub(super) fn start() {
 
 /// Counts a panic; tells whether it is one of the samples. Called by the hook.
 pub(super) fn count(record: &Record) -> bool {
-    let sample = shared().groups.count(record);
-    sample && !REPORTER.get()
+    let mut shared = shared();
+    let sample = shared.groups.count(record);
+    if REPORTER.get() {
+        return false;
+    }
+    if !sample {
+        // There is a repeat to be told, perhaps the first since the reporter has come to rest.
+        wake(&mut shared);
+    }
+    sample
 }
 
 /// Hands a sample to the reporter. Called by the hook.
 pub(super) fn push(record: Arc<Record>) {
-    let mut shared = shared();
-    if shared.ring.len() == RING_MAX {
-        // The oldest is the one that was waited for longest.
-        shared.ring.pop_front();
+    let since = record.since;
+    shared().push(record, since);
+}
+
+impl Shared {
+    fn push(&mut self, record: Arc<Record>, since: Instant) {
+        if self.ring.len() == RING_MAX {
+            // The oldest is the one that was waited for longest.
+            if let Some(oldest) = self.ring.pop_front() {
+                self.groups.left_out(&oldest.record);
+            }
+        }
+        self.ring.push_back(Waiting {
+            record,
+            since,
+            handed_on: false,
+        });
+        wake(self);
     }
-    shared.ring.push_back(record);
-    wake(&mut shared);
 }
 
 fn wake(shared: &mut Shared) {
@@ -108,7 +144,26 @@ fn wake(shared: &mut Shared) {
 
 /// Counts a panic as contained. Called by the catch.
 pub(super) fn contained(record: &Record) {
-    shared().groups.contained(record.fingerprint);
+    shared().groups.contained(record);
+}
+
+/// Takes a panic back that was contained, and waits for its fate anew. Called by
+/// [`Panic::resume`](super::Panic::resume).
+pub(super) fn resumed(record: &Arc<Record>) {
+    let now = clock::real();
+    let mut shared = shared();
+    shared.groups.resumed(record);
+    if !record.sampled {
+        return;
+    }
+    let known = shared
+        .ring
+        .iter_mut()
+        .find(|waiting| Arc::ptr_eq(&waiting.record, record));
+    match known {
+        Some(waiting) => waiting.since = now,
+        None => shared.push(record.clone(), now),
+    }
 }
 
 /// Lists the places that panicked, the most frequent first: at most [`GROUPS_MAX`](super::GROUPS_MAX),
@@ -126,7 +181,8 @@ pub fn flush(limit: Duration) {
         return;
     }
     shared.flushing += 1;
-    let until = shared.quiet_rounds + 1;
+    // The round at hand may have looked before the last panic came.
+    let until = shared.quiet_rounds + 2;
     wake(&mut shared);
     while shared.quiet_rounds < until {
         let left = deadline.saturating_duration_since(clock::real());
@@ -139,20 +195,6 @@ pub fn flush(limit: Duration) {
             .0;
     }
     shared.flushing -= 1;
-}
-
-/// Has a backtrace symbolized.
-pub(super) async fn symbolized(record: Arc<Record>) -> Option<Arc<str>> {
-    let (answer, symbolized) = oneshot::channel();
-    {
-        let mut shared = shared();
-        if shared.requests.len() == REQUESTS_MAX {
-            return None;
-        }
-        shared.requests.push(Request { record, answer });
-        wake(&mut shared);
-    }
-    symbolized.await.ok()
 }
 
 /// What the reporter tells about one panic, or about the repeats of one place.
@@ -201,7 +243,7 @@ impl Report {
     /// Gives the time; of the last one, for repeats.
     pub fn at(&self) -> Timestamp {
         match &self.subject {
-            Subject::One(record) => record.at,
+            Subject::One(record) => clock::timestamp_of(record.since),
             Subject::Repeats(group) => group.last,
         }
     }
@@ -238,7 +280,7 @@ impl Report {
         self.record().map_or("", |record| record.thread.as_str())
     }
 
-    /// Gives the backtrace of a sample.
+    /// Gives the backtrace of a sample, unless symbolizing it took too long.
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
@@ -265,24 +307,43 @@ impl fmt::Debug for Report {
 
 type Observe = dyn Fn(&Report) + Send + Sync;
 
-static OBSERVERS: Mutex<Vec<(u64, Arc<Observe>)>> = Mutex::new(Vec::new());
+struct Observers {
+    next_id: u64,
+    all: Vec<(u64, Arc<Observe>)>,
+}
 
-fn observers() -> MutexGuard<'static, Vec<(u64, Arc<Observe>)>> {
+static OBSERVERS: Mutex<Observers> = Mutex::new(Observers {
+    next_id: 0,
+    all: Vec::new(),
+});
+
+fn observers() -> MutexGuard<'static, Observers> {
     OBSERVERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove(id: u64) {
+    let mut observers = observers();
+    let place = observers.all.iter().position(|(known, _)| *known == id);
+    let removed = place.map(|place| observers.all.remove(place));
+    // Not under the lock: what an observer holds may be another observer, or panic.
+    drop(observers);
+    panic::drop_contained(removed);
 }
 
 /// Calls `observe` on the reporter thread for every report; `None` when there are 16 observers
 /// already.
 ///
-/// An observer that panics is not called again.
+/// An observer that panics is not called again. One that is removed may be called for a last time
+/// by a report that is on its way.
 pub fn observe(observe: impl Fn(&Report) + Send + Sync + 'static) -> Option<Observer> {
     super::install();
     let mut observers = observers();
-    if observers.len() == OBSERVERS_MAX {
+    if observers.all.len() == OBSERVERS_MAX {
         return None;
     }
-    let id = observers.iter().map(|(id, _)| id + 1).max().unwrap_or(0);
-    observers.push((id, Arc::new(observe)));
+    let id = observers.next_id;
+    observers.next_id += 1;
+    observers.all.push((id, Arc::new(observe)));
     Some(Observer { id })
 }
 
@@ -295,7 +356,7 @@ pub struct Observer {
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        observers().retain(|(id, _)| *id != self.id);
+        remove(self.id);
     }
 }
 
@@ -318,7 +379,6 @@ fn run() {
 struct Round {
     records: Vec<Arc<Record>>,
     repeats: Vec<Repeats>,
-    requests: Vec<Request>,
     /// Nothing is left behind.
     last: bool,
 }
@@ -328,9 +388,7 @@ impl Round {
         let mut guard = shared();
         loop {
             let round = Self::take(&mut guard);
-            let something = !(round.records.is_empty()
-                && round.repeats.is_empty()
-                && round.requests.is_empty());
+            let something = !(round.records.is_empty() && round.repeats.is_empty());
             if something || (round.last && guard.flushing > 0) {
                 return round;
             }
@@ -348,41 +406,49 @@ impl Round {
     fn take(shared: &mut Shared) -> Self {
         let now = clock::real();
         let mut records = Vec::new();
-        shared.ring.retain(|record| {
-            let old = now.saturating_duration_since(record.since) >= CLAIM_LIMIT;
-            let due = record.fate() == Fate::Contained || old;
+        let flushing = shared.flushing > 0;
+        shared.ring.retain_mut(|waiting| {
+            let due = waiting.is_due(now, flushing);
             if due {
-                records.push(record.clone());
+                records.push(waiting.record.clone());
             }
             !due
         });
-        let (repeats, waiting) = shared.groups.repeats(now, shared.flushing > 0);
+        let (repeats, waiting) = shared.groups.repeats(now, flushing);
         Self {
             records,
             repeats,
-            requests: std::mem::take(&mut shared.requests),
             last: shared.ring.is_empty() && !waiting,
         }
     }
 
     fn tell(self) {
-        for request in self.requests {
-            let backtrace = backtrace(&request.record);
-            // Whoever asked may have left.
-            let _ = request.answer.send(backtrace);
-        }
         for record in self.records {
+            let contained = record.fate() == Fate::Contained;
+            if record.told() && contained {
+                // Raised again, and caught again.
+                continue;
+            }
             let report = Report {
-                contained: record.fate() == Fate::Contained,
+                contained,
                 count: 1,
-                backtrace: Some(backtrace(&record)).filter(|text| !text.is_empty()),
+                backtrace: record
+                    .symbols
+                    .get()
+                    .filter(|text| !text.is_empty())
+                    .cloned(),
                 subject: Subject::One(record),
             };
             emit(&report);
         }
-        for Repeats { group, count } in self.repeats {
+        for repeats in self.repeats {
+            let Repeats {
+                group,
+                count,
+                contained,
+            } = repeats;
             let report = Report {
-                contained: group.contained >= group.count,
+                contained,
                 count,
                 backtrace: None,
                 subject: Subject::Repeats(group),
@@ -392,38 +458,15 @@ impl Round {
     }
 }
 
-/// Symbolizes once per stack: the samples of one place mostly share it.
-fn backtrace(record: &Record) -> Arc<str> {
-    record.symbols.get_or_init(|| known_or_new(record)).clone()
-}
-
-fn known_or_new(record: &Record) -> Arc<str> {
-    /// How many stacks are remembered: 64.
-    const KNOWN_MAX: usize = 64;
-    type Known = VecDeque<(Vec<usize>, Arc<str>)>;
-    static KNOWN: OnceLock<Mutex<Known>> = OnceLock::new();
-
-    let addresses = record.frames.addresses();
-    let known = KNOWN.get_or_init(Mutex::default);
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, text)) = known.iter().find(|(stack, _)| stack == addresses) {
-        return text.clone();
-    }
-    let text: Arc<str> = symbols::symbolize(addresses).into();
-    if known.len() == KNOWN_MAX {
-        known.pop_front();
-    }
-    known.push_back((addresses.to_vec(), text.clone()));
-    text
-}
-
 fn emit(report: &Report) {
     let _ = recover(|| trace(report));
-    let current: Vec<_> = observers().clone();
+    let current = observers().all.clone();
     for (id, observe) in current {
         if recover(|| observe(report)).is_err() {
-            observers().retain(|(known, _)| *known != id);
-            tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
+            remove(id);
+            let _ = recover(|| {
+                tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
+            });
         }
     }
 }

@@ -1,14 +1,112 @@
+use std::collections::VecDeque;
 use std::fmt::Write;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, OnceLock};
 
-/// Turns return addresses into text, one frame a line; the frames of the panic machinery at the
-/// top and of the runtime's start at the bottom are left out.
+use tokio::sync::oneshot;
+
+use super::record::Record;
+use super::reporter::REPORTER;
+use crate::recover;
+
+/// How many backtraces wait to be symbolized: 64; those that come later are told without.
+const QUEUE_MAX: usize = 64;
+
+/// How many stacks are remembered: 64. The samples of one place mostly share theirs.
+const KNOWN_MAX: usize = 64;
+
+struct Request {
+    record: Arc<Record>,
+    answer: Option<oneshot::Sender<()>>,
+}
+
+/// Has a backtrace symbolized by the thread that does nothing else.
+pub(super) fn symbolize_later(record: Arc<Record>) {
+    request(record, None);
+}
+
+/// Has a backtrace symbolized, and waits for it.
+pub(super) async fn symbolized(record: Arc<Record>) -> Option<Arc<str>> {
+    if record.symbols.get().is_none() {
+        let (answer, done) = oneshot::channel();
+        request(record.clone(), Some(answer));
+        // An error means that it was not taken; then there may be none.
+        let _ = done.await;
+    }
+    record.symbols.get().cloned()
+}
+
+static QUEUE: OnceLock<SyncSender<Request>> = OnceLock::new();
+
+/// Starts the thread; called once, by the installation of the hook.
+pub(super) fn start() {
+    let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
+    let thread = std::thread::Builder::new().name("steadfast-symbols".into());
+    match thread.spawn(move || run(receiver)) {
+        Ok(_) => drop(QUEUE.set(sender)),
+        Err(error) => {
+            tracing::error!(target: "steadfast::panic", %error, "no thread to symbolize");
+        }
+    }
+}
+
+/// Never waits: called under the lock of the reporter.
+fn request(record: Arc<Record>, answer: Option<oneshot::Sender<()>>) {
+    if record.frames.is_none() {
+        return;
+    }
+    if let Some(queue) = QUEUE.get() {
+        // When the queue is full, the report has no backtrace.
+        let _ = queue.try_send(Request { record, answer });
+    }
+}
+
+fn run(requests: Receiver<Request>) {
+    REPORTER.set(true);
+    let mut known: VecDeque<(Vec<usize>, Arc<str>)> = VecDeque::new();
+    for Request { record, answer } in requests {
+        let Some(frames) = &record.frames else {
+            continue;
+        };
+        let addresses = frames.addresses();
+        let text = match known.iter().find(|(stack, _)| stack == addresses) {
+            Some((_, text)) => text.clone(),
+            None => {
+                // Debug information can be broken; then there are no names.
+                let text = recover(|| symbolize(addresses)).unwrap_or_default();
+                let text: Arc<str> = text.into();
+                if known.len() == KNOWN_MAX {
+                    known.pop_front();
+                }
+                known.push_back((addresses.to_vec(), text.clone()));
+                text
+            }
+        };
+        let _ = record.symbols.set(text);
+        if let Some(answer) = answer {
+            // Whoever asked may have left.
+            let _ = answer.send(());
+        }
+    }
+}
+
+/// How long the name of a frame gets: 100 characters. Generic async code has names of thousands.
+const NAME_CHARS_MAX: usize = 100;
+
+/// Turns return addresses into text, one frame a line. Left out are the panic machinery at the
+/// top, the start of the thread at the bottom, and everything in between that is the standard
+/// library's.
 ///
-/// Slow: reads debug information. Called on the reporter thread alone.
-pub(super) fn symbolize(addresses: &[usize]) -> String {
+/// Slow: reads debug information.
+fn symbolize(addresses: &[usize]) -> String {
     let mut frames = Vec::new();
-    for address in addresses {
-        // A return address points behind the call; one byte less is inside of it.
-        backtrace::resolve((address - 1) as *mut _, |symbol| {
+    // A return address points behind the call; one byte less is inside of it. Below the start of
+    // a thread there is none.
+    for inside in addresses
+        .iter()
+        .filter_map(|address| address.checked_sub(1))
+    {
+        backtrace::resolve(inside as *mut _, |symbol| {
             let name = symbol
                 .name()
                 .map_or_else(|| "?".to_owned(), |name| format!("{name:#}"));
@@ -20,14 +118,22 @@ pub(super) fn symbolize(addresses: &[usize]) -> String {
         });
     }
     let mut text = String::new();
-    for (i, (name, place)) in relevant(&frames).iter().enumerate() {
-        let _ = write!(text, "{i:>3}: {name}");
+    for (name, place) in relevant(&frames).iter().filter(|frame| !is_std(frame)) {
+        let short: String = name.chars().take(NAME_CHARS_MAX).collect();
+        let cut = if short.len() < name.len() { "…" } else { "" };
+        let _ = write!(text, "{short}{cut}");
         if let Some(place) = place {
             let _ = write!(text, " at {place}");
         }
         text.push('\n');
     }
     text
+}
+
+fn is_std((_, place): &Frame) -> bool {
+    place
+        .as_ref()
+        .is_some_and(|place| place.starts_with("/rustc/"))
 }
 
 type Frame = (String, Option<String>);

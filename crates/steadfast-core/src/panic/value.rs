@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::payload::{PayloadRef, Slot};
 use super::record::{Record, text_of};
-use super::{Kind, hook, reporter};
-use crate::clock::Timestamp;
+use super::{Kind, hook, symbols};
+use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 
 /// A panic that was caught: an error value that knows where it came from.
@@ -29,6 +29,8 @@ pub struct Panic {
     inner: Arc<Inner>,
     /// What this one replaced, oldest first.
     superseded: Vec<Panic>,
+    /// Whether it was raised more than once, so that it may meet itself.
+    resumed: bool,
 }
 
 struct Inner {
@@ -40,15 +42,21 @@ struct Inner {
 
 /// Turns the payload of a catch into a [`Panic`], and tells the reporter that it was caught.
 pub(crate) fn claim(payload: Box<dyn Any + Send>) -> Panic {
+    let record = hook::claim(&*payload);
     let payload = match payload.downcast::<Panic>() {
-        // Raised again by `resume`: it is the same panic, not another one.
-        Ok(same) => return *same,
+        // Raised again: it is the same panic, not another one.
+        Ok(same) => {
+            if let Some(record) = same.record() {
+                hook::contained(record);
+            }
+            return *same;
+        }
         Err(other) => other,
     };
-    let record = hook::claim(&*payload);
     // The record holds the message if it fits; a longer one is copied here, since the payload can
     // be taken away.
     let message = match (text_of(&*payload), &record) {
+        (Some(""), _) => Some("".into()),
         (Some(text), Some(record)) if record.message.as_str() == text => None,
         (text, _) => text.map(Box::from),
     };
@@ -59,6 +67,7 @@ pub(crate) fn claim(payload: Box<dyn Any + Send>) -> Panic {
             payload: Slot::new(payload),
         }),
         superseded: Vec::new(),
+        resumed: false,
     }
 }
 
@@ -119,7 +128,8 @@ impl Panic {
 
     /// Gives the time at which it was raised.
     pub fn at(&self) -> Option<Timestamp> {
-        self.record().map(|record| record.at)
+        self.record()
+            .map(|record| clock::timestamp_of(record.since))
     }
 
     /// Names the group of panics of this place, see [`groups`](super::groups()).
@@ -127,8 +137,8 @@ impl Panic {
         self.record().map(|record| record.fingerprint)
     }
 
-    /// Gives the backtrace, symbolized by the reporter thread: it takes milliseconds, the first
-    /// time perhaps a second, none of it on the calling thread.
+    /// Gives the backtrace, symbolized by a thread that does nothing else: it takes milliseconds,
+    /// the first time perhaps a second, none of it on the calling thread.
     ///
     /// `None` when there is none: only the first [`SAMPLES_PER_SECOND`](super::SAMPLES_PER_SECOND)
     /// of a place carry one.
@@ -137,7 +147,7 @@ impl Panic {
     /// Nothing is lost; what was symbolized is kept.
     pub async fn backtrace(&self) -> Option<Arc<str>> {
         let record = self.record().filter(|record| record.sampled)?;
-        reporter::symbolized(record.clone()).await
+        symbols::symbolized(record.clone()).await
     }
 
     /// Gives the panics that this one replaced while it was on its way, oldest first: a cleanup
@@ -166,8 +176,13 @@ impl Panic {
     }
 
     /// Raises this panic again. A catch of ours gets this very value back, with all it knows;
-    /// the hook is not called a second time, so it is not counted twice.
-    pub fn resume(self) -> ! {
+    /// the hook is not called a second time, so it is not counted twice. If nobody catches it, it
+    /// is reported a second time, as uncaught.
+    pub fn resume(mut self) -> ! {
+        self.resumed = true;
+        if let Some(record) = self.record() {
+            hook::resumed(record);
+        }
         std::panic::resume_unwind(Box::new(self))
     }
 
@@ -184,14 +199,24 @@ impl Panic {
 
     /// Puts `older` behind this one.
     pub(crate) fn supersede(&mut self, mut older: Panic) {
+        // Flat, and moved rather than copied: a long chain costs no more than its length.
+        let mut chain = std::mem::take(&mut older.superseded);
         if self.is_same(&older) {
+            // Raised again, perhaps from a copy that has not seen all that came behind it.
+            if chain.len() > self.superseded.len() {
+                self.superseded = chain;
+            }
             return;
         }
-        // Flat, and moved rather than copied: a long chain costs no more than its length.
-        let mut superseded = std::mem::take(&mut older.superseded);
-        superseded.push(older);
-        superseded.append(&mut self.superseded);
-        self.superseded = superseded;
+        chain.push(older);
+        if self.resumed {
+            // It may stand in the chain itself, and so may what stands behind it.
+            chain.retain(|known| !known.is_same(self));
+            self.superseded
+                .retain(|own| !chain.iter().any(|known| known.is_same(own)));
+        }
+        chain.append(&mut self.superseded);
+        self.superseded = chain;
     }
 
     fn record(&self) -> Option<&Arc<Record>> {
@@ -276,6 +301,17 @@ impl fmt::Display for Location {
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+impl Location {
+    pub(super) fn at(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            line: 1,
+            column: 1,
+        }
     }
 }
 

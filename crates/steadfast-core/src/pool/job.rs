@@ -11,7 +11,7 @@ use super::crew::Card;
 use super::ticket::TicketError;
 use crate::cancel::{self, Cause};
 use crate::clock::{self, Instant};
-use crate::context::{self, AsNode, Frame, Kind, Name, Node, Tier};
+use crate::context::{self, AsNode, Frame, Name, Node, Tier};
 use crate::panic::{Panic, drop_contained};
 use crate::scope::Verdict;
 use crate::{RecoverAsync, recover, recover_async};
@@ -38,9 +38,7 @@ pub(super) struct Job<F, T, E> {
 struct Body<F> {
     polled: bool,
     future: Option<RecoverAsync<F>>,
-    /// In the hands of whoever runs it, while it runs: left in place it would be written at
-    /// every poll, and cost the next submitter, who gets this memory, as many cache misses.
-    frame: Option<Frame>,
+    frame: Frame,
 }
 
 #[repr(C)]
@@ -101,35 +99,27 @@ where
     /// Makes a job in the context at hand.
     pub(super) fn new(pool: Arc<dyn AsNode>, name: Name, future: F) -> Arc<Self> {
         // A task of a pool outlives the scopes around its submitter, so it is not inside of them.
-        let node = Node::new(Kind::Task, name, Some(pool));
-        // Built in one piece: a frame is large, and moving it about costs as much as all else.
-        context::with(|frame| {
-            let block = frame.block.for_body(node.span, None);
-            Arc::new(Self {
-                end: Mutex::new(End {
-                    result: None,
-                    ticket: None,
-                    detached: false,
-                    cause: None,
-                    worker: None,
-                }),
-                card: Card {
-                    name,
-                    trace_id: block.trace_id(),
-                },
-                deadline: block.deadline(),
-                tier: block.tier(),
-                node,
-                body: Mutex::new(Body {
-                    polled: false,
-                    future: Some(recover_async(future)),
-                    frame: Some(Frame {
-                        block,
-                        keys: frame.keys.clone(),
-                        path: None,
-                    }),
-                }),
-            })
+        let node = context::with(|frame| Node::outside(name, Some(pool), frame));
+        Arc::new(Self {
+            end: Mutex::new(End {
+                result: None,
+                ticket: None,
+                detached: false,
+                cause: None,
+                worker: None,
+            }),
+            card: Card {
+                name,
+                trace_id: node.block.trace_id(),
+            },
+            deadline: node.block.deadline(),
+            tier: node.block.tier(),
+            node,
+            body: Mutex::new(Body {
+                polled: false,
+                future: Some(recover_async(future)),
+                frame: Frame::EMPTY,
+            }),
         })
     }
 }
@@ -157,8 +147,8 @@ impl<F, T, E> Job<F, T, E> {
     }
 
     /// Drops what is left of the future, in its context.
-    fn drop_future(body: &mut Body<F>, frame: &mut Frame, cause: Cause) {
-        let _entered = frame.enter();
+    fn drop_future(body: &mut Body<F>, cause: Cause) {
+        let _entered = body.frame.enter();
         // Contains the panics of the drop; the hook has reported them.
         cancel::dropping(cause, || Self::future(&mut body.future).set(None));
     }
@@ -231,36 +221,35 @@ where
         record: &mut dyn FnMut(Verdict),
     ) -> Poll<()> {
         let mut body = self.body();
-        let mut frame = body.take_frame(me);
+        body.enter(me);
         let ended = loop {
             if let Some(cause) = self.stopped(body.polled) {
-                Self::drop_future(&mut body, &mut frame, cause.clone());
+                Self::drop_future(&mut body, cause.clone());
                 break Err(TicketError::Cancelled(cause));
             }
             body.polled = true;
-            match body.poll(&mut frame, cx) {
+            match body.poll(cx) {
                 Poll::Ready(Ok(Ok(value))) => break Ok(value),
                 Poll::Ready(Ok(Err(error))) => break Err(TicketError::Failed(error)),
                 Poll::Ready(Err(panic)) => break Err(TicketError::Panicked(panic)),
                 Poll::Pending if self.watch(cx.waker()) => {}
-                Poll::Pending => {
-                    body.frame = Some(frame);
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         };
         record(verdict(&ended));
-        self.deliver(&mut frame, ended);
+        self.deliver(&mut body.frame, ended);
+        body.frame = Frame::EMPTY;
         Poll::Ready(())
     }
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
         self.node.stop(cause.clone());
-        let mut frame = body.take_frame(me);
-        Self::drop_future(&mut body, &mut frame, cause.clone());
+        body.enter(me);
+        Self::drop_future(&mut body, cause.clone());
         record();
-        self.deliver(&mut frame, Err(TicketError::Cancelled(cause)));
+        self.deliver(&mut body.frame, Err(TicketError::Cancelled(cause)));
+        body.frame = Frame::EMPTY;
     }
 
     fn tell(&self, cause: Cause) {
@@ -283,19 +272,19 @@ where
 }
 
 impl<F> Body<F> {
-    /// Takes the context of a job that is `me`. The job holds itself by it while it waits, until
-    /// whoever has the right to end it does so.
-    fn take_frame(&mut self, me: Arc<dyn AsNode>) -> Frame {
-        let mut frame = self.frame.take().expect("there unless it runs");
-        frame.path = Some(me);
-        frame
+    /// Gives a job, which is `me`, its context. From here on the job holds itself, until it ends;
+    /// and every job does.
+    fn enter(&mut self, me: Arc<dyn AsNode>) {
+        if self.frame.node.is_none() {
+            self.frame = Frame::body(me);
+        }
     }
 }
 
 impl<F: Future> Body<F> {
     /// Polls the future in its context; it is dropped when it is ready.
-    fn poll(&mut self, frame: &mut Frame, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panic>> {
-        let _entered = frame.enter();
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, Panic>> {
+        let _entered = self.frame.enter();
         let future = Job::<F, (), ()>::future(&mut self.future).as_pin_mut();
         future.expect("polled until it ends").poll(cx)
     }

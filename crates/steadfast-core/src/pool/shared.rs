@@ -14,7 +14,7 @@ use super::line::{Carded, Line, Next, Wakes};
 use super::worker::Worker;
 use crate::cancel::{self, Cause};
 use crate::clock;
-use crate::context::{AsNode, Kind, Name, Node, Tier};
+use crate::context::{AsNode, Name, Node, Tier};
 use crate::report;
 use crate::scope::Verdict;
 
@@ -90,7 +90,7 @@ impl Shared {
         let shared = Arc::new(Self {
             name: config.name,
             queue_max: config.queue_max,
-            node: Node::new(Kind::Task, config.name, None),
+            node: Node::owner(config.name),
             gate: Gate::new(),
             line: Apart(Mutex::new(Line::new(config.queue_max, config.workers))),
             stopped: OnceLock::new(),

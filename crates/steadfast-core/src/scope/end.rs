@@ -5,13 +5,11 @@ use super::report::{CleanupEntry, CleanupReport};
 use super::stack::Meta;
 use super::{CleanupStatus, OnReport, Verdict};
 use crate::clock::{self, Instant};
-use crate::context::{Context, Frame, ScopePath};
-use crate::recover;
+use crate::context::{Context, Node, ScopePath};
+use crate::{panic, recover};
 
 /// Emits the one end event of a scope, and its report.
 pub(super) struct End {
-    path: ScopePath,
-    context: Context,
     span: Span,
     /// Absent when nobody looks: two clock readings cost as much as three cleanups.
     start: Option<Instant>,
@@ -29,19 +27,15 @@ pub(super) struct Recorder {
 }
 
 impl End {
-    /// `frame` is that of the scope's inside.
-    pub(super) fn start(frame: &Frame, on_report: Option<OnReport>) -> Self {
-        let path = ScopePath::of(frame.path.as_deref());
-        let context = frame.block;
-        let listened = tracing::enabled!(target: "steadfast::scope", Level::INFO);
-        let span = if listened {
-            start_event(&path, &context)
+    pub(super) fn start(node: &Node, on_report: Option<OnReport>) -> Self {
+        // Bad ends are told to those who listen to nothing else.
+        let listened = tracing::enabled!(target: "steadfast::scope", Level::ERROR);
+        let span = if listened && tracing::enabled!(target: "steadfast::scope", Level::INFO) {
+            start_event(node)
         } else {
             Span::none()
         };
         Self {
-            path,
-            context,
             span,
             start: (listened || on_report.is_some()).then(clock::now),
             on_report,
@@ -62,61 +56,91 @@ impl End {
         }
     }
 
-    pub(super) fn finish(self, verdict: Verdict, recorder: Recorder) {
+    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: &mut Recorder) {
+        // Entries are kept when somebody looks, and always when they are troubles.
+        if self.start.is_none() && recorder.entries.is_empty() {
+            return;
+        }
         let report = CleanupReport {
-            path: self.path,
+            path: ScopePath::of(Some(node)),
             verdict,
             reaped: recorder.reaped,
             children_left: recorder.children_left,
-            entries: recorder.entries,
+            entries: std::mem::take(&mut recorder.entries),
         };
-        self.span.in_scope(|| {
-            for entry in report.troubles() {
-                trouble_event(&report.path, &self.context, entry);
-            }
-            if let Some(start) = self.start {
-                let took = clock::now().saturating_duration_since(start);
-                end_event(&report, &self.context, recorder.ran, took.as_secs_f64());
-            }
-        });
+        // From here on it is the code of others that runs: subscribers, errors that are shown,
+        // the callback. The hook reports its panics; they must not change the outcome.
+        let span = self.span.entered();
+        for entry in report.troubles() {
+            let _ = recover(|| trouble_event(&report.path, &node.block, entry));
+        }
+        if let Some(start) = self.start {
+            let took = clock::now().saturating_duration_since(start);
+            let _ = recover(|| end_event(&report, &node.block, recorder.ran, took.as_secs_f64()));
+        }
+        drop(span);
         if let Some(on_report) = self.on_report {
-            // Its panic is reported by the hook, and must not change the outcome.
             let _ = recover(|| on_report(&report));
         }
+        panic::drop_contained(report);
     }
 }
 
 impl Recorder {
+    /// Starts the clock of the first cleanup: the body's time is not its.
+    pub(super) fn restart(&mut self) {
+        self.last = self.last.map(|_| clock::now());
+    }
+
     #[inline]
     pub(super) fn record(&mut self, meta: Meta, status: CleanupStatus) {
         self.ran += 1;
+        if self.last.is_some() || !status.is_ok() {
+            self.keep(meta, status);
+        }
+    }
+
+    fn keep(&mut self, meta: Meta, status: CleanupStatus) {
         let took = self.last.map(|last| {
             let now = clock::now();
             self.last = Some(now);
             now.saturating_duration_since(last)
         });
-        if took.is_some() || !status.is_ok() {
-            self.entries.push(CleanupEntry {
-                name: meta.name,
-                place: meta.place,
-                status,
-                took,
-            });
-        }
+        self.entries.push(CleanupEntry {
+            name: meta.name,
+            place: meta.place,
+            status,
+            took,
+        });
     }
 }
 
-fn start_event(path: &ScopePath, context: &Context) -> Span {
-    let name = path.names().last().map_or("", |name| name.as_str());
+fn start_event(node: &Node) -> Span {
+    let context = &node.block;
     let span = tracing::info_span!(
         target: "steadfast::scope",
         "scope",
-        scope = name,
+        scope = node.name.as_str(),
         trace_id = context.trace_id().map(tracing::field::display),
         span_id = context.span_id().map(tracing::field::display),
     );
-    tracing::debug!(target: "steadfast::scope", parent: &span, scope = %path, "scope started");
+    tracing::debug!(target: "steadfast::scope", parent: &span, scope = %ScopePath::of(Some(node)), "scope started");
     span
+}
+
+/// Tells how a cleanup went of which no report tells, unless it just ran.
+pub(super) fn tell_trouble(node: &Node, meta: Meta, status: CleanupStatus) {
+    let entry = CleanupEntry {
+        name: meta.name,
+        place: meta.place,
+        status,
+        took: None,
+    };
+    if !entry.status.is_ok() {
+        let path = ScopePath::of(Some(node));
+        let _ = recover(|| trouble_event(&path, &node.block, &entry));
+    }
+    panic::drop_contained(entry);
 }
 
 fn trouble_event(path: &ScopePath, context: &Context, entry: &CleanupEntry) {

@@ -2,15 +2,18 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::report::CleanupResult;
 use super::stack::{Key, Meta, Stack};
-use super::{BoxError, CLEANUP_LIMIT, CleanupStatus, Outcome, Owned, Verdict, unwind};
+use super::stray::Stray;
+use super::timer::Timer;
+use super::{BoxError, CleanupStatus, Outcome, Owned, Verdict, What};
 use crate::cancel::{Cancel, Cause};
 use crate::context::{AsNode, Name, Node};
 use crate::small_fn::SmallFn;
 use crate::task::{self, Task};
-use crate::{reaper, recover};
+use crate::{clock, reaper};
 
 /// The handle of an async scope: registers cleanups, starts children, cancels. A cheap clone.
 pub struct Scope<T, E> {
@@ -28,11 +31,17 @@ impl<T, E> Clone for Scope<T, E> {
 /// A scope in one allocation: what others see of it, its stack, its outcome while cleanups run.
 pub(super) struct Shared<T, E> {
     pub(super) node: Node,
+    /// How long each async cleanup may take.
+    pub(super) limit: Duration,
     state: Mutex<State<T, E>>,
 }
 
+/// How many cleanups need no allocation of their own: 8, so that the whole scope stays within
+/// what allocators serve fast.
+const IN_PLACE: usize = 8;
+
 struct State<T, E> {
-    stack: Stack<Cleanup<T, E>>,
+    stack: Stack<Cleanup<T, E>, IN_PLACE>,
     /// There while cleanups run, and not in the hands of one of them.
     outcome: Option<Outcome<T, E>>,
     ended: bool,
@@ -60,9 +69,10 @@ where
 }
 
 impl<T, E> Shared<T, E> {
-    pub(super) fn new(node: Node) -> Self {
+    pub(super) fn new(node: Node, limit: Duration) -> Self {
         Self {
             node,
+            limit,
             state: Mutex::new(State {
                 stack: Stack::new(),
                 outcome: None,
@@ -82,6 +92,7 @@ impl<T, E> Shared<T, E> {
 
     /// Takes the newest cleanup; with the last one gone the scope has ended, in one step with the
     /// look, so that a registration comes either before it or after the end.
+    #[inline]
     pub(super) fn next_cleanup(&self) -> Option<(Meta, Cleanup<T, E>)> {
         let mut state = self.state();
         let next = state.stack.pop();
@@ -89,8 +100,25 @@ impl<T, E> Shared<T, E> {
         next
     }
 
-    pub(super) fn has_cleanups(&self) -> bool {
-        !self.state().stack.is_empty()
+    /// Takes a cleanup out of order.
+    pub(super) fn take(&self, key: Key) -> Option<(Meta, Cleanup<T, E>)> {
+        self.state().stack.take(key)
+    }
+
+    /// Ends the scope if it has no cleanup, in one step with the look.
+    pub(super) fn end_if_empty(&self) -> bool {
+        let mut state = self.state();
+        state.ended = state.stack.is_empty();
+        state.ended
+    }
+
+    /// Waits for the children for at most the limit of a cleanup; tells whether all have ended.
+    pub(super) async fn childless(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.node.pending.none_left(What::Child) => true,
+            () = Timer::new(clock::after(self.limit)).over() => false,
+        }
     }
 
     pub(super) fn set_reaped(&self) {
@@ -132,14 +160,15 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     /// `spawn_blocking`. After the scope has ended it runs at once, and that is reported.
     ///
     /// [`defer_async`]: Self::defer_async
+    #[inline]
     #[track_caller]
     pub fn defer<R: CleanupResult>(
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce() -> R + Send + 'static,
-    ) -> CleanupHandle<T, E> {
+    ) -> CleanupHandle<'_, T, E> {
         let cleanup = SmallFn::new(move |_: &mut Arc<Shared<T, E>>| Step::of(cleanup()));
-        CleanupHandle(self.push(name.into(), Location::caller(), cleanup))
+        CleanupHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers an async cleanup, see [`defer`](Self::defer). It runs under the scope's
@@ -150,7 +179,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce() -> F + Send + 'static,
-    ) -> CleanupHandle<T, E>
+    ) -> CleanupHandle<'_, T, E>
     where
         R: CleanupResult,
         F: Future<Output = R> + Send + 'static,
@@ -158,7 +187,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         let cleanup = SmallFn::new(move |_: &mut Arc<Shared<T, E>>| {
             Step::Await(Box::pin(async move { status(cleanup().await) }))
         });
-        CleanupHandle(self.push(name.into(), Location::caller(), cleanup))
+        CleanupHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers a cleanup that may look at the outcome and change it: turn a panic into a
@@ -169,7 +198,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce(&mut Outcome<T, E>) -> R + Send + 'static,
-    ) -> OutcomeHandle<T, E> {
+    ) -> OutcomeHandle<'_, T, E> {
         let cleanup =
             SmallFn::new(
                 move |shared: &mut Arc<Shared<T, E>>| match shared.edit(cleanup) {
@@ -177,7 +206,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
                     None => Step::Done(CleanupStatus::Missing),
                 },
             );
-        OutcomeHandle(self.push(name.into(), Location::caller(), cleanup))
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Registers an async cleanup that may look at the outcome and change it, such as a commit
@@ -207,7 +236,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         &self,
         name: impl Into<Name>,
         cleanup: impl FnOnce(Edit<T, E>) -> F + Send + 'static,
-    ) -> OutcomeHandle<T, E>
+    ) -> OutcomeHandle<'_, T, E>
     where
         R: CleanupResult,
         F: Future<Output = R> + Send + 'static,
@@ -216,7 +245,28 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
             let edit = Edit(shared.clone());
             Step::Await(Box::pin(async move { status(cleanup(edit).await) }))
         });
-        OutcomeHandle(self.push(name.into(), Location::caller(), cleanup))
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
+    }
+
+    /// Registers an async cleanup that runs unless the scope ends with a value: undoes a step of
+    /// something that did not come to its end.
+    #[track_caller]
+    pub fn undo<R, F>(
+        &self,
+        name: impl Into<Name>,
+        cleanup: impl FnOnce() -> F + Send + 'static,
+    ) -> OutcomeHandle<'_, T, E>
+    where
+        R: CleanupResult,
+        F: Future<Output = R> + Send + 'static,
+    {
+        let cleanup = SmallFn::new(move |shared: &mut Arc<Shared<T, E>>| {
+            if shared.edit(|outcome| outcome.is_ok()) == Some(true) {
+                return Step::Done(CleanupStatus::NotNeeded);
+            }
+            Step::Await(Box::pin(async move { status(cleanup().await) }))
+        });
+        OutcomeHandle(self.register(name.into(), Location::caller(), cleanup))
     }
 
     /// Takes a value into the scope's care: it stays usable through the guard, and `cleanup` gets
@@ -245,11 +295,13 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     /// Children of a body that returned `Ok` are waited for, up to the scope's time; after an
     /// error, a panic or a cancellation they are cancelled, which drops them at their next await.
     /// A child's panic is contained and reported, and changes the scope's outcome only if the
-    /// body joins the child and passes it on. After the scope has ended the child is cancelled
-    /// before its first poll.
+    /// body joins the child and passes it on. A child that a cleanup starts is joined before the
+    /// next cleanup, under the limit of a cleanup. Once children were cancelled, and after the end
+    /// of the scope, a new one is cancelled before its first poll.
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[track_caller]
     pub fn spawn<R, F>(&self, name: impl Into<Name>, child: F) -> Task<R>
     where
         R: Send + 'static,
@@ -270,25 +322,29 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         self.token().cancel(cause)
     }
 
-    pub(super) fn push(
+    #[inline]
+    fn register(
         &self,
         name: Name,
         place: &'static Location<'static>,
         cleanup: Cleanup<T, E>,
-    ) -> Registered<T, E> {
-        let meta = Meta { name, place };
-        let mut state = self.shared.state();
-        let key = if state.ended {
-            drop(state);
-            run_late(self.shared.clone(), meta, cleanup);
-            None
-        } else {
-            Some(state.stack.push(meta, cleanup))
-        };
+    ) -> Registered<'_, T, E> {
         Registered {
-            scope: self.clone(),
-            key,
+            scope: &self.shared,
+            key: self.push(Meta { name, place }, cleanup),
         }
+    }
+
+    /// Gives the place in the stack, or runs the cleanup at once after the end of the scope.
+    #[inline]
+    pub(super) fn push(&self, meta: Meta, cleanup: Cleanup<T, E>) -> Option<Key> {
+        let mut state = self.shared.state();
+        if !state.ended {
+            return Some(state.stack.push(meta, cleanup));
+        }
+        drop(state);
+        run_late(self.shared.clone(), meta, cleanup);
+        None
     }
 }
 
@@ -298,6 +354,11 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
     meta: Meta,
     cleanup: Cleanup<T, E>,
 ) {
+    let stray = Stray {
+        scope: shared.clone(),
+        meta,
+        limit: shared.limit,
+    };
     tracing::warn!(
         target: "steadfast::scope",
         scope = shared.node.name.as_str(),
@@ -305,13 +366,7 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
         place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
         "cleanup was registered after the end of its scope and runs at once"
     );
-    match recover(|| cleanup.call(&mut shared)) {
-        Ok(Step::Await(future)) => reaper::submit(Box::pin(async move {
-            unwind::limited(future, CLEANUP_LIMIT).await;
-        })),
-        // A panic was reported by the hook; the rest has nobody to tell but the log above.
-        Ok(Step::Done(_)) | Err(_) => {}
-    }
+    stray.run_late(|| cleanup.call(&mut shared));
 }
 
 impl Step {
@@ -344,23 +399,22 @@ impl<T, E> fmt::Debug for Scope<T, E> {
 }
 
 /// Where a cleanup stands in its scope.
-pub(super) struct Registered<T, E> {
-    scope: Scope<T, E>,
+struct Registered<'s, T, E> {
+    scope: &'s Arc<Shared<T, E>>,
     /// Absent when it ran at once.
     key: Option<Key>,
 }
 
-impl<T, E> Registered<T, E> {
-    pub(super) fn take(&self) -> Option<Cleanup<T, E>> {
-        let taken = self.scope.shared.state().stack.take(self.key?);
-        taken.map(|(_, cleanup)| cleanup)
+impl<T, E> Registered<'_, T, E> {
+    fn take(&self) -> Option<(Meta, Cleanup<T, E>)> {
+        self.scope.take(self.key?)
     }
 }
 
 /// A registered cleanup: runs it early or disarms it; dropping the handle changes nothing.
-pub struct CleanupHandle<T, E>(Registered<T, E>);
+pub struct CleanupHandle<'s, T, E>(Registered<'s, T, E>);
 
-impl<T: Send + 'static, E: Send + 'static> CleanupHandle<T, E> {
+impl<T: Send + 'static, E: Send + 'static> CleanupHandle<'_, T, E> {
     /// Removes the cleanup; tells whether it was still there.
     pub fn disarm(self) -> bool {
         self.0.take().is_some()
@@ -374,18 +428,18 @@ impl<T: Send + 'static, E: Send + 'static> CleanupHandle<T, E> {
     /// # Cancel safety
     /// When this is dropped before its end, the reaper goes on with the cleanup.
     pub async fn run(self) -> Option<CleanupStatus> {
-        let cleanup = self.0.take()?;
-        let mut shared = self.0.scope.shared.clone();
-        let status = match recover(|| cleanup.call(&mut shared)) {
-            Ok(Step::Done(status)) => status,
-            Ok(Step::Await(future)) => unwind::finish(future, CLEANUP_LIMIT, shared).await,
-            Err(panic) => CleanupStatus::Panicked(panic),
+        let (meta, cleanup) = self.0.take()?;
+        let mut shared = self.0.scope.clone();
+        let stray = Stray {
+            scope: shared.clone(),
+            meta,
+            limit: shared.limit,
         };
-        Some(status)
+        Some(stray.run_early(|| cleanup.call(&mut shared)).await)
     }
 }
 
-impl<T, E> fmt::Debug for CleanupHandle<T, E> {
+impl<T, E> fmt::Debug for CleanupHandle<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CleanupHandle").finish_non_exhaustive()
     }
@@ -393,16 +447,16 @@ impl<T, E> fmt::Debug for CleanupHandle<T, E> {
 
 /// A registered cleanup that needs the outcome, so it cannot run early; dropping the handle
 /// changes nothing.
-pub struct OutcomeHandle<T, E>(Registered<T, E>);
+pub struct OutcomeHandle<'s, T, E>(Registered<'s, T, E>);
 
-impl<T, E> OutcomeHandle<T, E> {
+impl<T, E> OutcomeHandle<'_, T, E> {
     /// Removes the cleanup; tells whether it was still there.
     pub fn disarm(self) -> bool {
         self.0.take().is_some()
     }
 }
 
-impl<T, E> fmt::Debug for OutcomeHandle<T, E> {
+impl<T, E> fmt::Debug for OutcomeHandle<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutcomeHandle").finish_non_exhaustive()
     }

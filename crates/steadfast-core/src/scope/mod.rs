@@ -52,6 +52,8 @@
 
 mod build;
 mod end;
+#[cfg(feature = "test-util")]
+mod fault;
 mod handle;
 mod outcome;
 mod owned;
@@ -59,7 +61,9 @@ mod pending;
 mod report;
 mod run;
 mod stack;
+mod stray;
 mod sync;
+mod timer;
 mod unwind;
 
 use std::error::Error;

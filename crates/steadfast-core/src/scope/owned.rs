@@ -3,11 +3,12 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::handle::{Registered, Scope, Shared, Step, status};
-use super::{CLEANUP_LIMIT, CleanupResult, CleanupStatus, unwind};
+use super::handle::{Scope, Shared, Step, status};
+use super::stack::{Key, Meta};
+use super::stray::Stray;
+use super::{CleanupResult, CleanupStatus};
 use crate::context::Name;
 use crate::small_fn::SmallFn;
-use crate::{reaper, recover};
 
 /// A value in the care of a [`Scope`]: usable here, cleaned up there.
 ///
@@ -29,8 +30,10 @@ enum Meeting<V> {
     /// The guard was dropped first, and left the value.
     Returned(V),
     /// The scope has ended first, and left the cleanup.
-    Ended(Box<dyn FnOnce(V) -> Step + Send>),
+    Ended(LateCleanup<V>),
 }
+
+type LateCleanup<V> = Box<dyn FnOnce(V) -> Step + Send>;
 
 impl<V> Slot<V> {
     fn lock(&self) -> MutexGuard<'_, Meeting<V>> {
@@ -53,7 +56,7 @@ impl<V> Slot<V> {
     }
 
     /// The guard comes, with the value; gives the value back with the cleanup that waits for it.
-    fn hand_back(&self, value: V) -> Option<(V, Box<dyn FnOnce(V) -> Step + Send>)> {
+    fn hand_back(&self, value: V) -> Option<(V, LateCleanup<V>)> {
         let mut meeting = self.lock();
         match std::mem::replace(&mut *meeting, Meeting::Open) {
             Meeting::Ended(cleanup) => Some((value, cleanup)),
@@ -68,15 +71,29 @@ impl<V> Slot<V> {
 /// Hides the types of the scope from those of the value.
 trait Disarm: Send + Sync {
     fn disarm(&self);
+
+    /// Gives what runs the cleanup after the end of the scope.
+    fn stray(&self) -> Stray;
 }
 
-impl<T, E> Disarm for Registered<T, E>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-{
+struct Registered<T, E> {
+    scope: Arc<Shared<T, E>>,
+    meta: Meta,
+    /// Absent when it ran at once.
+    key: Option<Key>,
+}
+
+impl<T: Send + 'static, E: Send + 'static> Disarm for Registered<T, E> {
     fn disarm(&self) {
-        drop(self.take());
+        drop(self.key.and_then(|key| self.scope.take(key)));
+    }
+
+    fn stray(&self) -> Stray {
+        Stray {
+            scope: self.scope.clone(),
+            meta: self.meta,
+            limit: self.scope.limit,
+        }
     }
 }
 
@@ -101,10 +118,16 @@ impl<V: Send + 'static> Owned<V> {
                 Step::Await(Box::pin(async move { status(cleanup(value).await) }))
             })
         });
+        let meta = Meta { name, place };
+        let registered = Registered {
+            scope: scope.shared.clone(),
+            meta,
+            key: scope.push(meta, cleanup),
+        };
         Self {
             value: Some(value),
             slot,
-            registered: Box::new(scope.push(name, place, cleanup)),
+            registered: Box::new(registered),
         }
     }
 
@@ -124,12 +147,8 @@ impl<V: Send + 'static> Drop for Owned<V> {
         let Some((value, cleanup)) = self.slot.hand_back(value) else {
             return;
         };
-        // The hook has reported a panic of the cleanup; the scope's report said `Missing`.
-        if let Ok(Step::Await(future)) = recover(|| cleanup(value)) {
-            reaper::submit(Box::pin(async move {
-                unwind::limited(future, CLEANUP_LIMIT).await;
-            }));
-        }
+        // The scope's report has said `Missing`.
+        self.registered.stray().run_late(|| cleanup(value));
     }
 }
 

@@ -19,7 +19,8 @@ pub struct CleanupReport {
     /// How many children had not ended [`cleanup_limit`](crate::ScopeBuilder::cleanup_limit)
     /// after they were told to.
     pub children_left: usize,
-    /// One for each cleanup that was registered and not disarmed.
+    /// One for each cleanup that was registered and neither disarmed nor run early, where the
+    /// handle told how it went.
     pub entries: Vec<CleanupEntry>,
 }
 
@@ -33,8 +34,8 @@ pub struct CleanupEntry {
     pub place: &'static Location<'static>,
     /// How it went.
     pub status: CleanupStatus,
-    /// How long it took. Measured when somebody looks (the scope has a report callback, or
-    /// its events are listened to), and always for those that did not just run.
+    /// How long it took. Measured when somebody looks: the scope has a report callback, or its
+    /// events are listened to.
     pub took: Option<Duration>,
 }
 
@@ -44,29 +45,33 @@ pub struct CleanupEntry {
 pub enum CleanupStatus {
     /// It ran to its end.
     Ran,
+    /// It was to undo something, and the scope ended with a value.
+    NotNeeded,
     /// It ran and returned an error.
     Failed(BoxError),
     /// It panicked; the panic is also in the outcome, unless a later cleanup changed that.
     Panicked(Panic),
     /// It was dropped because it exceeded this limit.
     TimedOut(Duration),
-    /// It ran on the fallback thread, because its runtime had ended, and failed there; the
-    /// failure, most likely of its I/O, is given.
+    /// It ran on the fallback thread, because its runtime had ended, and failed, panicked or did
+    /// not end there: most likely its I/O belongs to that runtime. The reason is given. Or there
+    /// was nothing left to run it at all.
     RuntimeGone(BoxError),
     /// The owned value never came back: its guard was leaked, or is still held outside the scope.
     Missing,
 }
 
 impl CleanupStatus {
-    /// Tells whether it ran to its end and returned no error.
+    /// Tells whether it ran to its end and returned no error, or was not needed.
     pub fn is_ok(&self) -> bool {
-        matches!(self, CleanupStatus::Ran)
+        matches!(self, CleanupStatus::Ran | CleanupStatus::NotNeeded)
     }
 
     /// Gives a short stable word for labels and log fields.
     pub fn as_str(&self) -> &'static str {
         match self {
             CleanupStatus::Ran => "ran",
+            CleanupStatus::NotNeeded => "not_needed",
             CleanupStatus::Failed(_) => "failed",
             CleanupStatus::Panicked(_) => "panicked",
             CleanupStatus::TimedOut(_) => "timed_out",
@@ -80,6 +85,7 @@ impl fmt::Display for CleanupStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CleanupStatus::Ran => f.write_str("ran"),
+            CleanupStatus::NotNeeded => f.write_str("not needed"),
             CleanupStatus::Failed(error) => write!(f, "failed: {error}"),
             CleanupStatus::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
             CleanupStatus::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
@@ -140,19 +146,22 @@ impl<T, E: Into<BoxError>> CleanupResult for Result<T, E> {
     }
 }
 
-/// The type `!`, which has no name on stable Rust: what a cleanup that only panics returns.
-type Never = <fn() -> ! as Returns>::Value;
-
-trait Returns {
-    type Value;
-}
-
-impl<T> Returns for fn() -> T {
-    type Value = T;
-}
-
-impl CleanupResult for Never {
+impl CleanupResult for never::Never {
     fn into_result(self) -> Result<(), BoxError> {
         self
+    }
+}
+
+/// Names the type `!`, which has no name on stable Rust: what a cleanup that only panics returns.
+mod never {
+    pub(super) type Never = <fn() -> ! as Returns>::Value;
+
+    #[allow(unreachable_pub, reason = "must be as visible as what is made of it")]
+    pub trait Returns {
+        type Value;
+    }
+
+    impl<T> Returns for fn() -> T {
+        type Value = T;
     }
 }

@@ -14,7 +14,9 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::context::{Captured, Frame, Kind, Node};
 use crate::panic::{self, Policy};
-use crate::{reaper, recover, recover_async};
+#[cfg(feature = "test-util")]
+use crate::testing::{self, LeakKind};
+use crate::{reaper, recover_async};
 
 impl<E: Send + 'static> ScopeBuilder<E> {
     /// Runs a body; when it has ended in any way, joins or cancels its children, then runs the
@@ -32,7 +34,8 @@ impl<E: Send + 'static> ScopeBuilder<E> {
     ///
     /// # Cancel safety
     /// When this future is dropped, body and children are cancelled, and the
-    /// [reaper](mod@crate::reaper) runs the cleanups, with [`Outcome::Cancelled`].
+    /// [reaper](mod@crate::reaper) runs the cleanups, with [`Outcome::Cancelled`] unless the body
+    /// had ended before. Dropped before its first poll, it has done nothing and tells nothing.
     pub async fn run<T, F, Fut>(self, body: F) -> Result<T, ScopeError<E>>
     where
         T: Send + 'static,
@@ -49,13 +52,13 @@ impl<E: Send + 'static> ScopeBuilder<E> {
 #[derive(Clone)]
 pub(super) struct Stop {
     timeout: Option<Duration>,
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     cancel: Option<Cancel>,
 }
 
 impl Stop {
-    /// Waits until the scope has to stop, and gives the cause.
-    pub(super) async fn wait(&self, node: &Node) -> Cause {
+    /// Waits until the scope has to stop, and gives the cause; `late` ends at the deadline.
+    pub(super) async fn wait(&self, node: &Node, late: impl Future<Output = ()>) -> Cause {
         let own = async {
             let token = poll_fn(|cx| match node.token_or_wake(cx.waker()) {
                 Some(token) => Poll::Ready(token),
@@ -69,13 +72,9 @@ impl Stop {
                 None => std::future::pending().await,
             }
         };
-        let late = async {
-            match self.deadline {
-                Some(deadline) => clock::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
+            // What was asked for by name goes before the clock when both come at once.
+            biased;
             cause = own => cause,
             cause = given => cause,
             () = late => match self.timeout {
@@ -89,44 +88,46 @@ impl Stop {
 /// A scope on its way; its drop hands what is left to the reaper.
 struct Running<T: Send + 'static, E: Send + 'static> {
     shared: Arc<Shared<T, E>>,
+    /// That of the body, with the facts that it has changed: the cleanups have them, too.
     frame: Frame,
     policy: Policy,
-    stage: Stage<T, E>,
+    /// What follows the body; there while the body runs.
+    next: Option<Unwind<T, E>>,
+    /// The cleanups on their way; there while one of them has to be awaited.
+    unwinding: Option<Rest>,
 }
 
-enum Stage<T, E> {
-    Body(Unwind<T, E>),
-    Unwinding(Pin<Box<dyn Future<Output = ()> + Send>>),
-    Over,
-}
+/// What is left of a scope, without its types.
+type Rest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     fn start(scope: ScopeBuilder<E>) -> Self {
-        let mut frame = Frame::current();
         let deadline = scope.effective_deadline();
-        let node = Node::new(Kind::Scope, scope.name, frame.path.take());
-        frame.block = frame.block.for_body(node.span, deadline);
-        let shared = Arc::new(Shared::new(node));
-        frame.path = Some(shared.clone());
-        let end = End::start(&frame, scope.on_report);
+        let node = Node::inside(Kind::Scope, scope.name, Frame::current(), deadline);
+        #[cfg(feature = "test-util")]
+        node.trace.begin(&node, LeakKind::Scope, scope.place);
+        let shared = Arc::new(Shared::new(node, scope.cleanup_limit));
+        let end = End::start(&shared.node, scope.on_report);
         let by_timeout = scope.timeout.filter(|_| deadline != scope.deadline);
         let unwind = Unwind {
             shared: shared.clone(),
             recorder: end.recorder(),
-            end,
+            end: Some(end),
             stop: Stop {
                 timeout: by_timeout,
                 deadline,
                 cancel: scope.cancel,
             },
-            limit: scope.cleanup_limit,
             current: None,
+            awaited: None,
+            begun: false,
         };
         Self {
+            frame: Frame::body(shared.clone()),
             shared,
-            frame,
             policy: scope.policy,
-            stage: Stage::Body(unwind),
+            next: Some(unwind),
+            unwinding: None,
         }
     }
 
@@ -135,20 +136,26 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         F: FnOnce(Scope<T, E>) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let Stage::Body(unwind) = &self.stage else {
-            unreachable!("the body comes first");
-        };
-        let stop = unwind.stop.clone();
-        let span = unwind.end.span();
+        let next = self.next.as_ref().expect("the body comes first");
+        let stop = next.stop.clone();
+        let span = next.span();
         let scope = Scope {
             shared: self.shared.clone(),
         };
         // The call itself may panic, too: a plain function may do work before its future.
         let body = async move { body(scope).await };
+        #[cfg(feature = "test-util")]
+        let body = testing::in_body(&self.shared.node, body);
         let body = recover_async(body).instrument(span);
-        let body = Captured::from(self.frame.clone()).wrap(body);
+        let body = self.frame.wrap(body);
         let mut body = pin!(Some(body));
-        let mut stopped = pin!(stop.wait(&self.shared.node));
+        let late = async {
+            match stop.deadline {
+                Some(deadline) => clock::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut stopped = pin!(stop.wait(&self.shared.node, late));
         let ended = poll_fn(|cx| {
             let running = body.as_mut().as_pin_mut();
             if let Poll::Ready(ended) = running.expect("there until it ends").poll(cx) {
@@ -171,23 +178,18 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
-            let mut frame = self.cleanup_frame();
-            let over = {
+            let mut frame = self.frame.to_cleanup();
+            let over = unwind.span().in_scope(|| {
                 let _entered = frame.enter();
                 unwind.run_ready()
-            };
+            });
             if over {
                 unwind.finish();
             } else {
-                let span = unwind.end.span();
+                let span = unwind.span();
                 let rest = Captured::from(frame).wrap(unwind.run().instrument(span));
-                self.stage = Stage::Unwinding(Box::pin(rest));
-                poll_fn(|cx| match &mut self.stage {
-                    Stage::Unwinding(rest) => rest.as_mut().poll(cx),
-                    Stage::Body(_) | Stage::Over => Poll::Ready(()),
-                })
-                .await;
-                self.stage = Stage::Over;
+                self.unwinding.insert(Box::pin(rest)).await;
+                self.unwinding = None;
             }
         }
         self.shared.end()
@@ -195,9 +197,8 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     /// Goes from the body to the cleanups.
     fn begin(&mut self, outcome: Outcome<T, E>) -> Option<Unwind<T, E>> {
-        let Stage::Body(unwind) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return None;
-        };
+        let mut unwind = self.next.take()?;
+        unwind.recorder.restart();
         match &outcome {
             Outcome::Ok(_) => {}
             Outcome::Cancelled(cause) => self.shared.node.stop(cause.clone()),
@@ -206,45 +207,46 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         self.shared.begin_cleanups(outcome);
         Some(unwind)
     }
+}
 
-    fn cleanup_frame(&self) -> Frame {
-        let mut frame = self.frame.clone();
-        frame.block = frame.block.in_cleanups();
-        frame
+impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
+    /// Gives what is left when the future of the scope is dropped.
+    fn rest(&mut self) -> Option<Rest> {
+        if let Some(rest) = self.unwinding.take() {
+            // For children that a good body was still waiting for.
+            self.shared.node.stop(cancel::drop_cause());
+            return Some(rest);
+        }
+        let mut unwind = self.begin(Outcome::Cancelled(cancel::drop_cause()))?;
+        if self.shared.node.pending.is_idle(0) && self.shared.end_if_empty() {
+            unwind.finish();
+            return None;
+        }
+        let span = unwind.span();
+        let frame = Captured::from(self.frame.to_cleanup());
+        Some(Box::pin(frame.wrap(unwind.run().instrument(span))))
     }
 }
 
 impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
     fn drop(&mut self) {
-        let rest: Pin<Box<dyn Future<Output = ()> + Send>> =
-            match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Over => return,
-                Stage::Unwinding(rest) => {
-                    // Children that a good body was still waiting for.
-                    self.shared.node.stop(cancel::drop_cause());
-                    rest
-                }
-                Stage::Body(unwind) => {
-                    self.stage = Stage::Body(unwind);
-                    let Some(unwind) = self.begin(Outcome::Cancelled(cancel::drop_cause())) else {
-                        return;
-                    };
-                    if !self.shared.has_cleanups() && self.shared.node.pending.is_idle() {
-                        let _ = recover(|| unwind.finish());
-                        return;
-                    }
-                    let span = unwind.end.span();
-                    let frame = Captured::from(self.cleanup_frame());
-                    Box::pin(frame.wrap(unwind.run().instrument(span)))
-                }
-            };
+        let Some(rest) = self.rest() else {
+            return;
+        };
         self.shared.set_reaped();
+        #[cfg(feature = "test-util")]
+        self.shared.node.trace.reaped();
         // The enclosing scope's cleanups must not overtake these.
         let enclosing = self.shared.node.enclosing_scope();
         let pending = enclosing.map(|scope| PendingGuard::new(scope, What::Reaped));
+        let shared = self.shared.clone();
         reaper::submit(Box::pin(async move {
             rest.await;
-            drop(pending);
+            // Nobody waits for the value any more, and a handle may live for long.
+            panic::drop_contained(shared.end());
+            if let Some(pending) = pending {
+                pending.finish();
+            }
         }));
     }
 }

@@ -4,12 +4,9 @@ use smallvec::SmallVec;
 
 use crate::context::Name;
 
-/// How many entries a scope holds without an allocation of their own: 4, what most scopes need.
-const IN_PLACE: usize = 4;
-
-/// The cleanups of a scope, run from the end.
-pub(super) struct Stack<F> {
-    entries: SmallVec<[Entry<F>; IN_PLACE]>,
+/// The cleanups of a scope, run from the end; the first `N` without an allocation of their own.
+pub(super) struct Stack<F, const N: usize> {
+    entries: SmallVec<[Entry<F>; N]>,
     next_id: u64,
 }
 
@@ -34,7 +31,7 @@ pub(super) struct Key {
     id: u64,
 }
 
-impl<F> Stack<F> {
+impl<F, const N: usize> Stack<F, N> {
     pub(super) fn new() -> Self {
         Self {
             entries: SmallVec::new(),

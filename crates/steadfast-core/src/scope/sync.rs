@@ -9,7 +9,7 @@ use super::end::{End, Recorder};
 use super::stack::{Key, Meta, Stack};
 use super::{BoxError, CleanupResult, CleanupStatus, Outcome, ScopeBuilder, ScopeError};
 use crate::cancel::Cause;
-use crate::context::{AsNode, Frame, Kind, Name, Node};
+use crate::context::{Frame, Kind, Name, Node};
 use crate::panic::{self, Policy};
 use crate::recover;
 use crate::small_fn::{Local, SmallFn};
@@ -21,8 +21,11 @@ type Cleanup<'env, T, E> = SmallFn<'env, Outcome<T, E>, Result<(), CleanupStatus
 ///
 /// Its cleanups may borrow what lives longer than the scope, and need not be `Send`.
 pub struct SyncScope<'env, T, E> {
-    stack: RefCell<Stack<Cleanup<'env, T, E>>>,
+    stack: RefCell<Stack<Cleanup<'env, T, E>, IN_PLACE>>,
 }
+
+/// How many cleanups need no allocation of their own: 16, a kilobyte of the caller's stack.
+const IN_PLACE: usize = 16;
 
 impl<E> ScopeBuilder<E> {
     /// Runs a body on this thread; when it has returned or panicked, runs the cleanups that it
@@ -56,17 +59,19 @@ impl<E> ScopeBuilder<E> {
     where
         F: FnOnce(&SyncScope<'env, T, E>) -> Result<T, E>,
     {
-        let mut frame = Frame::current();
         let deadline = self.effective_deadline();
-        let node: Arc<dyn AsNode> = Arc::new(Node::new(Kind::Scope, self.name, frame.path.take()));
-        frame.block = frame.block.for_body(node.node().span, deadline);
-        frame.path = Some(node.clone());
-        let end = End::start(&frame, self.on_report);
+        let node = Node::inside(Kind::SyncScope, self.name, Frame::current(), deadline);
+        #[cfg(feature = "test-util")]
+        node.trace
+            .begin(&node, crate::testing::LeakKind::Scope, self.place);
+        let node = Arc::new(node);
+        let end = End::start(&node, self.on_report);
         let span = end.span().entered();
 
         let scope = SyncScope {
             stack: RefCell::new(Stack::new()),
         };
+        let mut frame = Frame::body(node.clone());
         let entered = frame.enter();
         let mut outcome = match recover(|| body(&scope)) {
             Ok(Ok(value)) => Outcome::Ok(value),
@@ -74,11 +79,14 @@ impl<E> ScopeBuilder<E> {
             Err(panic) if self.policy == Policy::Abort => panic::abort_with_report(&panic),
             Err(panic) => Outcome::Panicked(panic),
         };
-        let mut recorder = end.recorder();
-        scope.run_cleanups(&mut outcome, &mut recorder);
-        node.node().stop(Cause::ScopeEnded);
         drop(entered);
-        end.finish(outcome.verdict(), recorder);
+        let mut recorder = end.recorder();
+        let mut frame = frame.to_cleanup();
+        let entered = frame.enter();
+        scope.run_cleanups(&mut outcome, &mut recorder);
+        drop(entered);
+        node.over();
+        end.finish(&node, outcome.verdict(), &mut recorder);
         drop(span);
         outcome.into_result()
     }
@@ -144,6 +152,7 @@ impl<'env, T, E> SyncScope<'env, T, E> {
         }
     }
 
+    #[inline]
     fn push(
         &self,
         name: Name,
@@ -160,7 +169,11 @@ impl<'env, T, E> SyncScope<'env, T, E> {
             let Some((meta, cleanup)) = self.stack.borrow_mut().pop() else {
                 return;
             };
-            let ran = recover(|| cleanup.call(outcome));
+            let ran = recover(|| {
+                #[cfg(feature = "test-util")]
+                super::fault::in_sync_cleanup(meta)?;
+                cleanup.call(outcome)
+            });
             let status = match ran {
                 Ok(Ok(())) => CleanupStatus::Ran,
                 Ok(Err(status)) => status,

@@ -1,40 +1,52 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tracing::Span;
 
 use super::end::{End, Recorder};
+#[cfg(feature = "test-util")]
+use super::fault;
 use super::handle::{Cleanup, CleanupFuture, Shared, Step};
 use super::run::Stop;
 use super::stack::Meta;
-use super::{CleanupStatus, PendingGuard, Verdict, What};
-use crate::cancel::Cause;
-use crate::clock::{self, Instant};
-use crate::context::{self, AsNode};
-use crate::panic::Panic;
+use super::timer::Timer;
+use super::{CleanupStatus, Verdict, What};
+use crate::cancel::{self, Cause};
+use crate::clock;
+use crate::context;
+use crate::panic::{self, Panic};
 use crate::{reaper, recover, recover_async};
 
 /// The end of a scope: joins or cancels the children, then runs the cleanups. Owned by whoever
 /// runs the scope, and by the reaper once that was dropped.
-pub(super) struct Unwind<T, E> {
+pub(super) struct Unwind<T: Send + 'static, E: Send + 'static> {
     pub(super) shared: Arc<Shared<T, E>>,
-    pub(super) end: End,
+    /// There until the end has been told.
+    pub(super) end: Option<End>,
     pub(super) recorder: Recorder,
     pub(super) stop: Stop,
-    pub(super) limit: Duration,
     /// A cleanup that has begun, and must be awaited.
     pub(super) current: Option<(Meta, CleanupFuture)>,
+    /// That one while it is awaited.
+    pub(super) awaited: Option<Meta>,
+    /// Whether there are cleanups that have begun: children from then on are theirs.
+    pub(super) begun: bool,
 }
 
 impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
+    pub(super) fn span(&self) -> Span {
+        self.end.as_ref().map_or_else(Span::none, End::span)
+    }
+
     /// Runs cleanups for as long as none needs to be awaited and nothing is pending; tells
     /// whether that was all.
     pub(super) fn run_ready(&mut self) -> bool {
         while self.current.is_none() {
-            if !self.shared.node.pending.is_idle() {
+            let pending = &self.shared.node.pending;
+            if !pending.is_idle(self.recorder.children_left) {
                 return false;
             }
             let Some((meta, cleanup)) = self.shared.next_cleanup() else {
@@ -47,6 +59,9 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
 
     /// Runs a cleanup up to its first await.
     fn start(&mut self, meta: Meta, cleanup: Cleanup<T, E>) {
+        self.begun = true;
+        #[cfg(feature = "test-util")]
+        let cleanup = fault::in_cleanup(&self.shared.node, meta, cleanup);
         match recover(|| cleanup.call(&mut self.shared)) {
             Ok(Step::Done(status)) => self.ended(meta, status),
             Ok(Step::Await(future)) => self.current = Some((meta, future)),
@@ -64,56 +79,95 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
 
     /// Runs all that is left.
     pub(super) async fn run(mut self) {
-        self.children().await;
-        loop {
+        while !self.run_ready() {
+            match self.current.take() {
+                Some((meta, future)) => {
+                    self.awaited = Some(meta);
+                    let status = limited(future, self.shared.limit).await;
+                    self.awaited = None;
+                    self.ended(meta, status);
+                }
+                None => self.children().await,
+            }
             self.shared.node.pending.none_left(What::Reaped).await;
-            if let Some((meta, future)) = self.current.take() {
-                let deadline = clock::now() + self.limit;
-                context::update(|context| context.for_cleanup(deadline));
-                let status = limited(future, self.limit).await;
-                self.ended(meta, status);
-            }
-            if self.run_ready() {
-                break;
-            }
         }
         self.finish();
     }
 
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(&mut self) {
+        let Some(end) = self.end.take() else {
+            return;
+        };
         let node = &self.shared.node;
-        node.stop(Cause::ScopeEnded);
+        node.over();
         self.recorder.reaped = self.shared.is_reaped();
         let verdict = self.shared.edit(|outcome| outcome.verdict());
-        self.end
-            .finish(verdict.unwrap_or(Verdict::Cancelled), self.recorder);
+        let verdict = verdict.unwrap_or(Verdict::Cancelled);
+        end.finish(node, verdict, &mut self.recorder);
     }
 
-    /// Waits for the children: as long as the scope may take when the body was well, and for as
-    /// long as a cleanup may take once they were told to stop.
+    /// Waits for the children: for those of a good body as long as the scope may take, for those
+    /// of a cleanup as long as it may take, and for as long again once they were told to stop.
     async fn children(&mut self) {
         let node = &self.shared.node;
-        if node.pending.children() == 0 {
+        if node.pending.children() <= self.recorder.children_left {
             return;
         }
-        let ok = self.shared.edit(|outcome| outcome.is_ok()).unwrap_or(false);
-        if ok {
+        if self.begun {
+            if self.shared.childless().await {
+                return;
+            }
+            node.stop(Cause::ScopeEnded);
+        } else if self.shared.edit(|outcome| outcome.is_ok()) == Some(true) {
+            let deadline = self.stop.deadline;
+            let late = async {
+                match deadline {
+                    Some(deadline) => Timer::new(deadline).over().await,
+                    None => std::future::pending().await,
+                }
+            };
             let cause = tokio::select! {
+                // Children that were told to stop end, too: that is not an end as it should be.
                 biased;
+                cause = self.stop.wait(node, late) => cause,
                 () = node.pending.none_left(What::Child) => return,
-                cause = self.stop.wait(node) => cause,
             };
             node.stop(cause.clone());
             self.shared.edit(|outcome| outcome.cancelled(cause));
         }
-        let ended = node.pending.none_left(What::Child);
-        if clock::timeout(self.limit, ended).await.is_err() {
+        if !self.shared.childless().await {
             self.recorder.children_left = node.pending.children();
+        }
+    }
+
+    /// Does what can be done at once, where there is nothing left that could wait.
+    fn give_up(&mut self) {
+        loop {
+            let current = self.current.take();
+            let unfinished = current.as_ref().map(|(meta, _)| *meta);
+            panic::drop_contained(current);
+            if let Some(meta) = self.awaited.take().or(unfinished) {
+                let reason = "nothing was left to run it".into();
+                self.ended(meta, CleanupStatus::RuntimeGone(reason));
+            }
+            let Some((meta, cleanup)) = self.shared.next_cleanup() else {
+                break;
+            };
+            self.start(meta, cleanup);
+        }
+        self.finish();
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Drop for Unwind<T, E> {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            self.give_up();
         }
     }
 }
 
-fn panicked(panic: Panic) -> CleanupStatus {
+pub(super) fn panicked(panic: Panic) -> CleanupStatus {
     if reaper::on_fallback() {
         CleanupStatus::RuntimeGone(Box::new(panic))
     } else {
@@ -121,94 +175,40 @@ fn panicked(panic: Panic) -> CleanupStatus {
     }
 }
 
-/// Awaits a cleanup for at most `limit`; contains its panics.
+/// Awaits a cleanup for at most `limit`, which is its deadline; contains its panics.
 pub(super) async fn limited(future: CleanupFuture, limit: Duration) -> CleanupStatus {
+    let deadline = clock::after(limit);
+    context::set_cleanup_deadline(Some(deadline));
     let mut future = recover_async(future);
-    let mut timer = Timer::new(clock::now() + limit);
-    let mut expired = false;
+    let mut timer = Timer::new(deadline);
     let ended = poll_fn(|cx| {
         if let Poll::Ready(ended) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Some(ended));
         }
-        expired = timer.is_over(cx);
-        if expired {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
+        match timer.is_over(cx) {
+            true => Poll::Ready(None),
+            false => Poll::Pending,
         }
     })
     .await;
-    match ended {
+    let status = match ended {
         Some(Ok(status)) => status,
         Some(Err(panic)) => panicked(panic),
         None => {
             // Contains the panics of its drop, and gives inner scopes the cause.
-            crate::cancel::dropping(Cause::Timeout(limit), || drop(future));
-            CleanupStatus::TimedOut(limit)
+            cancel::dropping(Cause::Timeout(limit), || drop(future));
+            timed_out(limit)
         }
-    }
-}
-
-/// A timer that can move to another runtime: a sleep that belongs to one that has ended panics.
-struct Timer {
-    deadline: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
-    on_fallback: bool,
-}
-
-impl Timer {
-    fn new(deadline: Instant) -> Self {
-        Self {
-            deadline,
-            sleep: None,
-            on_fallback: false,
-        }
-    }
-
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        let on_fallback = reaper::on_fallback();
-        if self.sleep.is_none() || self.on_fallback != on_fallback {
-            // Without a runtime that has timers there is no limit, as documented.
-            self.sleep = recover(|| Box::pin(clock::timer_until(self.deadline))).ok();
-            self.on_fallback = on_fallback;
-        }
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx).is_ready(),
-            None => false,
-        }
-    }
-}
-
-/// Awaits a cleanup that runs before the end of its scope; if that is dropped, the reaper goes on,
-/// and the scope waits for it.
-pub(super) async fn finish(
-    future: CleanupFuture,
-    limit: Duration,
-    scope: Arc<dyn AsNode>,
-) -> CleanupStatus {
-    struct Finish(
-        Option<Pin<Box<dyn Future<Output = CleanupStatus> + Send>>>,
-        Option<PendingGuard>,
-    );
-    impl Drop for Finish {
-        fn drop(&mut self) {
-            if let Some(rest) = self.0.take() {
-                let pending = self.1.take();
-                reaper::submit(Box::pin(async move {
-                    rest.await;
-                    drop(pending);
-                }));
-            }
-        }
-    }
-
-    let pending = PendingGuard::new(scope, What::Reaped);
-    let mut finish = Finish(Some(Box::pin(limited(future, limit))), Some(pending));
-    let status = poll_fn(|cx| match &mut finish.0 {
-        Some(future) => future.as_mut().poll(cx),
-        None => unreachable!("taken by the drop alone"),
-    })
-    .await;
-    finish.0 = None;
+    };
+    context::set_cleanup_deadline(None);
     status
+}
+
+fn timed_out(limit: Duration) -> CleanupStatus {
+    if reaper::on_fallback() {
+        let reason = format!("did not end within {limit:?} without its runtime");
+        CleanupStatus::RuntimeGone(reason.into())
+    } else {
+        CleanupStatus::TimedOut(limit)
+    }
 }

@@ -1,5 +1,34 @@
 //! Behavior of the kernel through its public API.
 
 mod blocking_pool;
+mod cancel;
+mod context;
+mod defer;
+mod events;
+mod nested;
+mod once;
+mod outcome;
+mod panic_hook;
+mod panic_value;
 mod pool;
+mod process;
+mod recover;
+mod report;
+mod runtime_end;
 mod scope_async;
+mod scope_dropped;
+mod scope_sync;
+mod shutdown;
+mod supervise;
+mod support;
+mod task;
+#[cfg(feature = "test-util")]
+mod test_kit;
+mod test_kit_off;
+mod wait_group;
+#[cfg(feature = "test-util")]
+mod watch_dog;
+#[cfg(feature = "test-util")]
+mod watch_locks;
+#[cfg(feature = "test-util")]
+mod watch_rig;

@@ -1,0 +1,323 @@
+//! Programs that get into trouble, to look at and for the process-level tests:
+//!
+//! ```console
+//! $ cargo run -p steadfast-core --example dying -- two-panicking-cleanups
+//! ```
+//!
+//! Each prints what the kernel made of it. Without a name, the names are listed.
+#![allow(clippy::print_stdout, reason = "the programs are there to be read")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "several programs show what becomes of a foreign runtime"
+)]
+
+use std::future::pending;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use steadfast_core::context::Tier;
+use steadfast_core::panic::{self, Policy};
+use steadfast_core::shutdown::{Limits, Phase};
+use steadfast_core::{
+    BoxError, Cause, Program, Shutdown, cancel, clock, defer, recover, run, scope, spawn,
+};
+use tokio::runtime::{Builder, Runtime};
+
+type Named = (&'static str, fn() -> ExitCode);
+
+const PROGRAMS: &[Named] = &[
+    ("two-panicking-cleanups", two_panicking_cleanups),
+    ("panic-while-unwinding", panic_while_unwinding),
+    ("payload-that-panics", payload_that_panics),
+    ("abort-by-policy", abort_by_policy),
+    ("uncaught-in-a-thread", uncaught_in_a_thread),
+    (
+        "panic-under-a-lock-of-tracing",
+        panic_under_a_lock_of_tracing,
+    ),
+    ("storm", storm),
+    ("pending-cleanups-under-run", pending_cleanups_under_run),
+    ("foreign-multi-thread", foreign_multi_thread),
+    ("foreign-current-thread", foreign_current_thread),
+    ("foreign-background", foreign_background),
+    ("foreign-io", foreign_io),
+    ("serve", serve),
+    ("serve-a-hanging-client", serve_a_hanging_client),
+    ("block-for-ever", block_for_ever),
+    ("fail", fail),
+    ("panic-in-main", panic_in_main),
+];
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    match PROGRAMS.iter().find(|(known, _)| *known == name) {
+        Some((_, program)) => program(),
+        None => {
+            PROGRAMS.iter().for_each(|(known, _)| println!("{known}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Plain destructors would abort here.
+fn two_panicking_cleanups() -> ExitCode {
+    panic::install_quiet();
+    let ended = scope("program").run_sync(|s| -> Result<(), BoxError> {
+        s.defer("one", || panic!("one"));
+        s.defer("two", || panic!("two"));
+        panic!("body")
+    });
+    let error = ended.unwrap_err();
+    let panic = error.panic().unwrap();
+    let older: Vec<_> = panic
+        .superseded()
+        .iter()
+        .map(|panic| panic.message())
+        .collect();
+    println!("alive: {} after {older:?}", panic.message());
+    ExitCode::SUCCESS
+}
+
+fn panic_while_unwinding() -> ExitCode {
+    panic::install_quiet();
+    let panic = recover(|| {
+        defer! { panic!("in a guard, while unwinding") }
+        panic!("body");
+    });
+    println!("alive: {}", panic.unwrap_err().message());
+    ExitCode::SUCCESS
+}
+
+fn payload_that_panics() -> ExitCode {
+    struct Bomb(u8);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::panic_any(Bomb(self.0 - 1));
+            }
+        }
+    }
+
+    panic::install_quiet();
+    drop(recover(|| std::panic::panic_any(Bomb(3))));
+    println!("alive");
+    ExitCode::SUCCESS
+}
+
+fn abort_by_policy() -> ExitCode {
+    let scope = scope("ledger").on_panic(Policy::Abort);
+    let _ = scope.run_sync(|s| -> Result<(), BoxError> {
+        s.defer("must not run", || println!("a cleanup ran"));
+        panic!("balance is negative")
+    });
+    println!("not reached");
+    ExitCode::SUCCESS
+}
+
+fn uncaught_in_a_thread() -> ExitCode {
+    panic::install_quiet();
+    let (sender, reports) = std::sync::mpsc::channel();
+    let _observer = panic::observe(move |report| {
+        let _ = sender.send((report.message().to_owned(), report.contained()));
+    });
+    let thread = std::thread::spawn(|| panic!("nobody joins"));
+    let report = reports.recv_timeout(Duration::from_secs(1));
+    drop(thread);
+    match report {
+        Ok((message, contained)) => println!("{message}, contained: {contained}"),
+        Err(_) => println!("not reported within a second"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn panic_under_a_lock_of_tracing() -> ExitCode {
+    use std::sync::Mutex;
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+    use tracing_subscriber::util::SubscriberInitExt;
+
+    /// Holds its lock while it panics, as a layer with a bug does.
+    struct Broken(Mutex<u32>);
+    impl<S: tracing::Subscriber> Layer<S> for Broken {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let lock = self.0.lock();
+            if event.metadata().target() == "program" {
+                panic!("in a layer");
+            }
+            drop(lock);
+        }
+    }
+
+    panic::install_quiet();
+    tracing_subscriber::registry()
+        .with(Broken(Mutex::new(0)))
+        .init();
+    let panic = recover(|| tracing::info!(target: "program", "boom")).unwrap_err();
+    panic::flush(Duration::from_secs(2));
+    println!(
+        "alive: {}, counted {}",
+        panic.message(),
+        panic::groups()[0].count
+    );
+    ExitCode::SUCCESS
+}
+
+fn storm() -> ExitCode {
+    panic::install_quiet();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(|| {
+                for _ in 0..25_000 {
+                    drop(recover(|| panic!("again")));
+                }
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
+    let group = panic::groups().remove(0);
+    println!("counted {}, contained {}", group.count, group.contained);
+    ExitCode::SUCCESS
+}
+
+/// A scope with an inner one, both with slow async cleanups, that never ends by itself.
+async fn pending_scopes() {
+    let outer = scope("outer").run(async |s| {
+        s.defer_async("outer cleanup", async || {
+            clock::sleep(Duration::from_millis(50)).await;
+            println!("outer cleanup ran");
+        });
+        let inner = scope("inner").run(async |s| {
+            s.defer_async("inner cleanup", async || {
+                clock::sleep(Duration::from_millis(50)).await;
+                println!("inner cleanup ran");
+            });
+            pending::<Result<(), BoxError>>().await
+        });
+        inner.await?;
+        Ok(())
+    });
+    let _ = outer.await;
+}
+
+fn pending_cleanups_under_run() -> ExitCode {
+    run(async |_| {
+        spawn("pending", pending_scopes());
+        // Dropped by the timeout: the reaper has it when main returns.
+        let _ = clock::timeout(Duration::from_millis(20), pending_scopes()).await;
+        Ok::<_, BoxError>(())
+    })
+}
+
+fn foreign_multi_thread() -> ExitCode {
+    foreign(Builder::new_multi_thread().worker_threads(2), drop)
+}
+
+fn foreign_current_thread() -> ExitCode {
+    foreign(&mut Builder::new_current_thread(), drop)
+}
+
+fn foreign_background() -> ExitCode {
+    foreign(Builder::new_multi_thread().worker_threads(2), |runtime| {
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    })
+}
+
+fn foreign(builder: &mut Builder, end: impl FnOnce(Runtime)) -> ExitCode {
+    let runtime = builder.enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::spawn(pending_scopes());
+        clock::sleep(Duration::from_millis(20)).await;
+    });
+    end(runtime);
+    println!("runtime ended");
+    ExitCode::SUCCESS
+}
+
+/// The cleanup uses a listener of the runtime that has ended.
+fn foreign_io() -> ExitCode {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tokio::spawn(async move {
+            let scope = scope("listener")
+                .cleanup_limit(Duration::from_millis(200))
+                .on_report(|report| println!("{report}"));
+            let _ = scope
+                .run(async |s| {
+                    let _listener = s.own("say good-bye", listener, async |listener| {
+                        listener.accept().await.map(drop)
+                    });
+                    s.defer_async("still works", async || {});
+                    pending::<Result<(), BoxError>>().await
+                })
+                .await;
+        });
+        clock::sleep(Duration::from_millis(20)).await;
+    });
+    drop(runtime);
+    ExitCode::SUCCESS
+}
+
+fn serve() -> ExitCode {
+    run(async |shutdown: Shutdown| {
+        shutdown.on(Phase::StopAccepting, "leave the cluster", async || {
+            println!("left")
+        })?;
+        let request = shutdown.in_flight(Tier::DEFAULT).ok_or("shutting down")?;
+        spawn("request", async move {
+            request.token().cancelled().await;
+            println!("request was cancelled");
+        });
+        println!("ready");
+        let reason = shutdown.stop_accepting().cancelled().await;
+        println!("stopped accepting: {reason}");
+        // What is in flight below the core tier would have five seconds.
+        shutdown.reached(Phase::DrainLower).await;
+        shutdown.signal("impatient");
+        Ok::<_, BoxError>(())
+    })
+}
+
+fn serve_a_hanging_client() -> ExitCode {
+    run(async |_| {
+        println!("ready");
+        let hanging = scope("hanging").run(async |s| {
+            s.defer_async("hang up", async || println!("hung up"));
+            pending::<Result<(), BoxError>>().await
+        });
+        cancel::if_dropped(Cause::Shutdown, hanging).await?;
+        Ok::<_, BoxError>(())
+    })
+}
+
+fn block_for_ever() -> ExitCode {
+    let limits = Limits {
+        drain_core: Duration::from_millis(50),
+        cancel: Duration::from_millis(50),
+        hard: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    Program::new().limits(limits).run(async |shutdown| {
+        shutdown.request("test");
+        while !shutdown.is_ready() {
+            clock::block(Duration::from_secs(1));
+        }
+        Ok::<_, BoxError>(())
+    })
+}
+
+fn fail() -> ExitCode {
+    run(async |_| {
+        let missing = std::fs::read("/no/such/file").map(drop);
+        missing.map_err(|error| BoxError::from(format!("cannot read the config: {error}")))
+    })
+}
+
+fn panic_in_main() -> ExitCode {
+    run(async |_| -> Result<(), BoxError> { panic!("no config") })
+}

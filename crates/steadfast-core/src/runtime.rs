@@ -1,0 +1,296 @@
+//! Owns the runtime, so that it outlives every scope.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cancel::Cause;
+use crate::clock;
+use crate::panic;
+use crate::scope::{BoxError, ScopeError, scope};
+use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
+use crate::task::spawn;
+
+/// The exit code when main returned an error: 1.
+pub const EXIT_FAILED: u8 = 1;
+
+/// The exit code when the build cannot contain panics: 78, as `EX_CONFIG` of `sysexits.h`.
+pub const EXIT_PANIC_ABORT: u8 = 78;
+
+/// The exit code when main panicked: 101, as that of any Rust program.
+pub const EXIT_PANICKED: u8 = 101;
+
+/// The exit code when the hard limit ended the shutdown: 124, as that of `timeout`.
+pub const EXIT_HARD_LIMIT: u8 = 124;
+
+/// The exit code when a second signal ended the waiting: 130, as that of a shell after Ctrl-C.
+pub const EXIT_HURRIED: u8 = 130;
+
+/// How long the end of the process waits for panics that are not reported yet, and for blocking
+/// work: 1 s each.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs a program: builds the runtime, runs `main` in a scope, and ends in
+/// [phases](mod@crate::shutdown) when `main` returns or a signal comes.
+///
+/// - SIGTERM and SIGINT ask for the shutdown; a second one ends the waiting for work in flight.
+/// - `main` counts as work in flight: when [`Shutdown::stop_accepting`] is cancelled it should end
+///   what it has begun and return. The phase *cancel* drops it at its next await.
+/// - The runtime ends after the last phase, so every cleanup of every scope has run by then, or
+///   has a line that says why not.
+/// - Panics that are contained are told as events instead of on standard error.
+/// - A program that is built with `panic = "abort"` is refused: nothing could be contained.
+///   [`Program::accept_panic_abort`] is the exception.
+///
+/// Exit codes: 0; [`EXIT_FAILED`]; [`EXIT_PANICKED`]; [`EXIT_HARD_LIMIT`]; [`EXIT_HURRIED`];
+/// [`EXIT_PANIC_ABORT`].
+///
+/// # Examples
+/// ```
+/// use std::process::ExitCode;
+/// use steadfast_core::BoxError;
+///
+/// fn main() -> ExitCode {
+///     steadfast_core::run(async |shutdown| {
+///         // serve(shutdown.stop_accepting()).await?;
+///         drop(shutdown);
+///         Ok::<_, BoxError>(())
+///     })
+/// }
+/// ```
+pub fn run<F, Fut, E>(main: F) -> ExitCode
+where
+    F: FnOnce(Shutdown) -> Fut,
+    Fut: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    Program::new().run(main)
+}
+
+/// Describes how a program is run, where [`run`] does not fit.
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs before `run`"]
+pub struct Program {
+    worker_threads: Option<usize>,
+    limits: Limits,
+    signals: bool,
+    accept_panic_abort: bool,
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Program {
+    /// Describes a program as [`run`] runs it.
+    pub fn new() -> Self {
+        Self {
+            worker_threads: None,
+            limits: Limits::default(),
+            signals: true,
+            accept_panic_abort: false,
+        }
+    }
+
+    /// Chooses the number of threads of the runtime: at least 1, one for each core by default.
+    pub fn worker_threads(mut self, threads: usize) -> Self {
+        self.worker_threads = Some(threads.max(1));
+        self
+    }
+
+    /// Chooses the limits of the shutdown.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Leaves SIGTERM and SIGINT alone: somebody else asks for the shutdown.
+    pub fn without_signals(mut self) -> Self {
+        self.signals = false;
+        self
+    }
+
+    /// Runs although `panic = "abort"` makes every panic end the process.
+    pub fn accept_panic_abort(mut self) -> Self {
+        self.accept_panic_abort = true;
+        self
+    }
+
+    /// Runs the program, see [`run`].
+    pub fn run<F, Fut, E>(self, main: F) -> ExitCode
+    where
+        F: FnOnce(Shutdown) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        if !panic::can_unwind() && !self.accept_panic_abort {
+            say(
+                &"this program is built with panic = \"abort\": no panic can be contained, and no \
+                 cleanup would run; remove it from the profile, or accept it by name with \
+                 Program::accept_panic_abort",
+            );
+            return ExitCode::from(EXIT_PANIC_ABORT);
+        }
+        panic::install_quiet();
+        let runtime = match self.runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                say(&format_args!("cannot start the runtime: {error}"));
+                return ExitCode::from(EXIT_FAILED);
+            }
+        };
+        let shutdown = Shutdown::new(self.limits);
+        let (ended, report) = runtime.block_on(self.run_main(shutdown, main));
+        panic::flush(FLUSH_LIMIT);
+        // Blocking work that does not end must not keep the process.
+        runtime.shutdown_timeout(FLUSH_LIMIT);
+        exit_code(ended, &report)
+    }
+
+    fn runtime(&self) -> std::io::Result<tokio::runtime::Runtime> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if let Some(threads) = self.worker_threads {
+            builder.worker_threads(threads);
+        }
+        builder.enable_all().build()
+    }
+
+    async fn run_main<F, Fut, E>(
+        &self,
+        shutdown: Shutdown,
+        main: F,
+    ) -> (Result<(), ScopeError<BoxError>>, ShutdownReport)
+    where
+        F: FnOnce(Shutdown) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        // Before main: a signal that comes at its first step must not end the process.
+        let signals = self.signals.then(Signals::catch).and_then(|caught| {
+            let caught = caught.inspect_err(|error| {
+                tracing::error!(target: "steadfast::shutdown", %error, "cannot catch signals");
+            });
+            let caught = caught.ok()?;
+            Some(spawn("signals", caught.listen(shutdown.clone())))
+        });
+        shutdown.main_starts();
+        let driver = shutdown.clone();
+        let driver = spawn("shutdown", async move { driver.drive().await });
+        last_resort(shutdown.clone(), self.limits.hard);
+
+        let (handle, token) = (shutdown.clone(), shutdown.token());
+        let ended = scope("main")
+            .cancel_on(&token)
+            .run(async move |_| main(handle).await.map_err(Into::into))
+            .await;
+        shutdown.main_is_over();
+        shutdown.request(match &ended {
+            Ok(()) => "main returned",
+            Err(_) => "main failed",
+        });
+        let report = driver.await;
+        let report = report.expect("the driver contains the panics of hooks, and is not aborted");
+        if let Some(signals) = signals {
+            // It ends with the last phase; its panic, if any, was reported.
+            let _ = signals.await;
+        }
+        (ended, report)
+    }
+}
+
+/// The signals that ask for a shutdown; from its making on they do not end the process any more.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Asks for the shutdown at each signal, until it is over.
+    async fn listen(mut self, shutdown: Shutdown) {
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                () = shutdown.reached(Phase::Ended) => return,
+            };
+            shutdown.signal(name);
+        }
+    }
+}
+
+/// Ends the process when not even the hard limit did: code that blocks every thread of the runtime
+/// keeps the shutdown from going on.
+fn last_resort(shutdown: Shutdown, hard: Duration) {
+    /// How much later than the hard limit: 2 s.
+    const GRACE: Duration = Duration::from_secs(2);
+    /// How often to look whether a shutdown was asked for.
+    const LOOK: Duration = Duration::from_millis(250);
+
+    let watch = move || {
+        while shutdown.is_ready() {
+            clock::block(LOOK);
+        }
+        clock::block(hard.saturating_add(GRACE));
+        say(&"the shutdown did not end within its hard limit: code blocks the runtime's threads");
+        panic::flush(FLUSH_LIMIT);
+        std::process::exit(i32::from(EXIT_HARD_LIMIT));
+    };
+    let thread = std::thread::Builder::new().name("steadfast-last-resort".into());
+    if let Err(error) = thread.spawn(watch) {
+        tracing::warn!(target: "steadfast::shutdown", %error, "no thread for the last resort");
+    }
+}
+
+fn exit_code(ended: Result<(), ScopeError<BoxError>>, report: &ShutdownReport) -> ExitCode {
+    let code = match ended {
+        Err(ScopeError::Panicked(panic)) => {
+            say(&format_args!("main {}", panic.describe()));
+            EXIT_PANICKED
+        }
+        Err(ScopeError::Failed(error)) => {
+            say(&Chain(&*error));
+            EXIT_FAILED
+        }
+        _ if report.hit_hard_limit() => EXIT_HARD_LIMIT,
+        _ if report.hurried => EXIT_HURRIED,
+        Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown)) => 0,
+        Err(ScopeError::Cancelled(cause)) => {
+            say(&format_args!("main was cancelled: {cause}"));
+            EXIT_FAILED
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Shows an error with all its sources.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, "\n  because: {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Writes a line to standard error; when that is closed there is nobody to tell.
+fn say(text: &dyn fmt::Display) {
+    use std::io::Write;
+
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,535 @@
+//! An orderly end, in phases, within a limit.
+//!
+//! A `select!` over signals that drops everything is no shutdown: requests in flight fail, load
+//! balancers still send new ones, cleanups are cut in half, and one peer that keeps its
+//! connection open keeps the process alive until somebody kills it.
+//!
+//! A [`Shutdown`] goes through [phases](Phase), each with a limit, all of them within a hard one:
+//!
+//! 1. *not ready*: [`is_ready`](Shutdown::is_ready) turns false while work goes on;
+//! 2. *stop accepting*: [`stop_accepting`](Shutdown::stop_accepting) is cancelled;
+//! 3. *drain*: work in flight ([`in_flight`](Shutdown::in_flight)) may end, below the core tier
+//!    for a shorter time than the core; under [`run`](crate::run()) the main function counts as
+//!    core work;
+//! 4. *cancel*: [`token`](Shutdown::token) is cancelled, with [`Cause::Shutdown`];
+//! 5. *cleanup*: the cleanups of dropped scopes end.
+//!
+//! [Hooks](Shutdown::on) run in any of them, last registered first, each contained and within its
+//! limit. A second signal ends the waiting: it goes on with *cancel*.
+//! [`plan`](Shutdown::plan) prints all of it before anything happens, and the
+//! [`ShutdownReport`] what came of it.
+//!
+//! [`run`](crate::run()) makes one and drives it; `main` gets the handle.
+//!
+//! # Examples
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use steadfast_core::{Shutdown, shutdown::Phase};
+//!
+//! let shutdown = Shutdown::default();
+//! shutdown.on(Phase::StopAccepting, "leave the cluster", async || { /* … */ }).unwrap();
+//! println!("{}", shutdown.plan());
+//!
+//! shutdown.request("deploy");
+//! let report = shutdown.drive().await;
+//! assert!(report.is_clean());
+//! # }
+//! ```
+
+mod report;
+mod sequence;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+pub use report::{HookEnd, HookReport, PhaseReport, Plan, PlannedHook, ShutdownReport};
+pub use sequence::{Limits, Phase, PhaseEnd};
+
+use crate::cancel::{self, Cancel, Cause};
+use crate::clock;
+use crate::context::{Name, Tier};
+use crate::reaper;
+use crate::recover_async;
+use crate::scope::{CleanupResult, CleanupStatus};
+use sequence::Sequence;
+
+/// How long one hook may take: 5 s, as a cleanup; the limit of its phase may be shorter.
+pub const HOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many hooks there can be: 1,000; a program that needs more registers per connection what
+/// belongs into a scope.
+pub const HOOKS_MAX: usize = 1_000;
+
+/// The handle of a shutdown: asks for it, watches it, takes part in it. A cheap clone.
+#[derive(Clone)]
+pub struct Shutdown {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: Limits,
+    state: Mutex<State>,
+    changed: Notify,
+    stop_accepting: Cancel,
+    /// For work below the core tier; a child of `token`.
+    lower: Cancel,
+    token: Cancel,
+    in_flight: [AtomicUsize; Tier::COUNT],
+}
+
+struct State {
+    sequence: Sequence,
+    reason: Option<Name>,
+    hooks: Vec<Hook>,
+    /// How the phase before the present one ended, for the driver.
+    last_end: Option<PhaseEnd>,
+    driven: bool,
+    report: Option<ShutdownReport>,
+    main_over: bool,
+}
+
+struct Hook {
+    phase: Phase,
+    name: Name,
+    place: &'static Location<'static>,
+    run: Box<dyn FnOnce() -> HookFuture + Send>,
+}
+
+type HookFuture = Pin<Box<dyn Future<Output = CleanupStatus> + Send>>;
+
+/// Says that a hook was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HookRefused {
+    /// The phase has begun or is over; what the hook was for has to be done by other means.
+    #[error("the shutdown has come to phase {now}: too late for a hook of {wanted}")]
+    TooLate {
+        /// The phase of the hook.
+        wanted: Phase,
+        /// The phase of the shutdown.
+        now: Phase,
+    },
+    /// There is nothing to run in this phase.
+    #[error("nothing runs in phase {0}")]
+    NoSuchPhase(Phase),
+    /// There are [`HOOKS_MAX`] hooks.
+    #[error("there are {HOOKS_MAX} hooks already")]
+    TooMany,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl Shutdown {
+    /// Makes a shutdown that has not been asked for.
+    pub fn new(limits: Limits) -> Self {
+        let token = Cancel::new();
+        Self {
+            shared: Arc::new(Shared {
+                limits,
+                state: Mutex::new(State {
+                    sequence: Sequence::new(limits),
+                    reason: None,
+                    hooks: Vec::new(),
+                    last_end: None,
+                    driven: false,
+                    report: None,
+                    main_over: true,
+                }),
+                changed: Notify::new(),
+                stop_accepting: Cancel::new(),
+                lower: token.child(),
+                token,
+                in_flight: Default::default(),
+            }),
+        }
+    }
+
+    /// Asks for the shutdown; tells whether this was the first time. Later reasons are ignored.
+    pub fn request(&self, reason: impl Into<Name>) -> bool {
+        self.change(|state| {
+            let first = state.sequence.request(clock::nanos());
+            if first {
+                state.reason = Some(reason.into());
+            }
+            first
+        })
+    }
+
+    /// Takes a signal: the first one asks for the shutdown, the second one ends the waiting for
+    /// work in flight.
+    pub fn signal(&self, name: impl Into<Name>) {
+        if self.request(name) {
+            return;
+        }
+        self.change(|state| {
+            if let Some(end) = state.sequence.hurry(clock::nanos()) {
+                state.last_end = Some(end);
+            }
+        });
+    }
+
+    /// Gives the phase at this moment.
+    pub fn phase(&self) -> Phase {
+        self.shared.state().sequence.phase()
+    }
+
+    /// Tells whether new work should be sent here: the answer of a readiness probe.
+    pub fn is_ready(&self) -> bool {
+        self.phase() == Phase::Running
+    }
+
+    /// Waits until the shutdown has come to `phase` or beyond.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn reached(&self, phase: Phase) {
+        self.until(|state| state.sequence.phase() >= phase).await;
+    }
+
+    /// Gives the token that is cancelled when nothing new may be taken.
+    pub fn stop_accepting(&self) -> Cancel {
+        self.shared.stop_accepting.clone()
+    }
+
+    /// Gives the token that is cancelled when everything has to stop.
+    pub fn token(&self) -> Cancel {
+        self.shared.token.clone()
+    }
+
+    /// Counts a piece of work as in flight until the guard is dropped; `None` once nothing new
+    /// may be taken.
+    pub fn in_flight(&self, tier: Tier) -> Option<InFlight> {
+        let work = InFlight {
+            shared: self.shared.clone(),
+            tier,
+        };
+        // Counted before the look: otherwise the drain could see nobody in between.
+        self.shared.count(tier).fetch_add(1, Ordering::SeqCst);
+        (!self.shared.stop_accepting.is_cancelled()).then_some(work)
+    }
+
+    /// Registers a hook of a phase. Hooks of one phase run one after the other, the last
+    /// registered first.
+    ///
+    /// # Errors
+    /// [`HookRefused`]; retrying is of no use.
+    #[track_caller]
+    pub fn on<R, F>(
+        &self,
+        phase: Phase,
+        name: impl Into<Name>,
+        hook: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(), HookRefused>
+    where
+        R: CleanupResult,
+        F: Future<Output = R> + Send + 'static,
+    {
+        let hook = Hook {
+            phase,
+            name: name.into(),
+            place: Location::caller(),
+            run: Box::new(move || {
+                Box::pin(async move {
+                    match hook().await.into_result() {
+                        Ok(()) => CleanupStatus::Ran,
+                        Err(error) => CleanupStatus::Failed(error),
+                    }
+                })
+            }),
+        };
+        let mut state = self.shared.state();
+        let now = state.sequence.phase();
+        if !Phase::ACTIVE.contains(&phase) {
+            return Err(HookRefused::NoSuchPhase(phase));
+        }
+        if now >= phase {
+            return Err(HookRefused::TooLate { wanted: phase, now });
+        }
+        if state.hooks.len() == HOOKS_MAX {
+            return Err(HookRefused::TooMany);
+        }
+        state.hooks.push(hook);
+        Ok(())
+    }
+
+    /// Gives what will happen: phases, limits, hooks, in order.
+    pub fn plan(&self) -> Plan {
+        let state = self.shared.state();
+        let hooks = state.hooks.iter().rev().map(|hook| PlannedHook {
+            phase: hook.phase,
+            name: hook.name,
+            place: hook.place,
+        });
+        Plan {
+            limits: self.shared.limits,
+            hooks: hooks.collect(),
+        }
+    }
+
+    /// Waits until the shutdown is asked for, then goes through it.
+    ///
+    /// Every caller gets the report; the first one drives.
+    ///
+    /// # Panics
+    /// When polled outside a tokio runtime with a timer.
+    ///
+    /// # Cancel safety
+    /// When the caller that drives is dropped, the shutdown stands still. [`run`](crate::run())
+    /// drives in a task of its own.
+    pub async fn drive(&self) -> ShutdownReport {
+        let drives = !std::mem::replace(&mut self.shared.state().driven, true);
+        if drives {
+            self.reached(Phase::NotReady).await;
+            let report = self.go_through().await;
+            self.change(|state| state.report = Some(report));
+        }
+        self.until(|state| state.report.is_some()).await;
+        let report = self.shared.state().report.clone();
+        report.expect("waited for it")
+    }
+
+    /// Says that the phase *cancel* has to wait for the main function.
+    pub(crate) fn main_starts(&self) {
+        self.change(|state| state.main_over = false);
+    }
+
+    pub(crate) fn main_is_over(&self) {
+        self.change(|state| state.main_over = true);
+    }
+
+    async fn go_through(&self) -> ShutdownReport {
+        let start = clock::now();
+        let mut report = ShutdownReport::new(self.shared.state().reason);
+        tracing::info!(
+            target: "steadfast::shutdown",
+            reason = report.reason.map(Name::as_str),
+            plan = %self.plan(),
+            "shutdown started"
+        );
+        loop {
+            let phase = self.phase();
+            if phase == Phase::Ended {
+                break;
+            }
+            let begun = clock::now();
+            self.begin(phase);
+            let hooks = Mutex::new(Vec::new());
+            let end = self.work_or_limit(phase, &hooks).await;
+            let part = PhaseReport {
+                phase,
+                end,
+                took: clock::now() - begun,
+                in_flight: self.shared.in_flight(),
+                hooks: hooks.into_inner().unwrap_or_else(PoisonError::into_inner),
+            };
+            part.tell();
+            report.phases.push(part);
+        }
+        report.took = clock::now() - start;
+        report.hurried = self.shared.state().sequence.is_hurried();
+        report.reaping = reaper::in_flight();
+        report.tell();
+        report
+    }
+
+    /// What the beginning of a phase tells everybody.
+    fn begin(&self, phase: Phase) {
+        let shared = &self.shared;
+        // A second signal jumps over phases; what they tell is told here.
+        if phase >= Phase::StopAccepting {
+            shared.stop_accepting.cancel(Cause::Shutdown);
+        }
+        if phase >= Phase::DrainCore {
+            shared.lower.cancel(Cause::Shutdown);
+        }
+        if phase >= Phase::Cancel {
+            shared.token.cancel(Cause::Shutdown);
+        }
+    }
+
+    /// Does the work of a phase until it is done, its time is up, or somebody hurries.
+    async fn work_or_limit(&self, phase: Phase, hooks: &Mutex<Vec<HookReport>>) -> PhaseEnd {
+        let mut work = pin!(Some(self.work(phase, hooks)));
+        let mut done = false;
+        loop {
+            let wake_at = self.shared.state().sequence.wake_at();
+            let left = wake_at.map_or(0, |at| at.saturating_sub(clock::nanos()));
+            let mut timer = pin!(clock::sleep(Duration::from_nanos(left)));
+            let mut moved = pin!(self.until(|state| state.sequence.phase() != phase));
+            poll_fn(|cx| {
+                if let Some(running) = work.as_mut().as_pin_mut()
+                    && running.poll(cx).is_ready()
+                {
+                    done = true;
+                    return Poll::Ready(());
+                }
+                if moved.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                timer.as_mut().poll(cx)
+            })
+            .await;
+            let end = self.change(|state| {
+                let now = clock::nanos();
+                let end = match done {
+                    true => state.sequence.done(phase, now),
+                    false => state.sequence.tick(now),
+                };
+                end.or_else(|| state.last_end.take())
+            });
+            if let Some(end) = end {
+                cancel::dropping(Cause::Timeout(self.shared.limits.of(phase)), || {
+                    work.set(None)
+                });
+                return end;
+            }
+        }
+    }
+
+    async fn work(&self, phase: Phase, reports: &Mutex<Vec<HookReport>>) {
+        let hooks = self.change(|state| {
+            let (due, later) = std::mem::take(&mut state.hooks)
+                .into_iter()
+                .partition(|hook| hook.phase == phase);
+            state.hooks = later;
+            let due: Vec<Hook> = due;
+            due
+        });
+        for hook in hooks.into_iter().rev() {
+            run_hook(hook, reports).await;
+        }
+        match phase {
+            Phase::NotReady => clock::sleep(self.shared.limits.not_ready).await,
+            Phase::DrainLower => self.until_idle(1..Tier::COUNT).await,
+            Phase::DrainCore => {
+                self.until(|state| state.main_over).await;
+                self.until_idle(0..1).await;
+            }
+            Phase::Cancel => {
+                self.until(|state| state.main_over).await;
+                self.until_idle(0..Tier::COUNT).await;
+            }
+            Phase::Cleanup => reaper::drain().await,
+            Phase::StopAccepting | Phase::Running | Phase::Ended => {}
+        }
+    }
+
+    async fn until_idle(&self, tiers: std::ops::Range<usize>) {
+        let counts = &self.shared.in_flight[tiers];
+        self.until(|_| counts.iter().all(|count| count.load(Ordering::SeqCst) == 0))
+            .await;
+    }
+
+    async fn until(&self, mut condition: impl FnMut(&State) -> bool) {
+        loop {
+            let mut changed = pin!(self.shared.changed.notified());
+            // Before the look, so that a change between the two is not missed.
+            changed.as_mut().enable();
+            if condition(&self.shared.state()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let result = change(&mut self.shared.state());
+        self.shared.changed.notify_waiters();
+        result
+    }
+}
+
+async fn run_hook(hook: Hook, reports: &Mutex<Vec<HookReport>>) {
+    let begun = clock::now();
+    // Reported as unfinished unless it gets to its end: the phase may be cut short.
+    let index = {
+        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.push(HookReport {
+            name: hook.name,
+            place: hook.place,
+            end: HookEnd::CutShort,
+            took: Duration::ZERO,
+        });
+        reports.len() - 1
+    };
+    let run = hook.run;
+    let ended = clock::timeout(HOOK_LIMIT, recover_async(async move { run().await })).await;
+    let end = match ended {
+        Ok(Ok(CleanupStatus::Failed(error))) => HookEnd::Failed(error.to_string()),
+        Ok(Ok(_)) => HookEnd::Ran,
+        Ok(Err(panic)) => HookEnd::Panicked(panic),
+        Err(_) => HookEnd::TimedOut(HOOK_LIMIT),
+    };
+    let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+    reports[index].end = end;
+    reports[index].took = clock::now() - begun;
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, tier: Tier) -> &AtomicUsize {
+        &self.in_flight[usize::from(tier.number())]
+    }
+
+    fn in_flight(&self) -> usize {
+        let counts = self.in_flight.iter();
+        counts.map(|count| count.load(Ordering::SeqCst)).sum()
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shutdown")
+            .field("phase", &self.phase())
+            .field("in_flight", &self.shared.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A piece of work that the drain waits for; ends with the drop.
+#[must_use = "the work counts as ended when this is dropped"]
+pub struct InFlight {
+    shared: Arc<Shared>,
+    tier: Tier,
+}
+
+impl InFlight {
+    /// Gives the token that is cancelled when the time to drain is up for this tier.
+    pub fn token(&self) -> Cancel {
+        match self.tier {
+            Tier::CORE => self.shared.token.clone(),
+            _ => self.shared.lower.clone(),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.shared.count(self.tier).fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlight")
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,227 @@
+use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
+
+use super::{Limits, Phase, PhaseEnd};
+use crate::context::Name;
+use crate::panic::Panic;
+
+/// What a shutdown will do; printed before anything happens.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The limits of the phases.
+    pub limits: Limits,
+    /// The hooks, in the order in which they will run within their phase.
+    pub hooks: Vec<PlannedHook>,
+}
+
+/// A hook that will run.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PlannedHook {
+    /// The phase in which it runs.
+    pub phase: Phase,
+    /// The name it was registered with.
+    pub name: Name,
+    /// Where it was registered.
+    pub place: &'static Location<'static>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shutdown within {:?}:", self.limits.hard)?;
+        for phase in Phase::ACTIVE {
+            write!(f, "\n  {phase:<15} at most {:?}", self.limits.of(phase))?;
+            for hook in self.hooks.iter().filter(|hook| hook.phase == phase) {
+                let place = hook.place;
+                write!(
+                    f,
+                    "\n    {:<20} [{}:{}]",
+                    hook.name,
+                    place.file(),
+                    place.line()
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a shutdown did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Why it was asked for.
+    pub reason: Option<Name>,
+    /// One for each phase it went through, in order.
+    pub phases: Vec<PhaseReport>,
+    /// How long all of it took.
+    pub took: Duration,
+    /// Whether a second signal ended the waiting.
+    pub hurried: bool,
+    /// How many dropped scopes were still being cleaned up when it ended.
+    pub reaping: usize,
+}
+
+/// What one phase did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PhaseReport {
+    /// The phase.
+    pub phase: Phase,
+    /// How it ended.
+    pub end: PhaseEnd,
+    /// How long it took.
+    pub took: Duration,
+    /// How much work was in flight when it ended.
+    pub in_flight: usize,
+    /// What its hooks did, in the order in which they ran.
+    pub hooks: Vec<HookReport>,
+}
+
+/// What one hook did.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HookReport {
+    /// The name it was registered with.
+    pub name: Name,
+    /// Where it was registered.
+    pub place: &'static Location<'static>,
+    /// How it went.
+    pub end: HookEnd,
+    /// How long it took; zero when it was cut short.
+    pub took: Duration,
+}
+
+/// How a hook went.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum HookEnd {
+    /// It ran to its end.
+    Ran,
+    /// It returned this error.
+    Failed(String),
+    /// It panicked.
+    Panicked(Panic),
+    /// It was dropped because it exceeded this limit.
+    TimedOut(Duration),
+    /// It was dropped because its phase had to end.
+    CutShort,
+}
+
+impl HookEnd {
+    fn is_ok(&self) -> bool {
+        matches!(self, HookEnd::Ran)
+    }
+}
+
+impl fmt::Display for HookEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HookEnd::Ran => f.write_str("ran"),
+            HookEnd::Failed(error) => write!(f, "failed: {error}"),
+            HookEnd::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
+            HookEnd::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
+            HookEnd::CutShort => f.write_str("cut short"),
+        }
+    }
+}
+
+impl ShutdownReport {
+    pub(super) fn new(reason: Option<Name>) -> Self {
+        Self {
+            reason,
+            phases: Vec::new(),
+            took: Duration::ZERO,
+            hurried: false,
+            reaping: 0,
+        }
+    }
+
+    /// Tells whether nothing was cut short: all work ended by itself, all hooks ran, all cleanups
+    /// are done.
+    pub fn is_clean(&self) -> bool {
+        let done = |part: &PhaseReport| {
+            // The phase *not ready* only waits, so its limit is its end.
+            let ended = part.end == PhaseEnd::Done || part.phase == Phase::NotReady;
+            ended && part.hooks.iter().all(|hook| hook.end.is_ok())
+        };
+        !self.hurried && self.reaping == 0 && self.phases.iter().all(done)
+    }
+
+    /// Tells whether the hard limit ended it.
+    pub fn hit_hard_limit(&self) -> bool {
+        let last = self.phases.last();
+        last.is_some_and(|part| part.end == PhaseEnd::HardLimit)
+    }
+
+    pub(super) fn tell(&self) {
+        tracing::info!(
+            target: "steadfast::shutdown",
+            reason = self.reason.map(Name::as_str),
+            clean = self.is_clean(),
+            hurried = self.hurried,
+            reaping = self.reaping,
+            duration_s = self.took.as_secs_f64(),
+            "shutdown ended"
+        );
+    }
+}
+
+impl PhaseReport {
+    pub(super) fn tell(&self) {
+        tracing::info!(
+            target: "steadfast::shutdown",
+            phase = self.phase.as_str(),
+            end = self.end.as_str(),
+            in_flight = self.in_flight,
+            duration_s = self.took.as_secs_f64(),
+            "shutdown phase ended"
+        );
+        for hook in self.hooks.iter().filter(|hook| !hook.end.is_ok()) {
+            tracing::warn!(
+                target: "steadfast::shutdown",
+                phase = self.phase.as_str(),
+                hook = hook.name.as_str(),
+                reason = %hook.end,
+                "shutdown hook did not just run"
+            );
+        }
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.map_or("", Name::as_str);
+        let clean = if self.is_clean() {
+            "clean"
+        } else {
+            "not clean"
+        };
+        write!(f, "shutdown ({reason}) took {:?}, {clean}", self.took)?;
+        for part in &self.phases {
+            write!(
+                f,
+                "\n  {:<15} {} ({:?})",
+                part.phase,
+                part.end.as_str(),
+                part.took
+            )?;
+            if part.in_flight > 0 {
+                write!(f, ", {} in flight", part.in_flight)?;
+            }
+            for hook in &part.hooks {
+                write!(f, "\n    {:<20} {} ({:?})", hook.name, hook.end, hook.took)?;
+            }
+        }
+        if self.reaping > 0 {
+            write!(
+                f,
+                "\n  {} dropped scopes are still being cleaned up",
+                self.reaping
+            )?;
+        }
+        Ok(())
+    }
+}

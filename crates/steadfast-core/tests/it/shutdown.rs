@@ -1,0 +1,257 @@
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use steadfast_core::context::Tier;
+use steadfast_core::shutdown::{HookEnd, HookRefused, Limits, Phase, PhaseEnd, ShutdownReport};
+use steadfast_core::{BoxError, Cause, Shutdown, clock, scope, spawn};
+
+/// Limits that are told apart by their length.
+fn limits() -> Limits {
+    Limits {
+        not_ready: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+fn end_of(report: &ShutdownReport, phase: Phase) -> (PhaseEnd, u64) {
+    let part = report.phases.iter().find(|part| part.phase == phase);
+    let part = part.unwrap_or_else(|| panic!("no {phase} in {report}"));
+    (part.end, part.took.as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_come_in_order_and_tell_everybody() {
+    let shutdown = Shutdown::new(limits());
+    let log = Arc::new(Mutex::new(Vec::new()));
+    for phase in Phase::ACTIVE {
+        let (log, seen) = (log.clone(), shutdown.clone());
+        let hook = move || async move {
+            let state = (
+                seen.is_ready(),
+                seen.stop_accepting().is_cancelled(),
+                seen.token().is_cancelled(),
+            );
+            log.lock().unwrap().push((phase, state));
+        };
+        shutdown.on(phase, "note", hook).unwrap();
+    }
+    assert!(shutdown.is_ready());
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(
+        *log.lock().unwrap(),
+        [
+            (Phase::NotReady, (false, false, false)),
+            (Phase::StopAccepting, (false, true, false)),
+            (Phase::DrainLower, (false, true, false)),
+            (Phase::DrainCore, (false, true, false)),
+            (Phase::Cancel, (false, true, true)),
+            (Phase::Cleanup, (false, true, true)),
+        ]
+    );
+    assert_eq!(end_of(&report, Phase::NotReady).1, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_below_the_core_has_less_time_than_the_core() {
+    let shutdown = Shutdown::default();
+    let ended = Arc::new(Mutex::new(Vec::new()));
+    for (name, tier) in [("lower", Tier::DEFAULT), ("core", Tier::CORE)] {
+        let work = shutdown.in_flight(tier).unwrap();
+        let ended = ended.clone();
+        let start = clock::now();
+        spawn(name, async move {
+            let cause = work.token().cancelled().await;
+            assert!(matches!(cause, Cause::Shutdown));
+            ended
+                .lock()
+                .unwrap()
+                .push((name, (clock::now() - start).as_secs()));
+        });
+    }
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert_eq!(*ended.lock().unwrap(), [("lower", 5), ("core", 15)]);
+    assert_eq!(end_of(&report, Phase::DrainLower), (PhaseEnd::TimedOut, 5));
+    assert_eq!(end_of(&report, Phase::DrainCore), (PhaseEnd::TimedOut, 10));
+    assert_eq!(end_of(&report, Phase::Cancel), (PhaseEnd::Done, 0));
+    assert!(!report.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_new_is_taken_once_accepting_has_stopped() {
+    let shutdown = Shutdown::default();
+    let old = shutdown.in_flight(Tier::CORE).unwrap();
+    shutdown.request("test");
+    let driver = shutdown.clone();
+    let driver = spawn("driver", async move { driver.drive().await });
+
+    shutdown.reached(Phase::DrainCore).await;
+    assert!(shutdown.in_flight(Tier::CORE).is_none());
+    drop(old);
+
+    assert!(driver.await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_run_last_registered_first_and_spare_each_other() {
+    let shutdown = Shutdown::new(Limits {
+        stop_accepting: Duration::from_secs(20),
+        ..Limits::default()
+    });
+    let on = |name: &'static str, hook: fn() -> HookFuture| {
+        shutdown.on(Phase::StopAccepting, name, hook).unwrap();
+    };
+    type HookFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+    on("well", || Box::pin(async { Ok(()) }));
+    on("hangs", || Box::pin(pending()));
+    on("panics", || Box::pin(async { panic!("in a hook") }));
+    on("fails", || Box::pin(async { Err("no answer".into()) }));
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    let part = &report.phases[1];
+    let ends: Vec<_> = part.hooks.iter().map(|hook| hook.end.to_string()).collect();
+    assert_eq!(
+        ends,
+        [
+            "failed: no answer",
+            "panicked: in a hook",
+            "timed out after 5s",
+            "ran"
+        ]
+    );
+    assert_eq!(part.end, PhaseEnd::Done);
+    assert!(!report.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_outlasts_its_phase_is_cut_short_and_said_so() {
+    let shutdown = Shutdown::default();
+    shutdown
+        .on(Phase::StopAccepting, "slow", pending::<()>)
+        .unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(matches!(report.phases[1].hooks[0].end, HookEnd::CutShort));
+    assert_eq!(
+        end_of(&report, Phase::StopAccepting),
+        (PhaseEnd::TimedOut, 2)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_comes_too_late_is_refused() {
+    let shutdown = Shutdown::default();
+    shutdown.request("test");
+    shutdown.drive().await;
+
+    let late = shutdown.on(Phase::Cancel, "late", async || ());
+    let never = shutdown.on(Phase::Ended, "never", async || ());
+
+    assert_eq!(
+        late.unwrap_err().to_string(),
+        "the shutdown has come to phase ended: too late for a hook of cancel"
+    );
+    assert_eq!(never, Err(HookRefused::NoSuchPhase(Phase::Ended)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_goes_on_with_cancelling() {
+    let shutdown = Shutdown::default();
+    let _work = shutdown.in_flight(Tier::DEFAULT).unwrap();
+    shutdown.signal("SIGTERM");
+    let driver = shutdown.clone();
+    let start = clock::now();
+    let driver = spawn("driver", async move { driver.drive().await });
+    clock::sleep(Duration::from_secs(1)).await;
+
+    shutdown.signal("SIGTERM");
+    shutdown.token().cancelled().await;
+
+    assert_eq!((clock::now() - start).as_secs(), 1);
+    let report = driver.await.unwrap();
+    assert!(report.hurried && !report.is_clean());
+    assert_eq!(end_of(&report, Phase::DrainLower), (PhaseEnd::Hurried, 1));
+    assert_eq!(report.reason.unwrap().as_str(), "SIGTERM");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hard_limit_ends_it_wherever_it_is() {
+    let shutdown = Shutdown::new(Limits {
+        hard: Duration::from_secs(7),
+        ..Limits::default()
+    });
+    let _work = shutdown.in_flight(Tier::CORE).unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(report.hit_hard_limit(), "{report}");
+    assert_eq!(report.took.as_secs(), 7);
+    assert_eq!(shutdown.phase(), Phase::Ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_twice_is_one_shutdown_and_everybody_gets_the_report() {
+    let shutdown = Shutdown::default();
+    let others: Vec<_> = (0..3)
+        .map(|_| {
+            let shutdown = shutdown.clone();
+            spawn("waiter", async move { shutdown.drive().await })
+        })
+        .collect();
+
+    assert!(shutdown.request("first"));
+    assert!(!shutdown.request("second"));
+
+    for other in others {
+        let report = other.await.unwrap();
+        assert_eq!(report.reason.unwrap().as_str(), "first");
+        assert!(report.is_clean());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cleanups_of_dropped_scopes_are_waited_for() {
+    let shutdown = Shutdown::default();
+    let running = scope("request").run(async |s| {
+        s.defer_async("slow", async || clock::sleep(Duration::from_secs(3)).await);
+        pending::<Result<(), BoxError>>().await
+    });
+    let _ = clock::timeout(Duration::from_millis(1), running).await;
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.reaping, 0);
+    assert!(end_of(&report, Phase::Cleanup).1 >= 2, "{report}");
+}
+
+#[test]
+fn the_plan_lists_phases_limits_and_hooks() {
+    let shutdown = Shutdown::default();
+    shutdown
+        .on(Phase::StopAccepting, "leave", async || ())
+        .unwrap();
+
+    let plan = shutdown.plan().to_string();
+
+    let lines: Vec<_> = plan.lines().map(str::trim).collect();
+    assert_eq!(lines[0], "shutdown within 25s:");
+    assert_eq!(lines[2], "stop_accepting  at most 2s");
+    assert!(
+        lines[3].starts_with("leave") && lines[3].contains("shutdown.rs"),
+        "{plan}"
+    );
+}
