@@ -19,6 +19,10 @@ use crate::scope::{BoxError, ScopeError};
 /// `Display` is for people on call: it shows the message of a panic or an error.
 #[derive(Clone)]
 pub struct ChildEnd {
+    facts: Arc<Facts>,
+}
+
+pub(super) struct Facts {
     pub(super) kind: End,
     pub(super) run: u64,
     pub(super) at: Instant,
@@ -63,34 +67,40 @@ pub enum GroupEnd {
 // === impl ChildEnd ===
 
 impl ChildEnd {
+    pub(super) fn new(facts: Facts) -> Self {
+        Self {
+            facts: Arc::new(facts),
+        }
+    }
+
     /// Gives the kind of end, by which it was judged.
     pub fn kind(&self) -> End {
-        self.kind
+        self.facts.kind
     }
 
     /// Gives which of the child's lives it was, counted from 1.
     pub fn run(&self) -> u64 {
-        self.run
+        self.facts.run
     }
 
     /// Gives the point in time at which nothing of it was left.
     pub fn at(&self) -> Instant {
-        self.at
+        self.facts.at
     }
 
     /// Gives how long it had lived, from its start to the end of its cleanups.
     pub fn lived(&self) -> Duration {
-        self.lived
+        self.facts.lived
     }
 
     /// Gives the trace id that all work of this life had, unless the work chose another one.
     pub fn trace_id(&self) -> TraceId {
-        self.trace_id
+        self.facts.trace_id
     }
 
     /// Gives the panic, if it panicked, or its factory did.
     pub fn panic(&self) -> Option<&Panic> {
-        match &self.ended {
+        match &self.facts.ended {
             Ended::Panicked(panic) => Some(panic),
             _ => None,
         }
@@ -98,7 +108,7 @@ impl ChildEnd {
 
     /// Gives the error, if it returned one.
     pub fn error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        match &self.ended {
+        match &self.facts.ended {
             Ended::Failed { failure, .. } => Some(&**failure.error.get()),
             _ => None,
         }
@@ -106,7 +116,7 @@ impl ChildEnd {
 
     /// Gives the cause, if it was cut short.
     pub fn cause(&self) -> Option<&Cause> {
-        match &self.ended {
+        match &self.facts.ended {
             Ended::Cancelled(cause) => Some(cause),
             _ => None,
         }
@@ -114,7 +124,7 @@ impl ChildEnd {
 
     /// Gives the panic or the error, to be the source of another one.
     pub(super) fn as_source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.ended {
+        match &self.facts.ended {
             Ended::Done => None,
             Ended::Failed { failure, .. } => Some(&**failure.error.get()),
             Ended::Panicked(panic) => Some(panic),
@@ -125,8 +135,8 @@ impl ChildEnd {
 
 impl fmt::Display for ChildEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(word(self.kind))?;
-        match &self.ended {
+        f.write_str(word(self.facts.kind))?;
+        match &self.facts.ended {
             Ended::Done => Ok(()),
             Ended::Failed { failure, .. } => write!(f, ": {}", failure.text),
             Ended::Panicked(panic) => write!(f, ": {}", panic.describe()),
@@ -137,7 +147,7 @@ impl fmt::Display for ChildEnd {
 
 impl fmt::Debug for ChildEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChildEnd(run {}, {self})", self.run)
+        write!(f, "ChildEnd(run {}, {self})", self.run())
     }
 }
 

@@ -147,9 +147,9 @@ impl Event {
                     ($level:ident, $message:literal) => {
                         log!(
                             $level,
-                            end = word(end.kind),
+                            end = word(end.kind()),
                             reason = %end,
-                            lived_s = end.lived.as_secs_f64(),
+                            lived_s = end.lived().as_secs_f64(),
                             $message
                         )
                     };
@@ -157,7 +157,7 @@ impl Event {
                 match (*expected, end.panic().is_some()) {
                     (true, false) => ended!(info, "child ended"),
                     (true, true) => ended!(warn, "child panicked while it was being stopped"),
-                    (false, false) if end.kind.is_normal() => ended!(info, "child is done"),
+                    (false, false) if end.kind().is_normal() => ended!(info, "child is done"),
                     (false, false) => ended!(warn, "child ended abnormally"),
                     (false, true) => ended!(error, "child panicked"),
                 }

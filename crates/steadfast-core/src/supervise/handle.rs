@@ -8,8 +8,9 @@ use super::child::Child;
 use super::end::{ChildEnd, GroupEnd};
 use super::error::{RequestError, Unfulfilled};
 use super::group::Group;
+use super::request::Wants;
 use super::snapshot::Snapshot;
-use super::state::Wants;
+
 use crate::cancel::Cause;
 use crate::context::Name;
 use crate::decide::restart::{ChildId, Rejected, Restart, Rules, Supervision};

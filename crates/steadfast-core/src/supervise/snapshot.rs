@@ -207,11 +207,11 @@ impl ChildSnapshot {
             write!(f, ", starts in {left:.1?}")?;
         }
         if let Some(end) = &self.last_end {
-            let ago = at.saturating_duration_since(end.at);
+            let ago = at.saturating_duration_since(end.at());
             write!(
                 f,
                 ", last end {} {ago:.1?} ago [{}]",
-                word(end.kind),
+                word(end.kind()),
                 Place(self.place)
             )?;
         }

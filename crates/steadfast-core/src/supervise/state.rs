@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::child::SharedChild;
-use super::end::{ChildEnd, Ended, GroupEnd};
-use super::error::{GroupError, GroupFailure, RequestError, Unfulfilled};
+use super::end::{ChildEnd, Ended, Facts, GroupEnd};
+use super::error::{GroupError, GroupFailure};
 use super::event::{ChildRef, Event, EventKind};
 use super::group::Group;
+use super::request::{Answer, Request};
 use super::snapshot::ChildState;
 use crate::cancel::{Cancel, Cause};
 use crate::clock::Instant;
@@ -77,7 +78,7 @@ pub(super) struct Entry {
     pub(super) last_end: Option<ChildEnd>,
     /// Why it is stopped by hand.
     by_hand: Option<Cause>,
-    requests: Vec<Request>,
+    pub(super) requests: Vec<Request>,
 }
 
 /// The present life of a child.
@@ -92,24 +93,6 @@ pub(super) struct Present {
     pub(super) ending: bool,
     pub(super) inner: Weak<Group>,
 }
-
-/// Somebody waits for a child.
-struct Request {
-    wants: Wants,
-    /// The newest run when it was made.
-    run: u64,
-    answer: oneshot::Sender<Answer>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Wants {
-    Up,
-    Down,
-    Gone,
-}
-
-/// How the child has ended, if the request was about that.
-pub(super) type Answer = Result<Option<ChildEnd>, RequestError>;
 
 // === impl Terms ===
 
@@ -130,6 +113,10 @@ impl Terms {
 impl Later {
     pub(super) fn drop(&mut self, value: impl Send + 'static) {
         self.garbage.push(Box::new(value));
+    }
+
+    pub(super) fn answer(&mut self, sender: oneshot::Sender<Answer>, answer: Answer) {
+        self.answers.push((sender, answer));
     }
 
     /// Does what was put aside; the state is not locked any more.
@@ -206,7 +193,7 @@ impl State {
         let now = self.terms.nanos(at);
         let verdict = self.machine.ended(instance, kind, now, rng::bits());
         let expected = matches!(verdict, Verdict::Expected | Verdict::Unknown);
-        let end = ChildEnd {
+        let end = ChildEnd::new(Facts {
             // Aborted and not expected: the machine has aborted it for not getting ready.
             kind: if aborted && !expected {
                 End::NotReady
@@ -218,7 +205,7 @@ impl State {
             lived: at.saturating_duration_since(started),
             trace_id,
             ended,
-        };
+        });
         self.tell(
             instance.child,
             EventKind::Ended {
@@ -267,22 +254,6 @@ impl State {
 // === impl State: what follows every change ===
 
 impl State {
-    /// Notes that somebody waits for a child.
-    pub(super) fn request(&mut self, id: ChildId, wants: Wants) -> oneshot::Receiver<Answer> {
-        let (answer, receiver) = oneshot::channel();
-        match self.entries.get_mut(&id) {
-            Some(entry) => {
-                let run = entry.run();
-                entry.requests.push(Request { wants, run, answer });
-            }
-            None => {
-                let gone = Err(Unfulfilled::NotStarted.into());
-                self.later.answers.push((answer, gone));
-            }
-        }
-        receiver
-    }
-
     pub(super) fn set_by_hand(&mut self, id: ChildId, cause: Option<Cause>) {
         if let (Some(entry), Some(cause)) = (self.entries.get_mut(&id), cause) {
             entry.by_hand = Some(cause);
@@ -386,7 +357,7 @@ impl Entry {
         self.present = Some(present);
     }
 
-    fn run(&self) -> u64 {
+    pub(super) fn run(&self) -> u64 {
         let last = self.last_end.as_ref().map_or(0, ChildEnd::run);
         self.present.as_ref().map_or(last, |present| present.run)
     }
@@ -417,49 +388,5 @@ impl Entry {
             self.since = now;
         }
         self.state = state;
-    }
-
-    /// Takes the requests that can be answered now.
-    fn answers(
-        &mut self,
-        view: Option<&ChildView>,
-        closing: bool,
-    ) -> Vec<(oneshot::Sender<Answer>, Answer)> {
-        let mut answers = Vec::new();
-        let mut kept = Vec::new();
-        for request in std::mem::take(&mut self.requests) {
-            match self.answer(&request, view, closing) {
-                Some(answer) => answers.push((request.answer, answer)),
-                None => kept.push(request),
-            }
-        }
-        self.requests = kept;
-        answers
-    }
-
-    fn answer(&self, request: &Request, view: Option<&ChildView>, closing: bool) -> Option<Answer> {
-        use restart::ChildState::{AtRest, Running, Starting, Stopping, Waiting, WrittenOff};
-
-        let last_end = self.last_end.clone();
-        let state = view.map(|view| view.state);
-        let lives_again = view.is_some_and(|view| view.runs > request.run);
-        match (request.wants, state) {
-            (_, Some(WrittenOff)) => Some(Err(Unfulfilled::WrittenOff.into())),
-            (Wants::Up, Some(Running)) => Some(Ok(None)),
-            (Wants::Up, _) if closing => Some(Err(Unfulfilled::Ended.into())),
-            (Wants::Up, Some(Waiting { .. } | Starting | Stopping)) => None,
-            (Wants::Up, None | Some(AtRest)) => Some(match last_end {
-                Some(end) if end.run() <= request.run => Err(Unfulfilled::NotStarted.into()),
-                // It had nothing to do.
-                Some(end) if end.kind().is_normal() => Ok(Some(end)),
-                Some(end) => Err(Unfulfilled::NotReady(end).into()),
-                None => Err(Unfulfilled::NotStarted.into()),
-            }),
-            (Wants::Down, None | Some(AtRest | Waiting { .. })) => Some(Ok(last_end)),
-            (Wants::Down, Some(Starting | Running)) if lives_again => Some(Ok(last_end)),
-            (Wants::Down, Some(Starting | Running | Stopping)) => None,
-            (Wants::Gone, None) => Some(Ok(last_end)),
-            (Wants::Gone, Some(_)) => None,
-        }
     }
 }
