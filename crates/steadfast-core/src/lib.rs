@@ -28,6 +28,7 @@
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
+//! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
 //! | [`decide`] | the pure decisions behind all of it |
 //!
@@ -49,7 +50,8 @@
 //! ```
 //!
 //! # Features
-//! None is on by default. `test-util`: what tests of services need on top.
+//! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
+//! tasks, and faults injected at every await and cleanup.
 
 pub mod cancel;
 pub mod clock;
@@ -64,7 +66,11 @@ pub mod report;
 pub mod rng;
 pub mod scope;
 pub mod shutdown;
+pub mod supervise;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod wait_group;
+pub mod watch;
 
 mod recover;
 mod runtime;
@@ -91,6 +97,8 @@ pub use scope::{
 };
 #[doc(inline)]
 pub use shutdown::Shutdown;
+#[doc(inline)]
+pub use supervise::Supervisor;
 pub use task::{Task, TaskError, spawn};
 #[doc(inline)]
 pub use wait_group::WaitGroup;

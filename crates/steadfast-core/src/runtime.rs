@@ -4,6 +4,8 @@ use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::cancel::Cause;
 use crate::clock;
 use crate::panic;
@@ -167,10 +169,14 @@ impl Program {
         Fut: Future<Output = Result<(), E>>,
         E: Into<BoxError>,
     {
-        let mut signals = None;
-        if self.signals {
-            signals = Some(spawn("signals", listen(shutdown.clone())));
-        }
+        // Before main: a signal that comes at its first step must not end the process.
+        let signals = self.signals.then(Signals::catch).and_then(|caught| {
+            let caught = caught.inspect_err(|error| {
+                tracing::error!(target: "steadfast::shutdown", %error, "cannot catch signals");
+            });
+            let caught = caught.ok()?;
+            Some(spawn("signals", caught.listen(shutdown.clone())))
+        });
         shutdown.main_starts();
         let driver = shutdown.clone();
         let driver = spawn("shutdown", async move { driver.drive().await });
@@ -196,25 +202,30 @@ impl Program {
     }
 }
 
-/// Asks for the shutdown at each signal.
-async fn listen(shutdown: Shutdown) {
-    use tokio::signal::unix::{SignalKind, signal};
+/// The signals that ask for a shutdown; from its making on they do not end the process any more.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
 
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!(target: "steadfast::shutdown", "cannot listen to signals");
-        return;
-    };
-    loop {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            () = shutdown.reached(Phase::Ended) => return,
-        };
-        shutdown.signal(name);
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Asks for the shutdown at each signal, until it is over.
+    async fn listen(mut self, shutdown: Shutdown) {
+        loop {
+            let name = tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+                () = shutdown.reached(Phase::Ended) => return,
+            };
+            shutdown.signal(name);
+        }
     }
 }
 

@@ -9,6 +9,9 @@ use pin_project_lite::pin_project;
 use crate::clock::Instant;
 use crate::context::keys::Keys;
 use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+#[cfg(feature = "test-util")]
+use crate::testing::Trace;
+use crate::watch;
 
 thread_local! {
     static FRAME: RefCell<Frame> = const { RefCell::new(Frame::EMPTY) };
@@ -80,10 +83,31 @@ impl Frame {
         self.node.as_deref().map(AsNode::node)
     }
 
+    /// Gives the scope or task, of which the node at hand may be an overlay.
+    pub(crate) fn named(&self) -> Option<&Arc<dyn AsNode>> {
+        let node = self.node.as_ref()?;
+        if node.node().kind == Kind::Overlay {
+            node.node().around()
+        } else {
+            Some(node)
+        }
+    }
+
     /// The same place with other facts.
     fn overlaid(&self, block: Context, keys: Option<Keys>) -> Self {
         Self {
             node: Some(Arc::new(Node::overlay(self.node.as_ref(), block, keys))),
+            phase: self.phase,
+        }
+    }
+
+    /// The same place and facts with other hooks of tests.
+    #[cfg(feature = "test-util")]
+    fn traced(&self, trace: Trace) -> Self {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        let node = Node::overlay(self.node.as_ref(), block, self.keys().cloned());
+        Self {
+            node: Some(Arc::new(node.traced(trace))),
             phase: self.phase,
         }
     }
@@ -109,19 +133,28 @@ impl Frame {
     /// what it has become, so that changes made at one poll are there at the next.
     #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let watched = watch::entering(self);
         swap(self);
-        Entered { frame: self }
+        Entered {
+            frame: self,
+            watched,
+        }
     }
 }
 
 pub(crate) struct Entered<'a> {
     frame: &'a mut Frame,
+    /// There was a watchdog when it came into force.
+    watched: bool,
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
         swap(self.frame);
+        if self.watched {
+            watch::leaving(self.frame);
+        }
     }
 }
 
@@ -152,6 +185,19 @@ pub(crate) fn with<R>(read: impl FnOnce(&Frame) -> R) -> R {
 pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     let mut overlaid = with(|frame| frame.overlaid(block, keys));
     swap(&mut overlaid);
+}
+
+/// Gives the context at hand with other hooks of tests.
+#[cfg(feature = "test-util")]
+pub(crate) fn traced(trace: Trace) -> Captured {
+    Captured::from(with(|frame| frame.traced(trace)))
+}
+
+/// Changes the hooks of tests for the rest of the scope or task at hand.
+#[cfg(feature = "test-util")]
+pub(crate) fn retrace(change: impl FnOnce(&Trace) -> Trace) {
+    let mut traced = with(|frame| frame.traced(change(&Trace::of(frame))));
+    swap(&mut traced);
 }
 
 /// Gives an async cleanup the deadline of its limit, and takes it away from the next one.

@@ -5,8 +5,12 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod budget;
+pub mod lateness;
+pub mod policy;
 pub mod rate;
 pub mod restart;
+pub mod wait_cycle;
 pub mod window;
 
 pub(crate) mod atomic;

@@ -33,6 +33,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// nothing under this lock may panic, wait, or call code of others.
 struct Shared {
     groups: Groups,
+    /// What has to be told once its fate is known.
     ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
@@ -44,7 +45,7 @@ struct Shared {
 
 struct Waiting {
     record: Arc<Record>,
-    /// When it was raised, the last time.
+    /// When it was raised, for the first time or again.
     since: Instant,
     /// Its backtrace was handed on to be symbolized.
     handed_on: bool,

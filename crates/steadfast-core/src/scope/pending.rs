@@ -1,9 +1,12 @@
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Notify;
 
 use crate::context::AsNode;
 use crate::decide::atomic::{AtomicUsize, Ordering};
+use crate::reaper;
 
 /// What must have ended before a scope's cleanups run: its children, and inner scopes that were
 /// dropped and are being reaped. Without the latter an outer "close the connection" could run
@@ -12,6 +15,8 @@ pub(crate) struct Pending {
     children: Count,
     reaped: Count,
     ended: Notify,
+    /// The scope's end waits on the fallback thread, and is counted there as stalled.
+    stalled: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -26,6 +31,7 @@ impl Pending {
             children: Count::new(),
             reaped: Count::new(),
             ended: Notify::new(),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -54,8 +60,42 @@ impl Pending {
             if self.count(what).get() == 0 {
                 return;
             }
-            ended.await;
+            // At each poll: what began on a runtime may be polled on the fallback thread next.
+            let mut stalled = None;
+            poll_fn(|cx| {
+                stalled = stalled.take().or_else(|| self.stall());
+                ended.as_mut().poll(cx)
+            })
+            .await;
         }
+    }
+
+    /// Says that the fallback thread cannot go on here by itself: what it waits for may be the
+    /// next thing that is dropped by the very thread that waits for it.
+    fn stall(&self) -> Option<impl Drop + '_> {
+        struct Stalled<'a>(&'a Pending);
+        impl Drop for Stalled<'_> {
+            fn drop(&mut self) {
+                self.0.go_on();
+            }
+        }
+
+        if !reaper::on_fallback() {
+            return None;
+        }
+        if !self.stalled.swap(true, Ordering::SeqCst) {
+            reaper::stalled();
+        }
+        Some(Stalled(self))
+    }
+
+    /// Takes [`stall`](Self::stall) back; tells whether that was left to do.
+    fn go_on(&self) -> bool {
+        let stalled = self.stalled.swap(false, Ordering::SeqCst);
+        if stalled {
+            reaper::goes_on();
+        }
+        stalled
     }
 }
 
@@ -63,12 +103,23 @@ impl Pending {
 pub(crate) struct PendingGuard {
     scope: Arc<dyn AsNode>,
     what: What,
+    finished: bool,
 }
 
 impl PendingGuard {
     pub(crate) fn new(scope: Arc<dyn AsNode>, what: What) -> Self {
         scope.node().pending.count(what).begin();
-        Self { scope, what }
+        Self {
+            scope,
+            what,
+            finished: false,
+        }
+    }
+
+    /// Ends it where the work has come to its own end: whoever ends it does not shut a runtime
+    /// down.
+    pub(crate) fn finish(mut self) {
+        self.finished = true;
     }
 }
 
@@ -77,6 +128,10 @@ impl Drop for PendingGuard {
         let pending = &self.scope.node().pending;
         if pending.count(self.what).end() {
             pending.ended.notify_waiters();
+            // Nobody waited for the fallback thread while it was stalled.
+            if pending.go_on() && !self.finished {
+                reaper::wait_before_exit();
+            }
         }
     }
 }

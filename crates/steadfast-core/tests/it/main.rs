@@ -14,11 +14,22 @@ mod process;
 mod reaper;
 mod recover;
 mod report;
+mod runtime_end;
 mod scope_async;
 mod scope_dropped;
 mod scope_sync;
 mod shutdown;
 mod soak;
+mod supervise;
 mod support;
 mod task;
+#[cfg(feature = "test-util")]
+mod test_kit;
+mod test_kit_off;
 mod wait_group;
+#[cfg(feature = "test-util")]
+mod watch_dog;
+#[cfg(feature = "test-util")]
+mod watch_locks;
+#[cfg(feature = "test-util")]
+mod watch_rig;

@@ -10,8 +10,8 @@ use steadfast_core::{BoxError, Cause, Scope, clock, panic, reaper, recover, scop
 
 use crate::support::{Bomb, in_own_process};
 
-const SEEDS: u64 = 12;
-const TREES: u64 = 60;
+const SEEDS: u64 = 16;
+const TREES: u64 = 200;
 
 /// What must come out even in the end.
 #[derive(Default)]
@@ -60,7 +60,9 @@ fn tree(mut dice: Dice, depth: u64, account: Arc<Account>) -> Tree {
         let ended = builder
             .on_report({
                 let account = account.clone();
-                move |_| drop(account.reports.fetch_add(1, Ordering::Relaxed))
+                move |_| {
+                    account.reports.fetch_add(1, Ordering::Relaxed);
+                }
             })
             .run(async move |s| {
                 account.scopes.fetch_add(1, Ordering::Relaxed);

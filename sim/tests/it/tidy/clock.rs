@@ -18,6 +18,14 @@ const DOORS: &[(&str, &str)] = &[
         "crates/steadfast-core/src/reaper.rs",
         "what a dropped scope left, when no task is there any more",
     ),
+    (
+        "crates/steadfast-core/src/pool/worker.rs",
+        "workers, which are no tasks themselves and give each task its context",
+    ),
+    (
+        "crates/steadfast-core/examples/dying.rs",
+        "runtimes of others, to show what becomes of scopes in them",
+    ),
 ];
 
 /// What `clippy.toml` must refuse.
