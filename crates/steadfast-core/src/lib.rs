@@ -27,6 +27,9 @@
 //! | [`mod@scope`], [`defer!`], [`reaper`] | cleanups that always run, in order, with a report |
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
+//! | [`supervise`], [`pool`] | children that are restarted, many small tasks under a bound |
+//! | [`shutdown`], [`run`](run()) | an orderly end, and the runtime that outlives every scope |
+//! | [`watch`] | what hangs: runtimes, work, locks |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |

@@ -1,5 +1,6 @@
 //! Behavior of the kernel through its public API.
 
+mod blocking_pool;
 mod cancel;
 mod context;
 mod defer;
@@ -10,6 +11,7 @@ mod once;
 mod outcome;
 mod panic_hook;
 mod panic_value;
+mod pool;
 mod process;
 mod reaper;
 mod recover;
