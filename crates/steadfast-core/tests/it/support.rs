@@ -199,7 +199,9 @@ pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
         // Not by a catch of ours, which would install the hook before the test does.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
-            let text = payload.downcast_ref::<String>().map_or("", String::as_str);
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref().copied());
+            let text: &str = text.unwrap_or("a payload that is not a text");
             eprintln!("{text}");
             resume_unwind(payload);
         }
