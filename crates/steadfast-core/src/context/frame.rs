@@ -58,11 +58,6 @@ impl Frame {
         }
     }
 
-    /// Tells whether the facts were changed at this place.
-    pub(crate) fn is_changed(&self) -> bool {
-        self.node().is_some_and(|node| node.kind == Kind::Overlay)
-    }
-
     pub(crate) fn block(&self) -> Context {
         let block = self.node().map(|node| node.block).unwrap_or_default();
         match self.phase {

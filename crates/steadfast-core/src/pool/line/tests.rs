@@ -462,7 +462,7 @@ impl World {
         assert_eq!(counts.started.iter().sum::<u64>(), self.started);
         assert_eq!(
             self.line.has_ended(),
-            !self.open && self.members().len() == 0
+            !self.open && self.members().is_empty()
         );
     }
 
