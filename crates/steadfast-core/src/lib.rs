@@ -27,6 +27,7 @@
 //! | [`mod@scope`], [`defer!`], [`reaper`] | cleanups that always run, in order, with a report |
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
+//! | [`pool`] | a bound on what runs and on what waits, and an answer for every task |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |

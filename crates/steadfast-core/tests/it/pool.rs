@@ -611,6 +611,29 @@ async fn a_stop_cancels_queued_and_running_tasks_also_during_a_drain() {
 }
 
 #[tokio::test]
+async fn nothing_starts_after_a_stop() {
+    let pool = pool_with_queue(1, 10_000);
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..10_000 {
+        let done = done.clone();
+        drop(pool.try_submit("quick", async move { done.fetch_add(1, Ordering::Relaxed) }));
+    }
+    // The worker has taken its next task, and gives others their turn before it starts it.
+    while pool.stats().completed == 0 {
+        yield_now().await;
+    }
+    assert_eq!(pool.stats().in_flight, 1);
+    let before = done.load(Ordering::Relaxed);
+
+    pool.stop(Cause::Shutdown).await;
+
+    assert_eq!(done.load(Ordering::Relaxed), before);
+    let stats = pool.stats();
+    assert_eq!(stats.completed, before as u64);
+    assert_eq!(stats.cancelled, 10_000 - before as u64);
+}
+
+#[tokio::test]
 async fn dropping_the_last_handle_is_a_drain() {
     let pool = Pool::new(PoolConfig::new("dropped", 2)).unwrap();
     let (release, occupied) = occupy(&pool).await;
