@@ -28,7 +28,7 @@
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
 //! | [`supervise`] | tasks that are restarted when they fail, in groups, with an end to it |
-//! | [`pool`] | many small tasks under a bound, with an answer for each |
+//! | [`pool`] | a bound on what runs and on what waits, and an answer for every task |
 //! | [`shutdown`], [`run`](run()) | an orderly end, and the runtime that outlives every scope |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |

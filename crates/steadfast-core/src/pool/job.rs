@@ -244,6 +244,8 @@ where
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
+        // Whoever told it to stop before was first.
+        let cause = self.end().cause.get_or_insert(cause).clone();
         self.node.stop(cause.clone());
         body.enter(me);
         Self::drop_future(&mut body, cause.clone());

@@ -328,7 +328,7 @@ fn race(seed: u64) {
         .collect();
     progress.wait_for((seed % 90) as u32);
     pool.resize(1 + (seed % 4) as usize).unwrap();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         block_on(pool.drain());
     } else {
         block_on(pool.stop(Cause::Shutdown));

@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -62,9 +61,8 @@ async fn every_end_is_told_apart_by_the_ticket_and_by_the_counts() {
     assert_eq!(pool.run("completed", async { 5 }).await.unwrap(), 5);
     let failed = pool.fallible().run("failed", async { Err::<(), _>("no") });
     assert_eq!(failed.await.unwrap_err().failed(), Some(&"no"));
-    let panicked = pool.run("panicked", async { panic!("ouch") }).await;
-    let panicked: TicketError<Infallible> = panicked.map(|()| ()).unwrap_err();
-    assert_eq!(panicked.panic().unwrap().message(), "ouch");
+    let panicked: Result<(), _> = pool.run("panicked", async { panic!("ouch") }).await;
+    assert_eq!(panicked.unwrap_err().panic().unwrap().message(), "ouch");
 
     let stats = pool.stats();
     assert_eq!((stats.completed, stats.failed), (2, 1));
@@ -610,6 +608,29 @@ async fn a_stop_cancels_queued_and_running_tasks_also_during_a_drain() {
     ));
     assert_eq!(pool.stats().cancelled, 2);
     assert_eq!(pool.stats().workers, 0);
+}
+
+#[tokio::test]
+async fn nothing_starts_after_a_stop() {
+    let pool = pool_with_queue(1, 10_000);
+    let done = Arc::new(AtomicUsize::new(0));
+    for _ in 0..10_000 {
+        let done = done.clone();
+        drop(pool.try_submit("quick", async move { done.fetch_add(1, Ordering::Relaxed) }));
+    }
+    // The worker has taken its next task, and gives others their turn before it starts it.
+    while pool.stats().completed == 0 {
+        yield_now().await;
+    }
+    assert_eq!(pool.stats().in_flight, 1);
+    let before = done.load(Ordering::Relaxed);
+
+    pool.stop(Cause::Shutdown).await;
+
+    assert_eq!(done.load(Ordering::Relaxed), before);
+    let stats = pool.stats();
+    assert_eq!(stats.completed, before as u64);
+    assert_eq!(stats.cancelled, 10_000 - before as u64);
 }
 
 #[tokio::test]
