@@ -135,7 +135,12 @@ async fn cleanups_of_a_dropped_scope_count_until_they_have_run() {
             .to_string()
             .starts_with("cleanups of scope `dropped`")
     );
+    let start = clock::now();
     leaks.assert_none().await;
+    assert!(
+        clock::now() - start < LeakCheck::PATIENCE,
+        "it waits for no longer than they take"
+    );
 }
 
 #[tokio::test]
