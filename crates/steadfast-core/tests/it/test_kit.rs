@@ -135,7 +135,12 @@ async fn cleanups_of_a_dropped_scope_count_until_they_have_run() {
             .to_string()
             .starts_with("cleanups of scope `dropped`")
     );
+    let start = clock::now();
     leaks.assert_none().await;
+    assert!(
+        clock::now() - start < LeakCheck::PATIENCE,
+        "it waits for no longer than they take"
+    );
 }
 
 #[tokio::test]
@@ -168,8 +173,8 @@ async fn tests_beside_each_other_see_only_their_own() {
             let leaks = LeakCheck::start();
             let task = spawn("beside", std::future::pending::<()>());
             assert_eq!(leaks.alive().len(), 1);
-            task
-        })
+            task.abort();
+        });
     });
     let leaks = LeakCheck::start();
     let early = leaks.alive();
@@ -266,7 +271,7 @@ async fn each_fault_comes_where_it_can_and_says_which_it_was() {
     for fault in [
         Fault::Panic,
         Fault::Error,
-        Fault::Delay(SECOND),
+        Fault::Delay(Duration::from_millis(1)),
         Fault::Hang,
         Fault::Drop,
     ] {
@@ -313,7 +318,8 @@ async fn each_fault_comes_where_it_can_and_says_which_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_in_a_cleanup_is_in_the_report_and_skips_none_of_the_others() {
-    let cases: [(Fault, fn(&CleanupStatus) -> bool); 4] = [
+    type Expected = fn(&CleanupStatus) -> bool;
+    let cases: [(Fault, Expected); 4] = [
         (
             Fault::Panic,
             |s| matches!(s, CleanupStatus::Panicked(p) if p.message() == "injected fault at cleanup `second`, number 1"),
