@@ -36,7 +36,7 @@ pub const EXIT_WAIT: Duration = Duration::from_secs(10);
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How much is under way. Its mutex is a leaf: nothing is called under it.
+/// How much is under way. Its mutex is a leaf: no other lock is taken under it.
 struct Outstanding {
     scopes: usize,
     on_fallback: usize,
@@ -232,15 +232,26 @@ fn run_fallback(mut queue: mpsc::UnboundedReceiver<Work>) {
     });
 }
 
-/// Counts a scope on the fallback thread that waits for its children, or for scopes inside.
-pub(crate) fn stalled() {
-    outstanding().stalled += 1;
-    CHANGED.notify_all();
+/// Counts a scope on the fallback thread that waits for its children, or for scopes inside, if
+/// `waits` says so under the lock.
+pub(crate) fn stalled(waits: impl FnOnce() -> bool) -> bool {
+    let mut outstanding = outstanding();
+    let stalled = waits();
+    if stalled {
+        outstanding.stalled += 1;
+        CHANGED.notify_all();
+    }
+    stalled
 }
 
-/// Takes one [`stalled`] back.
-pub(crate) fn goes_on() {
-    outstanding().stalled -= 1;
+/// Takes one [`stalled`] back, if `waited` says so under the lock.
+pub(crate) fn goes_on(waited: impl FnOnce() -> bool) -> bool {
+    let mut outstanding = outstanding();
+    let waited = waited();
+    if waited {
+        outstanding.stalled -= 1;
+    }
+    waited
 }
 
 /// Keeps a thread that shuts a runtime down until the fallback thread is done, so that the

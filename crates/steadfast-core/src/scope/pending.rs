@@ -1,6 +1,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, fence};
 
 use tokio::sync::Notify;
 
@@ -63,7 +63,7 @@ impl Pending {
             // At each poll: what began on a runtime may be polled on the fallback thread next.
             let mut stalled = None;
             poll_fn(|cx| {
-                stalled = stalled.take().or_else(|| self.stall());
+                stalled = stalled.take().or_else(|| self.stall(what));
                 ended.as_mut().poll(cx)
             })
             .await;
@@ -72,7 +72,11 @@ impl Pending {
 
     /// Says that the fallback thread cannot go on here by itself: what it waits for may be the
     /// next thing that is dropped by the very thread that waits for it.
-    fn stall(&self) -> Option<impl Drop + '_> {
+    ///
+    /// Either this sees that the last one has ended, or that one's [`go_on`](Self::go_on) sees
+    /// this; each writes, then looks at what the other writes. Otherwise the thread that drops the
+    /// last one would go, or be let go, while there is work again that it has to wait for.
+    fn stall(&self, what: What) -> Option<impl Drop + '_> {
         struct Stalled<'a>(&'a Pending);
         impl Drop for Stalled<'_> {
             fn drop(&mut self) {
@@ -83,19 +87,23 @@ impl Pending {
         if !reaper::on_fallback() {
             return None;
         }
-        if !self.stalled.swap(true, Ordering::SeqCst) {
-            reaper::stalled();
-        }
-        Some(Stalled(self))
+        let stalled = reaper::stalled(|| {
+            self.stalled.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            let waits = self.count(what).get() > 0;
+            self.stalled.store(waits, Ordering::SeqCst);
+            waits
+        });
+        stalled.then(|| Stalled(self))
     }
 
     /// Takes [`stall`](Self::stall) back; tells whether that was left to do.
     fn go_on(&self) -> bool {
-        let stalled = self.stalled.swap(false, Ordering::SeqCst);
-        if stalled {
-            reaper::goes_on();
+        fence(Ordering::SeqCst);
+        if !self.stalled.load(Ordering::SeqCst) {
+            return false;
         }
-        stalled
+        reaper::goes_on(|| self.stalled.swap(false, Ordering::SeqCst))
     }
 }
 
@@ -127,9 +135,11 @@ impl Drop for PendingGuard {
     fn drop(&mut self) {
         let pending = &self.scope.node().pending;
         if pending.count(self.what).end() {
+            // Before the waiter is woken, who would take it back itself.
+            let was_stalled = pending.go_on();
             pending.ended.notify_waiters();
             // Nobody waited for the fallback thread while it was stalled.
-            if pending.go_on() && !self.finished {
+            if was_stalled && !self.finished {
                 reaper::wait_before_exit();
             }
         }
