@@ -34,6 +34,7 @@ mod keys;
 mod name;
 mod node;
 mod path;
+mod propagated;
 
 pub use block::{Context, Tag, TagTooLong, Tier};
 pub use frame::{Captured, InContext, capture};
@@ -41,6 +42,7 @@ pub use ids::{InvalidId, SpanId, TraceId};
 pub use keys::{FullError, KEYS_MAX, VALUE_BYTES_MAX};
 pub use name::Name;
 pub use path::ScopePath;
+pub use propagated::Propagated;
 
 pub(crate) use frame::{Frame, set_cleanup_deadline, with};
 #[cfg(feature = "test-util")]
@@ -87,6 +89,11 @@ pub fn get(key: &str) -> Option<Arc<str>> {
 /// Gives all that [`put`] keeps, in the order in which it came.
 pub fn entries() -> Vec<(Name, Arc<str>)> {
     frame::with(|frame| keys::entries(frame.keys()))
+}
+
+/// Gives what came from outside with the request at hand, to be passed on with what it calls.
+pub fn propagated() -> Option<Arc<Propagated>> {
+    frame::with(|frame| frame.keys()?.propagated.clone())
 }
 
 /// Gives the token of the innermost scope: cancelled, with a cause, when the scope is.

@@ -271,7 +271,8 @@ impl Report {
     /// Gives the values that [`context::put`](crate::context::put) held at a single panic.
     pub fn entries(&self) -> &[(Name, Arc<str>)] {
         self.record()
-            .and_then(|record| record.keys.as_deref())
+            .and_then(|record| record.keys.as_ref())
+            .map(|keys| keys.own())
             .unwrap_or(&[])
     }
 

@@ -108,7 +108,7 @@ impl Panic {
     /// Gives the values that [`context::put`](crate::context::put) held.
     pub fn entries(&self) -> Vec<(Name, Arc<str>)> {
         let keys = self.record().and_then(|record| record.keys.as_ref());
-        keys.map(|keys| keys.to_vec()).unwrap_or_default()
+        keys.map(|keys| keys.own().to_vec()).unwrap_or_default()
     }
 
     /// Gives the trace id in which it panicked.
