@@ -21,12 +21,15 @@
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
-mod answer;
 pub mod recover;
 pub mod reject;
+pub mod trace_id;
 
+mod answer;
+mod trust;
 
 pub use answer::AnswerBody;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
-
+pub use trace_id::{PropagateLayer, TraceIdLayer};
+pub use trust::Trust;

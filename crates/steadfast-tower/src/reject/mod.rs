@@ -228,7 +228,10 @@ mod tests {
 
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "14");
-        assert_eq!(response.headers()["grpc-message"], "the dependency is failing");
+        assert_eq!(
+            response.headers()["grpc-message"],
+            "the dependency is failing"
+        );
         assert!(http_body::Body::is_end_stream(response.body()));
     }
 
@@ -243,7 +246,8 @@ mod tests {
 
     #[test]
     fn as_an_error_it_reads_like_one() {
-        let rejection = Rejection::new(Reason::Overloaded, "orders").with_bound(10.0, 11.0, "in flight");
+        let rejection =
+            Rejection::new(Reason::Overloaded, "orders").with_bound(10.0, 11.0, "in flight");
 
         assert_eq!(
             rejection.to_string(),

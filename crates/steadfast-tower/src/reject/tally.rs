@@ -2,9 +2,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use steadfast_core::clock;
 use steadfast_core::context::{self, Context, Name};
 use steadfast_core::report::{self, Collector, Source};
-use steadfast_core::clock;
 
 use super::{Reason, Rejection};
 
@@ -88,7 +88,10 @@ impl Source for Tally {
                 ("policy", *policy),
                 ("reason", reason.as_str().into()),
             ])
-            .counter("steadfast_rejections_total", count.total.load(Ordering::Relaxed));
+            .counter(
+                "steadfast_rejections_total",
+                count.total.load(Ordering::Relaxed),
+            );
         }
     }
 }
@@ -146,7 +149,9 @@ mod tests {
             .collect();
 
         for name in names {
-            tally.of((Name::new(name), "p".into(), Reason::Draining)).add(0);
+            tally
+                .of((Name::new(name), "p".into(), Reason::Draining))
+                .add(0);
         }
 
         let counts = tally.counts.read().unwrap();
