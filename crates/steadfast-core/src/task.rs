@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
+use tracing::instrument::Instrumented;
 
 use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
@@ -17,7 +19,8 @@ use crate::{RecoverAsync, recover_async};
 
 /// Starts a task in the context at hand.
 ///
-/// Compared with `tokio::spawn`: trace id, tier and the rest of the context go along; a panic is
+/// Compared with `tokio::spawn`: trace id, tier, the rest of the context, and the span of `tracing`
+/// go along; a panic is
 /// contained, reported with place and ids when it happens whether or not anybody joins, and is
 /// handed to the one who does; a task that is dropped before its end says so. Compared with
 /// [`Scope::spawn`](crate::Scope::spawn): nobody waits for it and nobody cancels it but the end
@@ -86,7 +89,7 @@ where
     #[cfg(feature = "test-util")]
     let future = crate::testing::in_task(&node, std::panic::Location::caller(), future);
     let frame = Frame::body(Arc::new(node));
-    let future = Captured::from(frame).wrap(recover_async(future));
+    let future = Captured::from(frame).wrap(recover_async(future.in_current_span()));
     let handle = match owner {
         None => spawn_on_runtime(Alone {
             future,
@@ -123,7 +126,7 @@ type Ended<R> = Result<R, TaskError>;
 
 async fn until_cancelled<R, F: Future<Output = R>>(
     cancel: Cancel,
-    future: InContext<RecoverAsync<F>>,
+    future: InContext<RecoverAsync<Instrumented<F>>>,
 ) -> Ended<R> {
     let mut future = std::pin::pin!(Some(future));
     let mut cancelled = std::pin::pin!(cancel.cancelled());
@@ -148,7 +151,7 @@ pin_project! {
     /// A task on its own: written out, because it is on the path that is measured.
     struct Alone<F> {
         #[pin]
-        future: InContext<RecoverAsync<F>>,
+        future: InContext<RecoverAsync<Instrumented<F>>>,
         unfinished: Unfinished,
     }
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::context::TraceId;
-use steadfast_core::{BoxError, Cause, Context, Outcome, clock, context, reaper, scope};
+use steadfast_core::pool::{Pool, PoolConfig};
+use steadfast_core::{BoxError, Cause, Context, Outcome, clock, context, reaper, scope, spawn};
 use tracing::Level;
 
 use crate::support::{Event, Events, Reports};
@@ -264,4 +265,36 @@ async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
 
     assert_eq!((sync.unwrap(), ended.unwrap()), (1, 2));
     assert_eq!(reports.all().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_started_in_a_span_has_its_lines_in_that_span() {
+    let events = Events::default();
+    let _listening = events.listen();
+    let pool = Pool::new(PoolConfig::new("spans", 1)).unwrap();
+    let span = tracing::info_span!("request", scope = "request");
+    let (spawned, submitted) = span.in_scope(|| {
+        let spawned = spawn("aside", async { tracing::info!("spawned") });
+        (
+            spawned,
+            pool.run("task", async { tracing::info!("submitted") }),
+        )
+    });
+    spawned.await.unwrap();
+    submitted.await.unwrap();
+    span.in_scope(|| scope("order"))
+        .run(async |s| {
+            s.spawn("child", async { tracing::info!("child") });
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    for (message, spans) in [
+        ("spawned", ["request"]),
+        ("submitted", ["request"]),
+        ("child", ["order"]),
+    ] {
+        assert_eq!(events.with_message(message)[0].spans, spans, "{message}");
+    }
 }

@@ -1,0 +1,5 @@
+//! The layers through their public interface: over services made for the test, and over sockets.
+
+mod recover;
+mod support;
+mod trace_id;

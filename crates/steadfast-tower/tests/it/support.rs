@@ -1,0 +1,130 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use steadfast_core::context::TraceId;
+use steadfast_core::panic::{self, Observer, Report};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+pub(crate) fn get(path: &str) -> Request<Full<Bytes>> {
+    Request::get(path).body(Full::default()).unwrap()
+}
+
+pub(crate) async fn json<B>(response: Response<B>) -> serde_json::Value
+where
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// Hears of the panics of one trace.
+pub(crate) struct Panics {
+    heard: Arc<Mutex<Vec<(String, Option<TraceId>, bool)>>>,
+    _observer: Observer,
+}
+
+impl Panics {
+    /// Hears of those whose message begins so.
+    pub(crate) fn of(prefix: &'static str) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hear = heard.clone();
+        let observer = panic::observe(move |report: &Report| {
+            if report.message().starts_with(prefix) {
+                let entry = (
+                    report.message().to_owned(),
+                    report.context().trace_id(),
+                    report.contained(),
+                );
+                hear.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(entry);
+            }
+        });
+        Self {
+            heard,
+            _observer: observer.expect("there is room for observers"),
+        }
+    }
+
+    /// Gives message, trace id, and whether it was contained.
+    pub(crate) fn heard(&self) -> Vec<(String, Option<TraceId>, bool)> {
+        panic::flush(std::time::Duration::from_secs(10));
+        self.heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// A body that panics after some frames, or when it is dropped.
+#[derive(Default)]
+pub(crate) struct Bomb {
+    pub(crate) paused: bool,
+    pub(crate) frames: u32,
+    pub(crate) in_drop: Option<&'static str>,
+    pub(crate) in_frame: Option<&'static str>,
+}
+
+impl Body for Bomb {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        // After each frame a pause, in which a server sends what it has.
+        if std::mem::take(&mut self.paused) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.frames > 0 {
+            self.frames -= 1;
+            self.paused = true;
+            return Poll::Ready(Some(Ok(Frame::data("frame\n".into()))));
+        }
+        match self.in_frame {
+            Some(message) => panic!("{message}"),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if let Some(message) = self.in_drop
+            && !std::thread::panicking()
+        {
+            panic!("{message}");
+        }
+    }
+}
+
+/// Serves on a free port of the loopback for as long as the test runs.
+pub(crate) async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    steadfast_core::spawn("server", async move { axum::serve(listener, app).await });
+    address
+}
+
+/// Sends a request and reads until the server closes.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
