@@ -277,11 +277,11 @@ async fn what_is_started_in_a_span_has_its_lines_in_that_span() {
         let spawned = spawn("aside", async { tracing::info!("spawned") });
         (
             spawned,
-            pool.run("task", async { tracing::info!("submitted") }),
+            pool.try_submit("task", async { tracing::info!("submitted") }),
         )
     });
     spawned.await.unwrap();
-    submitted.await.unwrap();
+    submitted.unwrap().await.unwrap();
     span.in_scope(|| scope("order"))
         .run(async |s| {
             s.spawn("child", async { tracing::info!("child") });

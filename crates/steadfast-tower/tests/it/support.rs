@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use steadfast_core::context::TraceId;
 use steadfast_core::panic::{self, Observer, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,9 +28,17 @@ where
     serde_json::from_slice(&body).unwrap()
 }
 
-/// Hears of the panics of one trace.
+/// What was told of a panic.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) message: String,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) contained: bool,
+}
+
+/// Hears of panics.
 pub(crate) struct Panics {
-    heard: Arc<Mutex<Vec<(String, Option<TraceId>, bool)>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
     _observer: Observer,
 }
 
@@ -42,11 +49,11 @@ impl Panics {
         let hear = heard.clone();
         let observer = panic::observe(move |report: &Report| {
             if report.message().starts_with(prefix) {
-                let entry = (
-                    report.message().to_owned(),
-                    report.context().trace_id(),
-                    report.contained(),
-                );
+                let entry = Heard {
+                    message: report.message().to_owned(),
+                    trace_id: report.context().trace_id().map(|id| id.to_string()),
+                    contained: report.contained(),
+                };
                 hear.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(entry);
@@ -58,8 +65,7 @@ impl Panics {
         }
     }
 
-    /// Gives message, trace id, and whether it was contained.
-    pub(crate) fn heard(&self) -> Vec<(String, Option<TraceId>, bool)> {
+    pub(crate) fn heard(&self) -> Vec<Heard> {
         panic::flush(std::time::Duration::from_secs(10));
         self.heard
             .lock()
