@@ -18,17 +18,22 @@
 //! |---|---|
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
+pub mod rate_limit;
 pub mod recover;
 pub mod reject;
 pub mod trace_id;
 
 mod answer;
+mod ready;
 mod trust;
 
-pub use answer::AnswerBody;
+pub use answer::{AnswerBody, AnswerFuture};
+pub use rate_limit::RateLimitLayer;
+pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
 pub use trace_id::{PropagateLayer, TraceIdLayer};
