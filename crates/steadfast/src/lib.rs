@@ -3,3 +3,10 @@
 
 #[doc(inline)]
 pub use steadfast_core::*;
+
+/// Layers that keep a tower service up.
+#[cfg(feature = "tower")]
+pub mod tower {
+    #[doc(inline)]
+    pub use steadfast_tower::*;
+}

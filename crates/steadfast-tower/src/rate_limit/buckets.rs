@@ -82,8 +82,8 @@ impl Buckets {
             Kind::Shared(limiter) => (limiter.check(now, 1), true),
             Kind::PerClient { hash, tables } => {
                 let key = hash(request);
-                // The table by other bits than those that choose the seat.
-                let table = &tables[(key >> 60) as usize % TABLES];
+                // By the low bits: the high ones choose the seat within a table.
+                let table = &tables[key as usize % TABLES];
                 let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
                 let judged = table.check(key, now, 1);
                 (judged.answer, judged.seat == Seat::Own)
