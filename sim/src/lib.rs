@@ -9,6 +9,7 @@ pub mod rng;
 
 pub mod s1_limit;
 pub mod s2_tiers;
+pub mod s4_retry_storm;
 
 /// The documents of the project: what they show is compiled and run.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod budget;
 pub mod lateness;
 pub mod limit;
+pub mod policy;
 pub mod rate;
 pub mod restart;
 pub mod wait_cycle;

@@ -1,0 +1,66 @@
+use std::process::{Command, Output};
+
+fn steadfast(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.args(args).output().unwrap()
+}
+
+fn check(args: &[&str], code: i32, stdout: &str, stderr: &str) {
+    let output = steadfast(args);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stdout, "{args:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), stderr, "{args:?}");
+    assert_eq!(output.status.code(), Some(code), "{args:?}");
+}
+
+#[test]
+fn help_says_what_there_is() {
+    check(
+        &["--help"],
+        0,
+        "\
+Keeps services up
+
+Usage: steadfast <COMMAND>
+
+Commands:
+  dev   Runs a small shop that you can hurt, and shows what becomes of it
+  help  Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+",
+        "",
+    );
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_with_the_option() {
+    check(
+        &["dev", "--listen", "nowhere"],
+        2,
+        "",
+        "\
+error: invalid value 'nowhere' for '--listen <ADDRESS>': invalid socket address syntax
+
+For more information, try '--help'.
+",
+    );
+}
+
+#[test]
+fn an_address_that_is_taken_says_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+
+    let output = steadfast(&["dev", "--listen", &address]);
+
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("cannot listen on {address}; choose another address with --listen");
+    assert!(stderr.contains(&expected), "{stderr}");
+    assert!(
+        stderr.contains("because: Address already in use"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -1,0 +1,160 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+/// The shop in a process of its own.
+struct Shop {
+    child: Child,
+    address: String,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Shop {
+    fn open() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+            .args(["dev", "--listen", "127.0.0.1:0"])
+            .env("RUST_LOG", "info,steadfast::scope=debug")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let first = line_with(&mut stdout, "The shop is open at http://");
+        let address = first.split("http://").nth(1).unwrap();
+        let address = address.split(". In").next().unwrap().to_owned();
+        Self {
+            child,
+            address,
+            stdout,
+            stderr,
+        }
+    }
+
+    fn send(&self, request: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        stream
+    }
+
+    fn answer(&self, request: &str, body: &str) -> String {
+        let mut answer = String::new();
+        let mut stream = self.send(request, body);
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn terminate(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&id).status().unwrap().success());
+    }
+
+    fn close(mut self) -> i32 {
+        self.terminate();
+        self.child.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        // For a test that failed; it has ended by itself otherwise.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn line_with(lines: &mut impl BufRead, text: &str) -> String {
+    loop {
+        let mut line = String::new();
+        let read = lines.read_line(&mut line).unwrap();
+        assert!(read > 0, "ended without a line with {text:?}");
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+fn trace_id(answer: &str) -> &str {
+    let (_, rest) = answer.split_once("x-request-id: ").unwrap();
+    rest.split("\r\n").next().unwrap()
+}
+
+#[test]
+fn orders_are_taken_and_those_that_fail_are_undone() {
+    let mut shop = Shop::open();
+
+    let good = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+    let bad = shop.answer("POST /orders", r#"{"item": "unicorn"}"#);
+    let unclear = shop.answer("POST /orders", r#"{"count": 3}"#);
+
+    assert!(good.starts_with("HTTP/1.1 201"), "{good}");
+    assert!(bad.starts_with("HTTP/1.1 409"), "{bad}");
+    assert!(unclear.starts_with("HTTP/1.1 400"), "{unclear}");
+    line_with(&mut shop.stderr, "create_order ended err");
+    line_with(&mut shop.stderr, "release the hold     ran");
+    assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn a_panic_is_answered_with_an_id_under_which_its_place_is_shown() {
+    let mut shop = Shop::open();
+
+    let fine = shop.answer("GET /recommendations/ada", "");
+    let hurt = shop.answer("GET /recommendations/bob", "");
+    let again = shop.answer("GET /recommendations/ada", "");
+
+    assert!(fine.starts_with("HTTP/1.1 200"), "{fine}");
+    assert!(hurt.starts_with("HTTP/1.1 500"), "{hurt}");
+    assert!(hurt.contains("application/problem+json"), "{hurt}");
+    assert!(hurt.contains(&format!(r#""trace_id":"{}""#, trace_id(&hurt))));
+    assert!(!hurt.contains("overflow"), "nothing of the inside: {hurt}");
+    assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+    line_with(&mut shop.stdout, "PANIC (contained");
+    line_with(&mut shop.stdout, "recommendations.rs");
+    line_with(&mut shop.stdout, trace_id(&hurt));
+    assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn what_a_client_leaves_behind_is_cleaned_up_in_order() {
+    let mut shop = Shop::open();
+
+    // Without `connection: close`: after that header the server reads no more, and cannot see
+    // that the client leaves.
+    let mut stream = TcpStream::connect(&shop.address).unwrap();
+    write!(stream, "GET /statements HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    // A client that leaves before its request is read is no client.
+    line_with(&mut shop.stderr, "scope=/statements > render_statement");
+    drop(stream);
+
+    line_with(
+        &mut shop.stderr,
+        "render_statement ended cancelled, dropped and reaped",
+    );
+    line_with(&mut shop.stderr, "give the slot back   ran");
+    line_with(&mut shop.stderr, "delete the working file ran");
+    assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let mut shop = Shop::open();
+    let mut stream = shop.send("POST /orders", r#"{"item": "tea"}"#);
+    // The head of the answer to another request says that the first one has been read.
+    shop.answer("GET /recommendations/ada", "");
+
+    shop.terminate();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    line_with(&mut shop.stderr, "shutdown ended");
+    assert_eq!(shop.child.wait().unwrap().code(), Some(0));
+}

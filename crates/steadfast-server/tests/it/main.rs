@@ -1,0 +1,4 @@
+//! The program, as a whole process.
+
+mod cli;
+mod dev;
