@@ -1,7 +1,14 @@
 //! Seeded simulations of the pure decisions, and the tests that keep the structure true.
 #![forbid(unsafe_code)]
 
+pub mod engine;
+pub mod fronts;
+pub mod load;
+pub mod metrics;
 pub mod rng;
+
+pub mod s1_limit;
+pub mod s2_tiers;
 pub mod s4_retry_storm;
 
 /// The documents of the project: what they show is compiled and run.

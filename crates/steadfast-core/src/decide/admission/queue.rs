@@ -1,0 +1,312 @@
+//! Those who wait for a permit, and who of them gets the next one.
+
+use super::config::{AdmissionConfig, InvalidAdmission};
+use super::gate::Gate;
+use super::line::{Entry, Line};
+use crate::context::Tier;
+
+/// Keeps requests that found no room, and says who goes next.
+///
+/// The shell keeps it behind one short lock, beside whatever wakes each waiter. Each call costs a
+/// few steps in ordered maps, none looks at all waiters.
+///
+/// Time is nanoseconds of one monotonic clock. Deadlines are instants of it.
+#[derive(Clone, Debug)]
+pub struct AdmissionQueue {
+    config: AdmissionConfig,
+    lines: [Line; Tier::COUNT],
+    waiting: u32,
+    next_seq: u64,
+    pace: Pace,
+}
+
+/// A request that wants to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// How important it is.
+    pub tier: Tier,
+    /// Who sent it, such as a hash of the client's key; 0 for all who are unknown.
+    pub user: u64,
+    /// When the answer is of no use any more; `u64::MAX` if that is not known.
+    pub deadline: u64,
+    /// How long serving it is expected to take, in nanoseconds, such as the median of its route; 0
+    /// if that is not known.
+    pub service_ns: u64,
+}
+
+/// Names a waiter; no two have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    seq: u64,
+    tier: Tier,
+    user: u64,
+}
+
+/// A waiter's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Names it.
+    pub ticket: Ticket,
+    /// When waiting on is of no use, because the deadline comes too near or the bound on waiting is
+    /// reached: the shell then [removes](AdmissionQueue::remove) and rejects it.
+    pub leave_at: u64,
+}
+
+/// Answers a request that wants to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a displaced waiter has to be told"]
+pub enum Offer {
+    /// It waits.
+    Queued(Queued),
+    /// It waits, in the place of another one, which is to be rejected as
+    /// [displaced](Rejection::Displaced).
+    Displacing(Queued, Ticket),
+    /// It cannot.
+    Rejected(Rejection),
+}
+
+/// Says why a request does not get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// All places are taken by requests that would be served earlier.
+    Full,
+    /// It would be answered after its deadline, or has waited for as long as anybody may.
+    TooLate,
+    /// It had a place, which a more important or newer request needed.
+    Displaced,
+}
+
+/// Says who is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a permit that is neither handed over nor returned is lost"]
+pub enum Next {
+    /// This one gets the permit.
+    Admit(Ticket),
+    /// Reject this one as [too late](Rejection::TooLate), and ask again.
+    TooLate(Ticket),
+}
+
+/// How fast waiters get permits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// The mean time from one to the next, in nanoseconds; 0 when unknown.
+    between_ns: u64,
+    last: Option<u64>,
+}
+
+// === impl AdmissionQueue ===
+
+impl AdmissionQueue {
+    /// Makes an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAdmission`] if a number is out of range.
+    pub fn new(config: AdmissionConfig) -> Result<Self, InvalidAdmission> {
+        config.check()?;
+        Ok(Self {
+            config,
+            lines: Default::default(),
+            waiting: 0,
+            next_seq: 0,
+            pace: Pace::default(),
+        })
+    }
+
+    /// Lets a request wait, if it can still be answered in time and there is a place for it.
+    ///
+    /// In a full queue the places belong to those who would be served first. Whoever would be served
+    /// last has to go: in the least important tier that is not more important than the newcomer's
+    /// and has more places than are guaranteed to it. That may be the newcomer.
+    pub fn offer(&mut self, waiter: Waiter, now: u64) -> Offer {
+        let latest = waiter.deadline.saturating_sub(waiter.service_ns);
+        if now.saturating_add(self.expected_wait_ns(waiter.tier, now)) > latest {
+            return Offer::Rejected(Rejection::TooLate);
+        }
+        let queued = self.push(waiter, latest, now);
+        if self.waiting <= self.config.waiting_max {
+            return Offer::Queued(queued);
+        }
+        match self.evict(waiter.tier, now) {
+            Some(ticket) if ticket == queued.ticket => Offer::Rejected(Rejection::Full),
+            Some(ticket) => Offer::Displacing(queued, ticket),
+            None => unreachable!("a queue that is too full is not empty"),
+        }
+    }
+
+    /// Hands a permit of `gate` to whoever is to be served next; `None` if nobody waits.
+    ///
+    /// A tier that has fewer permits than its guaranteed share comes first, more important ones
+    /// before others; if there is none, importance alone decides.
+    pub fn next(&mut self, gate: &Gate, now: u64) -> Option<Next> {
+        let tier = self.tier_to_serve(gate)?;
+        let line = &mut self.lines[usize::from(tier.number())];
+        let order = line.order(now, self.config.standing_after.as_nanos() as u64);
+        let entry = line.pop_first(order)?;
+        self.waiting -= 1;
+        let ticket = Ticket::of(&entry, tier);
+        if entry.leave_at < now {
+            return Some(Next::TooLate(ticket));
+        }
+        self.pace.note(now, self.waiting > 0);
+        gate.count(tier);
+        Some(Next::Admit(ticket))
+    }
+
+    /// Takes out a waiter whose time is over or whose client is gone; returns whether it was still
+    /// there.
+    pub fn remove(&mut self, ticket: Ticket) -> bool {
+        let line = &mut self.lines[usize::from(ticket.tier.number())];
+        let removed = line.remove(ticket.user, ticket.seq).is_some();
+        self.waiting -= u32::from(removed);
+        removed
+    }
+
+    /// Returns how many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting as usize
+    }
+
+    /// Returns whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Returns how many of a tier wait.
+    #[must_use]
+    pub fn len_of(&self, tier: Tier) -> usize {
+        self.lines[usize::from(tier.number())].len() as usize
+    }
+
+    /// Returns how long a request of a tier that comes now would wait, in nanoseconds, if no more
+    /// important one came after it and permits kept coming as they did; 0 as long as that is not
+    /// known.
+    ///
+    /// This is the least it can expect, so that nobody is rejected for a wait that would not have
+    /// been.
+    #[must_use]
+    pub fn expected_wait_ns(&self, tier: Tier, now: u64) -> u64 {
+        let tier = usize::from(tier.number());
+        let standing_after = self.config.standing_after.as_nanos() as u64;
+        let own = match self.lines[tier].order(now, standing_after) {
+            super::line::Order::OldestFirst => 1,
+            super::line::Order::NewestFirst => 0,
+        };
+        let ahead: u32 = self.lines[..tier].iter().map(Line::len).sum();
+        let ahead = ahead + own * self.lines[tier].len();
+        self.pace.between_ns.saturating_mul(u64::from(ahead))
+    }
+
+    fn push(&mut self, waiter: Waiter, latest: u64, now: u64) -> Queued {
+        let wait_max = self.config.wait_max.as_nanos() as u64;
+        let entry = Entry {
+            user: waiter.user,
+            seq: self.next_seq,
+            leave_at: latest.min(now.saturating_add(wait_max)),
+        };
+        self.next_seq += 1;
+        self.waiting += 1;
+        self.lines[usize::from(waiter.tier.number())].push(entry, now);
+        Queued {
+            ticket: Ticket::of(&entry, waiter.tier),
+            leave_at: entry.leave_at,
+        }
+    }
+
+    fn evict(&mut self, newcomer: Tier, now: u64) -> Option<Ticket> {
+        let tier = self.tier_to_evict(usize::from(newcomer.number()));
+        let line = &mut self.lines[tier];
+        let order = line.order(now, self.config.standing_after.as_nanos() as u64);
+        let entry = line.pop_last(order)?;
+        self.waiting -= 1;
+        Some(Ticket::of(&entry, Tier::new(tier as u8)?))
+    }
+
+    /// The least important tier that may lose a place to one of tier `newcomer`.
+    fn tier_to_evict(&self, newcomer: usize) -> usize {
+        let is_over =
+            |tier: usize| self.lines[tier].len() > self.config.share(tier, self.config.waiting_max);
+        // A newcomer within its share may take a place that a more important tier has borrowed.
+        let most_important = if is_over(newcomer) { newcomer } else { 0 };
+        (most_important..Tier::COUNT)
+            .rev()
+            .find(|&tier| is_over(tier))
+            .unwrap_or(newcomer)
+    }
+
+    fn tier_to_serve(&self, gate: &Gate) -> Option<Tier> {
+        let waiting = || {
+            (0..Tier::COUNT as u8)
+                .filter_map(Tier::new)
+                .filter(|tier| !self.lines[usize::from(tier.number())].is_empty())
+        };
+        let limit = gate.limit();
+        waiting()
+            .find(|&tier| {
+                let share = self.config.share(usize::from(tier.number()), limit);
+                gate.in_flight_of(tier) < share
+            })
+            .or_else(|| waiting().next())
+    }
+}
+
+// === impl Waiter ===
+
+impl Waiter {
+    /// Makes a waiter of a tier, of an unknown user, without a deadline.
+    #[must_use]
+    pub fn new(tier: Tier) -> Self {
+        Self {
+            tier,
+            user: 0,
+            deadline: u64::MAX,
+            service_ns: 0,
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Returns the waiter's tier.
+    #[must_use]
+    pub fn tier(self) -> Tier {
+        self.tier
+    }
+
+    fn of(entry: &Entry, tier: Tier) -> Self {
+        Self {
+            seq: entry.seq,
+            tier,
+            user: entry.user,
+        }
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// The weight of what is newest in the mean: an eighth, so that a pause is forgotten after a few
+    /// tens of permits.
+    const SHIFT: u32 = 3;
+
+    /// Notes that a waiter got a permit, and whether others still wait: only then does the time to
+    /// the next permit say anything.
+    fn note(&mut self, now: u64, others_wait: bool) {
+        if let Some(last) = self.last {
+            let between = now.saturating_sub(last);
+            self.between_ns = if self.between_ns == 0 {
+                between
+            } else {
+                self.between_ns - (self.between_ns >> Self::SHIFT) + (between >> Self::SHIFT)
+            };
+        }
+        self.last = others_wait.then_some(now);
+    }
+}
+
+#[cfg(all(test, not(steadfast_loom)))]
+#[path = "queue_tests.rs"]
+mod tests;
