@@ -52,6 +52,13 @@ pub fn nanos_at(instant: Instant) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Converts a point on the scale of [`nanos`] to an instant; one that is out of range, such as
+/// `u64::MAX` for "never", becomes one in thirty years.
+pub fn instant_at(nanos: u64) -> Instant {
+    const LATEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    origin() + Duration::from_nanos(nanos).min(LATEST)
+}
+
 fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     // A second in the past, so that a zero means "before everything" and not "at the first call".

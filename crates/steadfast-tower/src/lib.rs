@@ -18,10 +18,12 @@
 //! |---|---|
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`admission`] | who gets in when there is not enough for all |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
@@ -31,6 +33,7 @@ mod answer;
 mod ready;
 mod trust;
 
+pub use admission::AdmissionLayer;
 pub use answer::{AnswerBody, AnswerFuture};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;

@@ -1,0 +1,122 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use steadfast_core::decide::admission::Rejection as Why;
+use steadfast_core::{clock, context, rng};
+use tower_service::Service;
+
+use super::shared::{Entered, Refusal, Shared};
+use super::{AdmissionBody, AdmissionFuture, UserOf};
+use crate::answer::Protocol;
+use crate::ready::WhenReady;
+use crate::{Reason, Rejection};
+
+/// The service of [`AdmissionLayer`](super::AdmissionLayer).
+#[derive(Clone)]
+pub struct Admission<S> {
+    inner: S,
+    shared: Arc<Shared>,
+    user_of: Option<UserOf>,
+}
+
+impl<S> Admission<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, user_of: Option<UserOf>) -> Self {
+        Self {
+            inner,
+            shared,
+            user_of,
+        }
+    }
+}
+
+impl<S, In, Out> Service<Request<In>> for Admission<S>
+where
+    S: Service<Request<In>, Response = Response<Out>> + Clone,
+{
+    type Response = Response<AdmissionBody<Out>>;
+    type Error = S::Error;
+    type Future = AdmissionFuture<S, Request<In>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let protocol = Protocol::of(request.headers());
+        let (parts, body) = request.into_parts();
+        let context = context::current();
+        let deadline = context.deadline().map(clock::nanos_at);
+        let user_of = self.user_of.as_deref();
+        let user = || user_of.map_or(0, |user_of| user_of(&parts));
+        let entered = self.shared.enter(context.tier(), deadline, user);
+        let served = WhenReady::new(self.inner.clone(), Request::from_parts(parts, body));
+        match entered {
+            Entered::In(permit) => AdmissionFuture::admitted(served, permit),
+            Entered::Waiting(place) => {
+                let shared = self.shared.clone();
+                AdmissionFuture::waiting(served, place, shared, protocol)
+            }
+            Entered::Out(refusal) => {
+                AdmissionFuture::rejected(refusal.tell(&self.shared), protocol)
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// Makes the rejection of the request at hand.
+    pub(super) fn tell(self, shared: &Shared) -> Rejection {
+        let hurried = context::current().deadline().is_some();
+        let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
+        let wait_max = shared.config.wait_max.as_secs_f64();
+        let rejection = match self.why {
+            Why::Full => {
+                let limit = f64::from(shared.config.waiting_max);
+                Rejection::new(Reason::Overloaded, shared.name).with_bound(
+                    limit,
+                    self.waiting as f64,
+                    "waiting",
+                )
+            }
+            Why::Displaced => {
+                let limit = f64::from(shared.config.waiting_max);
+                Rejection::new(Reason::Displaced, shared.name).with_bound(
+                    limit,
+                    self.waiting as f64,
+                    "waiting",
+                )
+            }
+            Why::TooLate if hurried => Rejection::new(Reason::CannotFinish, shared.name)
+                .with_bound(
+                    wait_max,
+                    seconds(self.expected_wait_ns),
+                    "seconds of waiting",
+                ),
+            Why::TooLate => Rejection::new(Reason::WaitedTooLong, shared.name).with_bound(
+                wait_max,
+                wait_max,
+                "seconds of waiting",
+            ),
+        };
+        rejection.with_retry_after(come_back(self.expected_wait_ns))
+    }
+}
+
+/// After the wait that is to be expected, and up to a second more by chance, so that not all come
+/// back at once.
+fn come_back(expected_wait_ns: u64) -> Duration {
+    let chance = Duration::from_nanos(rng::bits() % 1_000_000_000);
+    Duration::from_nanos(expected_wait_ns) + chance
+}
+
+impl<S: fmt::Debug> fmt::Debug for Admission<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("inner", &self.inner)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}

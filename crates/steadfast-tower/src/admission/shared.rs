@@ -1,0 +1,337 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use steadfast_core::clock;
+use steadfast_core::context::{Name, Tier};
+use steadfast_core::decide::admission::{
+    AdmissionConfig, AdmissionQueue, Gate, InvalidAdmission, Leave, Next, Offer, Rejection, Ticket,
+    Waiter,
+};
+use steadfast_core::decide::limit::{Limit, LimitConfig, Tally};
+use steadfast_core::report::{Collector, Source};
+use tokio::sync::oneshot;
+
+use super::Refused;
+use super::permit::Permit;
+use super::place::Place;
+
+/// How many samples of the limit are collected before they are looked at: 64.
+const SAMPLES: u32 = 64;
+
+/// How long they are collected at most: 10 ms, so that windows end on time.
+const SAMPLE_FOR: u64 = 10_000_000;
+
+/// The weight of what is newest in the mean time of a request: an eighth.
+const NEWEST: u32 = 3;
+
+/// What a waiter is told.
+pub(super) type Turn = Result<Permit, Refusal>;
+
+/// Why it is not let in, with what was seen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refusal {
+    pub(super) why: Rejection,
+    pub(super) waiting: usize,
+    pub(super) expected_wait_ns: u64,
+}
+
+/// What was decided about a request that came.
+pub(super) enum Entered {
+    In(Permit),
+    Waiting(Place),
+    Out(Refusal),
+}
+
+/// The state of an admission.
+pub(super) struct Shared {
+    pub(super) name: Name,
+    pub(super) config: AdmissionConfig,
+    gate: Gate,
+    waiting: Mutex<Waiting>,
+    learning: Option<Learning>,
+    /// The mean time of a request, in nanoseconds.
+    service_ns: AtomicU64,
+    admitted: [AtomicU64; Tier::COUNT],
+}
+
+/// Those who wait, and how each of them is told.
+struct Waiting {
+    queue: AdmissionQueue,
+    tellers: HashMap<Ticket, oneshot::Sender<Turn>>,
+}
+
+/// Finds the limit.
+struct Learning {
+    tally: Tally,
+    limit: Mutex<Limit>,
+    /// When the samples are looked at next, however few there are.
+    next: AtomicU64,
+}
+
+/// What is to be told once the lock is released: a wake-up may call anything.
+#[derive(Default)]
+struct Told(Vec<(oneshot::Sender<Turn>, Turn)>);
+
+impl Shared {
+    pub(super) fn fixed(
+        name: Name,
+        limit: u32,
+        config: AdmissionConfig,
+    ) -> Result<Self, InvalidAdmission> {
+        Self::new(name, limit, config, None)
+    }
+
+    pub(super) fn adaptive(
+        name: Name,
+        limit: LimitConfig,
+        config: AdmissionConfig,
+    ) -> Result<Self, Refused> {
+        let limit = Limit::new(limit)?;
+        let initial = limit.current();
+        let learning = Learning {
+            tally: Tally::new(),
+            limit: Mutex::new(limit),
+            next: AtomicU64::new(0),
+        };
+        Ok(Self::new(name, initial, config, Some(learning))?)
+    }
+
+    fn new(
+        name: Name,
+        limit: u32,
+        config: AdmissionConfig,
+        learning: Option<Learning>,
+    ) -> Result<Self, InvalidAdmission> {
+        Ok(Self {
+            name,
+            config,
+            gate: Gate::new(limit),
+            waiting: Mutex::new(Waiting {
+                queue: AdmissionQueue::new(config)?,
+                tellers: HashMap::new(),
+            }),
+            learning,
+            service_ns: AtomicU64::new(0),
+            admitted: Default::default(),
+        })
+    }
+
+    /// Decides about a request that comes now.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        tier: Tier,
+        deadline: Option<u64>,
+        user: impl FnOnce() -> u64,
+    ) -> Entered {
+        let now = clock::nanos();
+        if self.gate.try_enter(tier) {
+            return Entered::In(self.permit(tier, now));
+        }
+        let waiter = Waiter {
+            user: user(),
+            deadline: deadline.unwrap_or(u64::MAX),
+            service_ns: self.service_ns.load(Ordering::Relaxed),
+            ..Waiter::new(tier)
+        };
+        self.wait(waiter, now)
+    }
+
+    fn wait(self: &Arc<Self>, waiter: Waiter, now: u64) -> Entered {
+        let mut told = Told::default();
+        let mut waiting = self.waiting();
+        let (queued, displaced) = match waiting.queue.offer(waiter, now) {
+            Offer::Queued(queued) => (queued, None),
+            Offer::Displacing(queued, displaced) => (queued, Some(displaced)),
+            Offer::Rejected(why) => return Entered::Out(waiting.refusal(why, waiter.tier, now)),
+        };
+        if let Some(displaced) = displaced {
+            let refusal = waiting.refusal(Rejection::Displaced, displaced.tier(), now);
+            told.0.extend(waiting.teller(displaced, Err(refusal)));
+        }
+        let (teller, turn) = oneshot::channel();
+        waiting.tellers.insert(queued.ticket, teller);
+        // Between the failed attempt and the lock the last one may have left.
+        self.fill(&mut waiting, now, &mut told);
+        drop(waiting);
+        told.tell();
+        Entered::Waiting(Place::new(self.clone(), queued, turn))
+    }
+
+    /// Takes a waiter out whose time is over or whose client is gone; gives why it is not let in,
+    /// unless that was decided already.
+    pub(super) fn give_up(&self, ticket: Ticket) -> Option<Refusal> {
+        let mut waiting = self.waiting();
+        if !waiting.queue.remove(ticket) {
+            return None;
+        }
+        waiting.tellers.remove(&ticket);
+        Some(waiting.refusal(Rejection::TooLate, ticket.tier(), clock::nanos()))
+    }
+
+    /// Takes a permit back.
+    pub(super) fn leave(self: &Arc<Self>, tier: Tier) {
+        if self.gate.leave(tier) == Leave::HandOver {
+            let mut told = Told::default();
+            let mut waiting = self.waiting();
+            self.hand_over(&mut waiting, clock::nanos(), &mut told);
+            drop(waiting);
+            told.tell();
+        }
+    }
+
+    /// Learns from a request that was admitted at `since` and ends now; `dropped` if something
+    /// below had too much.
+    pub(super) fn learn(self: &Arc<Self>, since: u64, dropped: bool) {
+        let now = clock::nanos();
+        let took = now.saturating_sub(since);
+        self.note_service(took);
+        let Some(learning) = &self.learning else {
+            return;
+        };
+        let samples = learning.tally.record(took, self.gate.in_flight(), dropped);
+        if let Some(limit) = learning.step(samples, now) {
+            self.set_limit(limit, now);
+        }
+    }
+
+    fn set_limit(self: &Arc<Self>, limit: u32, now: u64) {
+        if limit == self.gate.limit() {
+            return;
+        }
+        self.gate.set_limit(limit);
+        let mut told = Told::default();
+        let mut waiting = self.waiting();
+        self.fill(&mut waiting, now, &mut told);
+        drop(waiting);
+        told.tell();
+    }
+
+    /// Hands permits over for as long as there is room and somebody waits.
+    fn fill(self: &Arc<Self>, waiting: &mut Waiting, now: u64, told: &mut Told) {
+        while !waiting.queue.is_empty() && self.gate.enter_or_wait() {
+            self.hand_over(waiting, now, told);
+        }
+    }
+
+    /// Hands one permit over to whoever is next, or returns it.
+    fn hand_over(self: &Arc<Self>, waiting: &mut Waiting, now: u64, told: &mut Told) {
+        loop {
+            match waiting.queue.next(&self.gate, now) {
+                Some(Next::Admit(ticket)) => {
+                    let permit = self.permit(ticket.tier(), now);
+                    told.0.extend(waiting.teller(ticket, Ok(permit)));
+                    return;
+                }
+                Some(Next::TooLate(ticket)) => {
+                    let refusal = waiting.refusal(Rejection::TooLate, ticket.tier(), now);
+                    told.0.extend(waiting.teller(ticket, Err(refusal)));
+                }
+                None => return self.gate.leave_idle(),
+            }
+        }
+    }
+
+    fn permit(self: &Arc<Self>, tier: Tier, now: u64) -> Permit {
+        self.admitted[usize::from(tier.number())].fetch_add(1, Ordering::Relaxed);
+        Permit::new(self.clone(), tier, now)
+    }
+
+    /// Two threads at once may lose a sample, which a mean does not notice.
+    fn note_service(&self, took: u64) {
+        let mean = self.service_ns.load(Ordering::Relaxed);
+        let next = match mean {
+            0 => took,
+            mean => mean - (mean >> NEWEST) + (took >> NEWEST),
+        };
+        self.service_ns.store(next, Ordering::Relaxed);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn refusal(&self, why: Rejection, tier: Tier, now: u64) -> Refusal {
+        Refusal {
+            why,
+            waiting: self.queue.len(),
+            expected_wait_ns: self.queue.expected_wait_ns(tier, now),
+        }
+    }
+
+    fn teller(&mut self, ticket: Ticket, turn: Turn) -> Option<(oneshot::Sender<Turn>, Turn)> {
+        Some((self.tellers.remove(&ticket)?, turn))
+    }
+}
+
+impl Told {
+    fn tell(self) {
+        for (teller, turn) in self.0 {
+            // Who is gone meanwhile gets a permit all the same, and its drop hands it on.
+            drop(teller.send(turn));
+        }
+    }
+}
+
+impl Learning {
+    /// Gives the limit from now on, if it is time for a step and no other thread is at it.
+    fn step(&self, samples: u32, now: u64) -> Option<u32> {
+        if samples < SAMPLES && now < self.next.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut limit = match self.limit.try_lock() {
+            Ok(limit) => limit,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.next.store(now + SAMPLE_FOR, Ordering::Relaxed);
+        Some(limit.absorb(self.tally.take(), now))
+    }
+}
+
+impl Source for Shared {
+    fn collect(&self, to: &mut Collector) {
+        to.labels([("policy", self.name)])
+            .gauge("steadfast_admission_limit", f64::from(self.gate.limit()))
+            .gauge(
+                "steadfast_admission_in_flight",
+                f64::from(self.gate.in_flight()),
+            );
+        let waiting = self.waiting();
+        for number in 0..Tier::COUNT as u8 {
+            let tier = Tier::new(number).expect("below the count");
+            let admitted = self.admitted[usize::from(number)].load(Ordering::Relaxed);
+            let depth = waiting.queue.len_of(tier);
+            if admitted == 0 && depth == 0 {
+                continue;
+            }
+            to.labels([("policy", self.name), ("tier", TIERS[usize::from(number)])])
+                .gauge("steadfast_admission_waiting", depth as f64)
+                .counter("steadfast_admission_admitted_total", admitted);
+        }
+    }
+}
+
+const TIERS: [Name; Tier::COUNT] = [
+    Name::new("0"),
+    Name::new("1"),
+    Name::new("2"),
+    Name::new("3"),
+    Name::new("4"),
+    Name::new("5"),
+    Name::new("6"),
+    Name::new("7"),
+];
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("limit", &self.gate.limit())
+            .field("in_flight", &self.gate.in_flight())
+            .finish_non_exhaustive()
+    }
+}
