@@ -9,6 +9,8 @@ pub mod budget;
 pub mod lateness;
 pub mod rate;
 pub mod restart;
+pub mod sketch;
+pub mod timeout;
 pub mod wait_cycle;
 pub mod window;
 
