@@ -2,15 +2,18 @@
 
 use std::hint::black_box;
 use std::sync::Once;
+use std::time::Duration;
 
 use steadfast::context::TraceId;
 use steadfast::pool::{BlockingPool, Pool, PoolConfig, block_on};
+use steadfast::supervise::{Backoff, Child, Intensity, Rules, Strategy, Supervisor};
 use steadfast::{
     BoxError, Context, OnceInit, SyncScope, WaitGroup, defer, recover, recover_async, scope,
 };
 
 use crate::Contender;
 use crate::primitives::recover_async::{never_ready, polled};
+use crate::primitives::restart::Failing;
 use crate::primitives::{
     contained_panic, pool as pools, recover as calls, spawn as tasks, wait_group as waiting,
 };
@@ -200,5 +203,24 @@ pub(crate) fn wait_group() -> Contender {
             done += group.wait().await.done as u64;
         }
         done
+    })
+}
+
+pub(crate) fn supervisor() -> Contender {
+    on_one_thread("steadfast Supervisor, backoff 1 ns", async |restarts| {
+        // As good as unlimited, and without backoff: neither can be had outright.
+        let shortest = Duration::from_nanos(1);
+        let intensity = Intensity::new(1, shortest).expect("the period is in range");
+        let backoff = Backoff::new(shortest, shortest).expect("the waits are in range");
+        let rules = Rules::new(Strategy::OneForOne, intensity).with_backoff(backoff);
+
+        let task = Failing::new(restarts);
+        let child = task.clone();
+        let child = Child::transient("failing", move |_| child.clone().attempt());
+        let group = Supervisor::builder("measured", rules).child(child);
+        let group = group.start().await.expect("the child starts");
+        task.settled.notified().await;
+        assert!(group.stop().await.into_result().is_ok(), "it stops");
+        task.seen()
     })
 }

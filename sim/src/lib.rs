@@ -1,6 +1,9 @@
 //! Seeded simulations of the pure decisions, and the tests that keep the structure true.
 #![forbid(unsafe_code)]
 
+pub mod rng;
+pub mod s4_retry_storm;
+
 /// The documents of the project: what they show is compiled and run.
 #[cfg(doctest)]
 mod documents {

@@ -5,7 +5,8 @@
 //! stores. Decisions in [`decide`](crate::decide) see neither: they are handed [`nanos`].
 //!
 //! Everything here goes through tokio's clock, so a test that starts with paused time
-//! (`#[tokio::test(start_paused = true)]`) moves all of steadfast along.
+//! (`#[tokio::test(start_paused = true)]`) moves all of steadfast along. For tests of synchronous
+//! code, the feature `test-util` has a clock that is moved by hand.
 #![allow(
     clippy::disallowed_methods,
     reason = "this file is the one door to real time; everything else comes through it"
@@ -24,6 +25,10 @@ pub use tokio::time::error::Elapsed;
 
 /// Reads the monotonic clock.
 pub fn now() -> Instant {
+    #[cfg(feature = "test-util")]
+    if let Some(now) = crate::testing::manual_now() {
+        return now;
+    }
     Instant::now()
 }
 
@@ -51,13 +56,18 @@ fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     // A second in the past, so that a zero means "before everything" and not "at the first call".
     *ORIGIN.get_or_init(|| {
-        let now = now();
+        // Of the machine's time: a test that has moved its own must not set it for the others.
+        let now = Instant::from_std(real());
         now.checked_sub(Duration::from_secs(1)).unwrap_or(now)
     })
 }
 
 /// Reads the wall clock.
 pub fn timestamp() -> Timestamp {
+    #[cfg(feature = "test-util")]
+    if let Some(timestamp) = crate::testing::manual_timestamp() {
+        return Timestamp(timestamp);
+    }
     Timestamp(SystemTime::now())
 }
 
@@ -151,6 +161,10 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Outp
 
 /// Blocks the calling thread for `duration`: for threads of their own, never for async code.
 pub fn block(duration: Duration) {
+    #[cfg(feature = "test-util")]
+    if crate::testing::manual_block(duration) {
+        return;
+    }
     std::thread::sleep(duration);
 }
 

@@ -27,6 +27,9 @@
 //! | [`mod@scope`], [`defer!`], [`reaper`] | cleanups that always run, in order, with a report |
 //! | [`recover()`], [`mod@panic`] | panics as values, reported when they happen |
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
+//! | [`supervise`] | tasks that are restarted when they fail, in groups, with an end to it |
+//! | [`pool`] | a bound on what runs and on what waits, and an answer for every task |
+//! | [`shutdown`], [`run`](run()) | an orderly end, and the runtime that outlives every scope |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
@@ -50,7 +53,8 @@
 //! ```
 //!
 //! # Features
-//! None is on by default. `test-util`: what tests of services need on top.
+//! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
+//! tasks, and faults injected at every await and cleanup.
 
 pub mod cancel;
 pub mod clock;
@@ -65,6 +69,9 @@ pub mod report;
 pub mod rng;
 pub mod scope;
 pub mod shutdown;
+pub mod supervise;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod wait_group;
 pub mod watch;
 
@@ -93,6 +100,8 @@ pub use scope::{
 };
 #[doc(inline)]
 pub use shutdown::Shutdown;
+#[doc(inline)]
+pub use supervise::Supervisor;
 pub use task::{Task, TaskError, spawn};
 #[doc(inline)]
 pub use wait_group::WaitGroup;

@@ -36,16 +36,19 @@ pub const EXIT_WAIT: Duration = Duration::from_secs(10);
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How much is under way. Its mutex is a leaf: nothing is called under it.
+/// How much is under way. Its mutex is a leaf: no other lock is taken under it.
 struct Outstanding {
     scopes: usize,
     on_fallback: usize,
+    /// How many of those wait for something outside of the fallback thread.
+    stalled: usize,
     exit_waited: Duration,
 }
 
 static OUTSTANDING: Mutex<Outstanding> = Mutex::new(Outstanding {
     scopes: 0,
     on_fallback: 0,
+    stalled: 0,
     exit_waited: Duration::ZERO,
 });
 static CHANGED: Condvar = Condvar::new();
@@ -95,6 +98,11 @@ pub(crate) fn submit(work: Work) {
         Ok(runtime) => drop(runtime.spawn(work)),
         Err(_) => work.fall_back(),
     }
+}
+
+/// Makes [`drain`] wait for something that ends by itself, until the answer is dropped.
+pub(crate) fn hold() -> impl Send {
+    Counted::start()
 }
 
 /// Counts one scope as in flight.
@@ -224,13 +232,41 @@ fn run_fallback(mut queue: mpsc::UnboundedReceiver<Work>) {
     });
 }
 
+/// Counts a scope on the fallback thread that waits for its children, or for scopes inside, if
+/// `waits` says so under the lock.
+pub(crate) fn stalled(waits: impl FnOnce() -> bool) -> bool {
+    let mut outstanding = outstanding();
+    let stalled = waits();
+    if stalled {
+        outstanding.stalled += 1;
+        CHANGED.notify_all();
+    }
+    stalled
+}
+
+/// Takes one [`stalled`] back, if `waited` says so under the lock.
+pub(crate) fn goes_on(waited: impl FnOnce() -> bool) -> bool {
+    let mut outstanding = outstanding();
+    let waited = waited();
+    if waited {
+        outstanding.stalled -= 1;
+    }
+    waited
+}
+
 /// Keeps a thread that shuts a runtime down until the fallback thread is done, so that the
 /// process does not end first.
-fn wait_before_exit() {
+///
+/// It does not wait for what is stalled: that waits for tasks which only this thread can drop, once
+/// it is let go. Dropping the last of them comes here again.
+pub(crate) fn wait_before_exit() {
+    if on_fallback() {
+        return;
+    }
     let start = clock::real();
     let mut outstanding = outstanding();
     let budget = EXIT_WAIT.saturating_sub(outstanding.exit_waited);
-    while outstanding.on_fallback > 0 {
+    while outstanding.on_fallback > outstanding.stalled {
         let waited = clock::real().saturating_duration_since(start);
         let left = budget.saturating_sub(waited);
         if left.is_zero() {

@@ -25,10 +25,11 @@
 //! assert_eq!(total.value, Value::Counter(3));
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::context::Name;
-use crate::{panic, reaper, recover};
+use crate::{panic, reaper, recover, text};
 
 /// How many sources there can be: 1,024, far above what one process has of pools, breakers and
 /// supervisors; dropped ones make room.
@@ -109,17 +110,32 @@ pub fn snapshot() -> Snapshot {
 fn kernel() -> SourceSnapshot {
     let mut collector = Collector::default();
     collector.gauge("steadfast_reaper_scopes", reaper::in_flight() as f64);
-    for group in panic::groups() {
-        let place = match &group.location {
-            Some(location) => Name::from(location.to_string()),
-            None => Name::OTHER,
-        };
+    for ((place, kind), (count, contained)) in panics(&panic::groups()) {
         collector
-            .labels([("place", place), ("kind", group.kind.as_str().into())])
-            .counter("steadfast_panics_total", group.count)
-            .counter("steadfast_panics_contained_total", group.contained);
+            .labels([("place", place), ("kind", kind.into())])
+            .counter("steadfast_panics_total", count)
+            .counter("steadfast_panics_contained_total", contained);
     }
     collector.into_source("kernel".into())
+}
+
+/// Sums up the panics of each place and kind. Places that look the same once their path is cut
+/// to the length of a name are one: equal labels must not come twice.
+fn panics(groups: &[panic::Group]) -> BTreeMap<(Name, &'static str), (u64, u64)> {
+    let mut sums = BTreeMap::new();
+    for group in groups {
+        let place = match &group.location {
+            Some(location) => {
+                let text = location.to_string();
+                Name::from(text::tail(&text, Name::DYNAMIC_BYTES_MAX).to_owned())
+            }
+            None => Name::OTHER,
+        };
+        let sum: &mut (u64, u64) = sums.entry((place, group.kind.as_str())).or_default();
+        sum.0 += group.count;
+        sum.1 += group.contained;
+    }
+    sums
 }
 
 /// Takes the values of one source; handed to [`Source::collect`].
@@ -254,5 +270,26 @@ impl Snapshot {
     /// Gives the values of all sources.
     pub fn metrics(&self) -> impl Iterator<Item = &Metric> {
         self.sources.iter().flat_map(|source| &source.metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_look_the_same_once_they_are_cut_are_counted_as_one() {
+        let deep = |root: &str| panic::Group::at(&format!("/{root}{}/lib.rs", "/deep".repeat(20)));
+        let groups = [deep("a"), deep("b"), panic::Group::at("src/lib.rs")];
+
+        let sums = panics(&groups);
+
+        let mut counts: Vec<_> = sums.values().map(|(count, _)| *count).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 2]);
+        assert!(
+            sums.keys()
+                .all(|(place, _)| place.as_str().ends_with("lib.rs:1:1"))
+        );
     }
 }

@@ -29,6 +29,12 @@ fn seed() -> u64 {
     RandomState::new().hash_one(0x5EED_u64)
 }
 
+/// Mixes a seed and a number into bits that are the same whenever they are.
+#[cfg(feature = "test-util")]
+pub(crate) fn mix(seed: u64, number: u64) -> u64 {
+    step(seed ^ step(number).1).1
+}
+
 /// One step of SplitMix64: a Weyl sequence through a mixer, full period, no bad seeds.
 fn step(state: u64) -> (u64, u64) {
     let next = state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -38,6 +38,7 @@ use crate::{RecoverAsync, recover_async};
 /// assert!(matches!(lost.await, Err(TaskError::Panicked(_))));
 /// # }
 /// ```
+#[track_caller]
 pub fn spawn<R, F>(name: impl Into<Name>, future: F) -> Task<R>
 where
     R: Send + 'static,
@@ -48,6 +49,7 @@ where
 }
 
 /// Starts a task in a scope, which waits for it and cancels it.
+#[track_caller]
 pub(crate) fn spawn_in<R, F>(scope: Arc<dyn AsNode>, name: Name, future: F) -> Task<R>
 where
     R: Send + 'static,
@@ -55,23 +57,34 @@ where
 {
     let owner = Owner {
         cancel: scope.node().token(),
-        _pending: PendingGuard::new(scope.clone(), What::Child),
+        pending: PendingGuard::new(scope.clone(), What::Child),
     };
     let node = crate::context::with(|frame| Node::child(name, scope, frame));
     start(node, Some(owner), future)
 }
 
-struct Owner {
-    cancel: Cancel,
-    _pending: PendingGuard,
+/// Starts a future that brings its context along, contains its panics, and reports its own end.
+pub(crate) fn spawn_contained<F>(future: F)
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    drop(spawn_on_runtime(future));
 }
 
+struct Owner {
+    cancel: Cancel,
+    pending: PendingGuard,
+}
+
+#[track_caller]
 fn start<R, F>(node: Node, owner: Option<Owner>, future: F) -> Task<R>
 where
     R: Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
     let name = node.name;
+    #[cfg(feature = "test-util")]
+    let future = crate::testing::in_task(&node, std::panic::Location::caller(), future);
     let frame = Frame::body(Arc::new(node));
     let future = Captured::from(frame).wrap(recover_async(future));
     let handle = match owner {
@@ -79,9 +92,9 @@ where
             future,
             unfinished: Unfinished(Some(name)),
         }),
-        Some(Owner { cancel, _pending }) => spawn_on_runtime(async move {
+        Some(Owner { cancel, pending }) => spawn_on_runtime(async move {
             let ended = until_cancelled(cancel, future).await;
-            drop(_pending);
+            pending.finish();
             ended
         }),
     };

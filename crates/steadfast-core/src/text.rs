@@ -22,11 +22,7 @@ impl<const N: usize> Text<N> {
 
     /// Keeps the end of `text`, whole characters only.
     pub(crate) fn tail(text: &str) -> Self {
-        let mut from = text.len().saturating_sub(N);
-        while !text.is_char_boundary(from) {
-            from += 1;
-        }
-        Self::copy(&text[from..])
+        Self::copy(tail(text, N))
     }
 
     fn copy(text: &str) -> Self {
@@ -57,6 +53,15 @@ pub(crate) fn head(text: &str, bytes: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// Gives the longest end of `text` that has at most `bytes` bytes and starts between characters.
+pub(crate) fn tail(text: &str, bytes: usize) -> &str {
+    let mut from = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
 }
 
 #[cfg(test)]

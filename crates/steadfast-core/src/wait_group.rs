@@ -130,6 +130,7 @@ impl WaitGroup {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[track_caller]
     pub fn spawn<R, F>(&self, name: impl Into<Name>, future: F) -> Task<R>
     where
         R: Send + 'static,

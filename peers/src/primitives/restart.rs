@@ -7,8 +7,8 @@ use std::time::Duration;
 use task_supervisor::{CancellationToken, SupervisedTask, SupervisorBuilder, TaskResult};
 use tokio::sync::Notify;
 
-use crate::Group;
 use crate::work::on_one_thread;
+use crate::{Group, ours};
 
 pub(super) fn group() -> Group {
     Group::new("supervised restart, no backoff", "restart")
@@ -19,6 +19,7 @@ pub(super) fn group() -> Group {
             "task-supervisor, delay 0 (sleeps a tick)",
             task_supervisor,
         ))
+        .ours(ours::supervisor())
 }
 
 async fn loop_by_hand(restarts: u64) -> u64 {
@@ -46,19 +47,19 @@ async fn task_supervisor(restarts: u64) -> u64 {
         .shutdown()
         .await
         .expect("the supervisor ends on request");
-    task.starts.load(Ordering::Relaxed) - 1
+    task.seen()
 }
 
 /// Fails at each start but the last.
 #[derive(Clone)]
-struct Failing {
+pub(crate) struct Failing {
     starts: Arc<AtomicU64>,
     restarts: u64,
-    settled: Arc<Notify>,
+    pub(crate) settled: Arc<Notify>,
 }
 
 impl Failing {
-    fn new(restarts: u64) -> Self {
+    pub(crate) fn new(restarts: u64) -> Self {
         Failing {
             starts: Arc::new(AtomicU64::new(0)),
             restarts,
@@ -66,7 +67,11 @@ impl Failing {
         }
     }
 
-    async fn attempt(self) -> TaskResult {
+    pub(crate) fn seen(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed) - 1
+    }
+
+    pub(crate) async fn attempt(self) -> TaskResult {
         let earlier_starts = self.starts.fetch_add(1, Ordering::Relaxed);
         if earlier_starts < self.restarts {
             return Err("failing on purpose".into());

@@ -1,3 +1,4 @@
+use std::borrow::BorrowMut;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use pin_project_lite::pin_project;
 use crate::clock::Instant;
 use crate::context::keys::Keys;
 use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+#[cfg(feature = "test-util")]
+use crate::testing::Trace;
 use crate::watch;
 
 thread_local! {
@@ -55,11 +58,6 @@ impl Frame {
         }
     }
 
-    /// Tells whether the facts were changed at this place.
-    pub(crate) fn is_changed(&self) -> bool {
-        self.node().is_some_and(|node| node.kind == Kind::Overlay)
-    }
-
     pub(crate) fn block(&self) -> Context {
         let block = self.node().map(|node| node.block).unwrap_or_default();
         match self.phase {
@@ -95,6 +93,34 @@ impl Frame {
         Self {
             node: Some(Arc::new(Node::overlay(self.node.as_ref(), block, keys))),
             phase: self.phase,
+        }
+    }
+
+    /// The same place and facts with other hooks of tests.
+    #[cfg(feature = "test-util")]
+    fn traced(&self, trace: Trace) -> Self {
+        let block = self.node().map(|node| node.block).unwrap_or_default();
+        let node = Node::overlay(self.node.as_ref(), block, self.keys().cloned());
+        Self {
+            node: Some(Arc::new(node.traced(trace))),
+            phase: self.phase,
+        }
+    }
+
+    /// Makes every poll of `future`, and its drop, happen in this frame, which shows then what
+    /// has become of it.
+    pub(crate) fn wrap<F: Future>(&mut self, future: F) -> Within<F, &mut Frame> {
+        Within {
+            future: Some(future),
+            frame: self,
+        }
+    }
+
+    /// The same facts, for the cleanups.
+    pub(crate) fn to_cleanup(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            phase: Phase::Cleanup(None),
         }
     }
 
@@ -156,6 +182,19 @@ pub(super) fn overlay(block: Context, keys: Option<Keys>) {
     swap(&mut overlaid);
 }
 
+/// Gives the context at hand with other hooks of tests.
+#[cfg(feature = "test-util")]
+pub(crate) fn traced(trace: Trace) -> Captured {
+    Captured::from(with(|frame| frame.traced(trace)))
+}
+
+/// Changes the hooks of tests for the rest of the scope or task at hand.
+#[cfg(feature = "test-util")]
+pub(crate) fn retrace(change: impl FnOnce(&Trace) -> Trace) {
+    let mut traced = with(|frame| frame.traced(change(&Trace::of(frame))));
+    swap(&mut traced);
+}
+
 /// Gives an async cleanup the deadline of its limit, and takes it away from the next one.
 pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
     let _ = FRAME.try_with(|current| {
@@ -206,8 +245,10 @@ impl Captured {
     /// As the future's own.
     pub fn wrap<F: Future>(self, future: F) -> InContext<F> {
         InContext {
-            future: Some(future),
-            frame: self.frame,
+            within: Within {
+                future: Some(future),
+                frame: self.frame,
+            },
         }
     }
 }
@@ -231,15 +272,24 @@ pin_project! {
     /// [`Captured::wrap`].
     pub struct InContext<F> {
         #[pin]
+        within: Within<F, Frame>,
+    }
+}
+
+pin_project! {
+    /// A future that is polled and dropped in a frame, which may be somebody else's who wants to
+    /// know what has become of it.
+    pub(crate) struct Within<F, B: BorrowMut<Frame>> {
+        #[pin]
         future: Option<F>,
-        frame: Frame,
+        frame: B,
     }
 
-    impl<F> PinnedDrop for InContext<F> {
+    impl<F, B: BorrowMut<Frame>> PinnedDrop for Within<F, B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if this.future.is_some() {
-                let _entered = this.frame.enter();
+                let _entered = this.frame.borrow_mut().enter();
                 this.future.set(None);
             }
         }
@@ -251,8 +301,17 @@ impl<F: Future> Future for InContext<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
+        self.project().within.poll(cx)
+    }
+}
+
+impl<F: Future, B: BorrowMut<Frame>> Future for Within<F, B> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> task::Poll<F::Output> {
         let this = self.project();
-        let _entered = this.frame.enter();
+        let _entered = this.frame.borrow_mut().enter();
         this.future
             .as_pin_mut()
             .expect("the future is there until the drop")

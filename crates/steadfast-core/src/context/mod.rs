@@ -43,6 +43,8 @@ pub use name::Name;
 pub use path::ScopePath;
 
 pub(crate) use frame::{Frame, set_cleanup_deadline, with};
+#[cfg(feature = "test-util")]
+pub(crate) use frame::{retrace, traced};
 pub(crate) use keys::Keys;
 pub(crate) use node::{AsNode, Kind, Node};
 

@@ -7,6 +7,8 @@ use crate::clock::Instant;
 use crate::context::frame::Phase;
 use crate::context::{Context, Frame, Keys, Name};
 use crate::scope::Pending;
+#[cfg(feature = "test-util")]
+use crate::testing::Trace;
 use crate::watch::Polled;
 
 /// A place in the tree of work: a scope, a task, or other facts within one. What those inside can
@@ -33,6 +35,9 @@ pub(crate) struct Node {
     runner: Mutex<Option<Waker>>,
     /// When it was polled, for the watchdog.
     pub(crate) polled: Polled,
+    /// Handed down to all that is started inside.
+    #[cfg(feature = "test-util")]
+    pub(crate) trace: Trace,
 }
 
 /// What a [`Node`] stands for.
@@ -101,7 +106,10 @@ impl Node {
     /// A task that outlives the scopes around: it has their facts, but its place is `owner`.
     pub(crate) fn outside(name: Name, owner: Option<Arc<dyn AsNode>>, facts: &Frame) -> Self {
         let block = facts.block().of_body(None);
-        Self::new(Kind::Task, name, owner, block, facts.keys().cloned())
+        let node = Self::new(Kind::Task, name, owner, block, facts.keys().cloned());
+        #[cfg(feature = "test-util")]
+        let node = node.traced(Trace::of(facts));
+        node
     }
 
     /// What owns tasks without being at work itself: it gives them a place, and no facts.
@@ -120,7 +128,18 @@ impl Node {
             Some(node) if node.node().kind == Kind::Overlay => node.node().parent.clone(),
             place => place.cloned(),
         };
-        Self::new(Kind::Overlay, Name::new(""), parent, block, keys)
+        let node = Self::new(Kind::Overlay, Name::new(""), parent, block, keys);
+        #[cfg(feature = "test-util")]
+        let node = match place {
+            Some(place) => node.traced(place.node().trace.inherited()),
+            None => node,
+        };
+        node
+    }
+
+    #[cfg(feature = "test-util")]
+    pub(super) fn traced(self, trace: Trace) -> Self {
+        Self { trace, ..self }
     }
 
     fn new(
@@ -135,6 +154,11 @@ impl Node {
         let depth = parent
             .as_ref()
             .map_or(1, |parent| parent.node().depth + deeper);
+        #[cfg(feature = "test-util")]
+        let trace = match &parent {
+            Some(parent) => parent.node().trace.inherited(),
+            None => Trace::default(),
+        };
         let (parent, depth) = if depth > Self::DEPTH_MAX {
             (None, 1)
         } else {
@@ -154,6 +178,8 @@ impl Node {
             token: OnceLock::new(),
             runner: Mutex::new(None),
             polled: Polled::new(),
+            #[cfg(feature = "test-util")]
+            trace,
         }
     }
 
@@ -260,6 +286,8 @@ impl Node {
     /// Says that the scope has ended, after [`stop`](Self::stop) or without it.
     pub(crate) fn over(&self) {
         self.over.store(true, Ordering::Release);
+        #[cfg(feature = "test-util")]
+        self.trace.end();
         if let Some(token) = self.token.get() {
             token.cancel(Cause::ScopeEnded);
         }

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod lateness;
+pub mod policy;
 pub mod rate;
 pub mod restart;
 pub mod sketch;

@@ -210,3 +210,103 @@ impl Counted {
         sample
     }
 }
+
+#[cfg(test)]
+impl Group {
+    /// One panic at a place.
+    pub(crate) fn at(file: &str) -> Self {
+        let now = clock::timestamp_of(clock::real());
+        Self {
+            fingerprint: 1,
+            location: Some(Location::at(file)),
+            kind: Kind::User,
+            message: String::new(),
+            count: 1,
+            contained: 0,
+            first: now,
+            last: now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_beyond_the_bound_are_counted_together_without_a_place() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        for fingerprint in 1..=GROUPS_MAX as u64 + 50 {
+            let record = Record::example(fingerprint, start);
+            groups.count(&record);
+            groups.contained(&record);
+        }
+        groups.count(&Record::example(1, start));
+
+        let all = groups.all();
+
+        assert_eq!(all.len(), GROUPS_MAX + 1);
+        assert_eq!((all[0].count, all[0].contained), (50, 50));
+        assert!(all[0].location.is_none());
+        assert_eq!(
+            (all[1].fingerprint, all[1].count, all[1].contained),
+            (1, 2, 1)
+        );
+    }
+
+    #[test]
+    fn what_a_second_has_beyond_its_samples_is_told_as_repeats_once_it_is_over() {
+        let start = clock::real();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut groups = Groups::new();
+        let samples = (0..25).filter(|i| groups.count(&Record::example(1, at(*i))));
+        assert_eq!(samples.count(), SAMPLES_PER_SECOND as usize);
+
+        let (due, waiting) = groups.repeats(at(500), false);
+        assert!(due.is_empty() && waiting);
+        let (due, waiting) = groups.repeats(at(1_000), false);
+        assert!(!waiting);
+        assert_eq!((due[0].count, due[0].contained), (15, false));
+        assert!(
+            groups.count(&Record::example(1, at(1_000))),
+            "a new second has new samples"
+        );
+        assert_eq!(groups.all()[0].count, 26);
+    }
+
+    #[test]
+    fn repeats_are_contained_when_all_of_them_were_whatever_came_before() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        let mut record = Record::example(1, start);
+        let mut raise = |groups: &mut Groups, contained| {
+            record.sampled = groups.count(&record);
+            if contained {
+                groups.contained(&record);
+            }
+        };
+        for _ in 0..SAMPLES_PER_SECOND + 3 {
+            raise(&mut groups, false);
+        }
+        assert!(!groups.repeats(start, true).0[0].contained);
+
+        for _ in 0..3 {
+            raise(&mut groups, true);
+        }
+        assert!(groups.repeats(start, true).0[0].contained);
+    }
+
+    #[test]
+    fn a_sample_that_was_left_out_is_told_as_a_repeat() {
+        let start = clock::real();
+        let mut groups = Groups::new();
+        let record = Record::example(1, start);
+        assert!(groups.count(&record));
+
+        groups.left_out(&record);
+
+        let (due, _) = groups.repeats(start, true);
+        assert_eq!((due[0].count, due[0].contained), (1, false));
+    }
+}

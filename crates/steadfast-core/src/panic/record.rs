@@ -169,3 +169,28 @@ impl Frames {
         &self.addresses[..self.len]
     }
 }
+
+#[cfg(test)]
+impl Record {
+    pub(super) fn example(fingerprint: u64, since: Instant) -> Self {
+        Self {
+            fingerprint,
+            since,
+            message: Text::head("example"),
+            file: Text::tail("example.rs"),
+            line: 1,
+            column: 1,
+            thread: Text::EMPTY,
+            path: ScopePath::EMPTY,
+            context: Context::new(),
+            keys: None,
+            payload_type: TypeId::of::<&'static str>(),
+            text: None,
+            sampled: false,
+            frames: None,
+            symbols: OnceLock::new(),
+            fate: AtomicU8::new(Fate::Open as u8),
+            told: AtomicBool::new(false),
+        }
+    }
+}

@@ -432,7 +432,11 @@ impl Round {
             let report = Report {
                 contained,
                 count: 1,
-                backtrace: record.symbols.get().cloned(),
+                backtrace: record
+                    .symbols
+                    .get()
+                    .filter(|text| !text.is_empty())
+                    .cloned(),
                 subject: Subject::One(record),
             };
             emit(&report);

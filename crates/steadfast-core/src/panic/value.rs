@@ -304,6 +304,17 @@ impl fmt::Debug for Location {
     }
 }
 
+#[cfg(test)]
+impl Location {
+    pub(super) fn at(file: &str) -> Self {
+        Self {
+            file: file.into(),
+            line: 1,
+            column: 1,
+        }
+    }
+}
+
 impl Record {
     pub(super) fn location(&self) -> Option<Location> {
         (self.line > 0).then(|| Location {

@@ -23,8 +23,8 @@ pub struct PoolConfig {
     /// to [`PoolConfig::THREADS_MAX`]. There is no default: only the caller knows what the tasks
     /// use up.
     pub workers: usize,
-    /// How many tasks of one tier wait for a worker: 1 to [`PoolConfig::QUEUE_MAX_MAX`],
-    /// [`PoolConfig::QUEUE_MAX`] by default.
+    /// How many tasks of one tier wait for a worker: 1 to [`PoolConfig::QUEUE_MAX_LIMIT`],
+    /// [`PoolConfig::QUEUE_MAX_DEFAULT`] by default.
     pub queue_max: usize,
 }
 
@@ -32,10 +32,10 @@ impl PoolConfig {
     /// The default bound of the queue of a tier: 1,024 tasks. At 8 workers and 1 ms a task that
     /// is an eighth of a second of waiting; a longer queue makes answers late rather than work
     /// possible.
-    pub const QUEUE_MAX: usize = 1_024;
+    pub const QUEUE_MAX_DEFAULT: usize = 1_024;
 
     /// The highest bound of a queue: 1,048,576 tasks, about a gigabyte of small ones.
-    pub const QUEUE_MAX_MAX: usize = 1 << 20;
+    pub const QUEUE_MAX_LIMIT: usize = 1 << 20;
 
     /// The most workers of a pool: 65,536, more than there are local ports to wait for answers
     /// on.
@@ -50,7 +50,7 @@ impl PoolConfig {
         Self {
             name: name.into(),
             workers,
-            queue_max: Self::QUEUE_MAX,
+            queue_max: Self::QUEUE_MAX_DEFAULT,
         }
     }
 
@@ -63,7 +63,7 @@ impl PoolConfig {
 
     pub(super) fn check(&self, workers_max: usize) -> Result<(), PoolError> {
         check_workers(self.workers, workers_max)?;
-        within("queue_max", self.queue_max, 1..=Self::QUEUE_MAX_MAX)
+        within("queue_max", self.queue_max, 1..=Self::QUEUE_MAX_LIMIT)
     }
 }
 

@@ -31,7 +31,7 @@ impl Fallible<'_, Pool> {
     /// # Cancel safety
     /// As there.
     pub async fn submit<T, E, F>(
-        &self,
+        self,
         name: impl Into<Name>,
         future: F,
     ) -> Result<Ticket<T, E>, Rejected>
@@ -48,7 +48,7 @@ impl Fallible<'_, Pool> {
     /// # Errors
     /// As there.
     pub fn try_submit<T, E, F>(
-        &self,
+        self,
         name: impl Into<Name>,
         future: F,
     ) -> Result<Ticket<T, E>, Rejected>
@@ -71,7 +71,7 @@ impl Fallible<'_, Pool> {
     /// # Cancel safety
     /// As there.
     pub async fn submit_until<T, E, F>(
-        &self,
+        self,
         deadline: Instant,
         name: impl Into<Name>,
         future: F,
@@ -92,7 +92,7 @@ impl Fallible<'_, Pool> {
     ///
     /// # Cancel safety
     /// As there.
-    pub async fn run<T, E, F>(&self, name: impl Into<Name>, future: F) -> Result<T, TicketError<E>>
+    pub async fn run<T, E, F>(self, name: impl Into<Name>, future: F) -> Result<T, TicketError<E>>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
@@ -111,7 +111,7 @@ impl Fallible<'_, BlockingPool> {
     /// # Cancel safety
     /// As there.
     pub async fn submit<T, E, G>(
-        &self,
+        self,
         name: impl Into<Name>,
         closure: G,
     ) -> Result<Ticket<T, E>, Rejected>
@@ -128,7 +128,7 @@ impl Fallible<'_, BlockingPool> {
     /// # Errors
     /// As there.
     pub fn try_submit<T, E, G>(
-        &self,
+        self,
         name: impl Into<Name>,
         closure: G,
     ) -> Result<Ticket<T, E>, Rejected>
@@ -151,7 +151,7 @@ impl Fallible<'_, BlockingPool> {
     /// # Cancel safety
     /// As there.
     pub async fn submit_until<T, E, G>(
-        &self,
+        self,
         deadline: Instant,
         name: impl Into<Name>,
         closure: G,
@@ -171,7 +171,7 @@ impl Fallible<'_, BlockingPool> {
     ///
     /// # Cancel safety
     /// As there.
-    pub async fn run<T, E, G>(&self, name: impl Into<Name>, closure: G) -> Result<T, TicketError<E>>
+    pub async fn run<T, E, G>(self, name: impl Into<Name>, closure: G) -> Result<T, TicketError<E>>
     where
         G: FnOnce() -> Result<T, E> + Send + 'static,
         T: Send + 'static,
@@ -180,7 +180,7 @@ impl Fallible<'_, BlockingPool> {
         self.submit(name, closure).await?.cancel_on_drop().await
     }
 
-    fn submission<T, E, G>(&self, name: impl Into<Name>, closure: G) -> Submission<Call<G>, T, E>
+    fn submission<T, E, G>(self, name: impl Into<Name>, closure: G) -> Submission<Call<G>, T, E>
     where
         G: FnOnce() -> Result<T, E> + Send + 'static,
         T: Send + 'static,

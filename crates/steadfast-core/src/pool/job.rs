@@ -221,9 +221,7 @@ where
         record: &mut dyn FnMut(Verdict),
     ) -> Poll<()> {
         let mut body = self.body();
-        if !body.frame.is_changed() {
-            body.frame = Frame::body(me);
-        }
+        body.enter(me);
         let ended = loop {
             if let Some(cause) = self.stopped(body.polled) {
                 Self::drop_future(&mut body, cause.clone());
@@ -235,14 +233,7 @@ where
                 Poll::Ready(Ok(Err(error))) => break Err(TicketError::Failed(error)),
                 Poll::Ready(Err(panic)) => break Err(TicketError::Panicked(panic)),
                 Poll::Pending if self.watch(cx.waker()) => {}
-                Poll::Pending => {
-                    // The frame holds the job, so it goes, unless the task has changed its
-                    // facts; those go with the end, which every job comes to.
-                    if !body.frame.is_changed() {
-                        body.frame = Frame::EMPTY;
-                    }
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         };
         record(verdict(&ended));
@@ -253,8 +244,10 @@ where
 
     fn cancel(&self, me: Arc<dyn AsNode>, cause: Cause, record: &mut dyn FnMut()) {
         let mut body = self.body();
+        // Whoever told it to stop before was first.
+        let cause = self.end().cause.get_or_insert(cause).clone();
         self.node.stop(cause.clone());
-        body.frame = Frame::body(me);
+        body.enter(me);
         Self::drop_future(&mut body, cause.clone());
         record();
         self.deliver(&mut body.frame, Err(TicketError::Cancelled(cause)));
@@ -277,6 +270,16 @@ where
 
     fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+}
+
+impl<F> Body<F> {
+    /// Gives a job, which is `me`, its context. From here on the job holds itself, until it ends;
+    /// and every job does.
+    fn enter(&mut self, me: Arc<dyn AsNode>) {
+        if self.frame.node.is_none() {
+            self.frame = Frame::body(me);
+        }
     }
 }
 

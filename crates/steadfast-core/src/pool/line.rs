@@ -147,8 +147,8 @@ impl<J: Carded, W: Clone> Line<J, W> {
             return Err(Refused::Closed(task));
         }
         self.take_over(inbox);
-        inbox.set_credit(tier, 0);
         let room = self.room(tier);
+        // Without room there is no credit, by its invariants 1 and 2.
         if room == 0 {
             return Err(Refused::Full(task));
         }
@@ -442,3 +442,6 @@ impl<J: Carded, W: Clone> Line<J, W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,6 +76,7 @@ mod config;
 mod crew;
 mod door;
 mod fallible;
+mod gate;
 mod inbox;
 mod job;
 mod line;

@@ -1,5 +1,4 @@
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -8,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::config::{PoolConfig, PoolError, Refusal, check_workers};
 use super::crew::Card;
+use super::gate::{Apart, Gate};
 use super::inbox::{Inbox, Posted};
 use super::job::{Runnable, wake};
 use super::line::{Carded, Line, Next, Wakes};
@@ -27,12 +27,8 @@ pub(super) struct Shared {
     pub(super) queue_max: usize,
     /// Around all tasks: for their scope path, and to tell them of a stop.
     node: Node,
-    inbox: Apart<Mutex<Inbox<Task>>>,
-    /// Bit `t` says that there is a task of tier `t` in the inbox. Written under its lock; read
-    /// without, by workers that would rather not take it. They may read an old value: what was
-    /// posted in this very moment then starts one task later.
-    posted: Apart<AtomicU8>,
-    /// Locked before the inbox by whoever needs both.
+    gate: Gate<Task>,
+    /// Locked before the gate by whoever needs both.
     line: Apart<Mutex<Line<Task, Waker>>>,
     /// Set before the workers are woken to look at it.
     stopped: OnceLock<Cause>,
@@ -47,11 +43,6 @@ impl Carded for Task {
         (**self).card()
     }
 }
-
-/// Keeps memory that submitters write out of what workers read: two cache lines, because
-/// processors fetch them in pairs.
-#[repr(align(128))]
-struct Apart<T>(T);
 
 /// What the workers are.
 pub(super) enum Workers {
@@ -100,8 +91,7 @@ impl Shared {
             name: config.name,
             queue_max: config.queue_max,
             node: Node::owner(config.name),
-            inbox: Apart(Mutex::new(Inbox::new())),
-            posted: Apart(AtomicU8::new(0)),
+            gate: Gate::new(),
             line: Apart(Mutex::new(Line::new(config.queue_max, config.workers))),
             stopped: OnceLock::new(),
             ended: Notify::new(),
@@ -129,32 +119,13 @@ impl Shared {
     /// Locks the line with all in it that was accepted.
     pub(super) fn whole_line(&self) -> MutexGuard<'_, Line<Task, Waker>> {
         let mut line = self.line();
-        line.take_over(&mut self.inbox_to_empty());
+        line.take_over(&mut self.gate.lock_to_empty());
         line
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Inbox<Task>> {
-        self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Locks the inbox to take over what is in it.
-    fn inbox_to_empty(&self) -> MutexGuard<'_, Inbox<Task>> {
-        let inbox = self.inbox();
-        self.posted.0.store(0, Ordering::Relaxed);
-        inbox
     }
 
     /// Accepts a task, if that needs no look at the line.
     pub(super) fn post(&self, tier: Tier, since: u64, task: Task) -> Posted<Task> {
-        let mut inbox = self.inbox();
-        let posted = inbox.post(tier, since, task);
-        let bit = 1 << tier.number();
-        // Written only when it changes, to leave it in the workers' caches.
-        let known = self.posted.0.load(Ordering::Relaxed) & bit != 0;
-        if !known && matches!(posted, Posted::Accepted(_)) {
-            self.posted.0.fetch_or(bit, Ordering::Relaxed);
-        }
-        posted
+        self.gate.post(tier, since, task)
     }
 
     /// Changes line and inbox, then wakes whom that concerns.
@@ -164,7 +135,7 @@ impl Shared {
     ) -> R {
         let mut wakes = Wakes::new();
         let mut line = self.line();
-        let mut inbox = self.inbox_to_empty();
+        let mut inbox = self.gate.lock_to_empty();
         let changed = change(&mut line, &mut inbox, &mut wakes);
         drop((inbox, line));
         wakes.into_iter().for_each(wake);
@@ -189,13 +160,14 @@ impl Shared {
         let mut wakes = Wakes::new();
         let mut line = self.line();
         line.arrive(id, ended);
-        let mut inbox: Option<MutexGuard<'_, _>> = None;
-        if line.needs(self.posted.0.load(Ordering::Relaxed)) {
-            line.take_over(inbox.insert(self.inbox_to_empty()));
+        let mut inbox = None;
+        if line.needs(self.gate.sign()) {
+            let inbox = inbox.insert(self.gate.lock_to_empty());
+            line.take_over(inbox);
         }
         let next = line.tell(id, now, &mut wakes);
         if line.is_unsettled() {
-            let inbox = inbox.get_or_insert_with(|| self.inbox_to_empty());
+            let inbox = inbox.get_or_insert_with(|| self.gate.lock_to_empty());
             line.settle(inbox, &mut wakes);
         }
         let over = line.has_ended();
@@ -213,6 +185,14 @@ impl Shared {
             let tasks = line.lost(inbox, id, wakes);
             (tasks, line.has_ended())
         });
+        if !tasks.is_empty() {
+            tracing::warn!(
+                target: "steadfast::pool",
+                pool = self.name.as_str(),
+                tasks = tasks.len(),
+                "pool lost its runtime with tasks in the queue"
+            );
+        }
         cancel_all(tasks, &cancel::drop_cause());
         if over {
             self.ended.notify_waiters();

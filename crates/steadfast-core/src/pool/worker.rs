@@ -15,6 +15,7 @@ use super::shared::{Shared, Task};
 use crate::cancel;
 use crate::clock;
 use crate::recover;
+use crate::scope::Verdict;
 
 /// One worker of a pool: takes a task, runs it to its end, takes the next.
 ///
@@ -105,14 +106,19 @@ impl Worker {
             let next = self.shared.next(self.id, None);
             return self.follow(next);
         };
-        if let Some(cause) = self.shared.stopped() {
-            task.tell(cause.clone());
-        }
         // The next task is taken in the same step in which the end of this one is recorded: one
         // lock instead of two.
         let mut next = None;
         let mut record = |verdict| next = Some(self.shared.next(self.id, Some(verdict)));
-        match task.run(task.clone(), cx, &mut record) {
+        let polled = match self.shared.stopped() {
+            None => task.run(task.clone(), cx, &mut record),
+            Some(cause) => {
+                let mut record = || record(Verdict::Cancelled);
+                task.cancel(task.clone(), cause.clone(), &mut record);
+                Poll::Ready(())
+            }
+        };
+        match polled {
             Poll::Pending => Step::Wait,
             Poll::Ready(()) => self.follow(next.expect("the end of a task is recorded")),
         }

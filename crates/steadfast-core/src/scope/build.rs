@@ -34,6 +34,7 @@ pub const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 /// assert_eq!(ended.unwrap_err().failed(), Some(&AppError::SoldOut));
 /// # }
 /// ```
+#[cfg_attr(feature = "test-util", track_caller)]
 pub fn scope(name: impl Into<Name>) -> ScopeBuilder<BoxError> {
     ScopeBuilder {
         name: name.into(),
@@ -43,6 +44,8 @@ pub fn scope(name: impl Into<Name>) -> ScopeBuilder<BoxError> {
         cleanup_limit: CLEANUP_LIMIT,
         policy: Policy::Contain,
         on_report: None,
+        #[cfg(feature = "test-util")]
+        place: std::panic::Location::caller(),
         error: PhantomData,
     }
 }
@@ -57,6 +60,8 @@ pub struct ScopeBuilder<E> {
     pub(super) cleanup_limit: Duration,
     pub(super) policy: Policy,
     pub(super) on_report: Option<OnReport>,
+    #[cfg(feature = "test-util")]
+    pub(super) place: &'static std::panic::Location<'static>,
     error: PhantomData<fn() -> E>,
 }
 
@@ -71,6 +76,8 @@ impl<E> ScopeBuilder<E> {
             cleanup_limit: self.cleanup_limit,
             policy: self.policy,
             on_report: self.on_report,
+            #[cfg(feature = "test-util")]
+            place: self.place,
             error: PhantomData,
         }
     }

@@ -301,6 +301,7 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     ///
     /// # Panics
     /// Outside a tokio runtime.
+    #[track_caller]
     pub fn spawn<R, F>(&self, name: impl Into<Name>, child: F) -> Task<R>
     where
         R: Send + 'static,

@@ -52,6 +52,8 @@
 
 mod build;
 mod end;
+#[cfg(feature = "test-util")]
+mod fault;
 mod handle;
 mod outcome;
 mod owned;

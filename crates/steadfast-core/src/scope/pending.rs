@@ -1,9 +1,12 @@
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, fence};
 
 use tokio::sync::Notify;
 
 use crate::context::AsNode;
 use crate::decide::atomic::{AtomicUsize, Ordering};
+use crate::reaper;
 
 /// What must have ended before a scope's cleanups run: its children, and inner scopes that were
 /// dropped and are being reaped. Without the latter an outer "close the connection" could run
@@ -12,6 +15,8 @@ pub(crate) struct Pending {
     children: Count,
     reaped: Count,
     ended: Notify,
+    /// The scope's end waits on the fallback thread, and is counted there as stalled.
+    stalled: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -26,6 +31,7 @@ impl Pending {
             children: Count::new(),
             reaped: Count::new(),
             ended: Notify::new(),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -54,8 +60,50 @@ impl Pending {
             if self.count(what).get() == 0 {
                 return;
             }
-            ended.await;
+            // At each poll: what began on a runtime may be polled on the fallback thread next.
+            let mut stalled = None;
+            poll_fn(|cx| {
+                stalled = stalled.take().or_else(|| self.stall(what));
+                ended.as_mut().poll(cx)
+            })
+            .await;
         }
+    }
+
+    /// Says that the fallback thread cannot go on here by itself: what it waits for may be the
+    /// next thing that is dropped by the very thread that waits for it.
+    ///
+    /// Either this sees that the last one has ended, or that one's [`go_on`](Self::go_on) sees
+    /// this; each writes, then looks at what the other writes. Otherwise the thread that drops the
+    /// last one would go, or be let go, while there is work again that it has to wait for.
+    fn stall(&self, what: What) -> Option<impl Drop + '_> {
+        struct Stalled<'a>(&'a Pending);
+        impl Drop for Stalled<'_> {
+            fn drop(&mut self) {
+                self.0.go_on();
+            }
+        }
+
+        if !reaper::on_fallback() {
+            return None;
+        }
+        let stalled = reaper::stalled(|| {
+            self.stalled.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            let waits = self.count(what).get() > 0;
+            self.stalled.store(waits, Ordering::SeqCst);
+            waits
+        });
+        stalled.then(|| Stalled(self))
+    }
+
+    /// Takes [`stall`](Self::stall) back; tells whether that was left to do.
+    fn go_on(&self) -> bool {
+        fence(Ordering::SeqCst);
+        if !self.stalled.load(Ordering::SeqCst) {
+            return false;
+        }
+        reaper::goes_on(|| self.stalled.swap(false, Ordering::SeqCst))
     }
 }
 
@@ -63,12 +111,23 @@ impl Pending {
 pub(crate) struct PendingGuard {
     scope: Arc<dyn AsNode>,
     what: What,
+    finished: bool,
 }
 
 impl PendingGuard {
     pub(crate) fn new(scope: Arc<dyn AsNode>, what: What) -> Self {
         scope.node().pending.count(what).begin();
-        Self { scope, what }
+        Self {
+            scope,
+            what,
+            finished: false,
+        }
+    }
+
+    /// Ends it where the work has come to its own end: whoever ends it does not shut a runtime
+    /// down.
+    pub(crate) fn finish(mut self) {
+        self.finished = true;
     }
 }
 
@@ -76,7 +135,13 @@ impl Drop for PendingGuard {
     fn drop(&mut self) {
         let pending = &self.scope.node().pending;
         if pending.count(self.what).end() {
+            // Before the waiter is woken, who would take it back itself.
+            let was_stalled = pending.go_on();
             pending.ended.notify_waiters();
+            // Nobody waited for the fallback thread while it was stalled.
+            if was_stalled && !self.finished {
+                reaper::wait_before_exit();
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::context::{Captured, Frame, Kind, Node};
 use crate::panic::{self, Policy};
+#[cfg(feature = "test-util")]
+use crate::testing::{self, LeakKind};
 use crate::{reaper, recover_async};
 
 impl<E: Send + 'static> ScopeBuilder<E> {
@@ -86,6 +88,8 @@ impl Stop {
 /// A scope on its way; its drop hands what is left to the reaper.
 struct Running<T: Send + 'static, E: Send + 'static> {
     shared: Arc<Shared<T, E>>,
+    /// That of the body, with the facts that it has changed: the cleanups have them, too.
+    frame: Frame,
     policy: Policy,
     /// What follows the body; there while the body runs.
     next: Option<Unwind<T, E>>,
@@ -100,6 +104,8 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
     fn start(scope: ScopeBuilder<E>) -> Self {
         let deadline = scope.effective_deadline();
         let node = Node::inside(Kind::Scope, scope.name, Frame::current(), deadline);
+        #[cfg(feature = "test-util")]
+        node.trace.begin(&node, LeakKind::Scope, scope.place);
         let shared = Arc::new(Shared::new(node, scope.cleanup_limit));
         let end = End::start(&shared.node, scope.on_report);
         let by_timeout = scope.timeout.filter(|_| deadline != scope.deadline);
@@ -117,6 +123,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             begun: false,
         };
         Self {
+            frame: Frame::body(shared.clone()),
             shared,
             policy: scope.policy,
             next: Some(unwind),
@@ -137,8 +144,10 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         };
         // The call itself may panic, too: a plain function may do work before its future.
         let body = async move { body(scope).await };
+        #[cfg(feature = "test-util")]
+        let body = testing::in_body(&self.shared.node, body);
         let body = recover_async(body).instrument(span);
-        let body = Captured::from(Frame::body(self.shared.clone())).wrap(body);
+        let body = self.frame.wrap(body);
         let mut body = pin!(Some(body));
         let late = async {
             match stop.deadline {
@@ -169,7 +178,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
 
     async fn unwind(&mut self, outcome: Outcome<T, E>) -> Outcome<T, E> {
         if let Some(mut unwind) = self.begin(outcome) {
-            let mut frame = Frame::cleanup(self.shared.clone());
+            let mut frame = self.frame.to_cleanup();
             let over = unwind.span().in_scope(|| {
                 let _entered = frame.enter();
                 unwind.run_ready()
@@ -214,7 +223,7 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
             return None;
         }
         let span = unwind.span();
-        let frame = Captured::from(Frame::cleanup(self.shared.clone()));
+        let frame = Captured::from(self.frame.to_cleanup());
         Some(Box::pin(frame.wrap(unwind.run().instrument(span))))
     }
 }
@@ -225,6 +234,8 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
             return;
         };
         self.shared.set_reaped();
+        #[cfg(feature = "test-util")]
+        self.shared.node.trace.reaped();
         // The enclosing scope's cleanups must not overtake these.
         let enclosing = self.shared.node.enclosing_scope();
         let pending = enclosing.map(|scope| PendingGuard::new(scope, What::Reaped));
@@ -233,7 +244,9 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Running<T, E> {
             rest.await;
             // Nobody waits for the value any more, and a handle may live for long.
             panic::drop_contained(shared.end());
-            drop(pending);
+            if let Some(pending) = pending {
+                pending.finish();
+            }
         }));
     }
 }

@@ -43,7 +43,9 @@ impl Stray {
             None => unreachable!("taken by the drop alone"),
         })
         .await;
-        early.0 = None;
+        if let Some((.., pending)) = early.0.take() {
+            pending.finish();
+        }
         status
     }
 
@@ -69,7 +71,9 @@ impl Stray {
         reaper::submit(Box::pin(async move {
             let status = running.await;
             self.tell(status);
-            drop(pending);
+            if let Some(pending) = pending {
+                pending.finish();
+            }
         }));
     }
 

@@ -61,6 +61,9 @@ impl<E> ScopeBuilder<E> {
     {
         let deadline = self.effective_deadline();
         let node = Node::inside(Kind::SyncScope, self.name, Frame::current(), deadline);
+        #[cfg(feature = "test-util")]
+        node.trace
+            .begin(&node, crate::testing::LeakKind::Scope, self.place);
         let node = Arc::new(node);
         let end = End::start(&node, self.on_report);
         let span = end.span().entered();
@@ -78,7 +81,7 @@ impl<E> ScopeBuilder<E> {
         };
         drop(entered);
         let mut recorder = end.recorder();
-        let mut frame = Frame::cleanup(node.clone());
+        let mut frame = frame.to_cleanup();
         let entered = frame.enter();
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);
@@ -166,7 +169,11 @@ impl<'env, T, E> SyncScope<'env, T, E> {
             let Some((meta, cleanup)) = self.stack.borrow_mut().pop() else {
                 return;
             };
-            let ran = recover(|| cleanup.call(outcome));
+            let ran = recover(|| {
+                #[cfg(feature = "test-util")]
+                super::fault::in_sync_cleanup(meta)?;
+                cleanup.call(outcome)
+            });
             let status = match ran {
                 Ok(Ok(())) => CleanupStatus::Ran,
                 Ok(Err(status)) => status,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tracing::Span;
 
 use super::end::{End, Recorder};
+#[cfg(feature = "test-util")]
+use super::fault;
 use super::handle::{Cleanup, CleanupFuture, Shared, Step};
 use super::run::Stop;
 use super::stack::Meta;
@@ -58,6 +60,8 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
     /// Runs a cleanup up to its first await.
     fn start(&mut self, meta: Meta, cleanup: Cleanup<T, E>) {
         self.begun = true;
+        #[cfg(feature = "test-util")]
+        let cleanup = fault::in_cleanup(&self.shared.node, meta, cleanup);
         match recover(|| cleanup.call(&mut self.shared)) {
             Ok(Step::Done(status)) => self.ended(meta, status),
             Ok(Step::Await(future)) => self.current = Some((meta, future)),

@@ -197,7 +197,8 @@ fn poll_after_end() {
 #[cfg(debug_assertions)]
 fn overflows_are_classified_where_they_are_checked() {
     let (min, max) = (black_box(i8::MIN), black_box(i8::MAX));
-    let cases: [(&str, fn(i8, i8) -> i8); 6] = [
+    type Case = (&'static str, fn(i8, i8) -> i8);
+    let cases: [Case; 6] = [
         ("add", |_, max| max + black_box(1)),
         ("subtract", |min, _| min - black_box(1)),
         ("multiply", |_, max| max * black_box(2)),

@@ -170,7 +170,8 @@ async fn a_dropped_scope_is_cleaned_up_by_the_reaper_with_the_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_drops_may_say_why() {
-    let cases: [(&str, fn(Dropped)); 4] = [
+    type Case = (&'static str, fn(Dropped));
+    let cases: [Case; 4] = [
         ("dropped", |future| drop(future)),
         ("client_gone", |future| {
             let mut future = Box::pin(cancel::if_dropped(Cause::ClientGone, future));

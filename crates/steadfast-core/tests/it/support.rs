@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 
 use steadfast_core::CleanupReport;
@@ -192,10 +193,19 @@ impl Visit for Fields {
 
 /// Runs the body of a test in a process of its own, for what a process has once: its panic hook,
 /// the counts of its reporter. `test` is the path of the test that calls.
+#[allow(clippy::print_stderr, reason = "the hook of the process may be silent")]
 pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     const MARK: &str = "STEADFAST_TEST_ALONE";
     if std::env::var_os(MARK).is_some_and(|alone| alone == test) {
-        return body();
+        // Not by a catch of ours, which would install the hook before the test does.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref().copied());
+            let text: &str = text.unwrap_or("a payload that is not a text");
+            eprintln!("{text}");
+            resume_unwind(payload);
+        }
+        return;
     }
     let program = std::env::current_exe().unwrap();
     let output = std::process::Command::new(program)

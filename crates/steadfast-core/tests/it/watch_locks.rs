@@ -398,6 +398,98 @@ async fn a_guard_that_moves_to_another_task_is_judged_by_that_once_it_is_adopted
 }
 
 #[tokio::test]
+async fn nothing_is_claimed_of_a_scope_that_has_ended_even_if_its_handle_lives() {
+    let mut rig = Rig::start();
+    static LOCK: Mutex<()> = Mutex::new("outlives", ());
+    let handle = Arc::new(std::sync::Mutex::new(None));
+    let kept = handle.clone();
+    let ended = scope("short").run(async |s| {
+        s.defer("keep the frame in force", || {});
+        *kept.lock().unwrap() = Some(s);
+        Ok::<_, BoxError>(LOCK.lock().await)
+    });
+
+    let guard = ended.await.unwrap();
+
+    assert!(rig.advance(10 * SECOND, "outlives").is_empty());
+    drop((guard, handle.lock().unwrap().take()));
+}
+
+#[tokio::test]
+async fn a_waiter_that_was_woken_for_another_reason_has_not_got_the_lock() {
+    let mut rig = Rig::start();
+    let lock = Mutex::new("budget", ());
+    let _held = lock.lock().await;
+    let mut queued = Box::pin(lock.lock());
+    assert!(poll_once(&mut queued).await.is_none());
+
+    // With no budget left the queue wakes the waiter at once, to be polled again later.
+    spend_the_budget_and_poll(&mut queued).await;
+    tokio::task::yield_now().await;
+
+    let told = rig.advance(10 * SECOND, "budget");
+    let slow = |event: &Event| matches!(event, Event::SlowWait(_));
+    let handed = |event: &Event| matches!(event, Event::HolderNotPolled(e) if e.handed_over);
+    assert!(
+        told.iter().any(slow) && !told.iter().any(handed),
+        "{told:?}"
+    );
+}
+
+async fn spend_the_budget_and_poll(future: &mut (impl Future + Unpin)) {
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(spent) = tokio::task::coop::poll_proceed(cx) {
+            spent.made_progress();
+        }
+        assert!(Pin::new(&mut *future).poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lock_held_by_another_task_of_this_thread_cannot_be_waited_for() {
+    let lock = SyncMutex::new("same thread", ());
+    let mut holds = Box::pin(in_scope("holds", async {
+        let _guard = lock.lock();
+        tokio::task::yield_now().await;
+    }));
+    assert!(poll_once(&mut holds).await.is_none());
+
+    let here = in_scope("here", async { lock.try_lock().unwrap_err().is_cycle() }).await;
+    let elsewhere = std::thread::scope(|threads| {
+        let thread = threads.spawn(|| lock.try_lock().unwrap_err().is_cycle());
+        thread.join().unwrap()
+    });
+
+    assert!(here, "the holder is polled by this thread alone");
+    assert!(!elsewhere);
+}
+
+#[test]
+fn a_thread_that_waits_is_woken_when_the_lock_is_given_back() {
+    let mut rig = Rig::start();
+    let lock = Arc::new(SyncMutex::new("woken", ()));
+    for _ in 0..20 {
+        let held = lock.lock();
+        let (waiting, (taken, takes)) = (lock.clone(), mpsc::channel());
+        std::thread::spawn(move || {
+            drop(waiting.lock());
+            taken.send(()).unwrap();
+        });
+        while rig.advance(2 * SECOND, "woken").is_empty() {
+            std::thread::yield_now();
+        }
+        // It is told once it waits, and asleep soon after.
+        std::thread::yield_now();
+
+        drop(held);
+
+        takes.recv_timeout(10 * SECOND).expect("it is woken");
+    }
+}
+
+#[tokio::test]
 async fn a_lock_that_was_handed_to_a_waiter_that_nobody_polls_is_told() {
     let mut rig = Rig::start();
     let lock = Mutex::new("handed", ());

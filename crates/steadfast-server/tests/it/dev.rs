@@ -14,7 +14,7 @@ impl Shop {
     fn open() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0"])
-            .env_remove("RUST_LOG")
+            .env("RUST_LOG", "info,steadfast::scope=debug")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -130,6 +130,8 @@ fn what_a_client_leaves_behind_is_cleaned_up_in_order() {
     // that the client leaves.
     let mut stream = TcpStream::connect(&shop.address).unwrap();
     write!(stream, "GET /statements HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+    // A client that leaves before its request is read is no client.
+    line_with(&mut shop.stderr, "scope=/statements > render_statement");
     drop(stream);
 
     line_with(

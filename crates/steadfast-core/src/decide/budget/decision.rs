@@ -22,8 +22,8 @@ use super::share::RetryBudget;
 /// let rule = RetryRule::new(3)?;
 /// let call = RetryCall::new(Replay::of_method("GET", false));
 /// let (mut route, mut target) = (RetryBudget::new(0.1)?, RetryBudget::new(0.1)?);
-/// route.count_call(0);
-/// target.count_call(0);
+/// route.count_success(0);
+/// target.count_success(0);
 ///
 /// let failed = Failed::new(1, Failure::Unknown);
 /// let drawn = Duration::from_millis(40); // by a `Backoff` with full jitter
@@ -141,8 +141,8 @@ impl RetryRule {
 
     /// The longest `Retry-After` that is waited for, unless set: 5 seconds.
     ///
-    /// A call that waits keeps its caller, its memory and its place in a batch; beyond a few seconds
-    /// the caller can decide better than we can whether it is still worth it.
+    /// A call that waits keeps its caller, its memory and its place in a batch; beyond a few
+    /// seconds the caller can decide better than we can whether it is still worth it.
     pub const DEFAULT_RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
 
     /// The longest cap on `Retry-After`: 5 minutes. What must wait longer is a job.
@@ -314,7 +314,7 @@ impl RetryCall {
     }
 
     /// Says whether the call is new, and no retry of somebody outside; only then does it
-    /// [pay into a budget](RetryBudget::count_call).
+    /// [pay into a budget](RetryBudget::count_success).
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.mark.is_none_or(|mark| mark.attempt() == 1)

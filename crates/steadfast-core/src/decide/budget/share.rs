@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-/// Lets retries be a share of the calls of the last window, and no more.
+/// Lets retries be a share of the calls that succeeded in the last window, and no more.
 ///
-/// Counts calls and retries in ten parts of a sliding window. A retry is granted if, with it, the
-/// retries of the window are at most `share` of its calls, and the reserve. What was not used
-/// leaves with the window: an hour of health does not pay for a storm.
+/// Counts successes and retries in ten parts of a sliding window. A retry is granted if, with it,
+/// the retries of the window are at most `share` of its successes, and the reserve. What was not
+/// used leaves with the window: an hour of health does not pay for a storm.
+///
+/// Successes pay, and not all calls, because retries of a target that answers nobody help nobody:
+/// they are what it has to work off before it can answer again. When all calls fail for longer
+/// than a window, retries fade to the reserve; the first answers bring them back. As no call
+/// succeeds more than once, retries are never more than `share` of all calls either.
 ///
 /// One budget serves one route or one target; a retry [takes from both](RetryBudget::take_all).
 /// Many callers share it behind a lock, held for the few nanoseconds of a call.
@@ -18,11 +23,11 @@ use std::time::Duration;
 ///
 /// let mut budget = RetryBudget::new(0.1)?.with_reserve(0)?;
 /// for _ in 0..20 {
-///     budget.count_call(0);
+///     budget.count_success(0);
 /// }
 ///
 /// let granted = (0..5).filter(|_| budget.take(0)).count();
-/// assert_eq!(granted, 2, "a tenth of twenty calls");
+/// assert_eq!(granted, 2, "a tenth of twenty");
 /// # Ok::<(), steadfast_core::decide::budget::InvalidBudget>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +44,8 @@ pub struct RetryBudget {
 /// Tells how much of a [`RetryBudget`] is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudgetUse {
-    /// Calls in the window, first attempts only.
-    pub calls: u64,
+    /// Calls that succeeded in the window.
+    pub successes: u64,
     /// Retries granted in the window.
     pub retries: u64,
     /// Retries that would be granted now.
@@ -70,7 +75,7 @@ enum Refusal {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
-    calls: u64,
+    successes: u64,
     retries: u64,
 }
 
@@ -84,7 +89,7 @@ impl RetryBudget {
 
     /// The reserve unless set: 1 retry a window.
     ///
-    /// Without any, a route with fewer calls a window than one divided by the share could never
+    /// Without any, a route with fewer successes a window than one divided by the share could never
     /// retry at all, although its retries harm nobody. With one, a thousand quiet processes
     /// together add at most a hundred retries a second to a target; with the tens that are usual
     /// elsewhere, they would be the storm.
@@ -109,7 +114,7 @@ impl RetryBudget {
     const PARTS: usize = 10;
     const PPM: u64 = 1_000_000;
 
-    /// Makes a budget of `share` retries a call, from 0 to [`MAX_SHARE`](Self::MAX_SHARE).
+    /// Makes a budget of `share` retries a success, from 0 to [`MAX_SHARE`](Self::MAX_SHARE).
     ///
     /// The share has no default; 0.1 is where to start: it repairs all chance failures of a
     /// target that is up nine times in ten, and adds a tenth to the load of one that is down. With
@@ -162,14 +167,14 @@ impl RetryBudget {
         Ok(self)
     }
 
-    /// Counts a call at `now`, which pays into the budget.
+    /// Counts a call that succeeded at `now`, which pays into the budget.
     ///
-    /// Count first attempts only, and neither retries of this layer nor calls that
-    /// [arrived as retries](super::RetryCall::is_first): retries that pay for retries have no bound.
-    pub fn count_call(&mut self, now: u64) {
+    /// Count it once, whichever attempt it was, and leave out calls that
+    /// [arrived as retries](super::RetryCall::is_first) of somebody outside: these are not traffic.
+    pub fn count_success(&mut self, now: u64) {
         let part = self.part_at(now);
-        part.calls += 1;
-        self.sum.calls += 1;
+        part.successes += 1;
+        self.sum.successes += 1;
     }
 
     /// Takes one retry at `now` if there is one.
@@ -198,11 +203,11 @@ impl RetryBudget {
     /// Tells what is in use at `now`.
     pub fn usage(&mut self, now: u64) -> RetryBudgetUse {
         self.part_at(now);
-        let Part { calls, retries } = self.sum;
+        let Part { successes, retries } = self.sum;
         let allowed =
-            (u128::from(calls) * u128::from(self.share_ppm) / u128::from(Self::PPM)) as u64;
+            (u128::from(successes) * u128::from(self.share_ppm) / u128::from(Self::PPM)) as u64;
         RetryBudgetUse {
-            calls,
+            successes,
             retries,
             left: (allowed + u64::from(self.reserve)).saturating_sub(retries),
         }
@@ -216,7 +221,7 @@ impl RetryBudget {
         let ahead = at.saturating_sub(self.newest);
         for step in 1..=ahead.min(Self::PARTS as u64) {
             let gone = &mut self.parts[index(self.newest + step)];
-            self.sum.calls -= gone.calls;
+            self.sum.successes -= gone.successes;
             self.sum.retries -= gone.retries;
             *gone = Part::default();
         }
@@ -248,9 +253,9 @@ mod tests {
             .unwrap()
     }
 
-    fn count_calls(budget: &mut RetryBudget, calls: u32, now: u64) {
-        for _ in 0..calls {
-            budget.count_call(now);
+    fn succeed(budget: &mut RetryBudget, times: u32, now: u64) {
+        for _ in 0..times {
+            budget.count_success(now);
         }
     }
 
@@ -260,13 +265,13 @@ mod tests {
 
     #[test]
     fn retries_are_the_share_and_the_reserve() {
-        let check = |share, reserve, calls, expect| {
+        let check = |share, reserve, successes, expect| {
             let mut budget = budget(share, reserve);
-            count_calls(&mut budget, calls, 0);
+            succeed(&mut budget, successes, 0);
             assert_eq!(
                 take_all_of(&mut budget, 0),
                 expect,
-                "{share} of {calls}, {reserve}"
+                "{share} of {successes}, {reserve}"
             );
         };
 
@@ -282,18 +287,18 @@ mod tests {
     #[test]
     fn what_a_window_has_not_used_leaves_with_it() {
         let mut budget = budget(0.1, 0);
-        count_calls(&mut budget, 1_000, 0);
+        succeed(&mut budget, 1_000, 0);
 
         assert_eq!(budget.usage(9 * SECOND).left, 100);
         assert_eq!(budget.usage(10 * SECOND).left, 0);
     }
 
     #[test]
-    fn retries_are_remembered_as_long_as_calls() {
+    fn retries_are_remembered_as_long_as_successes() {
         let mut budget = budget(0.5, 0);
-        count_calls(&mut budget, 10, 0);
+        succeed(&mut budget, 10, 0);
         assert_eq!(take_all_of(&mut budget, 5 * SECOND), 5);
-        count_calls(&mut budget, 10, 10 * SECOND);
+        succeed(&mut budget, 10, 10 * SECOND);
 
         assert_eq!(take_all_of(&mut budget, 10 * SECOND), 0);
         assert_eq!(take_all_of(&mut budget, 15 * SECOND), 5);
@@ -302,8 +307,8 @@ mod tests {
     #[test]
     fn the_scarcer_budget_decides_and_the_other_is_not_charged() {
         let (mut route, mut target) = (budget(0.1, 0), budget(0.1, 0));
-        count_calls(&mut route, 100, 0);
-        count_calls(&mut target, 20, 0);
+        succeed(&mut route, 100, 0);
+        succeed(&mut target, 20, 0);
 
         let granted = (0..10)
             .filter(|_| RetryBudget::take_all(&mut [&mut route, &mut target], 0))
@@ -321,7 +326,7 @@ mod tests {
     #[test]
     fn time_that_goes_backwards_earns_nothing() {
         let mut budget = budget(0.1, 0);
-        count_calls(&mut budget, 100, 100 * SECOND);
+        succeed(&mut budget, 100, 100 * SECOND);
         assert_eq!(take_all_of(&mut budget, 100 * SECOND), 10);
 
         assert_eq!(take_all_of(&mut budget, 0), 0);
@@ -331,11 +336,11 @@ mod tests {
     #[test]
     fn a_long_silence_leaves_an_empty_window() {
         let mut budget = budget(0.1, 0);
-        count_calls(&mut budget, 100, 3 * SECOND);
+        succeed(&mut budget, 100, 3 * SECOND);
 
         let usage = budget.usage(u64::MAX);
 
-        assert_eq!((usage.calls, usage.retries, usage.left), (0, 0, 0));
+        assert_eq!((usage.successes, usage.retries, usage.left), (0, 0, 0));
     }
 
     #[test]
@@ -361,14 +366,14 @@ mod tests {
             events in prop::collection::vec((0..SECOND, any::<bool>()), 1..400),
         ) {
             let mut budget = budget(share, reserve);
-            let (mut calls, mut retries): (Vec<u64>, Vec<u64>) = Default::default();
+            let (mut successes, mut retries): (Vec<u64>, Vec<u64>) = Default::default();
             let mut now = 0;
 
-            for (step, is_call) in events {
+            for (step, is_success) in events {
                 now += step;
-                if is_call {
-                    budget.count_call(now);
-                    calls.push(now);
+                if is_success {
+                    budget.count_success(now);
+                    successes.push(now);
                 } else if budget.take(now) {
                     retries.push(now);
                 }
@@ -381,8 +386,8 @@ mod tests {
             };
             for last in &retries {
                 let spent = within(&retries, *last, 9 * SECOND);
-                let paid = share * within(&calls, *last, 10 * SECOND) + f64::from(reserve);
-                // The share is kept in millionths of a call.
+                let paid = share * within(&successes, *last, 10 * SECOND) + f64::from(reserve);
+                // The share is kept in millionths.
                 prop_assert!(spent <= paid + 0.001, "{spent} of {paid}");
             }
         }
@@ -393,11 +398,11 @@ mod tests {
             let mut budget = budget(1.0 / every as f64 + 1e-6, 1);
             let mut rejected = 0;
 
-            for call in 0..10_000_u64 {
-                let now = call * SECOND / 100;
-                budget.count_call(now);
-                // The first window fills up, then each n-th call may be retried for ever.
-                if call % every == 0 && !budget.take(now) && call > 2_000 {
+            for success in 0..10_000_u64 {
+                let now = success * SECOND / 100;
+                budget.count_success(now);
+                // The first window fills up, then one in n is granted for ever.
+                if success % every == 0 && !budget.take(now) && success > 2_000 {
                     rejected += 1;
                 }
             }

@@ -23,8 +23,8 @@
 //!    of keys that come once or twice cycles through the other seats and never through those of
 //!    steady clients. At most [`KNOWN_WAYS`](KeyedRate::KNOWN_WAYS) seats of a group are for known
 //!    keys, so that new clients always find some that turn over.
-//! 3. *Who finds no seat shares.* The shared bucket has the quota of a single key. Whoever is judged
-//!    by it gets at most his quota, and a flood as a whole gets one quota a group.
+//! 3. *Who finds no seat shares.* The shared bucket has the quota of a single key. A key that is
+//!    judged by it gets at most its quota, and a flood as a whole gets one quota a group.
 //! 4. *A seat inherits.* A key that moves from the shared bucket to a seat starts with what is
 //!    missing from the shared one, so that changing places never gives a fresh burst.
 //!

@@ -1,0 +1,142 @@
+//! The registry of sources.
+
+use std::sync::Arc;
+
+use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, Source, Value};
+use steadfast_core::{recover, scope};
+
+struct Tells<F>(F);
+
+impl<F: Fn(&mut Collector) + Send + Sync> Source for Tells<F> {
+    fn collect(&self, to: &mut Collector) {
+        (self.0)(to);
+    }
+}
+
+/// Gives what a source of this name tells now.
+fn told(name: &str) -> Option<(Vec<Metric>, usize)> {
+    let snapshot = report::snapshot();
+    let source = snapshot
+        .sources
+        .into_iter()
+        .find(|source| source.name.as_str() == name)?;
+    Some((source.metrics, source.left_out))
+}
+
+#[test]
+fn a_source_is_asked_until_it_is_dropped() {
+    let source = Arc::new(Tells(|to: &mut Collector| {
+        to.counter("orders_total", 3)
+            .gauge("orders_open", 1.5)
+            .armed("breaker_armed", true);
+        to.labels([("shop", "berlin".into())])
+            .counter("orders_total", 2);
+    }));
+    report::register("orders", &source).unwrap();
+
+    let (metrics, left_out) = told("orders").unwrap();
+    let values: Vec<_> = metrics
+        .iter()
+        .map(|metric| (metric.name, metric.value))
+        .collect();
+    assert_eq!(
+        values,
+        [
+            ("orders_total", Value::Counter(3)),
+            ("orders_open", Value::Gauge(1.5)),
+            ("breaker_armed", Value::Armed(true)),
+            ("orders_total", Value::Counter(2)),
+        ]
+    );
+    assert_eq!(metrics[3].labels, [("shop", "berlin".into())]);
+    assert_eq!(left_out, 0);
+
+    drop(source);
+    assert!(told("orders").is_none());
+}
+
+#[test]
+fn a_source_that_panics_is_left_out_and_spares_the_others() {
+    let bad = Arc::new(Tells(|to: &mut Collector| {
+        to.counter("half", 1);
+        panic!("in the source");
+    }));
+    let good = Arc::new(Tells(|to: &mut Collector| {
+        to.counter("whole", 1);
+    }));
+    report::register("bad", &bad).unwrap();
+    report::register("good", &good).unwrap();
+
+    assert!(told("bad").is_none());
+    assert_eq!(told("good").unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_source_may_register_another_while_it_is_asked() {
+    let inner = Arc::new(Tells(|_: &mut Collector| ()));
+    let other = inner.clone();
+    let outer = Arc::new(Tells(move |_: &mut Collector| {
+        report::register("registered by another", &other).unwrap();
+    }));
+    report::register("registers", &outer).unwrap();
+
+    assert!(told("registers").is_some());
+    assert!(told("registered by another").is_some());
+}
+
+#[test]
+fn what_a_source_tells_beyond_the_bound_is_counted() {
+    let chatty = Arc::new(Tells(|to: &mut Collector| {
+        for i in 0..METRICS_MAX + 7 {
+            to.counter("x_total", i as u64);
+        }
+    }));
+    report::register("chatty", &chatty).unwrap();
+
+    let (metrics, left_out) = told("chatty").unwrap();
+
+    assert_eq!((metrics.len(), left_out), (METRICS_MAX, 7));
+}
+
+#[test]
+fn the_kernel_tells_its_panics_by_place_and_what_the_reaper_has() {
+    fn known_place() {
+        panic!("for the metrics");
+    }
+    let location = recover(known_place).unwrap_err().location().unwrap();
+    let _ = scope("x").run_sync::<(), _>(|_| {
+        known_place();
+        Ok(())
+    });
+    assert!(std::panic::catch_unwind(known_place).is_err());
+
+    let place = location.to_string();
+    assert_eq!(count("steadfast_panics_total", &place), 3);
+    assert_eq!(count("steadfast_panics_contained_total", &place), 2);
+    let (metrics, _) = told("kernel").unwrap();
+    assert!(
+        metrics
+            .iter()
+            .any(|metric| metric.name == "steadfast_reaper_scopes")
+    );
+    let mut places: Vec<_> = metrics
+        .iter()
+        .filter(|metric| metric.name == "steadfast_panics_total")
+        .map(|metric| metric.labels.clone())
+        .collect();
+    let all = places.len();
+    places.sort();
+    places.dedup();
+    assert_eq!(places.len(), all, "labels come once");
+
+    fn count(name: &str, place: &str) -> u64 {
+        let (metrics, _) = told("kernel").unwrap();
+        let found = metrics.iter().find(|metric| {
+            metric.name == name && metric.labels[0] == ("place", place.to_owned().into())
+        });
+        match found.unwrap().value {
+            Value::Counter(count) => count,
+            other => panic!("{other:?}"),
+        }
+    }
+}
