@@ -12,6 +12,8 @@ pub mod limit;
 pub mod policy;
 pub mod rate;
 pub mod restart;
+pub mod sketch;
+pub mod timeout;
 pub mod wait_cycle;
 pub mod window;
 

@@ -1,0 +1,235 @@
+//! The rule that learns, once a second.
+
+use std::time::Duration;
+
+use super::call::{TimeoutPlan, tally};
+use super::config::TimeoutConfig;
+use crate::decide::sketch::{Histogram, Memory};
+
+/// Learns how long to wait for an answer.
+///
+/// Calls take the [`TimeoutPlan`] that is in force and record how they ended in a sketch; once a
+/// second somebody shows the second that ended to [`learn`](Self::learn), and the plan changes.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast_core::decide::sketch::{Histogram, Sketch};
+/// use steadfast_core::decide::timeout::{self, AdaptiveTimeout, Ended, TimeoutConfig};
+///
+/// const SECOND: u64 = 1_000_000_000;
+/// let config = TimeoutConfig::new(Duration::from_millis(50), Duration::from_secs(30))?;
+/// let mut learned = AdaptiveTimeout::new(config);
+/// let sketch = Sketch::new(Duration::from_secs(1), 2)?;
+///
+/// for call in 0..200 {
+///     let given = learned.plan().for_call(call, None);
+///     timeout::count_call(&sketch, 0);
+///     timeout::record(&sketch, given, Ended::Answered(Duration::from_millis(40)), 0);
+/// }
+/// let mut ended = Histogram::new();
+/// sketch.read_ended(SECOND, &mut ended);
+/// learned.learn(&ended, None);
+///
+/// let learned = learned.plan().usual();
+/// assert!(learned >= Duration::from_millis(80) && learned < Duration::from_millis(83));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AdaptiveTimeout {
+    config: TimeoutConfig,
+    memory: Memory,
+    /// What ended since the last judgement, where a second alone is too little.
+    pending: Histogram,
+    /// Scouts that came back since answers stopped to come in time: answered, and not.
+    scouts: (u64, u64),
+    /// Where the bounded steps have come to; `None` until there is something to step from.
+    learned_ns: Option<u64>,
+    /// Calls a second, over some seconds.
+    rate: f64,
+    plan: TimeoutPlan,
+}
+
+/// Tells what a second taught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// Times were learned.
+    Learned,
+    /// Too few calls have ended; they are judged together with those of the next seconds.
+    TooFew,
+    /// Next to nothing was answered: nothing was learned.
+    Stalled,
+    /// Next to nothing was answered in time, but most of the scouts later: the timeout doubled.
+    Late,
+}
+
+/// Fewer calls than this are not judged: of twenty, one is the 5 % that make the difference.
+const JUDGED_TOGETHER: u64 = 20;
+
+/// A second is a stall if fewer than one in this many of its calls was answered.
+const STALLED_BELOW: u64 = 20;
+
+/// Scouts it takes to be sure that answers come late: of fewer, chance is the majority.
+const SCOUTS: u64 = 3;
+
+/// Values it takes to begin: one lies at the 99th percentile.
+const FIRST: f64 = 100.0;
+
+/// The greatest step upward.
+const STEP_UP: f64 = 2.0;
+
+/// The greatest step downward.
+const STEP_DOWN: f64 = 0.9;
+
+/// What a second changes of the smoothed rate.
+const RATE_GAIN: f64 = 0.1;
+
+// === impl AdaptiveTimeout ===
+
+impl AdaptiveTimeout {
+    /// Starts at the ceiling, and takes what the first hundred calls say as it is.
+    ///
+    /// The ceiling cuts nobody who would have been answered; from the first second on the permits
+    /// bound it.
+    #[must_use]
+    pub fn new(config: TimeoutConfig) -> Self {
+        Self {
+            config,
+            memory: Memory::new(),
+            pending: Histogram::new(),
+            scouts: (0, 0),
+            learned_ns: None,
+            rate: 0.0,
+            plan: TimeoutPlan {
+                usual_ns: config.ceiling_ns,
+                scout_ns: config.ceiling_ns,
+            },
+        }
+    }
+
+    /// Starts at a timeout that is known from before, such as one from a metrics store.
+    ///
+    /// It is taken as the nearest within the bounds, and changes by bounded steps from the start.
+    #[must_use]
+    pub fn starting_at(config: TimeoutConfig, start: Duration) -> Self {
+        let mut learned = Self::new(config);
+        let start_ns = u64::try_from(start.as_nanos()).unwrap_or(u64::MAX);
+        learned.learned_ns = Some(start_ns.clamp(config.floor_ns, config.ceiling_ns));
+        learned.plan = learned.planned(None);
+        learned
+    }
+
+    /// Learns from one second that ended, with the number of permits that these calls share with
+    /// others, or `None` where nothing is shared.
+    ///
+    /// Show each second once, in order. One in which nothing began or ended may be left out.
+    pub fn learn(&mut self, second: &Histogram, permits: Option<u32>) -> Lesson {
+        let begun = second.tally(tally::BEGUN) as f64;
+        self.rate += (begun - self.rate) * RATE_GAIN;
+        self.pending.merge(second);
+        let lesson = self.judge();
+        // Who comes more often than before holds more permits from now on, not in ten seconds.
+        self.plan = self.planned(permits.map(|permits| (permits, self.rate.max(begun))));
+        lesson
+    }
+
+    /// Returns the timeout in force.
+    #[must_use]
+    pub fn plan(&self) -> TimeoutPlan {
+        self.plan
+    }
+
+    /// Returns the quantile that the timeout follows, in nanoseconds, or `None` if not enough is
+    /// known.
+    ///
+    /// A floor below it on a healthy day is too low.
+    #[must_use]
+    pub fn quantile_ns(&self) -> Option<u64> {
+        (self.memory.mass() >= FIRST)
+            .then(|| self.memory.quantile(self.config.quantile))
+            .flatten()
+    }
+
+    fn judge(&mut self) -> Lesson {
+        let ended = self.pending.count();
+        if ended < JUDGED_TOGETHER {
+            return Lesson::TooFew;
+        }
+        let answered = ended.saturating_sub(self.pending.tally(tally::CUT));
+        let lesson = if answered * STALLED_BELOW < ended {
+            self.judge_scouts()
+        } else {
+            self.scouts = (0, 0);
+            self.memory.learn(&self.pending);
+            if let Some(quantile_ns) = self.quantile_ns() {
+                self.step_to(quantile_ns as f64 * self.config.factor);
+            }
+            Lesson::Learned
+        };
+        self.pending.clear();
+        lesson
+    }
+
+    /// Tells late answers from none.
+    fn judge_scouts(&mut self) -> Lesson {
+        self.scouts.0 += self.pending.tally(tally::SCOUT_ANSWERED);
+        self.scouts.1 += self.pending.tally(tally::SCOUT_CUT);
+        let (answered, cut) = self.scouts;
+        if answered + cut < SCOUTS {
+            return Lesson::Stalled;
+        }
+        self.scouts = (0, 0);
+        if answered <= cut {
+            return Lesson::Stalled;
+        }
+        self.step_to(f64::INFINITY);
+        Lesson::Late
+    }
+
+    /// Goes towards a target, as far as a step goes.
+    fn step_to(&mut self, target_ns: f64) {
+        let (floor, ceiling) = (self.config.floor_ns, self.config.ceiling_ns);
+        let bounded = match self.learned_ns {
+            Some(from) => target_ns.clamp(from as f64 * STEP_DOWN, from as f64 * STEP_UP),
+            None if target_ns.is_finite() => target_ns,
+            // Nothing is known but that the ceiling is too short.
+            None => return,
+        };
+        self.learned_ns = Some((bounded as u64).clamp(floor, ceiling));
+    }
+
+    /// Bounds what was learned by what the permits allow at a rate.
+    fn planned(&self, demand: Option<(u32, f64)>) -> TimeoutPlan {
+        let TimeoutConfig {
+            floor_ns,
+            ceiling_ns,
+            permit_share,
+            ..
+        } = self.config;
+        let cap_ns = match demand {
+            // Conversion saturates: no call, no cap.
+            Some((permits, rate)) => (permit_share * f64::from(permits) / rate * 1e9) as u64,
+            None => u64::MAX,
+        };
+        let usual_ns = self
+            .learned_ns
+            .unwrap_or(ceiling_ns)
+            .min(cap_ns)
+            .max(floor_ns);
+        // All calls and scouts together hold no more than usual ones may hold at the cap.
+        let every = TimeoutPlan::SCOUT_EVERY;
+        let room_ns = cap_ns
+            .saturating_mul(every)
+            .saturating_sub(usual_ns.saturating_mul(every - 1));
+        let scout_ns = usual_ns
+            .saturating_mul(TimeoutPlan::SCOUT_FACTOR)
+            .min(ceiling_ns)
+            .min(room_ns)
+            .max(usual_ns);
+        TimeoutPlan { usual_ns, scout_ns }
+    }
+}
+
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
