@@ -14,8 +14,9 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::OnceLock;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use crate::cancel::{self, Cause};
@@ -134,6 +135,51 @@ pub async fn sleep(duration: Duration) {
 /// Dropping the future stops the wait; nothing else is lost.
 pub async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline).await;
+}
+
+/// A point in time that a future watches beside its work.
+///
+/// The timer is made when it is first asked for: work that is done at once pays nothing.
+pub struct Alarm {
+    at: Instant,
+    sleep: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Alarm {
+    /// Sets the alarm.
+    pub fn new(at: Instant) -> Self {
+        Self { at, sleep: None }
+    }
+
+    /// Gives the point in time.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Sets it anew.
+    pub fn set(&mut self, at: Instant) {
+        self.at = at;
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Tells whether the time is up; if not, the task of `cx` is woken when it is.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with a timer.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.at)));
+        sleep.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Alarm").field(&self.at).finish()
+    }
 }
 
 /// Runs a future for at most `duration`; then it is dropped, and scopes inside of it end with

@@ -19,6 +19,7 @@
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
 //! | [`admission`] | who gets in when there is not enough for all |
+//! | [`timeout`] | how long to wait for an answer |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
@@ -27,17 +28,21 @@ pub mod admission;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
+pub mod timeout;
 pub mod trace_id;
 
 mod answer;
+mod form;
 mod ready;
 mod trust;
 
 pub use admission::AdmissionLayer;
 pub use answer::{AnswerBody, AnswerFuture};
+pub use form::{CallError, Client, Form, Server};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
+pub use timeout::TimeoutLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

@@ -310,6 +310,12 @@ pin_project! {
     }
 }
 
+impl<F> std::fmt::Debug for InContext<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InContext").finish_non_exhaustive()
+    }
+}
+
 impl<F: Future> Future for InContext<F> {
     type Output = F::Output;
 

@@ -1,44 +1,35 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::permit::Permit;
-use crate::AnswerBody;
 
 pin_project! {
     /// A response body that keeps the permit of its request until it has ended.
     #[derive(Debug)]
     pub struct AdmissionBody<B> {
         #[pin]
-        body: AnswerBody<B>,
+        body: B,
         permit: Option<Permit>,
     }
 }
 
 impl<B> AdmissionBody<B> {
-    pub(super) fn inner(body: B, permit: Permit) -> Self {
-        Self {
-            body: AnswerBody::inner(body),
-            permit: Some(permit),
-        }
-    }
-
-    pub(super) fn own(body: AnswerBody<B>) -> Self {
-        Self { body, permit: None }
+    pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
+        Self { body, permit }
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for AdmissionBody<B> {
-    type Data = Bytes;
+impl<B: Body> Body for AdmissionBody<B> {
+    type Data = B::Data;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         // Not only at the drop: a server may keep the body until the last byte is sent.

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,13 +12,13 @@ use super::AdmissionBody;
 use super::permit::Permit;
 use super::place::Place;
 use super::shared::{Shared, Turn};
-use crate::Rejection;
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
+use crate::{Form, Rejection};
 
 pin_project! {
     /// The future of [`Admission`](super::Admission).
-    pub struct AdmissionFuture<S, R>
+    pub struct AdmissionFuture<F, S, R>
     where
         S: Service<R>,
     {
@@ -25,6 +26,7 @@ pin_project! {
         #[pin]
         served: Option<WhenReady<S, R>>,
         state: State,
+        form: PhantomData<fn() -> F>,
     }
 }
 
@@ -40,11 +42,12 @@ enum State {
     Over,
 }
 
-impl<S: Service<R>, R> AdmissionFuture<S, R> {
+impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
     pub(super) fn admitted(served: WhenReady<S, R>, permit: Permit) -> Self {
         Self {
             served: Some(served),
             state: State::Admitted(permit),
+            form: PhantomData,
         }
     }
 
@@ -61,6 +64,7 @@ impl<S: Service<R>, R> AdmissionFuture<S, R> {
                 shared,
                 protocol,
             },
+            form: PhantomData,
         }
     }
 
@@ -68,15 +72,17 @@ impl<S: Service<R>, R> AdmissionFuture<S, R> {
         Self {
             served: None,
             state: State::Rejected(rejection, protocol),
+            form: PhantomData,
         }
     }
 }
 
-impl<S, R, Out> Future for AdmissionFuture<S, R>
+impl<F, S, R, Out> Future for AdmissionFuture<F, S, R>
 where
+    F: Form,
     S: Service<R, Response = Response<Out>>,
 {
-    type Output = Result<Response<AdmissionBody<Out>>, S::Error>;
+    type Output = Result<Response<AdmissionBody<F::Body<Out>>>, F::Error<S::Error>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -99,17 +105,20 @@ where
                     else {
                         unreachable!("just looked at")
                     };
-                    let response = response?;
-                    permit.answered(response.status());
-                    return Poll::Ready(
-                        Ok(response.map(|body| AdmissionBody::inner(body, permit))),
-                    );
+                    if let Ok(response) = &response {
+                        permit.answered(response.status());
+                    }
+                    let held = response.is_ok().then_some(permit);
+                    return Poll::Ready(formed(F::inner(response), held));
                 }
-                State::Rejected(rejection, protocol) => {
-                    let response = rejection.answer_in(*protocol).map(AdmissionBody::own);
-                    *this.state = State::Over;
+                State::Rejected(..) => {
+                    let State::Rejected(rejection, protocol) =
+                        std::mem::replace(this.state, State::Over)
+                    else {
+                        unreachable!("just looked at")
+                    };
                     this.served.set(None);
-                    return Poll::Ready(Ok(response));
+                    return Poll::Ready(formed(F::rejected(rejection, protocol), None));
                 }
                 State::Over => panic!("not polled after its end"),
             }
@@ -117,7 +126,14 @@ where
     }
 }
 
-impl<S: Service<R>, R> fmt::Debug for AdmissionFuture<S, R> {
+fn formed<B, E>(
+    ended: Result<Response<B>, E>,
+    permit: Option<Permit>,
+) -> Result<Response<AdmissionBody<B>>, E> {
+    ended.map(|response| response.map(|body| AdmissionBody::new(body, permit)))
+}
+
+impl<F, S: Service<R>, R> fmt::Debug for AdmissionFuture<F, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
             State::Waiting { .. } => "AdmissionFuture(waiting)",

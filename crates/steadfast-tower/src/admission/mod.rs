@@ -88,6 +88,7 @@ pub use service::Admission;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -97,16 +98,17 @@ use steadfast_core::decide::limit::{InvalidLimit, LimitConfig};
 use steadfast_core::report;
 use tower_layer::Layer;
 
+use crate::{Client, Server};
 use shared::Shared;
 
 /// Tells users apart; zero is for all who are unknown.
 type UserOf = Arc<dyn Fn(&Parts) -> u64 + Send + Sync>;
 
 /// Lets requests in by tier, as many as there may be; see the [module](self).
-#[derive(Clone)]
-pub struct AdmissionLayer {
+pub struct AdmissionLayer<F = Server> {
     shared: Arc<Shared>,
     user_of: Option<UserOf>,
+    form: PhantomData<fn() -> F>,
 }
 
 /// Refuses an [`AdmissionLayer`] with a number out of range.
@@ -157,6 +159,17 @@ impl AdmissionLayer {
         Ok(Self::of(shared))
     }
 
+    /// The same admission around a client: a rejection is an error, and the limit is that of the
+    /// dependency.
+    #[must_use]
+    pub fn for_client(self) -> AdmissionLayer<Client> {
+        AdmissionLayer {
+            shared: self.shared,
+            user_of: self.user_of,
+            form: PhantomData,
+        }
+    }
+
     /// Lets users take turns while they wait: who sends more waits behind his own requests.
     /// `user` gives what a user is known by; those of which it says nothing are one.
     #[must_use]
@@ -179,19 +192,30 @@ impl AdmissionLayer {
         Self {
             shared,
             user_of: None,
+            form: PhantomData,
         }
     }
 }
 
-impl<S> Layer<S> for AdmissionLayer {
-    type Service = Admission<S>;
+impl<S, F> Layer<S> for AdmissionLayer<F> {
+    type Service = Admission<S, F>;
 
-    fn layer(&self, inner: S) -> Admission<S> {
+    fn layer(&self, inner: S) -> Admission<S, F> {
         Admission::new(inner, self.shared.clone(), self.user_of.clone())
     }
 }
 
-impl fmt::Debug for AdmissionLayer {
+impl<F> Clone for AdmissionLayer<F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            user_of: self.user_of.clone(),
+            form: PhantomData,
+        }
+    }
+}
+
+impl<F> fmt::Debug for AdmissionLayer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AdmissionLayer").field(&self.shared).finish()
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,35 +13,47 @@ use super::shared::{Entered, Refusal, Shared};
 use super::{AdmissionBody, AdmissionFuture, UserOf};
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
-use crate::{Reason, Rejection};
+use crate::{Form, Reason, Rejection, Server};
 
 /// The service of [`AdmissionLayer`](super::AdmissionLayer).
-#[derive(Clone)]
-pub struct Admission<S> {
+pub struct Admission<S, F = Server> {
     inner: S,
     shared: Arc<Shared>,
     user_of: Option<UserOf>,
+    form: PhantomData<fn() -> F>,
 }
 
-impl<S> Admission<S> {
+impl<S, F> Admission<S, F> {
     pub(super) fn new(inner: S, shared: Arc<Shared>, user_of: Option<UserOf>) -> Self {
         Self {
             inner,
             shared,
             user_of,
+            form: PhantomData,
         }
     }
 }
 
-impl<S, In, Out> Service<Request<In>> for Admission<S>
+impl<S: Clone, F> Clone for Admission<S, F> {
+    fn clone(&self) -> Self {
+        Self::new(
+            self.inner.clone(),
+            self.shared.clone(),
+            self.user_of.clone(),
+        )
+    }
+}
+
+impl<S, F, In, Out> Service<Request<In>> for Admission<S, F>
 where
+    F: Form,
     S: Service<Request<In>, Response = Response<Out>> + Clone,
 {
-    type Response = Response<AdmissionBody<Out>>;
-    type Error = S::Error;
-    type Future = AdmissionFuture<S, Request<In>>;
+    type Response = Response<AdmissionBody<F::Body<Out>>>;
+    type Error = F::Error<S::Error>;
+    type Future = AdmissionFuture<F, S, Request<In>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -112,7 +125,7 @@ fn come_back(expected_wait_ns: u64) -> Duration {
     Duration::from_nanos(expected_wait_ns) + chance
 }
 
-impl<S: fmt::Debug> fmt::Debug for Admission<S> {
+impl<S: fmt::Debug, F> fmt::Debug for Admission<S, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission")
             .field("inner", &self.inner)

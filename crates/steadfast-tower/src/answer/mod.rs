@@ -16,7 +16,7 @@ use document::Document;
 
 /// What a request speaks, and so how it is answered when the handler does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     Http,
     /// The status of the call is a header; the one of HTTP is always 200.
     Grpc,

@@ -10,8 +10,8 @@ use steadfast_core::decide::admission::AdmissionConfig;
 use steadfast_core::decide::limit::LimitConfig;
 use steadfast_core::report::{self, Value};
 use steadfast_core::{WaitGroup, clock, rng, spawn};
-use steadfast_tower::AdmissionLayer;
 use steadfast_tower::admission::AdmissionBody;
+use steadfast_tower::{AdmissionLayer, AnswerBody};
 use tower::limit::ConcurrencyLimit;
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceExt, service_fn};
@@ -20,8 +20,11 @@ use crate::support::{get, json};
 
 const MS: Duration = Duration::from_millis(1);
 
-type Limited =
-    BoxCloneService<Request<Full<Bytes>>, Response<AdmissionBody<Full<Bytes>>>, Infallible>;
+type Limited = BoxCloneService<
+    Request<Full<Bytes>>,
+    Response<AdmissionBody<AnswerBody<Full<Bytes>>>>,
+    Infallible,
+>;
 type Guarded = BoxCloneService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
 /// A service behind an admission, which notes whom it serves, for as long as the path says in

@@ -3,4 +3,5 @@
 mod admission;
 mod recover;
 mod support;
+mod timeout;
 mod trace_id;

@@ -1,0 +1,80 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use steadfast_core::context;
+use tower_service::Service;
+
+use super::body::BodyTimes;
+use super::call::Call;
+use super::shared::Shared;
+use super::{TimeoutBody, TimeoutFuture};
+use crate::answer::Protocol;
+use crate::ready::WhenReady;
+use crate::{Form, Reason, Rejection, Server};
+
+/// The service of [`TimeoutLayer`](super::TimeoutLayer).
+pub struct Timeout<S, F = Server> {
+    inner: S,
+    shared: Arc<Shared>,
+    body: BodyTimes,
+    form: PhantomData<fn() -> F>,
+}
+
+impl<S, F> Timeout<S, F> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, body: BodyTimes) -> Self {
+        Self {
+            inner,
+            shared,
+            body,
+            form: PhantomData,
+        }
+    }
+}
+
+impl<S, F, In, Out> Service<Request<In>> for Timeout<S, F>
+where
+    F: Form,
+    S: Service<Request<In>, Response = Response<Out>> + Clone,
+    F::Body<Out>: Body,
+{
+    type Response = Response<TimeoutBody<F::Body<Out>>>;
+    type Error = F::Error<S::Error>;
+    type Future = TimeoutFuture<F, WhenReady<S, Request<In>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // The time runs while the inner service is not ready, too.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let protocol = Protocol::of(request.headers());
+        let context = context::current();
+        let Some(call) = Call::begin(&self.shared, context.deadline()) else {
+            let rejection = Rejection::new(Reason::DeadlinePassed, self.shared.name);
+            return TimeoutFuture::rejected(rejection, protocol);
+        };
+        // Those inside know when nobody waits any more.
+        let place = context.with_deadline(call.ends_at()).captured();
+        let inner = place.wrap(WhenReady::new(self.inner.clone(), request));
+        TimeoutFuture::called(inner, call, self.body, protocol)
+    }
+}
+
+impl<S: Clone, F> Clone for Timeout<S, F> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.shared.clone(), self.body)
+    }
+}
+
+impl<S: fmt::Debug, F> fmt::Debug for Timeout<S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout")
+            .field("inner", &self.inner)
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}

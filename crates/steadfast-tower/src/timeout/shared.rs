@@ -1,0 +1,187 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
+use std::time::Duration;
+
+use steadfast_core::clock;
+use steadfast_core::context::Name;
+use steadfast_core::decide::sketch::{Histogram, Sketch};
+use steadfast_core::decide::timeout::{
+    self, AdaptiveTimeout, CallTimeout, Ended, TimeoutConfig, TimeoutPlan,
+};
+use steadfast_core::report::{Collector, Source};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How many seconds without a call may pass before one of them is not learned from: the sketch
+/// holds as many.
+const SECONDS: u64 = 4;
+
+/// The state of one timeout.
+pub(super) struct Shared {
+    pub(super) name: Name,
+    kind: Kind,
+    pub(super) cut: AtomicU64,
+}
+
+enum Kind {
+    Fixed(Duration),
+    Learned(Box<Learned>),
+}
+
+struct Learned {
+    /// What is in force: read by every call, written once a second.
+    plan: RwLock<TimeoutPlan>,
+    calls: AtomicU64,
+    sketch: Sketch,
+    /// When the second under way ends.
+    second_ends: AtomicU64,
+    permits: Option<u32>,
+    rule: Mutex<Rule>,
+}
+
+struct Rule {
+    timeout: AdaptiveTimeout,
+    /// The second that was learned from last, since the origin of the clock.
+    last: u64,
+    second: Histogram,
+}
+
+/// How long one call may take.
+#[derive(Debug)]
+pub(super) enum Given {
+    Fixed(Duration),
+    Learned(CallTimeout),
+}
+
+impl Shared {
+    pub(super) fn fixed(name: Name, timeout: Duration) -> Self {
+        Self::new(name, Kind::Fixed(timeout))
+    }
+
+    pub(super) fn learned(
+        name: Name,
+        config: TimeoutConfig,
+        permits: Option<u32>,
+        start: Option<Duration>,
+    ) -> Self {
+        let timeout = match start {
+            Some(start) => AdaptiveTimeout::starting_at(config, start),
+            None => AdaptiveTimeout::new(config),
+        };
+        let windows = SECONDS as u32 + 1;
+        let sketch = Sketch::new(Duration::from_secs(1), windows).expect("in range");
+        let learned = Learned {
+            plan: RwLock::new(timeout.plan()),
+            calls: AtomicU64::new(0),
+            sketch,
+            second_ends: AtomicU64::new(0),
+            permits,
+            rule: Mutex::new(Rule {
+                timeout,
+                last: 0,
+                second: Histogram::new(),
+            }),
+        };
+        Self::new(name, Kind::Learned(Box::new(learned)))
+    }
+
+    fn new(name: Name, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            cut: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives how long a call may take that begins now, with `left` until its deadline.
+    pub(super) fn begin(&self, now: u64, left: Option<Duration>) -> Given {
+        match &self.kind {
+            Kind::Fixed(timeout) => Given::Fixed(left.map_or(*timeout, |left| left.min(*timeout))),
+            Kind::Learned(learned) => Given::Learned(learned.begin(now, left)),
+        }
+    }
+
+    /// Notes how a call ended.
+    pub(super) fn ended(&self, given: &Given, ended: Ended) {
+        if let (Kind::Learned(learned), Given::Learned(given)) = (&self.kind, given) {
+            timeout::record(&learned.sketch, *given, ended, clock::nanos());
+        }
+    }
+
+    pub(super) fn usual(&self) -> Duration {
+        match &self.kind {
+            Kind::Fixed(timeout) => *timeout,
+            Kind::Learned(learned) => learned.plan().usual(),
+        }
+    }
+}
+
+impl Given {
+    pub(super) fn get(&self) -> Duration {
+        match self {
+            Self::Fixed(timeout) => *timeout,
+            Self::Learned(timeout) => timeout.get(),
+        }
+    }
+}
+
+impl Learned {
+    fn begin(&self, now: u64, left: Option<Duration>) -> CallTimeout {
+        if now >= self.second_ends.load(Ordering::Relaxed) {
+            self.learn(now);
+        }
+        timeout::count_call(&self.sketch, now);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.plan().for_call(call, left)
+    }
+
+    fn plan(&self) -> TimeoutPlan {
+        *self.plan.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns from the seconds that have ended, unless another thread is at it.
+    fn learn(&self, now: u64) {
+        let mut rule = match self.rule.try_lock() {
+            Ok(rule) => rule,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let this = now / SECOND;
+        self.second_ends
+            .store((this + 1) * SECOND, Ordering::Relaxed);
+        let Rule {
+            timeout,
+            last,
+            second,
+        } = &mut *rule;
+        let first = this.saturating_sub(SECONDS).max(*last + 1);
+        for ended in first..this {
+            self.sketch.read_ended((ended + 1) * SECOND, second);
+            timeout.learn(second, self.permits);
+            *last = ended;
+        }
+        let plan = timeout.plan();
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+}
+
+impl Source for Shared {
+    fn collect(&self, to: &mut Collector) {
+        to.labels([("policy", self.name)])
+            .gauge("steadfast_timeout_seconds", self.usual().as_secs_f64())
+            .counter(
+                "steadfast_timeout_cut_total",
+                self.cut.load(Ordering::Relaxed),
+            );
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("name", &self.name)
+            .field("usual", &self.usual())
+            .finish_non_exhaustive()
+    }
+}
