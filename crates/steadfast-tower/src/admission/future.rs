@@ -37,13 +37,14 @@ enum State {
         shared: Arc<Shared>,
         protocol: Protocol,
     },
-    Admitted(Permit),
+    /// Without a permit where everybody gets in.
+    Admitted(Option<Permit>),
     Rejected(Rejection, Protocol),
     Over,
 }
 
 impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
-    pub(super) fn admitted(served: WhenReady<S, R>, permit: Permit) -> Self {
+    pub(super) fn admitted(served: WhenReady<S, R>, permit: Option<Permit>) -> Self {
         Self {
             served: Some(served),
             state: State::Admitted(permit),
@@ -94,7 +95,7 @@ where
                     protocol,
                 } => {
                     *this.state = match ready!(turn.as_mut().poll(cx)) {
-                        Ok(permit) => State::Admitted(permit),
+                        Ok(permit) => State::Admitted(Some(permit)),
                         Err(refusal) => State::Rejected(refusal.tell(shared), *protocol),
                     }
                 }
@@ -105,11 +106,10 @@ where
                     else {
                         unreachable!("just looked at")
                     };
-                    if let Ok(response) = &response {
+                    if let (Ok(response), Some(permit)) = (&response, &mut permit) {
                         permit.answered(response.status());
                     }
-                    let held = response.is_ok().then_some(permit);
-                    return Poll::Ready(formed(F::inner(response), held));
+                    return Poll::Ready(formed(F::inner(response), permit));
                 }
                 State::Rejected(..) => {
                     let State::Rejected(rejection, protocol) =

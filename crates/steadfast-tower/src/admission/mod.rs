@@ -84,6 +84,7 @@ mod shared;
 pub use body::AdmissionBody;
 pub use future::AdmissionFuture;
 pub use service::Admission;
+pub(crate) use shared::Shared;
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -99,14 +100,13 @@ use steadfast_core::report;
 use tower_layer::Layer;
 
 use crate::{Client, Server};
-use shared::Shared;
 
 /// Tells users apart; zero is for all who are unknown.
-type UserOf = Arc<dyn Fn(&Parts) -> u64 + Send + Sync>;
+pub(crate) type UserOf = Arc<dyn Fn(&Parts) -> u64 + Send + Sync>;
 
 /// Lets requests in by tier, as many as there may be; see the [module](self).
 pub struct AdmissionLayer<F = Server> {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     user_of: Option<UserOf>,
     form: PhantomData<fn() -> F>,
 }
@@ -201,7 +201,7 @@ impl<S, F> Layer<S> for AdmissionLayer<F> {
     type Service = Admission<S, F>;
 
     fn layer(&self, inner: S) -> Admission<S, F> {
-        Admission::new(inner, self.shared.clone(), self.user_of.clone())
+        Admission::new(inner, Some(self.shared.clone()), self.user_of.clone())
     }
 }
 

@@ -18,13 +18,14 @@ use crate::{Form, Reason, Rejection, Server};
 /// The service of [`AdmissionLayer`](super::AdmissionLayer).
 pub struct Admission<S, F = Server> {
     inner: S,
-    shared: Arc<Shared>,
+    /// Absent where everybody gets in.
+    shared: Option<Arc<Shared>>,
     user_of: Option<UserOf>,
     form: PhantomData<fn() -> F>,
 }
 
 impl<S, F> Admission<S, F> {
-    pub(super) fn new(inner: S, shared: Arc<Shared>, user_of: Option<UserOf>) -> Self {
+    pub(crate) fn new(inner: S, shared: Option<Arc<Shared>>, user_of: Option<UserOf>) -> Self {
         Self {
             inner,
             shared,
@@ -32,15 +33,28 @@ impl<S, F> Admission<S, F> {
             form: PhantomData,
         }
     }
-}
 
-impl<S: Clone, F> Clone for Admission<S, F> {
-    fn clone(&self) -> Self {
-        Self::new(
-            self.inner.clone(),
-            self.shared.clone(),
-            self.user_of.clone(),
-        )
+    /// Serves one request, and is used up by it.
+    pub(crate) fn serve<In>(self, request: Request<In>) -> AdmissionFuture<F, S, Request<In>>
+    where
+        S: Service<Request<In>>,
+    {
+        let Some(shared) = self.shared else {
+            return AdmissionFuture::admitted(WhenReady::new(self.inner, request), None);
+        };
+        let protocol = Protocol::of(request.headers());
+        let (parts, body) = request.into_parts();
+        let context = context::current();
+        let deadline = context.deadline().map(clock::nanos_at);
+        let user_of = self.user_of.as_deref();
+        let user = || user_of.map_or(0, |user_of| user_of(&parts));
+        let entered = shared.enter(context.tier(), deadline, user);
+        let served = WhenReady::new(self.inner, Request::from_parts(parts, body));
+        match entered {
+            Entered::In(permit) => AdmissionFuture::admitted(served, Some(permit)),
+            Entered::Waiting(place) => AdmissionFuture::waiting(served, place, shared, protocol),
+            Entered::Out(refusal) => AdmissionFuture::rejected(refusal.tell(&shared), protocol),
+        }
     }
 }
 
@@ -58,24 +72,17 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let protocol = Protocol::of(request.headers());
-        let (parts, body) = request.into_parts();
-        let context = context::current();
-        let deadline = context.deadline().map(clock::nanos_at);
-        let user_of = self.user_of.as_deref();
-        let user = || user_of.map_or(0, |user_of| user_of(&parts));
-        let entered = self.shared.enter(context.tier(), deadline, user);
-        let served = WhenReady::new(self.inner.clone(), Request::from_parts(parts, body));
-        match entered {
-            Entered::In(permit) => AdmissionFuture::admitted(served, permit),
-            Entered::Waiting(place) => {
-                let shared = self.shared.clone();
-                AdmissionFuture::waiting(served, place, shared, protocol)
-            }
-            Entered::Out(refusal) => {
-                AdmissionFuture::rejected(refusal.tell(&self.shared), protocol)
-            }
-        }
+        self.clone().serve(request)
+    }
+}
+
+impl<S: Clone, F> Clone for Admission<S, F> {
+    fn clone(&self) -> Self {
+        Self::new(
+            self.inner.clone(),
+            self.shared.clone(),
+            self.user_of.clone(),
+        )
     }
 }
 

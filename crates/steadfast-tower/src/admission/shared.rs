@@ -45,7 +45,7 @@ pub(super) enum Entered {
 }
 
 /// The state of an admission.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) name: Name,
     pub(super) config: AdmissionConfig,
     gate: Gate,

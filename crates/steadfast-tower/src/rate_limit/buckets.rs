@@ -17,7 +17,7 @@ use crate::{Reason, Rejection};
 const TABLES: usize = 16;
 
 /// The state of one limit.
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     name: Name,
     quota: Quota,
     kind: Kind,

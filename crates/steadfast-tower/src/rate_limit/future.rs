@@ -25,10 +25,10 @@ pin_project! {
 }
 
 impl<S: Service<R>, R, B> RateLimitFuture<S, R, B> {
-    pub(super) fn passed(passed: WhenReady<S, R>, standing: Standing) -> Self {
+    pub(super) fn passed(passed: WhenReady<S, R>, standing: Option<Standing>) -> Self {
         Self {
             answer: AnswerFuture::inner(passed),
-            standing: Some(standing),
+            standing,
         }
     }
 

@@ -60,6 +60,7 @@ mod buckets;
 mod future;
 mod service;
 
+pub(crate) use buckets::Buckets;
 pub use future::RateLimitFuture;
 pub use service::RateLimit;
 
@@ -73,12 +74,10 @@ use steadfast_core::decide::rate::{KeyedRate, Quota};
 use steadfast_core::report;
 use tower_layer::Layer;
 
-use buckets::Buckets;
-
 /// Limits the requests over time; see the [module](self).
 #[derive(Clone)]
 pub struct RateLimitLayer {
-    buckets: Arc<Buckets>,
+    pub(crate) buckets: Arc<Buckets>,
 }
 
 impl RateLimitLayer {
@@ -122,7 +121,7 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit::new(inner, self.buckets.clone())
+        RateLimit::new(inner, Some(self.buckets.clone()))
     }
 }
 

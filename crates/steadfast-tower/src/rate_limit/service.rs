@@ -14,12 +14,35 @@ use crate::ready::WhenReady;
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    buckets: Arc<Buckets>,
+    /// Absent where nothing is limited.
+    buckets: Option<Arc<Buckets>>,
 }
 
 impl<S> RateLimit<S> {
-    pub(super) fn new(inner: S, buckets: Arc<Buckets>) -> Self {
+    pub(crate) fn new(inner: S, buckets: Option<Arc<Buckets>>) -> Self {
         Self { inner, buckets }
+    }
+
+    /// Serves one request, and is used up by it.
+    pub(crate) fn serve<In, Out>(self, request: Request<In>) -> RateLimitFuture<S, Request<In>, Out>
+    where
+        S: Service<Request<In>, Response = Response<Out>>,
+    {
+        let Some(buckets) = self.buckets else {
+            return RateLimitFuture::passed(WhenReady::new(self.inner, request), None);
+        };
+        let (parts, body) = request.into_parts();
+        let standing = buckets.check(&parts);
+        match buckets.rejection(&standing) {
+            None => {
+                let request = Request::from_parts(parts, body);
+                RateLimitFuture::passed(WhenReady::new(self.inner, request), Some(standing))
+            }
+            Some(rejection) => {
+                let answer = rejection.answer_in(Protocol::of(&parts.headers));
+                RateLimitFuture::rejected(answer, standing)
+            }
+        }
     }
 }
 
@@ -36,18 +59,6 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let (parts, body) = request.into_parts();
-        let standing = self.buckets.check(&parts);
-        match self.buckets.rejection(&standing) {
-            None => {
-                let request = Request::from_parts(parts, body);
-                let passed = WhenReady::new(self.inner.clone(), request);
-                RateLimitFuture::passed(passed, standing)
-            }
-            Some(rejection) => {
-                let answer = rejection.answer_in(Protocol::of(&parts.headers));
-                RateLimitFuture::rejected(answer, standing)
-            }
-        }
+        self.clone().serve(request)
     }
 }

@@ -8,9 +8,9 @@ use steadfast_core::clock::{self, Alarm, Instant};
 
 /// How long a body may take.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct BodyTimes {
-    pub(super) idle: Option<Duration>,
-    pub(super) total: Option<Duration>,
+pub(crate) struct BodyTimes {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) total: Option<Duration>,
 }
 
 pin_project! {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use steadfast_core::clock::{self, Alarm, Instant};
+use steadfast_core::context::Name;
 use steadfast_core::decide::timeout::Ended;
 
 use super::shared::{Given, Shared};
@@ -13,38 +14,60 @@ use crate::{Reason, Rejection};
 /// A call under way; tells how it ended also when it is dropped.
 #[derive(Debug)]
 pub(super) struct Call {
-    shared: Arc<Shared>,
-    given: Given,
+    /// Absent where nothing but the deadline ends a call.
+    governed: Option<Governed>,
     since: Instant,
-    alarm: Alarm,
+    alarm: Option<Alarm>,
     over: bool,
 }
 
+#[derive(Debug)]
+struct Governed {
+    shared: Arc<Shared>,
+    given: Given,
+}
+
+/// What rejects where only the deadline does.
+const DEADLINE: Name = Name::new("deadline");
+
 impl Call {
-    /// Begins a call; none if its deadline has passed.
-    pub(super) fn begin(shared: &Arc<Shared>, deadline: Option<Instant>) -> Option<Self> {
+    /// Begins a call, or rejects it if its deadline has passed.
+    pub(super) fn begin(
+        shared: Option<Arc<Shared>>,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Rejection> {
         let since = clock::now();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(since));
         if left.is_some_and(|left| left.is_zero()) {
-            return None;
+            let policy = shared.map_or(DEADLINE, |shared| shared.name);
+            return Err(Rejection::new(Reason::DeadlinePassed, policy));
         }
-        let given = shared.begin(clock::nanos_at(since), left);
-        Some(Self {
-            shared: shared.clone(),
-            alarm: Alarm::new(since + given.get()),
-            given,
+        let governed = shared.map(|shared| Governed {
+            given: shared.begin(clock::nanos_at(since), left),
+            shared,
+        });
+        let given = governed
+            .as_ref()
+            .map(|governed| governed.given.get())
+            .or(left);
+        Ok(Self {
+            alarm: given.map(|given| Alarm::new(since + given)),
+            governed,
             since,
             over: false,
         })
     }
 
     /// Gives when its time is up.
-    pub(super) fn ends_at(&self) -> Instant {
-        self.alarm.at()
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.alarm.as_ref().map(Alarm::at)
     }
 
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.alarm.poll_over(cx)
+        match &mut self.alarm {
+            Some(alarm) => alarm.poll_over(cx),
+            None => Poll::Pending,
+        }
     }
 
     /// The head of the response is there, or an error.
@@ -52,38 +75,42 @@ impl Call {
         self.over = true;
         // How long a failure takes says nothing about answers.
         if status.is_some_and(|status| !status.is_server_error()) {
-            self.shared.ended(&self.given, Ended::Answered(self.took()));
+            self.ended(Ended::Answered(self.took()));
         }
     }
 
-    /// Its time is up.
-    pub(super) fn cut(&mut self) -> Rejection {
+    /// Its time is up: gives how long it had, and the rejection.
+    pub(super) fn cut(&mut self) -> (Duration, Rejection) {
         self.over = true;
-        self.shared.cut.fetch_add(1, Ordering::Relaxed);
         let took = self.took();
-        self.shared.ended(&self.given, Ended::Cut(took));
-        let given = self.given.get();
-        Rejection::new(Reason::TimedOut, self.shared.name).with_bound(
-            given.as_secs_f64(),
-            took.as_secs_f64(),
-            "seconds",
-        )
-    }
-
-    /// Gives how long it may take in all.
-    pub(super) fn given(&self) -> Duration {
-        self.given.get()
+        self.ended(Ended::Cut(took));
+        let (given, policy) = match &self.governed {
+            Some(Governed { shared, given }) => {
+                shared.cut.fetch_add(1, Ordering::Relaxed);
+                (given.get(), shared.name)
+            }
+            None => (took, DEADLINE),
+        };
+        let rejection = Rejection::new(Reason::TimedOut, policy);
+        let (limit, observed) = (given.as_secs_f64(), took.as_secs_f64());
+        (given, rejection.with_bound(limit, observed, "seconds"))
     }
 
     fn took(&self) -> Duration {
         clock::now().saturating_duration_since(self.since)
+    }
+
+    fn ended(&self, ended: Ended) {
+        if let Some(Governed { shared, given }) = &self.governed {
+            shared.ended(given, ended);
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.over {
-            self.shared.ended(&self.given, Ended::Cut(self.took()));
+            self.ended(Ended::Cut(self.took()));
         }
     }
 }

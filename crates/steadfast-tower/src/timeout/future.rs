@@ -86,8 +86,8 @@ where
                     }
                     Poll::Pending => {
                         ready!(call.poll_over(cx));
-                        let rejection = call.cut();
-                        let cause = Cause::Timeout(call.given());
+                        let (given, rejection) = call.cut();
+                        let cause = Cause::Timeout(given);
                         cancel::dropping(cause, || this.inner.set(None));
                         F::rejected(rejection, *this.protocol)
                     }

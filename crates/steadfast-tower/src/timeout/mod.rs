@@ -70,9 +70,11 @@ mod future;
 mod service;
 mod shared;
 
+pub(crate) use body::BodyTimes;
 pub use body::{TimeoutBody, TimeoutBodyError};
 pub use future::TimeoutFuture;
 pub use service::Timeout;
+pub(crate) use shared::Shared;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -85,12 +87,10 @@ use steadfast_core::report;
 use tower_layer::Layer;
 
 use crate::{Client, Server};
-use body::BodyTimes;
-use shared::Shared;
 
 /// Waits for answers, and not for ever; see the [module](self).
 pub struct TimeoutLayer<F = Server> {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     body: BodyTimes,
     form: PhantomData<fn() -> F>,
 }
@@ -177,7 +177,7 @@ impl<S, F> Layer<S> for TimeoutLayer<F> {
     type Service = Timeout<S, F>;
 
     fn layer(&self, inner: S) -> Timeout<S, F> {
-        Timeout::new(inner, self.shared.clone(), self.body)
+        Timeout::new(inner, Some(self.shared.clone()), self.body)
     }
 }
 

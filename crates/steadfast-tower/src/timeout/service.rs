@@ -14,24 +14,48 @@ use super::shared::Shared;
 use super::{TimeoutBody, TimeoutFuture};
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
-use crate::{Form, Reason, Rejection, Server};
+use crate::{Form, Server};
 
 /// The service of [`TimeoutLayer`](super::TimeoutLayer).
 pub struct Timeout<S, F = Server> {
     inner: S,
-    shared: Arc<Shared>,
+    /// Absent where nothing but the deadline ends a call.
+    shared: Option<Arc<Shared>>,
     body: BodyTimes,
     form: PhantomData<fn() -> F>,
 }
 
 impl<S, F> Timeout<S, F> {
-    pub(super) fn new(inner: S, shared: Arc<Shared>, body: BodyTimes) -> Self {
+    pub(crate) fn new(inner: S, shared: Option<Arc<Shared>>, body: BodyTimes) -> Self {
         Self {
             inner,
             shared,
             body,
             form: PhantomData,
         }
+    }
+
+    /// Serves one request, and is used up by it.
+    pub(crate) fn serve<In>(
+        self,
+        request: Request<In>,
+    ) -> TimeoutFuture<F, WhenReady<S, Request<In>>>
+    where
+        S: Service<Request<In>>,
+    {
+        let protocol = Protocol::of(request.headers());
+        let context = context::current();
+        let call = match Call::begin(self.shared, context.deadline()) {
+            Ok(call) => call,
+            Err(rejection) => return TimeoutFuture::rejected(rejection, protocol),
+        };
+        // Those inside know when nobody waits any more.
+        let context = match call.ends_at() {
+            Some(end) => context.with_deadline(end),
+            None => context,
+        };
+        let inner = WhenReady::new(self.inner, request);
+        TimeoutFuture::called(context.wrap(inner), call, self.body, protocol)
     }
 }
 
@@ -51,16 +75,7 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let protocol = Protocol::of(request.headers());
-        let context = context::current();
-        let Some(call) = Call::begin(&self.shared, context.deadline()) else {
-            let rejection = Rejection::new(Reason::DeadlinePassed, self.shared.name);
-            return TimeoutFuture::rejected(rejection, protocol);
-        };
-        // Those inside know when nobody waits any more.
-        let place = context.with_deadline(call.ends_at()).captured();
-        let inner = place.wrap(WhenReady::new(self.inner.clone(), request));
-        TimeoutFuture::called(inner, call, self.body, protocol)
+        self.clone().serve(request)
     }
 }
 

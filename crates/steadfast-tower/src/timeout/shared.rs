@@ -18,7 +18,7 @@ const SECOND: u64 = 1_000_000_000;
 const SECONDS: u64 = 4;
 
 /// The state of one timeout.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) name: Name,
     kind: Kind,
     pub(super) cut: AtomicU64,

@@ -122,7 +122,10 @@ async fn scopes_inside_learn_that_it_was_the_timeout_and_clean_up() {
 
     assert_eq!(response.status(), 504);
     let cause = cause.lock().unwrap().clone().unwrap();
-    assert!(matches!(cause, Cause::Timeout(_) | Cause::Deadline), "{cause:?}");
+    assert!(
+        matches!(cause, Cause::Timeout(_) | Cause::Deadline),
+        "{cause:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
