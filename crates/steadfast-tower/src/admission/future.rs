@@ -26,6 +26,7 @@ pin_project! {
         #[pin]
         served: Option<WhenReady<S, R>>,
         state: State,
+        learns: bool,
         form: PhantomData<fn() -> F>,
     }
 }
@@ -44,10 +45,11 @@ enum State {
 }
 
 impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
-    pub(super) fn admitted(served: WhenReady<S, R>, permit: Option<Permit>) -> Self {
+    pub(super) fn admitted(served: WhenReady<S, R>, permit: Option<Permit>, learns: bool) -> Self {
         Self {
             served: Some(served),
             state: State::Admitted(permit),
+            learns,
             form: PhantomData,
         }
     }
@@ -57,6 +59,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
         place: Place,
         shared: Arc<Shared>,
         protocol: Protocol,
+        learns: bool,
     ) -> Self {
         Self {
             served: Some(served),
@@ -65,6 +68,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
                 shared,
                 protocol,
             },
+            learns,
             form: PhantomData,
         }
     }
@@ -73,6 +77,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
         Self {
             served: None,
             state: State::Rejected(rejection, protocol),
+            learns: false,
             form: PhantomData,
         }
     }
@@ -106,7 +111,7 @@ where
                     else {
                         unreachable!("just looked at")
                     };
-                    if let (Ok(response), Some(permit)) = (&response, &mut permit) {
+                    if let (Ok(response), Some(permit), true) = (&response, &mut permit, *this.learns) {
                         permit.answered(response.status());
                     }
                     return Poll::Ready(formed(F::inner(response), permit));

@@ -21,6 +21,7 @@ pub struct Admission<S, F = Server> {
     /// Absent where everybody gets in.
     shared: Option<Arc<Shared>>,
     user_of: Option<UserOf>,
+    learns: bool,
     form: PhantomData<fn() -> F>,
 }
 
@@ -30,8 +31,15 @@ impl<S, F> Admission<S, F> {
             inner,
             shared,
             user_of,
+            learns: true,
             form: PhantomData,
         }
+    }
+
+    /// Does not let the limit learn from these requests: they end when somebody leaves.
+    pub(crate) fn of_streams(mut self) -> Self {
+        self.learns = false;
+        self
     }
 
     /// Serves one request, and is used up by it.
@@ -40,7 +48,7 @@ impl<S, F> Admission<S, F> {
         S: Service<Request<In>>,
     {
         let Some(shared) = self.shared else {
-            return AdmissionFuture::admitted(WhenReady::new(self.inner, request), None);
+            return AdmissionFuture::admitted(WhenReady::new(self.inner, request), None, false);
         };
         let protocol = Protocol::of(request.headers());
         let (parts, body) = request.into_parts();
@@ -50,9 +58,12 @@ impl<S, F> Admission<S, F> {
         let user = || user_of.map_or(0, |user_of| user_of(&parts));
         let entered = shared.enter(context.tier(), deadline, user);
         let served = WhenReady::new(self.inner, Request::from_parts(parts, body));
+        let learns = self.learns;
         match entered {
-            Entered::In(permit) => AdmissionFuture::admitted(served, Some(permit)),
-            Entered::Waiting(place) => AdmissionFuture::waiting(served, place, shared, protocol),
+            Entered::In(permit) => AdmissionFuture::admitted(served, Some(permit), learns),
+            Entered::Waiting(place) => {
+                AdmissionFuture::waiting(served, place, shared, protocol, learns)
+            }
             Entered::Out(refusal) => AdmissionFuture::rejected(refusal.tell(&shared), protocol),
         }
     }

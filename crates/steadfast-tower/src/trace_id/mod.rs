@@ -65,6 +65,7 @@ mod traceparent;
 pub use placed::{TraceIdBody, TraceIdFuture};
 pub use propagate::{Propagate, PropagateLayer};
 pub use service::TraceId;
+pub(crate) use service::begin;
 
 use tower_layer::Layer;
 

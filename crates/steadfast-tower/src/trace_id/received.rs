@@ -44,12 +44,16 @@ impl Received {
         }
     }
 
-    /// The context at hand, with what was received.
-    pub(super) fn into_context(self) -> Captured {
-        let block = context::current()
+    /// The facts at hand, with those that were received.
+    pub(super) fn context(&self) -> Context {
+        context::current()
             .with_trace_id(self.trace_id)
-            .with_span_id(self.span_id);
-        let mut captured = block.captured();
+            .with_span_id(self.span_id)
+    }
+
+    /// Where the request is served: in `context`, with what is not a fact of its own.
+    pub(super) fn place(self, context: Context) -> Captured {
+        let mut captured = context.captured();
         if let Some(propagated) = self.propagated {
             captured = captured.propagating(propagated);
         }

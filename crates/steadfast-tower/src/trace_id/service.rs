@@ -34,23 +34,37 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let received = Received::read(request.headers(), self.trust);
-        let span = tracing::info_span!(
-            target: "steadfast::request",
-            "request",
-            trace_id = %received.trace_id,
-            span_id = %received.span_id,
-            request_id = received.request_id.as_ref().and_then(|id| id.to_str().ok()),
-            method = %request.method(),
-            // Layers inside know them.
-            route = tracing::field::Empty,
-            tier = tracing::field::Empty,
-        );
-        let echo = received.request_id.clone().unwrap_or_else(|| {
-            HeaderValue::try_from(received.trace_id.to_string()).expect("digits only")
-        });
-        let mut placed = Placed::new(received.into_context(), span);
-        let future = placed.enter(|| self.inner.call(request));
-        TraceIdFuture::new(future, placed, (REQUEST_ID, echo))
+        begin(&mut self.inner, self.trust, request, |context| context)
     }
+}
+
+/// Calls a service in the context of a request, of which more is known by `facts`.
+pub(crate) fn begin<S, In>(
+    inner: &mut S,
+    trust: Trust,
+    request: Request<In>,
+    facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
+) -> TraceIdFuture<S::Future>
+where
+    S: Service<Request<In>>,
+{
+    let received = Received::read(request.headers(), trust);
+    let echo = received.request_id.clone().unwrap_or_else(|| {
+        HeaderValue::try_from(received.trace_id.to_string()).expect("digits only")
+    });
+    let known = facts(received.context());
+    let span = tracing::info_span!(
+        target: "steadfast::request",
+        "request",
+        trace_id = %received.trace_id,
+        span_id = %received.span_id,
+        request_id = received.request_id.as_ref().and_then(|id| id.to_str().ok()),
+        method = %request.method(),
+        // Where they are not known yet, layers inside will.
+        route = known.route().map(tracing::field::display),
+        tier = known.route().map(|_| known.tier().number()),
+    );
+    let mut placed = Placed::new(received.place(known), span);
+    let future = placed.enter(|| inner.call(request));
+    TraceIdFuture::new(future, placed, (REQUEST_ID, echo))
 }
