@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use crate::recover;
+use crate::{recover, voice};
 
 /// Runs a block when the enclosing block is left, by any way out.
 ///
@@ -81,11 +81,13 @@ impl<F: FnOnce()> Drop for DeferGuard<F> {
 fn panicked(place: &'static Location<'static>) {
     // The thread may be unwinding: a subscriber that panics must not end the process.
     let _ = recover(|| {
-        tracing::error!(
-            target: "steadfast::scope",
-            place = %format_args!("{}:{}", place.file(), place.line()),
-            "a deferred block panicked"
-        );
+        voice::tell(|| {
+            tracing::error!(
+                target: "steadfast::scope",
+                place = %format_args!("{}:{}", place.file(), place.line()),
+                "a deferred block panicked"
+            );
+        });
     });
 }
 

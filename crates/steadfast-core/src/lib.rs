@@ -80,6 +80,7 @@ mod runtime;
 mod small_fn;
 mod task;
 mod text;
+mod voice;
 
 #[doc(inline)]
 pub use cancel::{Cancel, Cause};

@@ -12,6 +12,7 @@ use crate::panic;
 use crate::scope::{BoxError, ScopeError, scope};
 use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
 use crate::task::spawn;
+use crate::voice::{self, say};
 
 /// The exit code when main returned an error: 1.
 pub const EXIT_FAILED: u8 = 1;
@@ -129,17 +130,18 @@ impl Program {
     {
         if !panic::can_unwind() && !self.accept_panic_abort {
             say(
-                &"this program is built with panic = \"abort\": no panic can be contained, and no \
+                "this program is built with panic = \"abort\": no panic can be contained, and no \
                  cleanup would run; remove it from the profile, or accept it by name with \
                  Program::accept_panic_abort",
             );
             return ExitCode::from(EXIT_PANIC_ABORT);
         }
+        voice::raise();
         panic::install_quiet();
         let runtime = match self.runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
-                say(&format_args!("cannot start the runtime: {error}"));
+                say(format_args!("cannot start the runtime: {error}"));
                 return ExitCode::from(EXIT_FAILED);
             }
         };
@@ -242,7 +244,7 @@ fn last_resort(shutdown: Shutdown, hard: Duration) {
             clock::block(LOOK);
         }
         clock::block(hard.saturating_add(GRACE));
-        say(&"the shutdown did not end within its hard limit: code blocks the runtime's threads");
+        say("the shutdown did not end within its hard limit: code blocks the runtime's threads");
         panic::flush(FLUSH_LIMIT);
         std::process::exit(i32::from(EXIT_HARD_LIMIT));
     };
@@ -255,18 +257,18 @@ fn last_resort(shutdown: Shutdown, hard: Duration) {
 fn exit_code(ended: Result<(), ScopeError<BoxError>>, report: &ShutdownReport) -> ExitCode {
     let code = match ended {
         Err(ScopeError::Panicked(panic)) => {
-            say(&format_args!("main {}", panic.describe()));
+            say(format_args!("main {}", panic.describe()));
             EXIT_PANICKED
         }
         Err(ScopeError::Failed(error)) => {
-            say(&Chain(&*error));
+            say(Chain(&*error));
             EXIT_FAILED
         }
         _ if report.hit_hard_limit() => EXIT_HARD_LIMIT,
         _ if report.hurried => EXIT_HURRIED,
         Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown)) => 0,
         Err(ScopeError::Cancelled(cause)) => {
-            say(&format_args!("main was cancelled: {cause}"));
+            say(format_args!("main was cancelled: {cause}"));
             EXIT_FAILED
         }
     };
@@ -286,11 +288,4 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-/// Writes a line to standard error; when that is closed there is nobody to tell.
-fn say(text: &dyn fmt::Display) {
-    use std::io::Write;
-
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -15,7 +15,7 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
-use crate::{RecoverAsync, recover_async};
+use crate::{RecoverAsync, recover_async, voice};
 
 /// Starts a task in the context at hand.
 ///
@@ -173,11 +173,17 @@ struct Unfinished(Option<Name>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(name) = self.0 {
-            tracing::warn!(
-                target: "steadfast::task",
-                task = name.as_str(),
-                "task was dropped before its end"
-            );
+            let context = crate::context::current();
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::task",
+                    task = name.as_str(),
+                    scope = %crate::context::scope_path(),
+                    cause = %cancel::drop_cause(),
+                    trace_id = context.trace_id().map(tracing::field::display),
+                    "task was dropped before its end"
+                );
+            });
         }
     }
 }

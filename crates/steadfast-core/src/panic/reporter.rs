@@ -8,7 +8,7 @@ use super::record::{Fate, Record};
 use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
-use crate::{panic, recover};
+use crate::{panic, recover, voice};
 
 /// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
 /// there within a second. Unwinding takes microseconds.
@@ -460,7 +460,7 @@ impl Round {
 }
 
 fn emit(report: &Report) {
-    let _ = recover(|| trace(report));
+    let _ = recover(|| voice::tell(|| trace(report)));
     let current = observers().all.clone();
     for (id, observe) in current {
         if recover(|| observe(report)).is_err() {

@@ -170,7 +170,7 @@ impl Panic {
 
     /// Takes the payload, if it is a `T`; the first taker among all clones gets it.
     ///
-    /// Waits while another thread looks at it by [`payload`](Self::payload).
+    /// `None` as well while somebody looks at it by [`payload`](Self::payload).
     pub fn take_payload<T: Any>(&self) -> Option<T> {
         self.inner.payload.take()
     }

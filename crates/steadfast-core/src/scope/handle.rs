@@ -13,7 +13,7 @@ use crate::cancel::{Cancel, Cause};
 use crate::context::{AsNode, Name, Node};
 use crate::small_fn::SmallFn;
 use crate::task::{self, Task};
-use crate::{clock, reaper};
+use crate::{clock, reaper, voice};
 
 /// The handle of an async scope: registers cleanups, starts children, cancels. A cheap clone.
 pub struct Scope<T, E> {
@@ -359,13 +359,15 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
         meta,
         limit: shared.limit,
     };
-    tracing::warn!(
-        target: "steadfast::scope",
-        scope = shared.node.name.as_str(),
-        cleanup = meta.name.as_str(),
-        place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
-        "cleanup was registered after the end of its scope and runs at once"
-    );
+    voice::tell(|| {
+        tracing::warn!(
+            target: "steadfast::scope",
+            scope = shared.node.name.as_str(),
+            cleanup = meta.name.as_str(),
+            place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
+            "cleanup was registered after the end of its scope and runs at once"
+        );
+    });
     stray.run_late(|| cleanup.call(&mut shared));
 }
 

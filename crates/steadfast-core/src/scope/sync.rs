@@ -86,7 +86,10 @@ impl<E> ScopeBuilder<E> {
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);
         node.over();
-        end.finish(&node, outcome.verdict(), &mut recorder);
+        end.finish(&node, &mut recorder, || {
+            // Its type may borrow, so it cannot be seen whether it is a boxed one.
+            (outcome.verdict(), outcome.reason(|_| None))
+        });
         drop(span);
         outcome.into_result()
     }

@@ -16,8 +16,8 @@
 //!
 //! [Hooks](Shutdown::on) run in any of them, last registered first, each contained and within its
 //! limit. A second signal ends the waiting: it goes on with *cancel*.
-//! [`plan`](Shutdown::plan) prints all of it before anything happens, and the
-//! [`ShutdownReport`] what came of it.
+//! [`plan`](Shutdown::plan) gives all of it before anything happens, to be printed or logged, and
+//! the [`ShutdownReport`] what came of it.
 //!
 //! [`run`](crate::run()) makes one and drives it; `main` gets the handle.
 //!
@@ -56,9 +56,8 @@ pub use sequence::{Limits, Phase, PhaseEnd};
 use crate::cancel::{self, Cancel, Cause};
 use crate::clock;
 use crate::context::{Name, Tier};
-use crate::reaper;
-use crate::recover_async;
 use crate::scope::{CleanupResult, CleanupStatus};
+use crate::{pool, reaper, recover_async, voice};
 use sequence::Sequence;
 
 /// How long one hook may take: 5 s, as a cleanup; the limit of its phase may be shorter.
@@ -340,6 +339,18 @@ impl Shutdown {
         report.took = clock::now() - start;
         report.hurried = self.shared.state().sequence.is_hurried();
         report.reaping = reaper::in_flight();
+        for stats in pool::unfinished() {
+            report.pool_tasks += stats.in_flight + stats.depth();
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::shutdown",
+                    pool = stats.name.as_str(),
+                    running = stats.in_flight,
+                    queued = stats.depth(),
+                    "a pool still has tasks, which end with the runtime"
+                );
+            });
+        }
         report.tell();
         report
     }
@@ -488,7 +499,8 @@ impl Shared {
 
     fn in_flight(&self) -> usize {
         let counts = self.in_flight.iter();
-        counts.map(|count| count.load(Ordering::SeqCst)).sum()
+        let work: usize = counts.map(|count| count.load(Ordering::SeqCst)).sum();
+        work + usize::from(!self.state().main_over)
     }
 }
 

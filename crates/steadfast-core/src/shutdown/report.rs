@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Limits, Phase, PhaseEnd};
 use crate::context::Name;
 use crate::panic::Panic;
+use crate::voice;
 
 /// What a shutdown will do; printed before anything happens.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct ShutdownReport {
     pub hurried: bool,
     /// How many dropped scopes were still being cleaned up when it ended.
     pub reaping: usize,
+    /// How many tasks [pools](mod@crate::pool) still had when it ended, running and queued.
+    pub pool_tasks: usize,
 }
 
 /// What one phase did.
@@ -74,7 +77,8 @@ pub struct PhaseReport {
     pub end: PhaseEnd,
     /// How long it took.
     pub took: Duration,
-    /// How much work was in flight when it ended.
+    /// How much work was in flight when it ended; the main function of [`run`](crate::run()) is
+    /// one.
     pub in_flight: usize,
     /// What its hooks did, in the order in which they ran.
     pub hooks: Vec<HookReport>,
@@ -136,18 +140,20 @@ impl ShutdownReport {
             took: Duration::ZERO,
             hurried: false,
             reaping: 0,
+            pool_tasks: 0,
         }
     }
 
-    /// Tells whether nothing was cut short: all work ended by itself, all hooks ran, all cleanups
-    /// are done.
+    /// Tells whether no phase was cut short: what was [in flight](super::Shutdown::in_flight) ended
+    /// by itself, all hooks ran, all cleanups are done, no pool has a task left.
+    ///
+    /// Tasks that were [spawned](crate::spawn) outside of scopes, and that nobody has put in flight,
+    /// are not part of it: each that is dropped unfinished has a line of its own.
     pub fn is_clean(&self) -> bool {
-        let done = |part: &PhaseReport| {
-            // The phase *not ready* only waits, so its limit is its end.
-            let ended = part.end == PhaseEnd::Done || part.phase == Phase::NotReady;
-            ended && part.hooks.iter().all(|hook| hook.end.is_ok())
-        };
-        !self.hurried && self.reaping == 0 && self.phases.iter().all(done)
+        let done =
+            |part: &PhaseReport| part.is_done() && part.hooks.iter().all(|hook| hook.end.is_ok());
+        let nothing_left = self.reaping == 0 && self.pool_tasks == 0;
+        !self.hurried && nothing_left && self.phases.iter().all(done)
     }
 
     /// Tells whether the hard limit ended it.
@@ -157,37 +163,69 @@ impl ShutdownReport {
     }
 
     pub(super) fn tell(&self) {
-        tracing::info!(
-            target: "steadfast::shutdown",
-            reason = self.reason.map(Name::as_str),
-            clean = self.is_clean(),
-            hurried = self.hurried,
-            reaping = self.reaping,
-            duration_s = self.took.as_secs_f64(),
-            "shutdown ended"
-        );
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "steadfast::shutdown",
+                    reason = self.reason.map(Name::as_str),
+                    clean = self.is_clean(),
+                    hurried = self.hurried,
+                    reaping = self.reaping,
+                    pool_tasks = self.pool_tasks,
+                    duration_s = self.took.as_secs_f64(),
+                    "shutdown ended"
+                )
+            };
+        }
+        voice::tell(|| {
+            if self.is_clean() {
+                event!(info)
+            } else {
+                event!(warn)
+            }
+        });
     }
 }
 
 impl PhaseReport {
+    /// Tells whether it did all that it was for within its limit. The phase *not ready* only
+    /// waits, so its limit is its end.
+    fn is_done(&self) -> bool {
+        self.end == PhaseEnd::Done || self.phase == Phase::NotReady
+    }
+
     pub(super) fn tell(&self) {
-        tracing::info!(
-            target: "steadfast::shutdown",
-            phase = self.phase.as_str(),
-            end = self.end.as_str(),
-            in_flight = self.in_flight,
-            duration_s = self.took.as_secs_f64(),
-            "shutdown phase ended"
-        );
         for hook in self.hooks.iter().filter(|hook| !hook.end.is_ok()) {
-            tracing::warn!(
-                target: "steadfast::shutdown",
-                phase = self.phase.as_str(),
-                hook = hook.name.as_str(),
-                reason = %hook.end,
-                "shutdown hook did not just run"
-            );
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::shutdown",
+                    phase = self.phase.as_str(),
+                    hook = hook.name.as_str(),
+                    reason = %hook.end,
+                    place = %format_args!("{}:{}", hook.place.file(), hook.place.line()),
+                    "a shutdown hook did not end well"
+                );
+            });
         }
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "steadfast::shutdown",
+                    phase = self.phase.as_str(),
+                    end = self.end.as_str(),
+                    in_flight = self.in_flight,
+                    duration_s = self.took.as_secs_f64(),
+                    "shutdown phase ended"
+                )
+            };
+        }
+        voice::tell(|| {
+            if self.is_done() {
+                event!(info)
+            } else {
+                event!(warn)
+            }
+        });
     }
 }
 
@@ -221,6 +259,9 @@ impl fmt::Display for ShutdownReport {
                 "\n  {} dropped scopes are still being cleaned up",
                 self.reaping
             )?;
+        }
+        if self.pool_tasks > 0 {
+            write!(f, "\n  pools still have {} tasks", self.pool_tasks)?;
         }
         Ok(())
     }

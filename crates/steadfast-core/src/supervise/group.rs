@@ -14,8 +14,8 @@ use super::state::State;
 use crate::cancel::Cause;
 use crate::clock::{self, Instant};
 use crate::decide::restart::Instance;
-use crate::recover;
 use crate::report::{Collector, Source};
+use crate::{recover, voice};
 
 /// What the handles, the driver and the lives of a group share.
 ///
@@ -72,7 +72,7 @@ impl Group {
 
     pub(super) fn tell(&self, event: &Event) {
         // A subscriber is code of others, too.
-        let _ = recover(|| event.log());
+        let _ = recover(|| voice::tell(|| event.log()));
         for_each_contained(&self.observers, |observer| observer.get()(event));
     }
 

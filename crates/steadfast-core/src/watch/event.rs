@@ -9,7 +9,7 @@ use super::party::Who;
 use super::polls::Busy;
 use super::{dog, time};
 use crate::context::Name;
-use crate::recover;
+use crate::{recover, voice};
 
 /// How many observers there can be: 16.
 pub const OBSERVERS_MAX: usize = 16;
@@ -380,7 +380,7 @@ pub(super) fn handed_over() -> Vec<Event> {
 
 pub(super) fn emit(event: &Event) {
     TOTALS[event.index()].fetch_add(1, Ordering::Relaxed);
-    let _ = recover(|| trace(event));
+    let _ = recover(|| voice::tell(|| trace(event)));
     let current: Vec<_> = observers().clone();
     for (id, observe) in current {
         if recover(|| observe(event)).is_err() {

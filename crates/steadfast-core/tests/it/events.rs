@@ -208,7 +208,7 @@ fn a_cleanup_that_did_not_just_run_is_told_with_its_reason_and_place() {
         });
     });
 
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     assert_eq!(troubles.len(), 1);
     let trouble = &troubles[0];
     assert_eq!(trouble.level, Level::WARN);
