@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use steadfast_core::context::Tier;
 use steadfast_core::panic::{self, Policy};
+use steadfast_core::pool::{Pool, PoolConfig};
 use steadfast_core::shutdown::{Limits, Phase};
 use steadfast_core::{
     BoxError, Cause, Program, Shutdown, cancel, clock, defer, recover, run, scope, spawn,
@@ -45,6 +46,7 @@ const PROGRAMS: &[Named] = &[
     ("serve-a-hanging-client", serve_a_hanging_client),
     ("block-for-ever", block_for_ever),
     ("fail", fail),
+    ("unheard", unheard),
     ("panic-in-main", panic_in_main),
 ];
 
@@ -315,6 +317,26 @@ fn fail() -> ExitCode {
     run(async |_| {
         let missing = std::fs::read("/no/such/file").map(drop);
         missing.map_err(|error| BoxError::from(format!("cannot read the config: {error}")))
+    })
+}
+
+/// Nobody listens to tracing: what goes wrong must be on standard error, and nothing else.
+fn unheard() -> ExitCode {
+    // Installs the hook with the standard report; `run` takes that off for what is contained.
+    let _ = recover(|| ());
+    run(async |_| {
+        let contained = spawn("unlucky", async { panic!("contained") }).await;
+        assert!(contained.is_err());
+        let ended = scope("import")
+            .run(async |s| {
+                s.defer_async("flush", async || Err::<(), _>("disk full"));
+                Ok(())
+            })
+            .await;
+        let pool = Pool::new(PoolConfig::new("letters", 1))?;
+        drop(pool.try_submit("send", pending::<()>())?);
+        drop(pool.try_submit("send", pending::<()>())?);
+        ended.map_err(BoxError::from)
     })
 }
 

@@ -103,7 +103,8 @@ impl Error for Cause {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cancel, Cause};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cancel, Cause};
 ///
 /// let all = Cancel::new();
 /// let one = all.child();
@@ -243,13 +244,17 @@ impl Cancel {
     /// # Errors
     /// The cause; the future is dropped then, and scopes inside it see that cause.
     ///
+    /// # Panics
+    /// With a deadline, when polled outside a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// As the future's own.
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use steadfast_core::{Cancel, Cause};
+    /// use steadfast::{Cancel, Cause};
     ///
     /// let cancel = Cancel::new();
     /// cancel.cancel(Cause::ClientGone);
@@ -307,8 +312,9 @@ impl fmt::Debug for Cancel {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{Cause, cancel};
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = cancel::if_dropped(Cause::ClientGone, async { "answer" });
 /// assert_eq!(request.await, "answer");
@@ -365,7 +371,8 @@ thread_local! {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cause, cancel};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = async { /* … */ };
 /// cancel::dropping(Cause::ClientGone, || drop(request));

@@ -13,13 +13,14 @@ use crate::{recover, voice};
 /// Guards of one block run last in first out. The block captures by reference what it uses; say
 /// `defer! { move => … }` to fix the values now, as Go does with arguments.
 ///
-/// Compared with [`scope`](crate::scope()): that one knows how the block ended, can await, has a
-/// report, and is never lost by a dropped future.
+/// Compared with [`scope`](crate::scope()): this one runs when a future is dropped, too, but it
+/// does not know how the block ended, cannot await, and is in no report.
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::cell::Cell;
-/// use steadfast_core::defer;
+/// use steadfast::defer;
 ///
 /// let open = Cell::new(0);
 /// {

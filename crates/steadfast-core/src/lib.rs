@@ -37,7 +37,8 @@
 //!
 //! # Examples
 //! ```
-//! use steadfast_core::{ScopeError, scope};
+//! # use steadfast_core as steadfast;
+//! use steadfast::{ScopeError, scope};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let ended = scope("import")

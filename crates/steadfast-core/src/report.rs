@@ -7,8 +7,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::sync::Arc;
-//! use steadfast_core::report::{self, Collector, Source, Value};
+//! use steadfast::report::{self, Collector, Source, Value};
 //!
 //! struct Orders;
 //! impl Source for Orders {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cancel::Cause;
 use crate::clock;
-use crate::panic;
+use crate::panic::{self, Panic};
 use crate::scope::{BoxError, ScopeError, scope};
 use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
 use crate::task::spawn;
@@ -41,20 +41,75 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 ///   what it has begun and return. The phase *cancel* drops it at its next await.
 /// - The runtime ends after the last phase, so every cleanup of every scope has run by then, or
 ///   has a line that says why not.
-/// - Panics that are contained are told as events instead of on standard error.
+/// - Panics that are contained are told as events instead of on standard error, whatever hook was
+///   there before. Troubles are told as events of `tracing` at `WARN` and above; for as long as no
+///   subscriber is set, they are written to standard error instead, so that none is lost.
+/// - Pools and tasks outside of scopes are not waited for, unless the shutdown is told to:
+///   [`Shutdown::on`], [`Shutdown::in_flight`]. Blocking work gets a second; then the process ends.
+///   What is cut short so is named in the log.
 /// - A program that is built with `panic = "abort"` is refused: nothing could be contained.
 ///   [`Program::accept_panic_abort`] is the exception.
 ///
-/// Exit codes: 0; [`EXIT_FAILED`]; [`EXIT_PANICKED`]; [`EXIT_HARD_LIMIT`]; [`EXIT_HURRIED`];
-/// [`EXIT_PANIC_ABORT`].
+/// The scope of `main` is named `main`: paths of scopes in logs and reports begin with it.
+///
+/// # Exit codes
+///
+/// | code | when |
+/// |---|---|
+/// | 0 | `main` returned `Ok`, or was ended by a requested shutdown; [`ShutdownReport`] tells whether that was clean |
+/// | [`EXIT_FAILED`] | `main` returned an error, which is written to standard error with its sources |
+/// | [`EXIT_PANICKED`] | `main` panicked; message and place are written to standard error |
+/// | [`EXIT_HARD_LIMIT`] | the hard limit ended the shutdown |
+/// | [`EXIT_HURRIED`] | a second signal ended the waiting |
+/// | [`EXIT_PANIC_ABORT`] | the build cannot contain panics |
+///
+/// # Panics
+/// Inside a runtime: it makes its own.
 ///
 /// # Examples
-/// ```
+/// A service: a group of children that is stopped with the program, and a log.
+///
+/// ```no_run
+/// # use steadfast_core as steadfast;
 /// use std::process::ExitCode;
-/// use steadfast_core::BoxError;
+/// use std::time::Duration;
+/// use steadfast::supervise::{Child, ChildContext, Intensity, Rules, Strategy, Supervisor};
+/// use steadfast::{BoxError, clock};
+///
+/// async fn tick(child: ChildContext) -> Result<(), BoxError> {
+///     let every = Duration::from_secs(1);
+///     while child.stop_token().run(clock::sleep(every)).await.is_ok() {
+///         tracing::info!("tick");
+///     }
+///     Ok(())
+/// }
 ///
 /// fn main() -> ExitCode {
-///     steadfast_core::run(async |shutdown| {
+///     // Without a subscriber, troubles go to standard error, and nothing else is told.
+///     tracing_subscriber::fmt().init();
+///     steadfast::run(async |shutdown| {
+///         let rarely = Intensity::new(3, Duration::from_secs(60))?;
+///         let group = Supervisor::builder("service", Rules::new(Strategy::OneForOne, rarely))
+///             .child(Child::permanent("ticker", tick))
+///             .stop_on(&shutdown.stop_accepting())
+///             .start()
+///             .await?;
+///         // Ends when a signal comes, or with exit code 1 when the ticker fails too often.
+///         group.ended().await.into_result()?;
+///         Ok::<_, BoxError>(())
+///     })
+/// }
+/// ```
+///
+/// The smallest one:
+///
+/// ```
+/// # use steadfast_core as steadfast;
+/// use std::process::ExitCode;
+/// use steadfast::BoxError;
+///
+/// fn main() -> ExitCode {
+///     steadfast::run(async |shutdown| {
 ///         // serve(shutdown.stop_accepting()).await?;
 ///         drop(shutdown);
 ///         Ok::<_, BoxError>(())
@@ -97,7 +152,7 @@ impl Program {
         }
     }
 
-    /// Chooses the number of threads of the runtime: at least 1, one for each core by default.
+    /// Chooses the number of threads of the runtime, one for each core by default; 0 counts as 1.
     pub fn worker_threads(mut self, threads: usize) -> Self {
         self.worker_threads = Some(threads.max(1));
         self
@@ -122,6 +177,9 @@ impl Program {
     }
 
     /// Runs the program, see [`run`].
+    ///
+    /// # Panics
+    /// Inside a runtime: it makes its own.
     pub fn run<F, Fut, E>(self, main: F) -> ExitCode
     where
         F: FnOnce(Shutdown) -> Fut,
@@ -257,7 +315,7 @@ fn last_resort(shutdown: Shutdown, hard: Duration) {
 fn exit_code(ended: Result<(), ScopeError<BoxError>>, report: &ShutdownReport) -> ExitCode {
     let code = match ended {
         Err(ScopeError::Panicked(panic)) => {
-            say(format_args!("main {}", panic.describe()));
+            say(format_args!("error: main {}", panic.describe()));
             EXIT_PANICKED
         }
         Err(ScopeError::Failed(error)) => {
@@ -283,7 +341,11 @@ impl fmt::Display for Chain<'_> {
         write!(f, "error: {}", self.0)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, "\n  because: {error}")?;
+            match error.downcast_ref::<Panic>() {
+                // Its `Display` is for clients, and shows nothing of the inside.
+                Some(panic) => write!(f, "\n  because: {}", panic.describe())?,
+                None => write!(f, "\n  because: {error}")?,
+            }
             source = error.source();
         }
         Ok(())

@@ -31,8 +31,9 @@ use crate::{RecoverAsync, recover_async, voice};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{TaskError, spawn};
+/// use steadfast::{TaskError, spawn};
 ///
 /// let task = spawn("refresh", async { [1, 2, 3].iter().sum::<i32>() });
 /// assert_eq!(task.await.unwrap(), 6);
@@ -191,6 +192,9 @@ impl Drop for Unfinished {
 /// A started task; await it to join.
 ///
 /// Dropping it lets the task go on alone; its panic is still reported.
+///
+/// # Panics
+/// When polled again after its end.
 ///
 /// # Cancel safety
 /// Awaiting `&mut Task` may be dropped and taken up again.

@@ -16,7 +16,8 @@
 //!
 //! # Examples
 //! ```
-//! use steadfast_core::context::{self, Context, Tier, TraceId};
+//! # use steadfast_core as steadfast;
+//! use steadfast::context::{self, Context, Tier, TraceId};
 //!
 //! let request = Context::new().with_trace_id(TraceId::random()).with_tier(Tier::CORE);
 //! request.run(|| {

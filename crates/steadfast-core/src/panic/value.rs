@@ -17,7 +17,8 @@ use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::recover;
+/// # use steadfast_core as steadfast;
+/// use steadfast::recover;
 ///
 /// let panic = recover(|| panic!("card 4929 declined")).unwrap_err();
 /// assert_eq!(panic.message(), "card 4929 declined");

@@ -64,8 +64,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use steadfast_core::pool::{Pool, PoolConfig};
+//! use steadfast::pool::{Pool, PoolConfig};
 //!
 //! let pool = Pool::new(PoolConfig::new("thumbnails", 4))?;
 //! let mut tickets = Vec::new();

@@ -131,7 +131,7 @@ impl fmt::Display for CleanupReport {
         for entry in &self.entries {
             write!(f, "\n  {:<20} {}", entry.name, entry.status)?;
             if let Some(took) = entry.took {
-                write!(f, " ({took:?})")?;
+                write!(f, " ({took:.1?})")?;
             }
             write!(f, "  [{}:{}]", entry.place.file(), entry.place.line())?;
         }
@@ -139,7 +139,8 @@ impl fmt::Display for CleanupReport {
     }
 }
 
-/// What a cleanup may return: nothing, or a result whose error is reported.
+/// What a cleanup may return: nothing, or a result whose error is reported, and does not change
+/// the outcome.
 pub trait CleanupResult {
     /// Gives the error, if there is one.
     ///

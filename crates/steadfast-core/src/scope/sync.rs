@@ -40,8 +40,9 @@ impl<E> ScopeBuilder<E> {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// use std::cell::RefCell;
-    /// use steadfast_core::scope;
+    /// use steadfast::scope;
     ///
     /// let log = RefCell::new(Vec::new());
     /// let ended = scope("demo").run_sync(|s| {

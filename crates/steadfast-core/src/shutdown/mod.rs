@@ -23,8 +23,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use steadfast_core::{Shutdown, shutdown::Phase};
+//! use steadfast::{Shutdown, shutdown::Phase};
 //!
 //! let shutdown = Shutdown::default();
 //! shutdown.on(Phase::StopAccepting, "leave the cluster", async || { /* … */ }).unwrap();
@@ -314,7 +315,7 @@ impl Shutdown {
         tracing::info!(
             target: "steadfast::shutdown",
             reason = report.reason.map(Name::as_str),
-            plan = %self.plan(),
+            plan = %self.plan().to_string().replace("\n  ", "; "),
             "shutdown started"
         );
         loop {

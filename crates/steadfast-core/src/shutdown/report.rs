@@ -33,8 +33,16 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "shutdown within {:?}:", self.limits.hard)?;
         for phase in Phase::ACTIVE {
+            let mut hooks = self
+                .hooks
+                .iter()
+                .filter(|hook| hook.phase == phase)
+                .peekable();
+            if self.limits.of(phase).is_zero() && hooks.peek().is_none() {
+                continue;
+            }
             write!(f, "\n  {phase:<15} at most {:?}", self.limits.of(phase))?;
-            for hook in self.hooks.iter().filter(|hook| hook.phase == phase) {
+            for hook in hooks {
                 let place = hook.place;
                 write!(
                     f,
@@ -237,11 +245,11 @@ impl fmt::Display for ShutdownReport {
         } else {
             "not clean"
         };
-        write!(f, "shutdown ({reason}) took {:?}, {clean}", self.took)?;
+        write!(f, "shutdown ({reason}) took {:.1?}, {clean}", self.took)?;
         for part in &self.phases {
             write!(
                 f,
-                "\n  {:<15} {} ({:?})",
+                "\n  {:<15} {} ({:.1?})",
                 part.phase,
                 part.end.as_str(),
                 part.took
@@ -250,7 +258,11 @@ impl fmt::Display for ShutdownReport {
                 write!(f, ", {} in flight", part.in_flight)?;
             }
             for hook in &part.hooks {
-                write!(f, "\n    {:<20} {} ({:?})", hook.name, hook.end, hook.took)?;
+                write!(
+                    f,
+                    "\n    {:<20} {} ({:.1?})",
+                    hook.name, hook.end, hook.took
+                )?;
             }
         }
         if self.reaping > 0 {

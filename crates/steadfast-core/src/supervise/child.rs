@@ -29,8 +29,9 @@ use crate::scope::{BoxError, CleanupResult};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::supervise::{Child, ChildContext};
+/// use steadfast::supervise::{Child, ChildContext};
 ///
 /// async fn listen(child: ChildContext) -> Result<(), std::io::Error> {
 ///     // bind, then:

@@ -174,13 +174,18 @@ impl Snapshot {
             Strategy::OneForAll => "one for all",
             Strategy::RestForOne => "rest for one",
         };
+        let allowed = self.intensity.restarts();
+        // The one too many is counted, and not carried out.
+        let more = match self.restarts > allowed {
+            true => ", and one more needed",
+            false => "",
+        };
         write!(
             f,
-            "{} {} ({strategy}, {} of {} restarts within {:?})",
+            "{} {} ({strategy}, {} of {allowed} restarts within {:?}{more})",
             self.name,
             self.state.as_str(),
-            self.restarts,
-            self.intensity.restarts(),
+            self.restarts.min(allowed),
             self.intensity.within()
         )?;
         for child in &self.children {

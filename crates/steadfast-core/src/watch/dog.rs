@@ -92,9 +92,10 @@ enum Refusal {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use std::time::Duration;
-/// use steadfast_core::watch;
+/// use steadfast::watch;
 ///
 /// let _watchdog = watch::start(watch::Config {
 ///     stall_limit: Duration::from_millis(500),

@@ -156,6 +156,36 @@ fn main_that_fails_or_panics_says_why_and_has_its_exit_code() {
     assert!(panicked.stderr.contains("no config"), "{}", panicked.stderr);
 }
 
+#[test]
+fn without_a_subscriber_troubles_are_on_standard_error_once() {
+    let ended = run("unheard");
+
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let told = |parts: &[&str]| {
+        let told = |line: &&&str| parts.iter().all(|part| line.contains(part));
+        assert_eq!(
+            lines.iter().filter(told).count(),
+            1,
+            "{parts:?}: {lines:#?}"
+        );
+    };
+    told(&[
+        "ERROR steadfast::panic",
+        "contained",
+        "examples/dying.rs",
+        "unlucky",
+    ]);
+    told(&["WARN steadfast::scope", "flush", "disk full"]);
+    told(&["a pool still has tasks", "letters", "running=1", "queued=1"]);
+    told(&["shutdown ended", "clean=false", "pool_tasks=2"]);
+    assert!(
+        !ended.stderr.contains("stack backtrace"),
+        "{}",
+        ended.stderr
+    );
+}
+
 /// Starts a program that serves, and waits until it does.
 fn start(name: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(program())

@@ -14,8 +14,9 @@ use super::share::RetryBudget;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::budget::{
+/// use steadfast::decide::budget::{
 ///     Failed, Failure, Replay, RetryBudget, RetryCall, RetryDecision, RetryRule,
 /// };
 ///

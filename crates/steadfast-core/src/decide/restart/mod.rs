@@ -75,8 +75,9 @@
 //! # Examples
 //!
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::time::Duration;
-//! use steadfast_core::decide::restart::*;
+//! use steadfast::decide::restart::*;
 //!
 //! let intensity = Intensity::new(3, Duration::from_secs(5))?;
 //! let mut group = Supervision::new(Rules::new(Strategy::OneForOne, intensity));
