@@ -54,7 +54,7 @@ impl fmt::Display for Plan {
 pub struct ShutdownReport {
     /// Why it was asked for.
     pub reason: Option<Name>,
-    /// One for each phase it went through, in order.
+    /// One for each phase, in order, also for those that were jumped over.
     pub phases: Vec<PhaseReport>,
     /// How long all of it took.
     pub took: Duration,
@@ -76,7 +76,7 @@ pub struct PhaseReport {
     pub took: Duration,
     /// How much work was in flight when it ended.
     pub in_flight: usize,
-    /// What its hooks did, in the order in which they ran.
+    /// What its hooks did, in the order in which they ran or would have.
     pub hooks: Vec<HookReport>,
 }
 
@@ -90,7 +90,7 @@ pub struct HookReport {
     pub place: &'static Location<'static>,
     /// How it went.
     pub end: HookEnd,
-    /// How long it took; zero when it was cut short.
+    /// How long it took; zero when it was cut short or not run.
     pub took: Duration,
 }
 
@@ -108,6 +108,9 @@ pub enum HookEnd {
     TimedOut(Duration),
     /// It was dropped because its phase had to end.
     CutShort,
+    /// It was never called: the time of its phase was used up by those before it, or its phase was
+    /// jumped over.
+    NotRun,
 }
 
 impl HookEnd {
@@ -124,6 +127,7 @@ impl fmt::Display for HookEnd {
             HookEnd::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
             HookEnd::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             HookEnd::CutShort => f.write_str("cut short"),
+            HookEnd::NotRun => f.write_str("not run"),
         }
     }
 }
@@ -143,17 +147,15 @@ impl ShutdownReport {
     /// are done.
     pub fn is_clean(&self) -> bool {
         let done = |part: &PhaseReport| {
-            // The phase *not ready* only waits, so its limit is its end.
-            let ended = part.end == PhaseEnd::Done || part.phase == Phase::NotReady;
-            ended && part.hooks.iter().all(|hook| hook.end.is_ok())
+            part.end == PhaseEnd::Done && part.hooks.iter().all(|hook| hook.end.is_ok())
         };
         !self.hurried && self.reaping == 0 && self.phases.iter().all(done)
     }
 
     /// Tells whether the hard limit ended it.
     pub fn hit_hard_limit(&self) -> bool {
-        let last = self.phases.last();
-        last.is_some_and(|part| part.end == PhaseEnd::HardLimit)
+        let mut parts = self.phases.iter();
+        parts.any(|part| part.end == PhaseEnd::HardLimit)
     }
 
     pub(super) fn tell(&self) {
