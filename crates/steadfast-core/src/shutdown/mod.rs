@@ -11,7 +11,8 @@
 //! 3. *drain*: work in flight ([`in_flight`](Shutdown::in_flight)) may end, below the core tier
 //!    for a shorter time than the core; under [`run`](crate::run()) the main function counts as
 //!    core work;
-//! 4. *cancel*: [`token`](Shutdown::token) is cancelled, with [`Cause::Shutdown`];
+//! 4. *cancel*: [`token`](Shutdown::token) is cancelled, with
+//!    [`Cause::Shutdown`](crate::Cause::Shutdown);
 //! 5. *cleanup*: the cleanups of dropped scopes end.
 //!
 //! [Hooks](Shutdown::on) run in any of them, last registered first, each contained and within its
