@@ -52,6 +52,7 @@ const PROGRAMS: &[Named] = &[
     ),
     ("go-on-after-run", go_on_after_run),
     ("main-without-end", main_without_end),
+    ("hard-limit", hard_limit),
     ("nested-run", nested_run),
 ];
 
@@ -381,6 +382,17 @@ fn main_without_end() -> ExitCode {
         });
         server.await?;
         Ok::<_, BoxError>(())
+    })
+}
+
+fn hard_limit() -> ExitCode {
+    let limits = Limits {
+        hard: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    Program::new().limits(limits).run(async |shutdown| {
+        shutdown.request("test");
+        pending::<Result<(), BoxError>>().await
     })
 }
 

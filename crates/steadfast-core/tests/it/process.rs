@@ -252,12 +252,20 @@ fn main_that_outlasts_the_shutdown_is_left_behind_and_not_taken_for_code_that_bl
 }
 
 #[test]
+fn the_hard_limit_ends_main_before_the_last_resort_has_to() {
+    let ended = run("hard-limit");
+
+    assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("blocks"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_run_inside_of_another_is_a_panic_that_spares_the_outer_one() {
-    let ended = check(
-        "nested-run",
-        "alive: run was called from async code: there is a runtime already\n",
-    );
-    assert!(ended.status.success());
+    let ended = run("nested-run");
+
+    let message = "alive: Cannot start a runtime from within a runtime";
+    assert!(ended.stdout.starts_with(message), "{}", ended.stdout);
+    assert!(ended.status.success(), "{}", ended.stderr);
 }
 
 #[test]
