@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cancel::Cause;
-use crate::clock;
+use crate::cancel::{self, Cause};
 use crate::panic::{self, Panic};
 use crate::scope::{BoxError, ScopeError, scope};
 use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
@@ -23,7 +23,8 @@ pub const EXIT_PANIC_ABORT: u8 = 78;
 /// The exit code when main panicked: 101, as that of any Rust program.
 pub const EXIT_PANICKED: u8 = 101;
 
-/// The exit code when the hard limit ended the shutdown: 124, as that of `timeout`.
+/// The exit code when the hard limit ended the shutdown, or main had not ended with its last
+/// phase: 124, as that of `timeout`.
 pub const EXIT_HARD_LIMIT: u8 = 124;
 
 /// The exit code when a second signal ended the waiting: 130, as that of a shell after Ctrl-C.
@@ -38,7 +39,8 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// - SIGTERM and SIGINT ask for the shutdown; a second one ends the waiting for work in flight.
 /// - `main` counts as work in flight: when [`Shutdown::stop_accepting`] is cancelled it should end
-///   what it has begun and return. The phase *cancel* drops it at its next await.
+///   what it has begun and return. The phase *cancel* drops it at its next await; what it has not
+///   cleaned up when the last phase ends is left behind.
 /// - The runtime ends after the last phase, so every cleanup of every scope has run by then, or
 ///   has a line that says why not.
 /// - Panics that are contained are told as events instead of on standard error, whatever hook was
@@ -64,7 +66,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// | [`EXIT_PANIC_ABORT`] | the build cannot contain panics |
 ///
 /// # Panics
-/// Inside a runtime: it makes its own.
+/// In async code: there is a runtime already, whose thread it would block.
 ///
 /// # Examples
 /// A service: a group of children that is stopped with the program, and a log.
@@ -179,7 +181,7 @@ impl Program {
     /// Runs the program, see [`run`].
     ///
     /// # Panics
-    /// Inside a runtime: it makes its own.
+    /// In async code: there is a runtime already, whose thread it would block.
     pub fn run<F, Fut, E>(self, main: F) -> ExitCode
     where
         F: FnOnce(Shutdown) -> Fut,
@@ -204,6 +206,7 @@ impl Program {
             }
         };
         let shutdown = Shutdown::new(self.limits);
+        let _alive = last_resort(shutdown.clone(), self.limits.hard);
         let (ended, report) = runtime.block_on(self.run_main(shutdown, main));
         panic::flush(FLUSH_LIMIT);
         // Blocking work that does not end must not keep the process.
@@ -223,7 +226,7 @@ impl Program {
         &self,
         shutdown: Shutdown,
         main: F,
-    ) -> (Result<(), ScopeError<BoxError>>, ShutdownReport)
+    ) -> (Option<Ended>, ShutdownReport)
     where
         F: FnOnce(Shutdown) -> Fut,
         Fut: Future<Output = Result<(), E>>,
@@ -240,17 +243,16 @@ impl Program {
         shutdown.main_starts();
         let driver = shutdown.clone();
         let driver = spawn("shutdown", async move { driver.drive().await });
-        last_resort(shutdown.clone(), self.limits.hard);
 
         let (handle, token) = (shutdown.clone(), shutdown.token());
-        let ended = scope("main")
+        let main = scope("main")
             .cancel_on(&token)
-            .run(async move |_| main(handle).await.map_err(Into::into))
-            .await;
+            .run(async move |_| main(handle).await.map_err(Into::into));
+        let ended = ended_or_left(main, &shutdown).await;
         shutdown.main_is_over();
         shutdown.request(match &ended {
-            Ok(()) => "main returned",
-            Err(_) => "main failed",
+            Some(Ok(())) => "main returned",
+            _ => "main failed",
         });
         let report = driver.await;
         let report = report.expect("the driver contains the panics of hooks, and is not aborted");
@@ -260,6 +262,21 @@ impl Program {
         }
         (ended, report)
     }
+}
+
+/// How main ended.
+type Ended = Result<(), ScopeError<BoxError>>;
+
+/// Waits for main; gives nothing when the shutdown was over before.
+async fn ended_or_left(main: impl Future<Output = Ended>, shutdown: &Shutdown) -> Option<Ended> {
+    let mut main = Box::pin(main);
+    let ended = tokio::select! {
+        biased;
+        ended = &mut main => Some(ended),
+        () = shutdown.reached(Phase::Ended) => None,
+    };
+    cancel::dropping(Cause::Shutdown, || drop(main));
+    ended
 }
 
 /// The signals that ask for a shutdown; from its making on they do not end the process any more.
@@ -290,18 +307,24 @@ impl Signals {
 }
 
 /// Ends the process when not even the hard limit did: code that blocks every thread of the runtime
-/// keeps the shutdown from going on.
-fn last_resort(shutdown: Shutdown, hard: Duration) {
+/// keeps the shutdown from going on. Stands down when the answer is dropped.
+fn last_resort(shutdown: Shutdown, hard: Duration) -> mpsc::Sender<()> {
     /// How much later than the hard limit: 2 s.
     const GRACE: Duration = Duration::from_secs(2);
     /// How often to look whether a shutdown was asked for.
     const LOOK: Duration = Duration::from_millis(250);
 
+    let (alive, stand_down) = mpsc::channel::<()>();
+    let over = move |limit| stand_down.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected);
     let watch = move || {
         while shutdown.is_ready() {
-            clock::block(LOOK);
+            if over(LOOK) {
+                return;
+            }
         }
-        clock::block(hard.saturating_add(GRACE));
+        if over(hard.saturating_add(GRACE)) {
+            return;
+        }
         say("the shutdown did not end within its hard limit: code blocks the runtime's threads");
         panic::flush(FLUSH_LIMIT);
         std::process::exit(i32::from(EXIT_HARD_LIMIT));
@@ -310,26 +333,32 @@ fn last_resort(shutdown: Shutdown, hard: Duration) {
     if let Err(error) = thread.spawn(watch) {
         tracing::warn!(target: "steadfast::shutdown", %error, "no thread for the last resort");
     }
+    alive
 }
 
-fn exit_code(ended: Result<(), ScopeError<BoxError>>, report: &ShutdownReport) -> ExitCode {
-    let code = match ended {
-        Err(ScopeError::Panicked(panic)) => {
+fn exit_code(ended: Option<Ended>, report: &ShutdownReport) -> ExitCode {
+    let code = match &ended {
+        Some(Err(ScopeError::Panicked(panic))) => {
             say(format_args!("error: main {}", panic.describe()));
             EXIT_PANICKED
         }
-        Err(ScopeError::Failed(error)) => {
-            say(Chain(&*error));
+        Some(Err(ScopeError::Failed(error))) => {
+            say(Chain(&**error));
             EXIT_FAILED
+        }
+        None => {
+            say("main did not end within the limits of the shutdown");
+            EXIT_HARD_LIMIT
         }
         _ if report.hit_hard_limit() => EXIT_HARD_LIMIT,
         _ if report.hurried => EXIT_HURRIED,
-        Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown)) => 0,
-        Err(ScopeError::Cancelled(cause)) => {
+        Some(Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown))) => 0,
+        Some(Err(ScopeError::Cancelled(cause))) => {
             say(format_args!("main was cancelled: {cause}"));
             EXIT_FAILED
         }
     };
+    panic::drop_contained(ended);
     ExitCode::from(code)
 }
 

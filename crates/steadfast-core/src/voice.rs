@@ -14,6 +14,8 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
+use crate::recover;
+
 /// There once a program is run by `run`.
 static VOICE: OnceLock<Dispatch> = OnceLock::new();
 
@@ -72,11 +74,12 @@ impl Subscriber for Voice {
     fn exit(&self, _: &Id) {}
 }
 
-/// Writes a line to standard error; when that is closed there is nobody to tell.
+/// Writes a line to standard error; when that is closed there is nobody to tell, and when the text
+/// panics the hook tells.
 pub(crate) fn say(text: impl fmt::Display) {
     use io::Write;
 
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = recover(|| writeln!(io::stderr(), "{text}"));
 }
 
 /// An event as text.

@@ -6,7 +6,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
-use super::record::{Fate, Frames, Record};
+use super::record::{Frames, Record};
 use super::reporter;
 
 thread_local! {
@@ -113,13 +113,11 @@ pub(super) fn claim(payload: &(dyn Any + Send)) -> Option<Arc<Record>> {
 
 /// Notes that a catch of ours has it.
 pub(super) fn contained(record: &Record) {
-    record.set_fate(Fate::Contained);
     reporter::contained(record);
 }
 
 /// Notes that it is raised again: if nobody catches it, that is to be told.
 pub(super) fn resumed(record: &Arc<Record>) {
-    record.set_fate(Fate::Open);
     reporter::resumed(record);
 }
 

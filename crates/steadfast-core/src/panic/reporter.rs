@@ -144,7 +144,11 @@ fn wake(shared: &mut Shared) {
 
 /// Counts a panic as contained. Called by the catch.
 pub(super) fn contained(record: &Record) {
-    shared().groups.contained(record);
+    // The fate under the lock, too: who leaves a sample out looks at it there.
+    let mut shared = shared();
+    if record.set_fate(Fate::Contained) {
+        shared.groups.contained(record);
+    }
 }
 
 /// Takes a panic back that was contained, and waits for its fate anew. Called by
@@ -152,8 +156,11 @@ pub(super) fn contained(record: &Record) {
 pub(super) fn resumed(record: &Arc<Record>) {
     let now = clock::real();
     let mut shared = shared();
-    shared.groups.resumed(record);
-    if !record.sampled {
+    if !record.set_fate(Fate::Open) {
+        return;
+    }
+    if shared.groups.resumed(record, now) {
+        wake(&mut shared);
         return;
     }
     let known = shared
@@ -443,14 +450,10 @@ impl Round {
             emit(&report);
         }
         for repeats in self.repeats {
-            let Repeats {
-                group,
-                count,
-                contained,
-            } = repeats;
+            let Repeats { group, told } = repeats;
             let report = Report {
-                contained,
-                count,
+                contained: told.contained,
+                count: told.count,
                 backtrace: None,
                 subject: Subject::Repeats(group),
             };

@@ -63,7 +63,7 @@ impl fmt::Display for Plan {
 pub struct ShutdownReport {
     /// Why it was asked for.
     pub reason: Option<Name>,
-    /// One for each phase it went through, in order.
+    /// One for each phase, in order, also for those that were jumped over.
     pub phases: Vec<PhaseReport>,
     /// How long all of it took.
     pub took: Duration,
@@ -88,7 +88,7 @@ pub struct PhaseReport {
     /// How much work was in flight when it ended; the main function of [`run`](crate::run()) is
     /// one.
     pub in_flight: usize,
-    /// What its hooks did, in the order in which they ran.
+    /// What its hooks did, in the order in which they ran or would have.
     pub hooks: Vec<HookReport>,
 }
 
@@ -102,7 +102,7 @@ pub struct HookReport {
     pub place: &'static Location<'static>,
     /// How it went.
     pub end: HookEnd,
-    /// How long it took; zero when it was cut short.
+    /// How long it took; zero when it was cut short or not run.
     pub took: Duration,
 }
 
@@ -120,6 +120,9 @@ pub enum HookEnd {
     TimedOut(Duration),
     /// It was dropped because its phase had to end.
     CutShort,
+    /// It was never called: the time of its phase was used up by those before it, or its phase was
+    /// jumped over.
+    NotRun,
 }
 
 impl HookEnd {
@@ -136,6 +139,7 @@ impl fmt::Display for HookEnd {
             HookEnd::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
             HookEnd::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             HookEnd::CutShort => f.write_str("cut short"),
+            HookEnd::NotRun => f.write_str("not run"),
         }
     }
 }
@@ -166,8 +170,8 @@ impl ShutdownReport {
 
     /// Tells whether the hard limit ended it.
     pub fn hit_hard_limit(&self) -> bool {
-        let last = self.phases.last();
-        last.is_some_and(|part| part.end == PhaseEnd::HardLimit)
+        let mut parts = self.phases.iter();
+        parts.any(|part| part.end == PhaseEnd::HardLimit)
     }
 
     pub(super) fn tell(&self) {
@@ -196,10 +200,9 @@ impl ShutdownReport {
 }
 
 impl PhaseReport {
-    /// Tells whether it did all that it was for within its limit. The phase *not ready* only
-    /// waits, so its limit is its end.
+    /// Tells whether it did all that it was for within its limit.
     fn is_done(&self) -> bool {
-        self.end == PhaseEnd::Done || self.phase == Phase::NotReady
+        self.end == PhaseEnd::Done
     }
 
     pub(super) fn tell(&self) {

@@ -260,6 +260,46 @@ fn code_that_blocks_for_ever_does_not_keep_the_process() {
 }
 
 #[test]
+fn an_error_of_main_that_panics_when_it_is_shown_or_dropped_is_still_a_failure() {
+    let ended = run("fail-with-an-error-that-panics");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+}
+
+#[test]
+fn a_program_may_go_on_after_its_run() {
+    assert!(check("go-on-after-run", "alive\n").status.success());
+}
+
+#[test]
+fn main_that_outlasts_the_shutdown_is_left_behind_and_not_taken_for_code_that_blocks() {
+    let ended = run("main-without-end");
+
+    assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
+    let last = ended.stderr.lines().last();
+    assert_eq!(
+        last,
+        Some("main did not end within the limits of the shutdown")
+    );
+}
+
+#[test]
+fn the_hard_limit_ends_main_before_the_last_resort_has_to() {
+    let ended = run("hard-limit");
+
+    assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("blocks"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_inside_of_another_is_a_panic_that_spares_the_outer_one() {
+    let ended = run("nested-run");
+
+    let message = "alive: Cannot start a runtime from within a runtime";
+    assert!(ended.stdout.starts_with(message), "{}", ended.stdout);
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
 fn a_build_that_cannot_unwind_is_refused() {
     // The profile of the workspace that turns every catch off; built here, since tests unwind.
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
