@@ -11,9 +11,10 @@ use super::end::{Ended, GroupEnd};
 use super::event::{Event, Observer};
 use super::snapshot::{ChildSnapshot, GroupState, Snapshot};
 use super::state::State;
-use crate::cancel::Cause;
+use crate::cancel::{Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::decide::restart::Instance;
+use crate::panic::drop_contained;
 use crate::recover;
 use crate::report::{Collector, Source};
 
@@ -66,7 +67,8 @@ impl Group {
         let later = std::mem::take(&mut state.later);
         drop(state);
         later.settle();
-        self.changed.notify_waiters();
+        // A waker is code of others.
+        let _ = recover(|| self.changed.notify_waiters());
         result
     }
 
@@ -92,11 +94,16 @@ impl Group {
     }
 
     pub(super) fn stop(self: &Arc<Self>, cause: Cause) {
+        let mut cause = Some(cause);
         self.update(|state, now| {
-            state.stop_cause.get_or_insert(cause);
+            if state.stop_cause.is_none() {
+                state.stop_cause = cause.take();
+            }
             let now = state.terms.nanos(now);
             state.machine.stop(now);
         });
+        // One that comes too late is an error of others, perhaps, and not dropped under the lock.
+        drop_contained(cause);
     }
 
     /// Starts the first children.
@@ -133,7 +140,7 @@ impl Group {
             state.machine.stop(now);
             state.terms.token.clone()
         });
-        abort.cancel(cause);
+        cancel(&abort, cause);
     }
 
     /// Acts on the limits that are over; gives how long the driver may sleep then.
@@ -217,6 +224,11 @@ impl Group {
         };
         (snapshot, inner)
     }
+}
+
+/// Cancels a token that others may wait for: their wakers are code of theirs.
+pub(super) fn cancel(token: &Cancel, cause: Cause) {
+    let _ = recover(|| token.cancel(cause));
 }
 
 impl Source for Group {
