@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::contained::{Contained, for_each_contained};
+use super::contained::for_each_contained;
 use super::end::{Ended, GroupEnd};
 use super::event::{Event, Observer};
 use super::snapshot::{ChildSnapshot, GroupState, Snapshot};
@@ -14,7 +14,7 @@ use super::state::State;
 use crate::cancel::{Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::decide::restart::Instance;
-use crate::panic::drop_contained;
+use crate::panic::{Contained, drop_contained};
 use crate::recover;
 use crate::report::{Collector, Source};
 
