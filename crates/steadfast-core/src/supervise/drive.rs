@@ -10,6 +10,7 @@ use super::instance::ChildContext;
 use crate::cancel::{Cancel, Cause, drop_cause};
 use crate::clock;
 use crate::context;
+use crate::decide::restart::End;
 use crate::scope::{BoxError, PendingGuard, What};
 
 /// Drives until the group has ended. When it is dropped before, all children are aborted.
@@ -106,6 +107,15 @@ pub(super) async fn inside(
             }
         }
     }
-    let end = group.end();
-    Ok(end.expect("driven to its end").into_result()?)
+    let end = group.end().expect("driven to its end").into_result();
+    if group.is_stuck() {
+        // This life is not over while a child inside of it lives; nobody can say how long.
+        child.stuck(if end.is_ok() {
+            End::Normal
+        } else {
+            End::Failed
+        });
+        group.until(|state| (!state.is_stuck()).then_some(())).await;
+    }
+    Ok(end?)
 }

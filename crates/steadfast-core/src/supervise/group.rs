@@ -13,7 +13,7 @@ use super::snapshot::{ChildSnapshot, GroupState, Snapshot};
 use super::state::State;
 use crate::cancel::{Cancel, Cause};
 use crate::clock::{self, Instant};
-use crate::decide::restart::Instance;
+use crate::decide::restart::{End, Instance};
 use crate::panic::{Contained, drop_contained};
 use crate::recover;
 use crate::report::{Collector, Source};
@@ -93,6 +93,13 @@ impl Group {
         self.update(|state, now| state.child_ended(instance, ended, now));
     }
 
+    pub(super) fn stuck(self: &Arc<Self>, instance: Instance, end: End) {
+        self.update(|state, now| {
+            let now = state.terms.nanos(now);
+            state.machine.stuck(instance, end, now);
+        });
+    }
+
     pub(super) fn stop(self: &Arc<Self>, cause: Cause) {
         let mut cause = Some(cause);
         self.update(|state, now| {
@@ -164,6 +171,10 @@ impl Group {
             }
             changed.await;
         }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.state().is_stuck()
     }
 
     pub(super) fn end(&self) -> Option<GroupEnd> {

@@ -95,7 +95,8 @@ pub enum ChildState {
     Stopping,
     /// Its future has ended by itself; what it held is being dropped, and its cleanups run.
     Ending,
-    /// It was aborted and did not end in time; it may still live.
+    /// It was aborted and did not end in time; it may still live. A group that has ended is shown
+    /// so while that is true of a child inside of it.
     WrittenOff,
 }
 

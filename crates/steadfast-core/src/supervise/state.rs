@@ -245,6 +245,12 @@ impl State {
         }
     }
 
+    /// Tells whether a child was written off and may still live.
+    pub(super) fn is_stuck(&self) -> bool {
+        let written_off = |entry: &Entry| entry.state == ChildState::WrittenOff;
+        self.entries.values().any(written_off)
+    }
+
     pub(super) fn present(&mut self, instance: Instance) -> Option<&mut Present> {
         let present = self.entries.get_mut(&instance.child)?.present.as_mut()?;
         (present.run == instance.run).then_some(present)
