@@ -307,7 +307,7 @@ async fn no_child_dies_without_a_line_that_says_which_where_why_and_in_which_tra
         "child=\"consumer\"",
         "run=1",
         "supervise/mod.rs:",
-        &trace.to_string(),
+        &format!("trace_id={trace}"),
         "pulled",
     ] {
         assert!(line.contains(part), "{part} is not in {line}");
