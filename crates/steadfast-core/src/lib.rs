@@ -76,6 +76,7 @@ pub mod testing;
 pub mod wait_group;
 pub mod watch;
 
+mod observers;
 mod recover;
 mod runtime;
 mod small_fn;

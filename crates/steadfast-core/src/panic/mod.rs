@@ -42,7 +42,7 @@ pub use reporter::{CLAIM_LIMIT, Observer, Report, flush, groups, observe};
 pub use value::{Location, Panic};
 
 pub(crate) use hook::Catching;
-pub(crate) use payload::drop_contained;
+pub(crate) use payload::{Contained, drop_contained};
 pub(crate) use value::claim;
 
 /// Tells whether panics unwind in this build; with `panic = "abort"` nothing can be contained.

@@ -101,3 +101,27 @@ pub(crate) fn drop_contained<T>(value: T) {
     super::hook::claim(&*payload);
     std::mem::forget(payload);
 }
+
+/// A value whose `Drop` may panic, wherever it is dropped.
+#[derive(Clone)]
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        self.0.as_ref().expect("there until the drop")
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("there until the drop")
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        drop_contained(self.0.take());
+    }
+}

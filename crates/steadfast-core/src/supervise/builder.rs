@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::child::Child;
-use super::contained::Contained;
 use super::drive::drive;
 use super::end::GroupEnd;
 use super::error::{GroupError, GroupFailure};
@@ -16,6 +15,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::context::{Captured, Frame, Name, Node};
 use crate::decide::restart::{Rules, Supervision};
+use crate::panic::Contained;
 use crate::{recover_async, report, task};
 
 /// Describes a group; made by [`Supervisor::builder`].

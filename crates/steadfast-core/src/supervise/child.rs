@@ -11,12 +11,11 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::builder::SupervisorBuilder;
-use super::contained::Contained;
 use super::drive;
 use super::instance::ChildContext;
 use crate::context::Name;
 use crate::decide::restart::{ChildSpec, InvalidRules, Restart, StopLimit};
-use crate::panic::Panic;
+use crate::panic::{Contained, Panic};
 use crate::recover;
 use crate::scope::{BoxError, CleanupResult};
 

@@ -170,7 +170,7 @@ impl fmt::Display for GroupError {
             ),
             GroupFailure::Stuck { child } => write!(
                 f,
-                "child `{child}` was aborted, did not end, and so cannot be restarted"
+                "child `{child}`, or one inside of it, was aborted, did not end, and so cannot be restarted"
             ),
             GroupFailure::Aborted(cause) => write!(f, "aborted: {cause}"),
             GroupFailure::Stopped(cause) => {

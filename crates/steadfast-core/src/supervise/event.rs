@@ -60,8 +60,8 @@ pub enum EventKind {
         /// Which of these.
         cause: Cause,
     },
-    /// The child did not end although it was aborted. What it holds may be held for as long as
-    /// the process lives.
+    /// The child did not end although it was aborted; or it is a group that has ended, and a child
+    /// inside of it did not. What it holds may be held for as long as the process lives.
     WrittenOff,
     /// Nothing of the child lives any more.
     Ended {
@@ -175,7 +175,7 @@ impl Event {
             EventKind::Aborted { cause } => log!(warn, reason = %cause, "child was aborted"),
             EventKind::WrittenOff => log!(
                 error,
-                "child was aborted and does not end; what it holds stays held"
+                "child, or one inside of it, was aborted and does not end; what it holds stays held"
             ),
             EventKind::Ended { end, expected } => {
                 macro_rules! ended {

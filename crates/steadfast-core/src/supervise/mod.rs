@@ -41,7 +41,7 @@
 //!   some task gets to hear of it: what is dead is never shown as running.
 //! - **A child lives once.** The next life starts after the future of the one before is dropped,
 //!   its tasks have ended and its [cleanups](ChildContext::scope) have run: the port is free
-//!   again. What cannot be ended is never started a second time.
+//!   again. What cannot be ended is never started a second time, nor is a group that has it inside.
 //! - **Every wait has a limit**: getting ready, stopping, ending after an abort, restarting.
 //!
 //! # Each life is a scope

@@ -246,6 +246,7 @@ impl Dog {
         time::publish(None);
         // What came after the last look has nobody else to tell it.
         event::handed_over().iter().for_each(event::emit);
+        progress::forget_seen();
         *running() = false;
         ENDED.notify_one();
     }

@@ -321,6 +321,32 @@ fn an_observer_that_panics_is_removed_and_the_others_go_on() {
 }
 
 #[test]
+fn what_an_observer_holds_may_panic_when_it_is_removed() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic!("in the observer's Drop");
+        }
+    }
+    in_own_process(
+        "panic_hook::what_an_observer_holds_may_panic_when_it_is_removed",
+        || {
+            let (_observer, reports) = listen();
+            let bomb = Bomb;
+            let _bad = observe(move |_| {
+                let _held = &bomb;
+                std::panic!("in the observer");
+            });
+
+            for _ in 0..2 {
+                recover(boom).unwrap_err();
+                assert_eq!(reports.recv_timeout(LONG).unwrap().message, "boom");
+            }
+        },
+    );
+}
+
+#[test]
 fn an_observer_may_hold_another_one() {
     in_own_process("panic_hook::an_observer_may_hold_another_one", || {
         let inner = observe(|_| ()).unwrap();
