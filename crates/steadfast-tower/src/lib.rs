@@ -30,6 +30,7 @@ pub mod reject;
 pub mod trace_id;
 
 mod answer;
+mod attempt;
 mod count;
 mod ready;
 mod trust;

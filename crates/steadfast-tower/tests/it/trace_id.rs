@@ -94,6 +94,45 @@ async fn at_the_edge_baggage_is_ignored_and_the_trace_is_kept() {
 }
 
 #[tokio::test]
+async fn which_attempt_of_a_caller_a_request_is_goes_on_to_what_it_calls() {
+    let check = async |trust, value: &str, sent_on: Option<&str>| {
+        let (sent, _) = passed_on(trust, request(&[("x-steadfast-attempt", value)])).await;
+        let said = sent.get("x-steadfast-attempt");
+        assert_eq!(said.map(|value| value.to_str().unwrap()), sent_on);
+    };
+
+    check(Trust::Inside, "2/3", Some("2/3")).await;
+    check(Trust::Inside, "1/1", None).await;
+    check(Trust::Inside, "3/2", None).await;
+    check(Trust::Edge, "2/3", None).await;
+}
+
+#[tokio::test]
+async fn a_mark_of_a_caller_that_is_not_trusted_is_removed() {
+    let service = service_fn(async |request: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+            request
+                .headers()
+                .contains_key("x-steadfast-attempt")
+                .to_string(),
+        )))
+    });
+    for (trust, kept) in [(Trust::Edge, "false"), (Trust::Inside, "true")] {
+        let service = TraceIdLayer::new(trust).layer(service);
+
+        let response = service
+            .oneshot(request(&[("x-steadfast-attempt", "1/3")]))
+            .await
+            .unwrap();
+
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            kept
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_trace_is_left_behind_with_its_state() {
     let came = format!("00-{}-{PARENT}-01", TRACE.to_uppercase());
     let headers = [("traceparent", &*came), ("tracestate", "a=1")];
