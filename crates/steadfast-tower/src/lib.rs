@@ -20,6 +20,7 @@
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
 //! | [`classify`] | how an outgoing call ended: whose fault it is, whether it may be repeated |
 //! | [`rate_limit`] | how much one client may send over time |
+//! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod classify;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
+pub mod retry;
 pub mod trace_id;
 
 mod answer;
@@ -41,5 +43,6 @@ pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
+pub use retry::RetryLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

@@ -83,6 +83,14 @@ impl CallEnd {
         self.retry_after
     }
 
+    /// The same, for a call that was proven unsent by whoever made it.
+    pub(crate) fn unsent(self) -> Self {
+        Self {
+            kind: Kind::Failed(Failure::Unsent),
+            ..self
+        }
+    }
+
     fn of(kind: Kind) -> Self {
         Self {
             kind,

@@ -38,7 +38,8 @@
 //! such a call is a success, since its messages are on their way; whoever sees the trailers judges
 //! them with [`CallEnd::of_grpc`].
 //!
-//! Anything else is said by a closure, or a [`Classify`] of your own.
+//! Anything else is said by a closure, or a [`Classify`] of your own. When it panics, the panic is
+//! reported and the call is a failure that is not repeated.
 //!
 //! # Examples
 //! ```
@@ -68,7 +69,7 @@ pub use steadfast_core::decide::budget::Failure;
 use std::error::Error;
 
 use http::response::Parts;
-use steadfast_core::BoxError;
+use steadfast_core::{BoxError, recover};
 
 /// Judges how a call ended; see the [module](self).
 #[diagnostic::on_unimplemented(
@@ -115,9 +116,23 @@ impl Classify<BoxError> for StandardBoxed {
     }
 }
 
+/// Judges; one that panics has seen a failure that is best not repeated.
+pub(crate) fn contained<E>(classifier: &impl Classify<E>, answer: Result<&Parts, &E>) -> CallEnd {
+    recover(|| classifier.classify(answer)).unwrap_or_else(|_| CallEnd::failed(Failure::Permanent))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_classifier_that_panics_has_seen_a_failure_that_is_not_repeated() {
+        let broken = |_: Result<&Parts, &std::fmt::Error>| -> CallEnd { panic!("classify-a") };
+
+        let end = contained(&broken, Err(&std::fmt::Error));
+
+        assert_eq!(end, CallEnd::failed(Failure::Permanent));
+    }
 
     #[test]
     fn boxed_errors_are_judged_like_the_others() {

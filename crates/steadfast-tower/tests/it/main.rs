@@ -1,5 +1,6 @@
 //! The layers through their public interface: over services made for the test, and over sockets.
 
 mod recover;
+mod retry;
 mod support;
 mod trace_id;
