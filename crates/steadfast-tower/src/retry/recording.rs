@@ -19,7 +19,8 @@ pub(super) const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// One body, for all attempts of a call.
 ///
 /// Invariants:
-/// 1. While `gone` is `None`, `kept` and `trailers` are all that `body` has given so far.
+/// 1. Unless it is `too_long`, `kept` and `trailers` are all that `body` has given so far,
+///    as long as another attempt may follow.
 /// 2. Only the newest attempt takes from `body`, and only after it was given all that is kept.
 pub(super) struct Recording<B> {
     state: Mutex<State<B>>,
@@ -31,8 +32,8 @@ struct State<B> {
     ended: bool,
     kept: BytesMut,
     trailers: Option<HeaderMap>,
-    /// Why it cannot be sent again from its beginning.
-    gone: Option<Gone>,
+    /// It is longer than what is kept.
+    too_long: bool,
     /// Another attempt may follow.
     recording: bool,
     attempt: u8,
@@ -63,7 +64,7 @@ where
             ended: false,
             kept: BytesMut::new(),
             trailers: None,
-            gone: None,
+            too_long: false,
             recording: true,
             attempt: 1,
             given: 0,
@@ -78,8 +79,11 @@ where
     /// Tells why another attempt cannot have it, if so.
     pub(super) fn gone(&self) -> Option<Gone> {
         let state = self.state();
-        let broken = state.body.is_none() && !state.ended;
-        state.gone.or(broken.then_some(Gone::Broken))
+        match &state.body {
+            _ if state.too_long => Some(Gone::TooLong),
+            None if !state.ended => Some(Gone::Broken),
+            _ => None,
+        }
     }
 
     /// Gives it to another attempt, from the beginning; the one before has it no more.
@@ -132,10 +136,7 @@ where
                 state.ended = true;
                 None
             }
-            Some(Err(error)) => {
-                state.lose(Gone::Broken);
-                Some(Err(RetryBodyError::inner(error.into())))
-            }
+            Some(Err(error)) => Some(Err(RetryBodyError::inner(error.into()))),
             Some(Ok(frame)) => {
                 state.keep(&frame);
                 state.body = Some(body);
@@ -199,7 +200,7 @@ impl<B> State<B> {
 
     /// Keeps a frame that the newest attempt is given now.
     fn keep(&mut self, frame: &Frame<Bytes>) {
-        if !self.recording || self.gone.is_some() {
+        if !self.recording || self.too_long {
             return;
         }
         let size = match (frame.data_ref(), frame.trailers_ref()) {
@@ -211,7 +212,9 @@ impl<B> State<B> {
             _ => 0,
         };
         if self.kept.len().saturating_add(size) > KEPT_BYTES_MAX {
-            self.lose(Gone::TooLong);
+            self.too_long = true;
+            self.kept = BytesMut::new();
+            self.given = 0;
             return;
         }
         if let Some(data) = frame.data_ref() {
@@ -223,12 +226,6 @@ impl<B> State<B> {
             self.trailers = Some(trailers.clone());
             self.trailers_given = true;
         }
-    }
-
-    fn lose(&mut self, gone: Gone) {
-        self.gone = Some(gone);
-        self.kept = BytesMut::new();
-        self.given = 0;
     }
 
     fn forget_given(&mut self) {
