@@ -116,3 +116,38 @@ impl RetryBodyError {
         Self(Kept::Broken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+
+    /// What the client of hyper wants of a body.
+    fn sent_by_hyper<B>(body: B) -> B
+    where
+        B: Body<Error: Into<BoxError>, Data: Send> + Send + Unpin + 'static,
+    {
+        body
+    }
+
+    #[test]
+    fn usual_clients_take_it() {
+        let whole = Full::new(Bytes::from("body"));
+        let recording = Arc::new(Recording::new(whole.clone()));
+
+        let once = sent_by_hyper(RetryBody::once(whole));
+        let recorded = sent_by_hyper(RetryBody::recorded(recording, 1));
+
+        assert_eq!(once.size_hint().exact(), Some(4));
+        assert_eq!(recorded.size_hint().exact(), Some(4));
+    }
+
+    #[test]
+    fn an_error_says_whose_it_is() {
+        let inner = RetryBodyError::inner("the source failed".into());
+
+        assert_eq!(inner.to_string(), "the source failed");
+        assert!(!inner.is_superseded());
+        assert!(RetryBodyError::superseded().is_superseded());
+    }
+}
