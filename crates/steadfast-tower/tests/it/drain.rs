@@ -271,7 +271,8 @@ async fn a_client_that_does_not_read_is_waited_for_until_the_hard_limit() {
     let drain = drain();
     let unread = answer_that(&drain, Then::Wait).await;
     let begun = clock::now();
-    let (lines, guard) = Lines::capture();
+    let lines = Lines::default();
+    let guard = lines.listen();
     drain.start();
 
     let drained = drain.drained().await;

@@ -473,7 +473,8 @@ async fn an_attempt_that_read_half_of_the_body_is_followed_by_one_that_reads_all
 async fn a_long_body_is_sent_once_and_the_log_says_why() {
     let target = Target::that_answers([status(503)]);
     let body = Frames::of_bytes(65, 1_024);
-    let (lines, guard) = Lines::capture();
+    let lines = Lines::default();
+    let guard = lines.listen();
 
     let layer = layer_of("long-body", rule(3), plenty());
     let response = layer
@@ -1011,7 +1012,8 @@ async fn a_storm_of_retries_is_counted_and_told_once_a_second() {
     let layer = layer_of("storm", rule(3), plenty());
     let target = Target::that_answers((0..27).map(|_| status(503)));
     let client = layer.layer(target);
-    let (lines, guard) = Lines::capture();
+    let lines = Lines::default();
+    let guard = lines.listen();
 
     let mut calls = Vec::new();
     for _ in 0..25 {

@@ -31,20 +31,18 @@ where
     serde_json::from_slice(&body).unwrap()
 }
 
-/// What is written to the log.
+/// What was written to the log.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Takes what this thread writes until the guard is dropped.
-    pub(crate) fn capture() -> (Self, DefaultGuard) {
-        let lines = Self::default();
-        let writer = lines.clone();
+    /// Takes the lines of this thread, as long as the guard lives.
+    pub(crate) fn listen(&self) -> DefaultGuard {
+        let lines = self.clone();
         let fmt = tracing_subscriber::fmt::layer()
             .with_ansi(false)
-            .with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(fmt);
-        (lines, tracing::subscriber::set_default(subscriber))
+            .with_writer(move || lines.clone());
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(fmt))
     }
 
     pub(crate) fn text(&self) -> String {

@@ -233,7 +233,8 @@ async fn frames_of_the_body_are_made_in_the_context_of_the_request() {
 
 #[tokio::test]
 async fn every_line_of_the_log_has_the_trace_id_also_those_of_spawned_tasks() {
-    let (lines, guard) = Lines::capture();
+    let lines = Lines::default();
+    let guard = lines.listen();
     let service =
         TraceIdLayer::new(Trust::Edge).layer(service_fn(async |_: Request<Full<Bytes>>| {
             tracing::info!("in the handler");
