@@ -18,23 +18,34 @@
 //! |---|---|
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`classify`] | how an outgoing call ended: whose fault it is, whether it may be repeated |
 //! | [`rate_limit`] | how much one client may send over time |
+//! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
+//! | [`drain`] | leaving without a failed request, the less important ones first |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
+pub mod classify;
+pub mod drain;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
+pub mod retry;
 pub mod trace_id;
 
 mod answer;
+mod attempt;
+mod count;
 mod ready;
 mod trust;
 
 pub use answer::{AnswerBody, AnswerFuture};
+pub use classify::{CallEnd, Classify};
+pub use drain::{Drain, DrainLayer};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
+pub use retry::RetryLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use steadfast_core::clock;
@@ -7,13 +6,11 @@ use steadfast_core::context::{self, Context, Name};
 use steadfast_core::report::{self, Collector, Source};
 
 use super::{Reason, Rejection};
+use crate::count::Count;
 
 /// How many counts there are: 4,096, as many as there are names made at run time. What comes
 /// later is counted under the reason alone.
 const COUNTS_MAX: usize = 4_096;
-
-/// How often the log tells of one and the same: once a second.
-const TELL_EVERY: u64 = 1_000_000_000;
 
 /// Route, policy, reason.
 type Key = (Name, Name, Reason);
@@ -88,56 +85,14 @@ impl Source for Tally {
                 ("policy", *policy),
                 ("reason", reason.as_str().into()),
             ])
-            .counter(
-                "steadfast_rejections_total",
-                count.total.load(Ordering::Relaxed),
-            );
+            .counter("steadfast_rejections_total", count.total());
         }
-    }
-}
-
-#[derive(Default)]
-struct Count {
-    total: AtomicU64,
-    untold: AtomicU64,
-    /// From when on the next one is told.
-    next: AtomicU64,
-}
-
-impl Count {
-    /// Counts one; gives how many there were since the last told one if it is time to tell.
-    fn add(&self, now: u64) -> Option<u64> {
-        self.total.fetch_add(1, Ordering::Relaxed);
-        self.untold.fetch_add(1, Ordering::Relaxed);
-        let next = self.next.load(Ordering::Relaxed);
-        if now < next {
-            return None;
-        }
-        // Of several at the same moment one tells; the count of the others is in its line or in
-        // the next.
-        let after = now.saturating_add(TELL_EVERY);
-        self.next
-            .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
-            .ok()?;
-        Some(self.untold.swap(0, Ordering::Relaxed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_is_told_and_then_one_a_second_with_the_number_since() {
-        let count = Count::default();
-
-        let told: Vec<_> = [5, 6, 7, TELL_EVERY + 5, TELL_EVERY + 6, 3 * TELL_EVERY]
-            .map(|now| count.add(now))
-            .into();
-
-        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
-        assert_eq!(count.total.load(Ordering::Relaxed), 6);
-    }
 
     #[test]
     fn a_flood_of_routes_is_counted_in_bounded_memory() {
@@ -157,6 +112,6 @@ mod tests {
         let counts = tally.counts.read().unwrap();
         assert_eq!(counts.len(), COUNTS_MAX + 1);
         let other = &counts[&(Name::OTHER, Name::OTHER, Reason::Draining)];
-        assert_eq!(other.total.load(Ordering::Relaxed), 100);
+        assert_eq!(other.total(), 100);
     }
 }

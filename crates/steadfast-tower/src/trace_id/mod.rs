@@ -27,6 +27,9 @@
 //! and at most 64 members of 8,192 bytes in all go on. At the [edge](Trust::Edge) baggage is
 //! ignored.
 //!
+//! `x-steadfast-attempt`, by which a caller says that it retries, goes along in the same way, so
+//! that nothing is retried for a request that will itself be repeated. At the edge it is removed.
+//!
 //! # Examples
 //! ```
 //! use bytes::Bytes;

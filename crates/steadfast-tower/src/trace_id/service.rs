@@ -7,6 +7,7 @@ use super::placed::Placed;
 use super::received::{REQUEST_ID, Received};
 use super::{TraceIdBody, TraceIdFuture};
 use crate::Trust;
+use crate::attempt::ATTEMPT;
 
 /// The service of [`TraceIdLayer`](super::TraceIdLayer).
 #[derive(Debug, Clone)]
@@ -33,7 +34,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<In>) -> Self::Future {
+    fn call(&mut self, mut request: Request<In>) -> Self::Future {
+        if self.trust == Trust::Edge {
+            // Whoever passes the request on as it came would have its retries forbidden by anybody.
+            request.headers_mut().remove(ATTEMPT);
+        }
         let received = Received::read(request.headers(), self.trust);
         let span = tracing::info_span!(
             target: "steadfast::request",
