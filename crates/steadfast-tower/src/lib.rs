@@ -17,24 +17,34 @@
 //! | | |
 //! |---|---|
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
+//! | [`route`] | which route a request belongs to, by a name from a bounded set |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
+//!
+//! # Features
+//! None is on by default. `axum` names routes as an axum router does.
 #![forbid(unsafe_code)]
 
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
+pub mod route;
 pub mod trace_id;
 
 mod answer;
+#[cfg(feature = "axum")]
+mod axum;
+mod placed;
 mod ready;
 mod trust;
 
 pub use answer::{AnswerBody, AnswerFuture};
+pub use placed::{PlacedBody, PlacedFuture};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
+pub use route::RouteLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

@@ -7,6 +7,7 @@ use steadfast_core::context::{self, Context, Name};
 use steadfast_core::report::{self, Collector, Source};
 
 use super::{Reason, Rejection};
+use crate::route::UNMATCHED;
 
 /// How many counts there are: 4,096, as many as there are names made at run time. What comes
 /// later is counted under the reason alone.
@@ -41,9 +42,6 @@ pub(super) fn count(rejection: &Rejection) {
         tell(rejection, &context, route, since);
     }
 }
-
-/// Stands for the route of a request that no layer outside has named.
-const UNMATCHED: Name = Name::new("unmatched");
 
 fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
     tracing::warn!(

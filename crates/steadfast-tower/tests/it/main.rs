@@ -1,5 +1,8 @@
 //! The layers through their public interface: over services made for the test, and over sockets.
 
+#[cfg(feature = "axum")]
+mod axum;
 mod recover;
+mod route;
 mod support;
 mod trace_id;

@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{HeaderName, HeaderValue, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use steadfast_core::context::Captured;
@@ -10,34 +10,45 @@ use tracing::Span;
 
 /// Where the work on a request happens: in its context, and in its span.
 #[derive(Debug)]
-pub(super) struct Placed {
-    context: Captured,
+pub(crate) struct Placed {
+    /// Absent where a layer has nothing to say: then it costs nothing.
+    context: Option<Captured>,
     span: Span,
 }
 
 impl Placed {
-    pub(super) fn new(context: Captured, span: Span) -> Self {
+    pub(crate) fn new(context: Captured, span: Span) -> Self {
+        let context = Some(context);
         Self { context, span }
     }
 
-    pub(super) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
+    /// In this context, and in whichever span there is.
+    pub(crate) fn within(context: Option<Captured>) -> Self {
+        let span = Span::none();
+        Self { context, span }
+    }
+
+    pub(crate) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let Self { context, span } = self;
-        context.enter(|| span.in_scope(f))
+        match context {
+            Some(context) => context.enter(|| span.in_scope(f)),
+            None => f(),
+        }
     }
 }
 
 pin_project! {
-    /// The future of [`TraceId`](super::TraceId).
+    /// The future of a layer that sets what is known about a request: polled, dropped, and its
+    /// answer made, where that is known.
     #[derive(Debug)]
-    pub struct TraceIdFuture<F> {
+    pub struct PlacedFuture<F> {
         #[pin]
         inner: Option<F>,
         // Absent once the body has it.
         placed: Option<Placed>,
-        header: Option<(HeaderName, HeaderValue)>,
     }
 
-    impl<F> PinnedDrop for TraceIdFuture<F> {
+    impl<F> PinnedDrop for PlacedFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if let Some(placed) = this.placed {
@@ -47,21 +58,20 @@ pin_project! {
     }
 }
 
-impl<F> TraceIdFuture<F> {
-    pub(super) fn new(inner: F, placed: Placed, header: (HeaderName, HeaderValue)) -> Self {
+impl<F> PlacedFuture<F> {
+    pub(crate) fn new(inner: F, placed: Placed) -> Self {
         Self {
             inner: Some(inner),
             placed: Some(placed),
-            header: Some(header),
         }
     }
 }
 
-impl<F, B, E> Future for TraceIdFuture<F>
+impl<F, B, E> Future for PlacedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = Result<Response<TraceIdBody<B>>, E>;
+    type Output = Result<Response<PlacedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -73,11 +83,8 @@ where
             Poll::Ready(answer)
         }));
         let placed = this.placed.take().expect("it was there just now");
-        Poll::Ready(answer.map(|mut response| {
-            if let Some((name, value)) = this.header.take() {
-                response.headers_mut().insert(name, value);
-            }
-            response.map(|body| TraceIdBody {
+        Poll::Ready(answer.map(|response| {
+            response.map(|body| PlacedBody {
                 body: Some(body),
                 placed,
             })
@@ -88,13 +95,13 @@ where
 pin_project! {
     /// A response body whose frames are made where the request was served.
     #[derive(Debug)]
-    pub struct TraceIdBody<B> {
+    pub struct PlacedBody<B> {
         #[pin]
         body: Option<B>,
         placed: Placed,
     }
 
-    impl<B> PinnedDrop for TraceIdBody<B> {
+    impl<B> PinnedDrop for PlacedBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             this.placed.enter(|| this.body.set(None));
@@ -102,7 +109,7 @@ pin_project! {
     }
 }
 
-impl<B: Body> Body for TraceIdBody<B>
+impl<B: Body> Body for PlacedBody<B>
 where
     B::Data: Buf,
 {
