@@ -19,6 +19,7 @@
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`route`] | which route a request belongs to, by a name from a bounded set |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`tier`] | who is served first when there is not enough for all |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 //!
@@ -30,6 +31,7 @@ pub mod rate_limit;
 pub mod recover;
 pub mod reject;
 pub mod route;
+pub mod tier;
 pub mod trace_id;
 
 mod answer;
@@ -46,5 +48,6 @@ pub use ready::WhenReady;
 pub use recover::RecoverLayer;
 pub use reject::{Reason, Rejection};
 pub use route::RouteLayer;
+pub use tier::{PropagateTierLayer, TierLayer};
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

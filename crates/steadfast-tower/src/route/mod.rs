@@ -64,6 +64,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use steadfast_core::context::Name;
+use steadfast_core::recover;
 use tower_layer::Layer;
 
 /// The route of all requests that nobody has a name for.
@@ -77,12 +78,14 @@ pub struct RouteLayer {
 
 impl RouteLayer {
     /// Makes the layer from what gives the name of a request's route: its template, not its path.
-    /// `None`, and an empty name, are [`UNMATCHED`].
+    /// `None`, an empty name, and a panic are [`UNMATCHED`].
     pub fn new(
         route: impl for<'a> Fn(&'a Parts) -> Option<Cow<'a, str>> + Send + Sync + 'static,
     ) -> Self {
         let naming = Naming(Arc::new(move |request| {
-            let name = route(request).filter(|name| !name.is_empty());
+            // The hook has reported a panic; the request can be served without a name.
+            let name = recover(|| route(request)).ok().flatten();
+            let name = name.filter(|name| !name.is_empty());
             name.map_or(UNMATCHED, |name| names::bounded(&name))
         }));
         Self { naming }

@@ -5,4 +5,5 @@ mod axum;
 mod recover;
 mod route;
 mod support;
+mod tier;
 mod trace_id;

@@ -11,11 +11,12 @@ use steadfast_tower::route::UNMATCHED;
 use steadfast_tower::{RouteLayer, TraceIdLayer, Trust};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::support::{Lines, get, keeps_the_contract};
+use crate::support::{Lines, Panics, get, keeps_the_contract};
 
 fn by_prefix() -> RouteLayer {
     RouteLayer::new(|request| {
         let path = request.uri.path();
+        assert_ne!(path, "/panic", "tower-route: naming");
         let known = path.strip_prefix("/orders/").map(|_| "/orders/{id}".into());
         known.or_else(|| path.strip_prefix("/as-is").map(Into::into))
     })
@@ -73,6 +74,15 @@ async fn requests_without_a_name_share_one_and_long_names_another() {
     assert_eq!(routes_of("/wp-login.php").await, [UNMATCHED.as_str(); 3]);
     assert_eq!(routes_of("/as-is").await, [UNMATCHED.as_str(); 3]);
     assert_eq!(routes_of(&long).await, ["(other)"; 3]);
+}
+
+#[tokio::test]
+async fn a_request_whose_naming_panics_is_served_without_a_name() {
+    let panics = Panics::of("assertion `left != right` failed: tower-route:");
+
+    assert_eq!(routes_of("/panic").await, [UNMATCHED.as_str(); 3]);
+
+    assert_eq!(panics.heard().len(), 1);
 }
 
 #[tokio::test]
