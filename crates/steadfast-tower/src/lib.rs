@@ -20,6 +20,7 @@
 //! | [`route`] | which route a request belongs to, by a name from a bounded set |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
 //! | [`tier`] | who is served first when there is not enough for all |
+//! | [`deadline`] | until when somebody wants the answer |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 //!
@@ -27,6 +28,7 @@
 //! None is on by default. `axum` names routes as an axum router does.
 #![forbid(unsafe_code)]
 
+pub mod deadline;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
@@ -42,11 +44,12 @@ mod ready;
 mod trust;
 
 pub use answer::{AnswerBody, AnswerFuture};
+pub use deadline::{DeadlineLayer, PropagateDeadlineLayer};
 pub use placed::{PlacedBody, PlacedFuture};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
-pub use reject::{Reason, Rejection};
+pub use reject::{CallError, CallFuture, Reason, Rejection};
 pub use route::RouteLayer;
 pub use tier::{PropagateTierLayer, TierLayer};
 pub use trace_id::{PropagateLayer, TraceIdLayer};

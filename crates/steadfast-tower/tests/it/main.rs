@@ -2,6 +2,7 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod deadline;
 mod recover;
 mod route;
 mod support;
