@@ -19,6 +19,7 @@
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`route`] | which route a request belongs to, by a name from a bounded set |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`access_log`] | one line for every request, however it ends, and the counts of all |
 //! | [`tier`] | who is served first when there is not enough for all |
 //! | [`deadline`] | until when somebody wants the answer |
 //! | [`rate_limit`] | how much one client may send over time |
@@ -28,6 +29,7 @@
 //! None is on by default. `axum` names routes as an axum router does.
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod deadline;
 pub mod rate_limit;
 pub mod recover;
@@ -39,10 +41,13 @@ pub mod trace_id;
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
+mod counts;
+mod noted;
 mod placed;
 mod ready;
 mod trust;
 
+pub use access_log::AccessLogLayer;
 pub use answer::{AnswerBody, AnswerFuture};
 pub use deadline::{DeadlineLayer, PropagateDeadlineLayer};
 pub use placed::{PlacedBody, PlacedFuture};

@@ -7,6 +7,7 @@ use tracing::Span;
 use tracing::field::display;
 
 use super::Naming;
+use crate::noted::Noted;
 use crate::placed::Placed;
 use crate::{PlacedBody, PlacedFuture};
 
@@ -39,6 +40,7 @@ where
         let (parts, body) = request.into_parts();
         let route = (self.naming.0)(&parts);
         Span::current().record("route", display(route));
+        Noted::note(&parts.extensions, |notes| notes.route = Some(route));
         let mut placed = Placed::within(Some(context::current().with_route(route).captured()));
         let request = Request::from_parts(parts, body);
         let future = placed.enter(|| self.inner.call(request));

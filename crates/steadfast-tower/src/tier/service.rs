@@ -6,6 +6,7 @@ use tower_service::Service;
 use tracing::Span;
 
 use super::Judge;
+use crate::noted::Noted;
 use crate::placed::Placed;
 use crate::{PlacedBody, PlacedFuture};
 
@@ -39,6 +40,7 @@ where
         let context = context::current();
         let tier = self.judge.tier(&mut parts).unwrap_or(context.tier());
         Span::current().record("tier", tier.number());
+        Noted::note(&parts.extensions, |notes| notes.tier = Some(tier));
         // Most requests are of the tier that they have anyway.
         let changed = (tier != context.tier()).then(|| context.with_tier(tier).captured());
         let mut placed = Placed::within(changed);

@@ -1,5 +1,6 @@
 //! The layers through their public interface: over services made for the test, and over sockets.
 
+mod access_log;
 #[cfg(feature = "axum")]
 mod axum;
 mod deadline;
