@@ -2,11 +2,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::Response;
+use http::{Extensions, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use steadfast_core::context::Captured;
 use tracing::Span;
+
+use crate::noted::Noted;
 
 /// Where the work on a request happens: in its context, and in its span.
 #[derive(Debug)]
@@ -14,26 +16,48 @@ pub(crate) struct Placed {
     /// Absent where a layer has nothing to say: then it costs nothing.
     context: Option<Captured>,
     span: Span,
+    /// Whoever outside wants to know how the context is left; absent once told.
+    noted: Option<Noted>,
 }
 
 impl Placed {
     pub(crate) fn new(context: Captured, span: Span) -> Self {
-        let context = Some(context);
-        Self { context, span }
+        Self {
+            context: Some(context),
+            span,
+            noted: None,
+        }
     }
 
-    /// In this context, and in whichever span there is.
-    pub(crate) fn within(context: Option<Captured>) -> Self {
-        let span = Span::none();
-        Self { context, span }
+    /// In this context, and in whichever span there is; for a request with these extensions.
+    pub(crate) fn within(context: Option<Captured>, request: &Extensions) -> Self {
+        let noted = context.as_ref().and_then(|_| request.get().cloned());
+        Self {
+            context,
+            span: Span::none(),
+            noted,
+        }
     }
 
     pub(crate) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        let Self { context, span } = self;
+        let Self { context, span, .. } = self;
         match context {
             Some(context) => context.enter(|| span.in_scope(f)),
             None => f(),
         }
+    }
+
+    /// Says that nothing happens here any more.
+    fn leave(&mut self) {
+        if let (Some(noted), Some(context)) = (self.noted.take(), &self.context) {
+            noted.leave(context);
+        }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -122,7 +146,11 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let body = this.body.as_pin_mut().expect("there until the drop");
-        this.placed.enter(|| body.poll_frame(cx))
+        let polled = this.placed.enter(|| body.poll_frame(cx));
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            this.placed.leave();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -35,6 +35,9 @@
 //! | `body_broke` | the body has ended with an error |
 //! | `failed` | the inner service has given an error in place of an answer |
 //!
+//! The line is written in the context as the handler has left it, so a writer that tells the keys
+//! of the application (`steadfast_core::context::lines`) tells those that were put there.
+//!
 //! A request that is dropped is told why: scopes inside of it see
 //! [`ClientGone`](steadfast_core::Cause::ClientGone), unless whoever drops it says otherwise.
 //!

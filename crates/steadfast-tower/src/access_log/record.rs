@@ -123,7 +123,11 @@ impl Record {
         BOOKS.end(&self.active, end, duration, self.body_bytes);
         if self.wanted {
             let tier = notes.tier.unwrap_or(self.context.tier());
-            self.tell(end, tier, duration);
+            let tell = || self.tell(end, tier, duration);
+            match notes.left {
+                Some(context) => context.run(tell),
+                None => tell(),
+            }
         }
     }
 

@@ -49,8 +49,9 @@ where
         if let Some(rejection) = passed(&inside, now) {
             return AnswerFuture::own(rejection.answer_in(Protocol::of(&parts.headers)));
         }
-        let changed = inside.deadline() != outside.deadline();
-        let placed = Placed::within(changed.then(|| inside.captured()));
+        let nearer = inside.deadline() != outside.deadline();
+        let changed = nearer.then(|| inside.captured());
+        let placed = Placed::within(changed, &parts.extensions);
         let request = Request::from_parts(parts, body);
         let passed = WhenReady::new(self.inner.clone(), request);
         AnswerFuture::inner(PlacedFuture::new(passed, placed))

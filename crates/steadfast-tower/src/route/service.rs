@@ -41,7 +41,8 @@ where
         let route = (self.naming.0)(&parts);
         Span::current().record("route", display(route));
         Noted::note(&parts.extensions, |notes| notes.route = Some(route));
-        let mut placed = Placed::within(Some(context::current().with_route(route).captured()));
+        let inside = context::current().with_route(route).captured();
+        let mut placed = Placed::within(Some(inside), &parts.extensions);
         let request = Request::from_parts(parts, body);
         let future = placed.enter(|| self.inner.call(request));
         PlacedFuture::new(future, placed)

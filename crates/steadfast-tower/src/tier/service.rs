@@ -43,7 +43,7 @@ where
         Noted::note(&parts.extensions, |notes| notes.tier = Some(tier));
         // Most requests are of the tier that they have anyway.
         let changed = (tier != context.tier()).then(|| context.with_tier(tier).captured());
-        let mut placed = Placed::within(changed);
+        let mut placed = Placed::within(changed, &parts.extensions);
         let request = Request::from_parts(parts, body);
         let future = placed.enter(|| self.inner.call(request));
         PlacedFuture::new(future, placed)

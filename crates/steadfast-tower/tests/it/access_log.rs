@@ -1,7 +1,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -10,14 +10,18 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
-use steadfast_core::context::Tier;
+use steadfast_core::context::{self, Tier};
+use steadfast_core::decide::policy::Timeout;
 use steadfast_core::report::{self, Value};
 use steadfast_core::{Cause, Outcome, cancel, clock, scope};
-use steadfast_tower::{AccessLogLayer, RecoverLayer, RouteLayer, TierLayer, TraceIdLayer, Trust};
+use steadfast_tower::{
+    AccessLogLayer, DeadlineLayer, RecoverLayer, RouteLayer, TierLayer, TraceIdLayer, Trust,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Lines, Panics, Shop, get, keeps_the_contract, poll_once, serve};
 
@@ -396,6 +400,88 @@ async fn a_panic_of_the_call_itself_is_told() {
 
     assert_eq!(response.status(), 500);
     Line::only(&lines).expect(&[("status", "500"), ("ended", "panicked")]);
+}
+
+#[tokio::test]
+async fn what_has_panicked_is_not_told_that_the_client_left() {
+    struct Hears(Arc<Mutex<Vec<Option<Cause>>>>);
+    impl Drop for Hears {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().push(cancel::told_cause());
+        }
+    }
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hear = heard.clone();
+    let layers = (RecoverLayer::new(), AccessLogLayer::new());
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let hears = Hears(hear.clone());
+        let script = Script::of([Step::Panic("tower-access-hears")]);
+        let body = script.map_frame(move |frame| {
+            let _held = &hears;
+            frame
+        });
+        async { Ok::<_, Infallible>(Response::new(body)) }
+    });
+
+    let response = ServiceBuilder::new().layer(layers).service(service);
+    read(response.oneshot(get("/")).await.unwrap()).await;
+
+    assert!(matches!(heard.lock().unwrap()[..], [None]));
+}
+
+/// Tells, as a writer of lines does, which keys there are when a line is written.
+struct Keys(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Keys {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() == "steadfast::access" {
+            let order = context::get("order").unwrap_or_default();
+            self.0.lock().unwrap().push(order.to_string());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_line_is_written_in_the_context_that_the_handler_has_left() {
+    let timeout = Timeout::new(SECOND).unwrap();
+    for (path, order) in [
+        ("/served", "2"),
+        ("/fail", "1"),
+        ("/taken", "1"),
+        ("/wait", "1"),
+    ] {
+        let orders = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::registry().with(Keys(orders.clone()));
+        let listening = tracing::subscriber::set_default(subscriber);
+        let shop = Shop::default();
+        let service = ServiceBuilder::new()
+            .layer(AccessLogLayer::new())
+            .layer(named("/left"))
+            .layer(DeadlineLayer::edge(timeout))
+            .layer(TierLayer::new(Trust::Edge, |_| Some(Tier::CORE)))
+            .service(service_fn(move |request: Request<Full<Bytes>>| {
+                let shop = shop.clone();
+                async move {
+                    context::put("order", "1").unwrap();
+                    let response = shop.oneshot(request).await?;
+                    let put = |frame| {
+                        context::put("order", "2").unwrap();
+                        frame
+                    };
+                    Ok::<_, io::Error>(response.map(|body| body.map_frame(put)))
+                }
+            }));
+
+        let mut request = Box::pin(service.oneshot(get(path)));
+        match poll_once(request.as_mut()).await {
+            Some(Ok(response)) if path == "/served" => read(response).await,
+            _ => drop(request),
+        }
+        drop(listening);
+
+        assert_eq!(*orders.lock().unwrap(), [order], "{path}");
+        assert_eq!(context::get("order"), None, "nothing is left behind");
+    }
 }
 
 #[tokio::test]
