@@ -394,11 +394,29 @@ pub fn dropping<R>(cause: Cause, drop_it: impl FnOnce() -> R) -> R {
     drop_it()
 }
 
+/// Gives the cause that [`dropping`] tells for the drop that is going on in this thread, for
+/// destructors that say why they run; `None` when nobody has told one.
+///
+/// # Examples
+/// ```
+/// use steadfast_core::{Cause, cancel};
+///
+/// struct Request;
+/// impl Drop for Request {
+///     fn drop(&mut self) {
+///         let cause = cancel::told_cause().unwrap_or(Cause::ClientGone);
+///         assert_eq!(cause.as_str(), "shutdown");
+///     }
+/// }
+///
+/// cancel::dropping(Cause::Shutdown, || drop(Request));
+/// ```
+pub fn told_cause() -> Option<Cause> {
+    let told = DROP_CAUSE.try_with(|cell| cell.borrow().clone());
+    told.ok().flatten()
+}
+
 /// Gives the cause of the drop that is going on in this thread.
 pub(crate) fn drop_cause() -> Cause {
-    DROP_CAUSE
-        .try_with(|cell| cell.borrow().clone())
-        .ok()
-        .flatten()
-        .unwrap_or(Cause::Dropped)
+    told_cause().unwrap_or(Cause::Dropped)
 }

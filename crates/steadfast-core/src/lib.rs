@@ -55,7 +55,8 @@
 //!
 //! # Features
 //! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
-//! tasks, and faults injected at every await and cleanup.
+//! tasks, and faults injected at every await and cleanup. `log` adds `context::lines`: the facts of
+//! the context in every line that `tracing_subscriber` writes, in whichever format.
 
 pub mod cancel;
 pub mod clock;

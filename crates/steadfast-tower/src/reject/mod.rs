@@ -22,9 +22,11 @@
 //! become a storm of log lines: of each route, policy and reason the first is told at once, under
 //! the target `steadfast::reject`, and after that one a second, with the number of those since.
 
+mod call;
 mod reason;
 mod tally;
 
+pub use call::{CallError, CallFuture};
 pub use reason::Reason;
 
 use std::fmt;

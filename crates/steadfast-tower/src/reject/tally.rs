@@ -1,5 +1,4 @@
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
 
 use steadfast_core::clock;
 use steadfast_core::context::{self, Context, Name};
@@ -7,6 +6,8 @@ use steadfast_core::report::{self, Collector, Source};
 
 use super::{Reason, Rejection};
 use crate::count::Count;
+use crate::counts::Counts;
+use crate::route::UNMATCHED;
 
 /// How many counts there are: 4,096, as many as there are names made at run time. What comes
 /// later is counted under the reason alone.
@@ -17,12 +18,12 @@ type Key = (Name, Name, Reason);
 
 /// All that was rejected in this process: one place, so that a layer used alone counts, too.
 struct Tally {
-    counts: RwLock<HashMap<Key, Arc<Count>>>,
+    counts: Counts<Key, Count>,
 }
 
 static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
     let tally = Arc::new(Tally {
-        counts: RwLock::default(),
+        counts: Counts::new(COUNTS_MAX),
     });
     // Without a place in the report the log still tells.
     let _ = report::register("rejections", &tally);
@@ -33,14 +34,13 @@ static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
 pub(super) fn count(rejection: &Rejection) {
     let context = context::current();
     let route = context.route().unwrap_or(UNMATCHED);
-    let count = TALLY.of((route, rejection.policy, rejection.reason));
+    let key = (route, rejection.policy, rejection.reason);
+    let beyond = |(_, _, reason)| (Name::OTHER, Name::OTHER, reason);
+    let count = TALLY.counts.of(key, beyond);
     if let Some(since) = count.add(clock::nanos()) {
         tell(rejection, &context, route, since);
     }
 }
-
-/// Stands for the route of a request that no layer outside has named.
-const UNMATCHED: Name = Name::new("unmatched");
 
 fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
     tracing::warn!(
@@ -58,60 +58,16 @@ fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
     );
 }
 
-impl Tally {
-    fn of(&self, key: Key) -> Arc<Count> {
-        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get(&key) {
-            return count.clone();
-        }
-        drop(counts);
-        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
-        let fits = counts.len() < COUNTS_MAX || counts.contains_key(&key);
-        let key = if fits {
-            key
-        } else {
-            (Name::OTHER, Name::OTHER, key.2)
-        };
-        counts.entry(key).or_default().clone()
-    }
-}
-
 impl Source for Tally {
     fn collect(&self, to: &mut Collector) {
-        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-        for ((route, policy, reason), count) in counts.iter() {
+        self.counts.each(|(route, policy, reason), count| {
+            let total = count.total();
             to.labels([
                 ("route", *route),
                 ("policy", *policy),
                 ("reason", reason.as_str().into()),
             ])
-            .counter("steadfast_rejections_total", count.total());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_routes_is_counted_in_bounded_memory() {
-        let tally = Tally {
-            counts: RwLock::default(),
-        };
-        let names: Vec<&'static str> = (0..COUNTS_MAX + 100)
-            .map(|i| &*Box::leak(format!("route {i}").into_boxed_str()))
-            .collect();
-
-        for name in names {
-            tally
-                .of((Name::new(name), "p".into(), Reason::Draining))
-                .add(0);
-        }
-
-        let counts = tally.counts.read().unwrap();
-        assert_eq!(counts.len(), COUNTS_MAX + 1);
-        let other = &counts[&(Name::OTHER, Name::OTHER, Reason::Draining)];
-        assert_eq!(other.total(), 100);
+            .counter("steadfast_rejections_total", total);
+        });
     }
 }

@@ -58,14 +58,14 @@
 //! # }
 //! ```
 
+mod future;
 mod list;
-mod placed;
 mod propagate;
 mod received;
 mod service;
 mod traceparent;
 
-pub use placed::{TraceIdBody, TraceIdFuture};
+pub use future::TraceIdFuture;
 pub use propagate::{Propagate, PropagateLayer};
 pub use service::TraceId;
 

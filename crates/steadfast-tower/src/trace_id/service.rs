@@ -3,11 +3,11 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
-use super::placed::Placed;
+use super::TraceIdFuture;
 use super::received::{REQUEST_ID, Received};
-use super::{TraceIdBody, TraceIdFuture};
-use crate::Trust;
 use crate::attempt::ATTEMPT;
+use crate::placed::Placed;
+use crate::{PlacedBody, Trust};
 
 /// The service of [`TraceIdLayer`](super::TraceIdLayer).
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl<S, In, Out> Service<Request<In>> for TraceId<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
 {
-    type Response = Response<TraceIdBody<Out>>;
+    type Response = Response<PlacedBody<Out>>;
     type Error = S::Error;
     type Future = TraceIdFuture<S::Future>;
 
