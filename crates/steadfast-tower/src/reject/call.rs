@@ -7,15 +7,18 @@ use super::Rejection;
 
 /// Why a call of a client has no answer: a layer rejected it, or the inner service failed, whose
 /// error stays what it is.
+///
+/// Either is the [source](std::error::Error::source) of this one, so that whoever goes through the
+/// sources finds it with its own type.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError<E> {
     /// A layer did not let it pass. Whether it makes sense to try again, [`Rejection::reason`]
     /// and [`Rejection::retry_after`] say.
-    #[error(transparent)]
-    Rejected(Rejection),
+    #[error("the call was rejected")]
+    Rejected(#[source] Rejection),
     /// As the inner service says.
-    #[error(transparent)]
-    Inner(E),
+    #[error("the call failed")]
+    Inner(#[source] E),
 }
 
 impl<E> CallError<E> {
@@ -84,5 +87,30 @@ where
                 Poll::Ready(Err(CallError::Rejected(rejection)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::io;
+
+    use super::*;
+    use crate::Reason;
+
+    #[test]
+    fn both_are_found_with_their_own_types_among_the_sources() {
+        type Call = CallError<CallError<io::Error>>;
+        let rejection = Rejection::new(Reason::Overloaded, "p");
+
+        let rejected = Call::Inner(CallError::Rejected(rejection));
+        let failed = Call::Inner(CallError::Inner(io::Error::other("broken")));
+
+        let found = |error: Call| {
+            let source = error.source().unwrap().source().unwrap();
+            (source.is::<Rejection>(), source.is::<io::Error>())
+        };
+        assert_eq!(found(rejected), (true, false));
+        assert_eq!(found(failed), (false, true));
     }
 }

@@ -255,8 +255,7 @@ async fn errors_of_the_inner_service_keep_their_type_and_value() {
         .await;
 
     let error: CallError<io::Error> = error.unwrap_err();
-    assert_eq!(error.to_string(), "broken");
-    assert_eq!(error.into_inner().unwrap().kind(), io::ErrorKind::Other);
+    assert_eq!(error.into_inner().unwrap().to_string(), "broken");
 }
 
 #[tokio::test]
