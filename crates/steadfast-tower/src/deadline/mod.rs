@@ -152,7 +152,7 @@ impl Times {
     fn of(&self, request: &Parts) -> Option<Duration> {
         let said = header::shortest(&request.headers);
         match (said, self.longest) {
-            (Some(said), Some(longest)) => Some(said),
+            (Some(said), Some(longest)) => Some(said.min(longest)),
             (Some(said), None) => Some(self.given(request).map_or(said, |given| said.min(given))),
             (None, _) => self.given(request),
         }
