@@ -103,7 +103,8 @@ impl Error for Cause {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cancel, Cause};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cancel, Cause};
 ///
 /// let all = Cancel::new();
 /// let one = all.child();
@@ -243,13 +244,17 @@ impl Cancel {
     /// # Errors
     /// The cause; the future is dropped then, and scopes inside it see that cause.
     ///
+    /// # Panics
+    /// With a deadline, when polled outside a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// As the future's own.
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use steadfast_core::{Cancel, Cause};
+    /// use steadfast::{Cancel, Cause};
     ///
     /// let cancel = Cancel::new();
     /// cancel.cancel(Cause::ClientGone);
@@ -307,8 +312,9 @@ impl fmt::Debug for Cancel {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{Cause, cancel};
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = cancel::if_dropped(Cause::ClientGone, async { "answer" });
 /// assert_eq!(request.await, "answer");
@@ -365,7 +371,8 @@ thread_local! {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cause, cancel};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = async { /* … */ };
 /// cancel::dropping(Cause::ClientGone, || drop(request));
@@ -387,11 +394,29 @@ pub fn dropping<R>(cause: Cause, drop_it: impl FnOnce() -> R) -> R {
     drop_it()
 }
 
+/// Gives the cause that [`dropping`] tells for the drop that is going on in this thread, for
+/// destructors that say why they run; `None` when nobody has told one.
+///
+/// # Examples
+/// ```
+/// use steadfast_core::{Cause, cancel};
+///
+/// struct Request;
+/// impl Drop for Request {
+///     fn drop(&mut self) {
+///         let cause = cancel::told_cause().unwrap_or(Cause::ClientGone);
+///         assert_eq!(cause.as_str(), "shutdown");
+///     }
+/// }
+///
+/// cancel::dropping(Cause::Shutdown, || drop(Request));
+/// ```
+pub fn told_cause() -> Option<Cause> {
+    let told = DROP_CAUSE.try_with(|cell| cell.borrow().clone());
+    told.ok().flatten()
+}
+
 /// Gives the cause of the drop that is going on in this thread.
 pub(crate) fn drop_cause() -> Cause {
-    DROP_CAUSE
-        .try_with(|cell| cell.borrow().clone())
-        .ok()
-        .flatten()
-        .unwrap_or(Cause::Dropped)
+    told_cause().unwrap_or(Cause::Dropped)
 }

@@ -37,7 +37,8 @@
 //!
 //! # Examples
 //! ```
-//! use steadfast_core::{ScopeError, scope};
+//! # use steadfast_core as steadfast;
+//! use steadfast::{ScopeError, scope};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let ended = scope("import")
@@ -54,7 +55,8 @@
 //!
 //! # Features
 //! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
-//! tasks, and faults injected at every await and cleanup.
+//! tasks, and faults injected at every await and cleanup. `log` adds `context::lines`: the facts of
+//! the context in every line that `tracing_subscriber` writes, in whichever format.
 
 pub mod cancel;
 pub mod clock;
@@ -75,11 +77,13 @@ pub mod testing;
 pub mod wait_group;
 pub mod watch;
 
+mod observers;
 mod recover;
 mod runtime;
 mod small_fn;
 mod task;
 mod text;
+mod voice;
 
 #[doc(inline)]
 pub use cancel::{Cancel, Cause};

@@ -12,8 +12,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use steadfast_core::{BoxError, OnceInit};
+//! use steadfast::{BoxError, OnceInit};
 //!
 //! static CONFIG: OnceInit<String> = OnceInit::new("config");
 //!
@@ -137,6 +138,10 @@ impl<T> OnceInit<T> {
     ///   wait for itself. Seen through scopes, children and calls; not through a task that was
     ///   started outside of the scope.
     /// - [`OnceError::Poisoned`]: it failed before and may not be tried again.
+    ///
+    /// # Panics
+    /// [With a backoff](Self::with_backoff) and after a failure, when polled outside a tokio runtime
+    /// with a timer.
     ///
     /// # Cancel safety
     /// When this is dropped, so is `init`; the reaper undoes what it did, then the next caller may

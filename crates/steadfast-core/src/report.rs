@@ -7,8 +7,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::sync::Arc;
-//! use steadfast_core::report::{self, Collector, Source, Value};
+//! use steadfast::report::{self, Collector, Source, Value};
 //!
 //! struct Orders;
 //! impl Source for Orders {
@@ -152,6 +153,12 @@ impl Collector {
         self
     }
 
+    /// Tells a sum of fractions, such as seconds, that only grows while the process lives.
+    pub fn sum(&mut self, name: &'static str, value: f64) -> &mut Self {
+        self.push(name, Vec::new(), Value::Sum(value));
+        self
+    }
+
     /// Tells a number that goes up and down.
     pub fn gauge(&mut self, name: &'static str, value: f64) -> &mut Self {
         self.push(name, Vec::new(), Value::Gauge(value));
@@ -204,6 +211,11 @@ impl Labeled<'_> {
     /// Tells a number that only grows while the process lives.
     pub fn counter(&mut self, name: &'static str, value: u64) -> &mut Self {
         self.push(name, Value::Counter(value))
+    }
+
+    /// Tells a sum of fractions, such as seconds, that only grows while the process lives.
+    pub fn sum(&mut self, name: &'static str, value: f64) -> &mut Self {
+        self.push(name, Value::Sum(value))
     }
 
     /// Tells a number that goes up and down.
@@ -260,6 +272,8 @@ pub struct Metric {
 pub enum Value {
     /// Only grows while the process lives.
     Counter(u64),
+    /// Only grows while the process lives, in fractions.
+    Sum(f64),
     /// Goes up and down.
     Gauge(f64),
     /// Whether a protection is in force.

@@ -15,7 +15,7 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
-use crate::{RecoverAsync, recover_async};
+use crate::{RecoverAsync, recover_async, voice};
 
 /// Starts a task in the context at hand.
 ///
@@ -31,8 +31,9 @@ use crate::{RecoverAsync, recover_async};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{TaskError, spawn};
+/// use steadfast::{TaskError, spawn};
 ///
 /// let task = spawn("refresh", async { [1, 2, 3].iter().sum::<i32>() });
 /// assert_eq!(task.await.unwrap(), 6);
@@ -173,11 +174,17 @@ struct Unfinished(Option<Name>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(name) = self.0 {
-            tracing::warn!(
-                target: "steadfast::task",
-                task = name.as_str(),
-                "task was dropped before its end"
-            );
+            let context = crate::context::current();
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::task",
+                    task = name.as_str(),
+                    scope = %crate::context::scope_path(),
+                    cause = %cancel::drop_cause(),
+                    trace_id = context.trace_id().map(tracing::field::display),
+                    "task was dropped before its end"
+                );
+            });
         }
     }
 }
@@ -185,6 +192,9 @@ impl Drop for Unfinished {
 /// A started task; await it to join.
 ///
 /// Dropping it lets the task go on alone; its panic is still reported.
+///
+/// # Panics
+/// When polled again after its end.
 ///
 /// # Cancel safety
 /// Awaiting `&mut Task` may be dropped and taken up again.

@@ -1,7 +1,7 @@
 use http::Response;
 
 use crate::answer::Protocol;
-use crate::{AnswerBody, Rejection};
+use crate::{AnswerBody, CallError, Rejection};
 
 /// How a layer gives a rejection: [`Server`] answers, [`Client`] fails.
 pub trait Form: sealed::Form {}
@@ -17,27 +17,6 @@ pub struct Client;
 
 impl Form for Server {}
 impl Form for Client {}
-
-/// Why a call has no response.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CallError<E> {
-    /// A layer has not let it through, or not waited for its answer.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// As the inner service says.
-    #[error(transparent)]
-    Inner(E),
-}
-
-impl<E> CallError<E> {
-    /// Gives why a layer has rejected the call, if one has.
-    pub fn rejection(&self) -> Option<&Rejection> {
-        match self {
-            Self::Rejected(rejection) => Some(rejection),
-            Self::Inner(_) => None,
-        }
-    }
-}
 
 pub(crate) type Formed<F, B, E> =
     Result<Response<<F as sealed::Form>::Body<B>>, <F as sealed::Form>::Error<E>>;

@@ -17,32 +17,67 @@
 //! | | |
 //! |---|---|
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
+//! | [`guard`] | the whole stack in the right order, from one policy |
+//! | [`route`] | which route a request belongs to, by a name from a bounded set |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`classify`] | how an outgoing call ended: whose fault it is, whether it may be repeated |
+//! | [`access_log`] | one line for every request, however it ends, and the counts of all |
+//! | [`tier`] | who is served first when there is not enough for all |
+//! | [`deadline`] | until when somebody wants the answer |
 //! | [`admission`] | who gets in when there is not enough for all |
 //! | [`timeout`] | how long to wait for an answer |
 //! | [`rate_limit`] | how much one client may send over time |
+//! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
+//! | [`drain`] | leaving without a failed request, the less important ones first |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
+//!
+//! # Features
+//! None is on by default. `axum` names routes as an axum router does.
 #![forbid(unsafe_code)]
 
+pub mod access_log;
 pub mod admission;
+pub mod classify;
+pub mod deadline;
+pub mod drain;
+pub mod guard;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
+pub mod retry;
+pub mod route;
+pub mod tier;
 pub mod timeout;
 pub mod trace_id;
 
 mod answer;
+mod attempt;
+#[cfg(feature = "axum")]
+mod axum;
+mod count;
+mod counts;
 mod form;
+mod noted;
+mod placed;
 mod ready;
 mod trust;
 
+pub use access_log::AccessLogLayer;
 pub use admission::AdmissionLayer;
 pub use answer::{AnswerBody, AnswerFuture};
-pub use form::{CallError, Client, Form, Server};
+pub use classify::{CallEnd, Classify};
+pub use deadline::{DeadlineLayer, PropagateDeadlineLayer};
+pub use drain::{Drain, DrainLayer};
+pub use form::{Client, Form, Server};
+pub use guard::Guard;
+pub use placed::{PlacedBody, PlacedFuture};
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;
-pub use reject::{Reason, Rejection};
+pub use reject::{CallError, CallFuture, Reason, Rejection};
+pub use retry::RetryLayer;
+pub use route::RouteLayer;
+pub use tier::{PropagateTierLayer, TierLayer};
 pub use timeout::TimeoutLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};
 pub use trust::Trust;

@@ -38,6 +38,11 @@ impl<S: Service<R>, R> WhenReady<S, R> {
             state: State::Waiting { service, request },
         }
     }
+
+    /// Tells whether the inner service was called: one that fails before that was sent nothing.
+    pub(crate) fn is_called(&self) -> bool {
+        matches!(self.state, State::Called { .. })
+    }
 }
 
 impl<S: Service<R>, R> Future for WhenReady<S, R> {
@@ -60,9 +65,8 @@ impl<S: Service<R>, R> Future for WhenReady<S, R> {
 
 impl<S: Service<R>, R> fmt::Debug for WhenReady<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let called = matches!(self.state, State::Called { .. });
         f.debug_struct("WhenReady")
-            .field("called", &called)
+            .field("called", &self.is_called())
             .finish()
     }
 }

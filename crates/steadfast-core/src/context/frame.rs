@@ -209,7 +209,8 @@ pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::context::{self, Context, TraceId};
+/// # use steadfast_core as steadfast;
+/// use steadfast::context::{self, Context, TraceId};
 ///
 /// let id = TraceId::random();
 /// let captured = Context::new().with_trace_id(id).run(context::capture);

@@ -1,7 +1,8 @@
 use crate::context::SpanId;
+use crate::decide::budget::AttemptMark;
 
 /// What came from outside with a request, and goes on to all that it calls: the part of W3C Trace
-/// Context and Baggage that is not the trace id.
+/// Context and Baggage that is not the trace id, and which attempt of its caller it is.
 ///
 /// Whoever takes requests in sets it by [`Captured::propagating`](super::Captured::propagating),
 /// and bounds its size; whoever sends requests out reads it by [`propagated`](super::propagated).
@@ -16,6 +17,9 @@ pub struct Propagated {
     pub tracestate: Option<Box<str>>,
     /// What the callers themselves want to be passed on.
     pub baggage: Option<Box<str>>,
+    /// Which attempt of the caller the request is, so that what is called for it is not retried
+    /// once more.
+    pub attempt: Option<AttemptMark>,
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::recover;
+/// # use steadfast_core as steadfast;
+/// use steadfast::recover;
 ///
 /// let panic = recover(|| panic!("card 4929 declined")).unwrap_err();
 /// assert_eq!(panic.message(), "card 4929 declined");
@@ -170,7 +171,7 @@ impl Panic {
 
     /// Takes the payload, if it is a `T`; the first taker among all clones gets it.
     ///
-    /// Waits while another thread looks at it by [`payload`](Self::payload).
+    /// `None` as well while somebody looks at it by [`payload`](Self::payload).
     pub fn take_payload<T: Any>(&self) -> Option<T> {
         self.inner.payload.take()
     }

@@ -208,7 +208,7 @@ fn a_cleanup_that_did_not_just_run_is_told_with_its_reason_and_place() {
         });
     });
 
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     assert_eq!(troubles.len(), 1);
     let trouble = &troubles[0];
     assert_eq!(trouble.level, Level::WARN);
@@ -297,4 +297,59 @@ async fn what_is_started_in_a_span_has_its_lines_in_that_span() {
     ] {
         assert_eq!(events.with_message(message)[0].spans, spans, "{message}");
     }
+}
+
+#[tokio::test]
+async fn the_end_says_why_also_when_a_cleanup_has_changed_the_outcome() {
+    let events = Events::default();
+    let _listening = events.listen();
+    let reports = Reports::default();
+    let told = || {
+        let end = events.with_message("scope ended").pop().unwrap();
+        (
+            end.field("reason").to_owned(),
+            end.field("cause").to_owned(),
+        )
+    };
+
+    let failed = scope("failing")
+        .run(async |_| Err::<(), _>("no tea".into()))
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(told(), ("no tea".into(), String::new()));
+
+    let panicked = scope("late")
+        .timeout(Duration::from_millis(1))
+        .on_report(reports.keep())
+        .run(async |s| {
+            s.defer("count", || panic!("no count"));
+            std::future::pending::<Result<(), BoxError>>().await
+        })
+        .await;
+    assert!(panicked.unwrap_err().panic().is_some());
+    let (reason, cause) = told();
+    assert!(reason.starts_with("no count ["), "{reason}");
+    assert_eq!(cause, "timed out after 1ms");
+    let text = reports.only().text;
+    assert!(
+        text.contains("after its body was cancelled: timed out"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_children_is_not_the_time_of_a_cleanup() {
+    let took = Arc::new(Mutex::new(None));
+    let keep = took.clone();
+    scope("waiting")
+        .on_report(move |report| *keep.lock().unwrap() = report.entries[0].took)
+        .run(async |s| {
+            s.defer("quick", || ());
+            s.spawn("slow", clock::sleep(SECOND));
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    assert_eq!(*took.lock().unwrap(), Some(Duration::ZERO));
 }

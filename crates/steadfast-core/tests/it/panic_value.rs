@@ -435,3 +435,14 @@ fn a_panic_is_an_error_that_can_be_sent_and_shared() {
     let boxed: steadfast_core::BoxError = panic.into();
     assert!(boxed.downcast_ref::<Panic>().is_some());
 }
+
+#[test]
+fn a_payload_that_somebody_looks_at_is_not_taken_and_nobody_waits() {
+    let panic = recover(|| std::panic::panic_any(42)).unwrap_err();
+
+    let look = panic.payload::<i32>().unwrap();
+    assert_eq!(panic.take_payload::<i32>(), None);
+    drop(look);
+
+    assert_eq!(panic.take_payload::<i32>(), Some(42));
+}

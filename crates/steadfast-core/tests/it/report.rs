@@ -27,6 +27,7 @@ fn told(name: &str) -> Option<(Vec<Metric>, usize)> {
 fn a_source_is_asked_until_it_is_dropped() {
     let source = Arc::new(Tells(|to: &mut Collector| {
         to.counter("orders_total", 3)
+            .sum("orders_seconds_total", 0.25)
             .gauge("orders_open", 1.5)
             .armed("breaker_armed", true);
         to.labels([("shop", "berlin".into())])
@@ -43,12 +44,13 @@ fn a_source_is_asked_until_it_is_dropped() {
         values,
         [
             ("orders_total", Value::Counter(3)),
+            ("orders_seconds_total", Value::Sum(0.25)),
             ("orders_open", Value::Gauge(1.5)),
             ("breaker_armed", Value::Armed(true)),
             ("orders_total", Value::Counter(2)),
         ]
     );
-    assert_eq!(metrics[3].labels, [("shop", "berlin".into())]);
+    assert_eq!(metrics[4].labels, [("shop", "berlin".into())]);
     assert_eq!(left_out, 0);
 
     drop(source);

@@ -255,3 +255,216 @@ fn the_plan_lists_phases_limits_and_hooks() {
         "{plan}"
     );
 }
+
+/// Gives what became of the hooks of a phase, in order.
+fn hooks_of(report: &ShutdownReport, phase: Phase) -> Vec<String> {
+    let part = report.phases.iter().find(|part| part.phase == phase);
+    let hooks = part.map(|part| part.hooks.as_slice()).unwrap_or_default();
+    let told = hooks
+        .iter()
+        .map(|hook| format!("{}: {}", hook.name, hook.end));
+    told.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_its_phase_did_not_come_to_is_told() {
+    let shutdown = Shutdown::default();
+    shutdown
+        .on(Phase::StopAccepting, "next", async || ())
+        .unwrap();
+    shutdown
+        .on(Phase::StopAccepting, "hangs", pending::<()>)
+        .unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert_eq!(
+        hooks_of(&report, Phase::StopAccepting),
+        ["hangs: cut short", "next: not run"]
+    );
+    assert!(!report.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_that_a_second_signal_jumps_over_are_told_with_their_hooks() {
+    let shutdown = Shutdown::new(limits());
+    for phase in Phase::ACTIVE {
+        shutdown.on(phase, "hook", async || ()).unwrap();
+    }
+
+    shutdown.signal("SIGINT");
+    shutdown.signal("SIGINT");
+    let report = shutdown.drive().await;
+
+    let phases: Vec<_> = report.phases.iter().map(|part| part.phase).collect();
+    assert_eq!(phases, Phase::ACTIVE);
+    for jumped in &Phase::ACTIVE[..4] {
+        assert_eq!(end_of(&report, *jumped), (PhaseEnd::Skipped, 0));
+        assert_eq!(hooks_of(&report, *jumped), ["hook: not run"]);
+    }
+    for done in &Phase::ACTIVE[4..] {
+        assert_eq!(end_of(&report, *done), (PhaseEnd::Done, 0));
+        assert_eq!(hooks_of(&report, *done), ["hook: ran"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_cannot_take_the_turn_of_a_phase_without_time() {
+    let shutdown = Shutdown::new(Limits {
+        cancel: Duration::ZERO,
+        ..Limits::default()
+    });
+    shutdown.on(Phase::Cancel, "at once", async || ()).unwrap();
+    let work = shutdown.in_flight(Tier::CORE).unwrap();
+    shutdown.signal("SIGTERM");
+    let driver = shutdown.clone();
+    let driver = spawn("driver", async move { driver.drive().await });
+    shutdown.reached(Phase::DrainCore).await;
+
+    shutdown.signal("SIGTERM");
+    let report = driver.await.unwrap();
+
+    assert_eq!(end_of(&report, Phase::DrainCore).0, PhaseEnd::Hurried);
+    assert_eq!(end_of(&report, Phase::Cancel).0, PhaseEnd::TimedOut);
+    assert_eq!(end_of(&report, Phase::Cleanup).0, PhaseEnd::Done);
+    assert_eq!(hooks_of(&report, Phase::Cancel), ["at once: ran"]);
+    drop(work);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_has_its_time_although_nobody_waits_for_load_balancers() {
+    let shutdown = Shutdown::default();
+    let hook = async || clock::sleep(Duration::from_secs(3)).await;
+    shutdown.on(Phase::NotReady, "tell them", hook).unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert_eq!(hooks_of(&report, Phase::NotReady), ["tell them: ran"]);
+    assert_eq!(end_of(&report, Phase::NotReady), (PhaseEnd::Done, 3));
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hard_limit_is_never_clean_and_cancels_what_is_left() {
+    let shutdown = Shutdown::new(Limits {
+        not_ready: Duration::from_secs(60),
+        hard: Duration::from_secs(1),
+        ..Limits::default()
+    });
+    shutdown.on(Phase::Cleanup, "last", async || ()).unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(report.hit_hard_limit() && !report.is_clean(), "{report}");
+    assert_eq!(end_of(&report, Phase::NotReady), (PhaseEnd::HardLimit, 1));
+    assert_eq!(hooks_of(&report, Phase::Cleanup), ["last: not run"]);
+    assert!(shutdown.stop_accepting().is_cancelled());
+    assert!(shutdown.token().is_cancelled());
+}
+
+/// Panics when it is shown, and when it is dropped.
+#[derive(Debug)]
+struct Nasty;
+
+impl std::fmt::Display for Nasty {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("shown")
+    }
+}
+
+impl std::error::Error for Nasty {}
+
+impl Drop for Nasty {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped")
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_wherever_it_can_does_not_end_the_shutdown() {
+    let shutdown = Shutdown::default();
+    let unused = Nasty;
+    let never = async move || drop(unused);
+    shutdown
+        .on(Phase::StopAccepting, "never run", never)
+        .unwrap();
+    shutdown
+        .on(Phase::StopAccepting, "hangs", async || {
+            let _held = Nasty;
+            pending::<()>().await;
+        })
+        .unwrap();
+    shutdown
+        .on(Phase::StopAccepting, "fails", async || Err::<(), _>(Nasty))
+        .unwrap();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert_eq!(
+        hooks_of(&report, Phase::StopAccepting),
+        [
+            "fails: panicked: shown",
+            "hangs: cut short",
+            "never run: not run"
+        ]
+    );
+    assert_eq!(end_of(&report, Phase::Cleanup).0, PhaseEnd::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_does_not_end_the_shutdown() {
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+    struct Panics;
+    impl<S: tracing::Subscriber> Layer<S> for Panics {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            assert_ne!(event.metadata().target(), "steadfast::shutdown");
+        }
+    }
+    let subscriber = tracing_subscriber::registry().with(Panics);
+    let _listening = tracing::subscriber::set_default(subscriber);
+    let shutdown = Shutdown::default();
+
+    shutdown.request("test");
+    let report = shutdown.drive().await;
+
+    assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_is_dropped_leaves_the_rest_to_the_next() {
+    let shutdown = Shutdown::default();
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    for (name, wait) in [("third", 0), ("second", 1), ("first", 0)] {
+        let ran = ran.clone();
+        let hook = async move || {
+            clock::sleep(Duration::from_secs(wait)).await;
+            ran.lock().unwrap().push(name);
+        };
+        shutdown.on(Phase::StopAccepting, name, hook).unwrap();
+    }
+    let waiter = shutdown.clone();
+    let drop_at = Duration::from_millis(500);
+
+    // Before anybody has asked, and in the middle of a hook.
+    assert!(clock::timeout(drop_at, shutdown.drive()).await.is_err());
+    shutdown.request("test");
+    let first = clock::timeout(drop_at, shutdown.drive());
+    let waiter = spawn("waiter", async move { waiter.drive().await });
+    assert!(first.await.is_err());
+    let report = clock::timeout(Duration::from_secs(60), waiter).await;
+    let report = report.expect("the next one goes on").unwrap();
+
+    assert_eq!(*ran.lock().unwrap(), ["first", "third"]);
+    assert_eq!(
+        hooks_of(&report, Phase::StopAccepting),
+        ["first: ran", "second: cut short", "third: ran"]
+    );
+    let phases: Vec<_> = report.phases.iter().map(|part| part.phase).collect();
+    assert_eq!(phases, Phase::ACTIVE);
+}

@@ -111,7 +111,9 @@ where
                     else {
                         unreachable!("just looked at")
                     };
-                    if let (Ok(response), Some(permit), true) = (&response, &mut permit, *this.learns) {
+                    if let (Ok(response), Some(permit), true) =
+                        (&response, &mut permit, *this.learns)
+                    {
                         permit.answered(response.status());
                     }
                     return Poll::Ready(formed(F::inner(response), permit));

@@ -79,10 +79,15 @@ pub(super) fn routes(policy: &Policy, client: Option<&ClientOf>) -> Result<Route
         Ok(Route {
             name: Name::from(template_of(key).to_owned()),
             key: key.clone(),
-            methods: methods.collect::<Result<_, _>>().map_err(GuardError::other)?,
+            methods: methods
+                .collect::<Result<_, _>>()
+                .map_err(GuardError::other)?,
             tier: route.tier,
             deadline: route.deadline.map(|deadline| deadline.get()),
-            rate: route.quota.as_deref().map(|name| rates[name].buckets.clone()),
+            rate: route
+                .quota
+                .as_deref()
+                .map(|name| rates[name].buckets.clone()),
             admission: admission.map(|name| admissions[name].shared.clone()),
             user_of: user_of.clone(),
             timeout: timeout.map(|timeout| timeout.shared),

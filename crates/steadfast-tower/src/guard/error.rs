@@ -10,11 +10,11 @@ pub struct GuardError {
 }
 
 impl GuardError {
-    pub(super) fn new(findings: Vec<Finding>, others: Vec<String>) -> Self {
+    pub(crate) fn new(findings: Vec<Finding>, others: Vec<String>) -> Self {
         Self { findings, others }
     }
 
-    pub(super) fn other(message: impl fmt::Display) -> Self {
+    pub(crate) fn other(message: impl fmt::Display) -> Self {
         Self::new(Vec::new(), vec![message.to_string()])
     }
 

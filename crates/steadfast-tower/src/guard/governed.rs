@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tower_service::Service;
 
+use super::armed::Probe;
 use super::route::Route;
 use crate::admission::{Admission, AdmissionBody};
 use crate::rate_limit::{RateLimit, RateLimitFuture};
@@ -50,6 +51,12 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
+        if request.extensions().get::<Probe>().is_some() {
+            // It has learned what it wanted to know; the handler is not asked.
+            let mut answer = Response::new(AnswerBody::whole(Bytes::new()));
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            return RateLimitFuture::answered(answer);
+        }
         let route = self.route.as_deref();
         let timeout = route.and_then(|route| route.timeout.clone());
         let timed = Timeout::new(self.inner.clone(), timeout, BodyTimes::default());

@@ -24,30 +24,37 @@
 //! [`protect`](Guard::protect) takes a finished router; without it, [`layer`](Guard::layer) goes
 //! around any service, and a closure names the route.
 //!
+//! # Armed, or not at all
+//! Policies are of no use where they are not in force. With axum, [`check`](Guard::check) asks every
+//! route of the policy in process, before the service listens: a route that does not exist, a
+//! misspelt template, or one that goes past the guard refuses the start. While running,
+//! [`armed`](Guard::armed) tells routes that the policy does not name, and requests that passed two
+//! guards.
+//!
 //! # Streams
-//! A route of the kind [`Stream`](RouteKind::Stream) has no timeout, its admission is a budget of
+//! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout, its admission is a budget of
 //! connections, held until the body ends, and nothing is learned from it.
 
 mod armed;
 mod compile;
 mod error;
-mod future;
 mod governed;
 mod route;
 mod service;
 
 pub use armed::Armed;
 pub use error::GuardError;
-pub use future::GuardFuture;
 pub use governed::{Governed, GovernedBody};
 pub use service::{GuardLayer, Guarded};
+
+pub(crate) use armed::Probe;
 
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use http::request::Parts;
-use steadfast_core::decide::policy::{Finding, Policy, RouteKind};
+use steadfast_core::decide::policy::{Finding, Policy};
 
 use crate::Trust;
 use armed::Watch;
@@ -73,6 +80,9 @@ pub struct GuardBuilder {
     client: Option<ClientOf>,
 }
 
+/// Gives the template of a request's route, as the router knows it.
+pub(crate) type TemplateOf = Arc<dyn for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync>;
+
 /// Tells clients apart: gives a hash of what one is known by.
 type ClientOf = Arc<dyn Fn(&Parts) -> Option<u64> + Send + Sync>;
 
@@ -93,6 +103,30 @@ impl Guard {
             trust: Trust::default(),
             client: None,
         }
+    }
+
+    /// Makes the layer that goes around a service; `template` names the route of a request as the
+    /// policy does. All services that it is put around share the state of this guard.
+    ///
+    /// A request that comes to the layer a second time, because it was put around the service and
+    /// around its router, passes: it is told in [`armed`](Self::armed), and governed once.
+    pub fn layer(
+        &self,
+        template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
+    ) -> GuardLayer {
+        GuardLayer::new(self.inner.clone(), Arc::new(template))
+    }
+
+    /// Gives the routes of the policy, each with a path and a method that reach it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn examples(&self) -> Vec<(String, http::Method, String)> {
+        let routes = self.inner.routes.all();
+        routes.map(|route| route.example()).collect()
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn note_probed(&self) {
+        self.inner.watch.probed();
     }
 
     /// Gives what the linter has found that does not prevent the start.

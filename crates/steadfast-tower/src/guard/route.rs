@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use steadfast_core::context::{Name, Tier};
+use steadfast_core::{Context, clock};
 
 use crate::{admission, rate_limit, timeout};
 
@@ -15,6 +16,10 @@ pub(super) struct Route {
     /// What metrics and lines call it: the template.
     pub(super) name: Name,
     /// The methods of the policy.
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "routes are asked with axum")
+    )]
     pub(super) methods: Vec<Method>,
     pub(super) tier: Tier,
     pub(super) deadline: Option<Duration>,
@@ -37,7 +42,11 @@ impl Routes {
         for route in routes {
             let of_template = by_template.entry(route.template().to_owned()).or_default();
             // The one of a single method goes before the one of all.
-            let at = if route.of_one_method() { 0 } else { of_template.len() };
+            let at = if route.of_one_method() {
+                0
+            } else {
+                of_template.len()
+            };
             of_template.insert(at, Arc::new(route));
         }
         Self { by_template }
@@ -55,6 +64,15 @@ impl Routes {
 }
 
 impl Route {
+    /// What is known of a request because it is to this route.
+    pub(super) fn facts(&self, context: Context) -> Context {
+        let context = context.with_route(self.name).with_tier(self.tier);
+        match self.deadline {
+            Some(deadline) => context.with_deadline(clock::now() + deadline),
+            None => context,
+        }
+    }
+
     pub(super) fn template(&self) -> &str {
         template_of(&self.key)
     }
@@ -73,6 +91,27 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Gives its key, and a method and path that reach it.
+    #[cfg(feature = "axum")]
+    pub(super) fn example(&self) -> (String, Method, String) {
+        let of_key = self.key.split_once(' ').and_then(|(of, _)| of.parse().ok());
+        let method = of_key.or_else(|| self.methods.first().cloned());
+        let path = example_of(self.template());
+        (self.key.clone(), method.unwrap_or(Method::GET), path)
+    }
+}
+
+/// Gives a path that a template matches: `/orders/probe` for `/orders/{id}`.
+#[cfg(feature = "axum")]
+pub(crate) fn example_of(template: &str) -> String {
+    let segments = template.split('/').map(|segment| match segment.find('{') {
+        Some(_) => "probe",
+        None => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
 /// Gives the template of a key: `GET /orders` or `/orders`.
 pub(super) fn template_of(key: &str) -> &str {
     match key.split_once(' ') {
@@ -81,8 +120,16 @@ pub(super) fn template_of(key: &str) -> &str {
     }
 }
 
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Route").field(&self.key).finish()
+    }
+}
+
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.all().map(|route| &route.key)).finish()
+        f.debug_set()
+            .entries(self.all().map(|route| &route.key))
+            .finish()
     }
 }

@@ -32,6 +32,14 @@ impl<S: Service<R>, R, B> RateLimitFuture<S, R, B> {
         }
     }
 
+    /// For a request that was not counted.
+    pub(crate) fn answered(answer: Response<AnswerBody<B>>) -> Self {
+        Self {
+            answer: AnswerFuture::own(answer),
+            standing: None,
+        }
+    }
+
     pub(super) fn rejected(answer: Response<AnswerBody<B>>, standing: Standing) -> Self {
         Self {
             answer: AnswerFuture::own(answer),

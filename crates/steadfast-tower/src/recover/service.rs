@@ -19,7 +19,7 @@ pub struct Recover<S> {
 }
 
 impl<S> Recover<S> {
-    pub(super) fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         Self {
             inner: Some(inner),
             broken: false,

@@ -12,25 +12,35 @@
 //!
 //! A client of gRPC is answered in its own protocol, by trailers with `grpc-status`.
 //!
+//! In either protocol the header `x-steadfast-rejected` says the reason, which proves to a
+//! retry of the caller that [nothing was done](Reason::is_unsent). A gateway that
+//! has only passed the request on may pass the header back; a handler that has done something of
+//! its own must not copy it into its answer.
+//!
 //! Every rejection is counted, by route, policy and reason, in
 //! `steadfast_rejections_total` of [`report`](steadfast_core::report). A storm of them must not
 //! become a storm of log lines: of each route, policy and reason the first is told at once, under
 //! the target `steadfast::reject`, and after that one a second, with the number of those since.
 
+mod call;
 mod reason;
 mod tally;
 
+pub use call::{CallError, CallFuture};
 pub use reason::Reason;
 
 use std::fmt;
 use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use steadfast_core::context::{self, Name, TraceId};
 
 use crate::AnswerBody;
 use crate::answer::{Problem, Protocol};
+
+/// Says the [`Reason`] of a rejection by its name.
+pub(crate) const REJECTED: HeaderName = HeaderName::from_static("x-steadfast-rejected");
 
 /// A request that was not served, and why. As an error, it is what a client's layer gives.
 #[derive(Debug, Clone)]
@@ -135,6 +145,8 @@ impl Rejection {
                 document.number("retry_after", after.as_secs_f64());
             }
         });
+        let reason = HeaderValue::from_static(self.reason.as_str());
+        response.headers_mut().insert(REJECTED, reason);
         if let Some(after) = self.retry_after {
             let seconds = HeaderValue::from(whole_seconds(after));
             response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -204,6 +216,7 @@ mod tests {
 
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "2");
+        assert_eq!(response.headers()["x-steadfast-rejected"], "rate-limited");
         let expected = json!({
             "type": "urn:steadfast:problem:rate-limited",
             "title": "too many requests from one client",
@@ -232,6 +245,7 @@ mod tests {
             response.headers()["grpc-message"],
             "the dependency is failing"
         );
+        assert_eq!(response.headers()["x-steadfast-rejected"], "breaker-open");
         assert!(http_body::Body::is_end_stream(response.body()));
     }
 

@@ -30,6 +30,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    const ALL: [Self; 9] = [
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Displaced,
+        Self::WaitedTooLong,
+        Self::CannotFinish,
+        Self::DeadlinePassed,
+        Self::TimedOut,
+        Self::BreakerOpen,
+        Self::Draining,
+    ];
+
+    /// Gives the reason of that [name](Self::as_str).
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     /// Gives the last part of the problem type, which also is the label of the metric.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,5 +104,18 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::named(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::named("overload"), None);
     }
 }

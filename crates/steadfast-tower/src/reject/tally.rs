@@ -1,31 +1,29 @@
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
 
 use steadfast_core::clock;
 use steadfast_core::context::{self, Context, Name};
 use steadfast_core::report::{self, Collector, Source};
 
 use super::{Reason, Rejection};
+use crate::count::Count;
+use crate::counts::Counts;
+use crate::route::UNMATCHED;
 
 /// How many counts there are: 4,096, as many as there are names made at run time. What comes
 /// later is counted under the reason alone.
 const COUNTS_MAX: usize = 4_096;
-
-/// How often the log tells of one and the same: once a second.
-const TELL_EVERY: u64 = 1_000_000_000;
 
 /// Route, policy, reason.
 type Key = (Name, Name, Reason);
 
 /// All that was rejected in this process: one place, so that a layer used alone counts, too.
 struct Tally {
-    counts: RwLock<HashMap<Key, Arc<Count>>>,
+    counts: Counts<Key, Count>,
 }
 
 static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
     let tally = Arc::new(Tally {
-        counts: RwLock::default(),
+        counts: Counts::new(COUNTS_MAX),
     });
     // Without a place in the report the log still tells.
     let _ = report::register("rejections", &tally);
@@ -36,14 +34,13 @@ static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
 pub(super) fn count(rejection: &Rejection) {
     let context = context::current();
     let route = context.route().unwrap_or(UNMATCHED);
-    let count = TALLY.of((route, rejection.policy, rejection.reason));
+    let key = (route, rejection.policy, rejection.reason);
+    let beyond = |(_, _, reason)| (Name::OTHER, Name::OTHER, reason);
+    let count = TALLY.counts.of(key, beyond);
     if let Some(since) = count.add(clock::nanos()) {
         tell(rejection, &context, route, since);
     }
 }
-
-/// Stands for the route of a request that no layer outside has named.
-const UNMATCHED: Name = Name::new("unmatched");
 
 fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
     tracing::warn!(
@@ -61,102 +58,16 @@ fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
     );
 }
 
-impl Tally {
-    fn of(&self, key: Key) -> Arc<Count> {
-        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get(&key) {
-            return count.clone();
-        }
-        drop(counts);
-        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
-        let fits = counts.len() < COUNTS_MAX || counts.contains_key(&key);
-        let key = if fits {
-            key
-        } else {
-            (Name::OTHER, Name::OTHER, key.2)
-        };
-        counts.entry(key).or_default().clone()
-    }
-}
-
 impl Source for Tally {
     fn collect(&self, to: &mut Collector) {
-        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
-        for ((route, policy, reason), count) in counts.iter() {
+        self.counts.each(|(route, policy, reason), count| {
+            let total = count.total();
             to.labels([
                 ("route", *route),
                 ("policy", *policy),
                 ("reason", reason.as_str().into()),
             ])
-            .counter(
-                "steadfast_rejections_total",
-                count.total.load(Ordering::Relaxed),
-            );
-        }
-    }
-}
-
-#[derive(Default)]
-struct Count {
-    total: AtomicU64,
-    untold: AtomicU64,
-    /// From when on the next one is told.
-    next: AtomicU64,
-}
-
-impl Count {
-    /// Counts one; gives how many there were since the last told one if it is time to tell.
-    fn add(&self, now: u64) -> Option<u64> {
-        self.total.fetch_add(1, Ordering::Relaxed);
-        self.untold.fetch_add(1, Ordering::Relaxed);
-        let next = self.next.load(Ordering::Relaxed);
-        if now < next {
-            return None;
-        }
-        // Of several at the same moment one tells; the count of the others is in its line or in
-        // the next.
-        let after = now.saturating_add(TELL_EVERY);
-        self.next
-            .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
-            .ok()?;
-        Some(self.untold.swap(0, Ordering::Relaxed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_is_told_and_then_one_a_second_with_the_number_since() {
-        let count = Count::default();
-
-        let told: Vec<_> = [5, 6, 7, TELL_EVERY + 5, TELL_EVERY + 6, 3 * TELL_EVERY]
-            .map(|now| count.add(now))
-            .into();
-
-        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
-        assert_eq!(count.total.load(Ordering::Relaxed), 6);
-    }
-
-    #[test]
-    fn a_flood_of_routes_is_counted_in_bounded_memory() {
-        let tally = Tally {
-            counts: RwLock::default(),
-        };
-        let names: Vec<&'static str> = (0..COUNTS_MAX + 100)
-            .map(|i| &*Box::leak(format!("route {i}").into_boxed_str()))
-            .collect();
-
-        for name in names {
-            tally
-                .of((Name::new(name), "p".into(), Reason::Draining))
-                .add(0);
-        }
-
-        let counts = tally.counts.read().unwrap();
-        assert_eq!(counts.len(), COUNTS_MAX + 1);
-        let other = &counts[&(Name::OTHER, Name::OTHER, Reason::Draining)];
-        assert_eq!(other.total.load(Ordering::Relaxed), 100);
+            .counter("steadfast_rejections_total", total);
+        });
     }
 }

@@ -27,6 +27,9 @@
 //! and at most 64 members of 8,192 bytes in all go on. At the [edge](Trust::Edge) baggage is
 //! ignored.
 //!
+//! `x-steadfast-attempt`, by which a caller says that it retries, goes along in the same way, so
+//! that nothing is retried for a request that will itself be repeated. At the edge it is removed.
+//!
 //! # Examples
 //! ```
 //! use bytes::Bytes;
@@ -55,17 +58,17 @@
 //! # }
 //! ```
 
+mod future;
 mod list;
-mod placed;
 mod propagate;
 mod received;
 mod service;
 mod traceparent;
 
-pub use placed::{TraceIdBody, TraceIdFuture};
+pub use future::TraceIdFuture;
 pub use propagate::{Propagate, PropagateLayer};
 pub use service::TraceId;
-pub(crate) use service::begin;
+pub(crate) use service::{again, begin};
 
 use tower_layer::Layer;
 

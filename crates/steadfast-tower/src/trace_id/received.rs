@@ -3,7 +3,7 @@ use steadfast_core::context::{self, Captured, Context, Propagated, SpanId, Trace
 
 use super::list;
 use super::traceparent::TraceParent;
-use crate::Trust;
+use crate::{Trust, attempt};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -21,9 +21,9 @@ pub(super) struct Received {
 impl Received {
     pub(super) fn read(headers: &HeaderMap, trust: Trust) -> Self {
         let came = TraceParent::read(headers);
-        let baggage = match trust {
-            Trust::Edge => None,
-            Trust::Inside => list::baggage(headers),
+        let (baggage, attempt) = match trust {
+            Trust::Edge => (None, None),
+            Trust::Inside => (list::baggage(headers), attempt::read(headers)),
         };
         let mut propagated = Propagated::default();
         if let Some(came) = came {
@@ -34,8 +34,9 @@ impl Received {
             propagated.flags = TraceParent::STARTED;
         }
         propagated.baggage = baggage;
+        propagated.attempt = attempt;
         // A trace that begins here has nothing to carry that is not known anyway.
-        let carries = came.is_some() || propagated.baggage.is_some();
+        let carries = came.is_some() || propagated.baggage.is_some() || attempt.is_some();
         Self {
             trace_id: came.map_or_else(TraceId::random, |came| came.trace_id),
             span_id: SpanId::random(),
@@ -116,6 +117,15 @@ impl Sent {
             list::BAGGAGE,
             baggage.filter(|_| trust == Trust::Inside),
         );
+        // A retry outside of this layer has said it already, for this very call. And where nobody
+        // retries, a retry inside of this layer may.
+        if let Some(mark) = propagated.and_then(|came| came.attempt)
+            && mark.is_retried_outside()
+            && trust == Trust::Inside
+            && !headers.contains_key(attempt::ATTEMPT)
+        {
+            headers.insert(attempt::ATTEMPT, attempt::value(mark));
+        }
     }
 }
 

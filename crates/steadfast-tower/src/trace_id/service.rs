@@ -3,10 +3,11 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
-use super::placed::Placed;
+use super::TraceIdFuture;
 use super::received::{REQUEST_ID, Received};
-use super::{TraceIdBody, TraceIdFuture};
-use crate::Trust;
+use crate::attempt::ATTEMPT;
+use crate::placed::Placed;
+use crate::{PlacedBody, Trust};
 
 /// The service of [`TraceIdLayer`](super::TraceIdLayer).
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ impl<S, In, Out> Service<Request<In>> for TraceId<S>
 where
     S: Service<Request<In>, Response = Response<Out>>,
 {
-    type Response = Response<TraceIdBody<Out>>;
+    type Response = Response<PlacedBody<Out>>;
     type Error = S::Error;
     type Future = TraceIdFuture<S::Future>;
 
@@ -42,12 +43,16 @@ where
 pub(crate) fn begin<S, In>(
     inner: &mut S,
     trust: Trust,
-    request: Request<In>,
+    mut request: Request<In>,
     facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
 ) -> TraceIdFuture<S::Future>
 where
     S: Service<Request<In>>,
 {
+    if trust == Trust::Edge {
+        // Whoever passes the request on as it came would have its retries forbidden by anybody.
+        request.headers_mut().remove(ATTEMPT);
+    }
     let received = Received::read(request.headers(), trust);
     let echo = received.request_id.clone().unwrap_or_else(|| {
         HeaderValue::try_from(received.trace_id.to_string()).expect("digits only")
@@ -66,5 +71,14 @@ where
     );
     let mut placed = Placed::new(received.place(known), span);
     let future = placed.enter(|| inner.call(request));
-    TraceIdFuture::new(future, placed, (REQUEST_ID, echo))
+    TraceIdFuture::new(future, placed, Some((REQUEST_ID, echo)))
+}
+
+/// Calls a service that is inside of another one which has done all of this.
+pub(crate) fn again<S, In>(inner: &mut S, request: Request<In>) -> TraceIdFuture<S::Future>
+where
+    S: Service<Request<In>>,
+{
+    let placed = Placed::within(None, request.extensions());
+    TraceIdFuture::new(inner.call(request), placed, None)
 }

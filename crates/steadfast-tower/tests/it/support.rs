@@ -1,6 +1,9 @@
 use std::convert::Infallible;
+use std::fmt;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -12,6 +15,10 @@ use http_body_util::{BodyExt, Full};
 use steadfast_core::panic::{self, Observer, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower::limit::ConcurrencyLimit;
+use tower::{Layer, Service, ServiceExt};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt;
 
 pub(crate) type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -133,4 +140,167 @@ pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// What was written to the log.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Takes the lines of this thread, as long as the guard lives.
+    pub(crate) fn listen(&self) -> DefaultGuard {
+        let lines = self.clone();
+        let fmt = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || lines.clone());
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(fmt))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Gives the lines that have this part in them.
+    pub(crate) fn with(&self, part: &str) -> Vec<String> {
+        let text = self.text();
+        let lines = text.lines().filter(|line| line.contains(part));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Serves by the path: `/wait` for ever, `/fail` with an error, anything else with a body of two
+/// frames. Knows how many of its futures and bodies there are.
+#[derive(Clone, Default)]
+pub(crate) struct Shop {
+    live: Arc<AtomicUsize>,
+}
+
+impl Shop {
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+
+    fn held(&self) -> Held {
+        self.live.fetch_add(1, Ordering::SeqCst);
+        Held(self.live.clone())
+    }
+}
+
+/// Counts as long as it lives.
+pub(crate) struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A body of so many frames that do not know how many there are.
+pub(crate) struct Goods {
+    frames: usize,
+    _held: Held,
+}
+
+impl Body for Goods {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = self.frames;
+        self.frames = left.saturating_sub(1);
+        Poll::Ready((left > 0).then(|| Ok(Frame::data("goods".into()))))
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Shop {
+    type Response = Response<Goods>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Response<Goods>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let held = self.held();
+        Box::pin(async move {
+            match request.uri().path() {
+                "/wait" => std::future::pending().await,
+                "/fail" => Err(io::Error::other("broken")),
+                _ => Ok(Response::new(Goods {
+                    frames: 2,
+                    _held: held,
+                })),
+            }
+        })
+    }
+}
+
+/// Checks what tower expects of every layer, over a service that can do one thing at a time:
+/// whatever is dropped, and whatever fails, gives its place back, and errors stay what they are.
+pub(crate) async fn keeps_the_contract<L, B>(layer: L)
+where
+    L: Layer<ConcurrencyLimit<Shop>>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone,
+    <L::Service as Service<Request<Full<Bytes>>>>::Error: fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: fmt::Debug,
+{
+    let shop = Shop::default();
+    let service = layer.layer(ConcurrencyLimit::new(shop.clone(), 1));
+    let call = |path: &str| service.clone().oneshot(get(path));
+
+    let mut waiting = Box::pin(call("/wait"));
+    assert!(poll_once(waiting.as_mut()).await.is_none());
+    assert_eq!(shop.live(), 1);
+    drop(waiting);
+    assert_eq!(
+        shop.live(),
+        0,
+        "a future that is dropped gives its place back"
+    );
+
+    let Err(error) = call("/fail").await else {
+        panic!("it fails")
+    };
+    assert!(format!("{error:?}").contains("broken"), "{error:?}");
+
+    let mut readied = service.clone();
+    readied.ready().await.map_err(|_| "it is ready").unwrap();
+    drop(readied);
+
+    let response = call("/").await.unwrap();
+    assert_eq!(shop.live(), 1);
+    drop(response);
+    assert_eq!(
+        shop.live(),
+        0,
+        "a body that is dropped gives its place back"
+    );
+
+    let body = call("/").await.unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "goodsgoods");
+}
+
+/// Polls once.
+pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }

@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::io::Write;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{self, Poll};
@@ -11,9 +10,8 @@ use http_body_util::{BodyExt, Full};
 use steadfast_core::context::{self, Context, TraceId};
 use steadfast_tower::{PropagateLayer, TraceIdLayer, Trust};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
-use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::get;
+use crate::support::{Lines, get};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
@@ -91,6 +89,45 @@ async fn at_the_edge_baggage_is_ignored_and_the_trace_is_kept() {
 
     assert!(sent["traceparent"].to_str().unwrap().contains(TRACE));
     assert!(!sent.contains_key("baggage"));
+}
+
+#[tokio::test]
+async fn which_attempt_of_a_caller_a_request_is_goes_on_to_what_it_calls() {
+    let check = async |trust, value: &str, sent_on: Option<&str>| {
+        let (sent, _) = passed_on(trust, request(&[("x-steadfast-attempt", value)])).await;
+        let said = sent.get("x-steadfast-attempt");
+        assert_eq!(said.map(|value| value.to_str().unwrap()), sent_on);
+    };
+
+    check(Trust::Inside, "2/3", Some("2/3")).await;
+    check(Trust::Inside, "1/1", None).await;
+    check(Trust::Inside, "3/2", None).await;
+    check(Trust::Edge, "2/3", None).await;
+}
+
+#[tokio::test]
+async fn a_mark_of_a_caller_that_is_not_trusted_is_removed() {
+    let service = service_fn(async |request: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+            request
+                .headers()
+                .contains_key("x-steadfast-attempt")
+                .to_string(),
+        )))
+    });
+    for (trust, kept) in [(Trust::Edge, "false"), (Trust::Inside, "true")] {
+        let service = TraceIdLayer::new(trust).layer(service);
+
+        let response = service
+            .oneshot(request(&[("x-steadfast-attempt", "1/3")]))
+            .await
+            .unwrap();
+
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            kept
+        );
+    }
 }
 
 #[tokio::test]
@@ -194,29 +231,10 @@ async fn frames_of_the_body_are_made_in_the_context_of_the_request() {
     );
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn every_line_of_the_log_has_the_trace_id_also_those_of_spawned_tasks() {
     let lines = Lines::default();
-    let writer = lines.clone();
-    let fmt = tracing_subscriber::fmt::layer()
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let subscriber = tracing_subscriber::registry().with(fmt);
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = lines.listen();
     let service =
         TraceIdLayer::new(Trust::Edge).layer(service_fn(async |_: Request<Full<Bytes>>| {
             tracing::info!("in the handler");
@@ -232,7 +250,7 @@ async fn every_line_of_the_log_has_the_trace_id_also_those_of_spawned_tasks() {
         .unwrap();
     drop(guard);
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     for part in ["in the handler", "in a task"] {
         let line = text.lines().find(|line| line.contains(part)).unwrap();
         assert!(line.contains(TRACE), "{line}");

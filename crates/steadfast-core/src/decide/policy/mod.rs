@@ -34,7 +34,8 @@
 //! # Examples
 //!
 //! ```
-//! use steadfast_core::decide::policy::*;
+//! # use steadfast_core as steadfast;
+//! use steadfast::decide::policy::*;
 //! use std::time::Duration;
 //!
 //! let mut policy = Policy::default();

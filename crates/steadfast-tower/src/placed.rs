@@ -2,42 +2,77 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{HeaderName, HeaderValue, Response};
+use http::{Extensions, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use steadfast_core::context::Captured;
 use tracing::Span;
 
+use crate::noted::Noted;
+
 /// Where the work on a request happens: in its context, and in its span.
 #[derive(Debug)]
-pub(super) struct Placed {
-    context: Captured,
+pub(crate) struct Placed {
+    /// Absent where a layer has nothing to say: then it costs nothing.
+    context: Option<Captured>,
     span: Span,
+    /// Whoever outside wants to know how the context is left; absent once told.
+    noted: Option<Noted>,
 }
 
 impl Placed {
-    pub(super) fn new(context: Captured, span: Span) -> Self {
-        Self { context, span }
+    pub(crate) fn new(context: Captured, span: Span) -> Self {
+        Self {
+            context: Some(context),
+            span,
+            noted: None,
+        }
     }
 
-    pub(super) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        let Self { context, span } = self;
-        context.enter(|| span.in_scope(f))
+    /// In this context, and in whichever span there is; for a request with these extensions.
+    pub(crate) fn within(context: Option<Captured>, request: &Extensions) -> Self {
+        let noted = context.as_ref().and_then(|_| request.get().cloned());
+        Self {
+            context,
+            span: Span::none(),
+            noted,
+        }
+    }
+
+    pub(crate) fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let Self { context, span, .. } = self;
+        match context {
+            Some(context) => context.enter(|| span.in_scope(f)),
+            None => f(),
+        }
+    }
+
+    /// Says that nothing happens here any more.
+    fn leave(&mut self) {
+        if let (Some(noted), Some(context)) = (self.noted.take(), &self.context) {
+            noted.leave(context);
+        }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 pin_project! {
-    /// The future of [`TraceId`](super::TraceId).
+    /// The future of a layer that sets what is known about a request: polled, dropped, and its
+    /// answer made, where that is known.
     #[derive(Debug)]
-    pub struct TraceIdFuture<F> {
+    pub struct PlacedFuture<F> {
         #[pin]
         inner: Option<F>,
         // Absent once the body has it.
         placed: Option<Placed>,
-        header: Option<(HeaderName, HeaderValue)>,
     }
 
-    impl<F> PinnedDrop for TraceIdFuture<F> {
+    impl<F> PinnedDrop for PlacedFuture<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             if let Some(placed) = this.placed {
@@ -47,21 +82,20 @@ pin_project! {
     }
 }
 
-impl<F> TraceIdFuture<F> {
-    pub(super) fn new(inner: F, placed: Placed, header: (HeaderName, HeaderValue)) -> Self {
+impl<F> PlacedFuture<F> {
+    pub(crate) fn new(inner: F, placed: Placed) -> Self {
         Self {
             inner: Some(inner),
             placed: Some(placed),
-            header: Some(header),
         }
     }
 }
 
-impl<F, B, E> Future for TraceIdFuture<F>
+impl<F, B, E> Future for PlacedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
-    type Output = Result<Response<TraceIdBody<B>>, E>;
+    type Output = Result<Response<PlacedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -73,11 +107,8 @@ where
             Poll::Ready(answer)
         }));
         let placed = this.placed.take().expect("it was there just now");
-        Poll::Ready(answer.map(|mut response| {
-            if let Some((name, value)) = this.header.take() {
-                response.headers_mut().insert(name, value);
-            }
-            response.map(|body| TraceIdBody {
+        Poll::Ready(answer.map(|response| {
+            response.map(|body| PlacedBody {
                 body: Some(body),
                 placed,
             })
@@ -88,13 +119,13 @@ where
 pin_project! {
     /// A response body whose frames are made where the request was served.
     #[derive(Debug)]
-    pub struct TraceIdBody<B> {
+    pub struct PlacedBody<B> {
         #[pin]
         body: Option<B>,
         placed: Placed,
     }
 
-    impl<B> PinnedDrop for TraceIdBody<B> {
+    impl<B> PinnedDrop for PlacedBody<B> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
             this.placed.enter(|| this.body.set(None));
@@ -102,7 +133,7 @@ pin_project! {
     }
 }
 
-impl<B: Body> Body for TraceIdBody<B>
+impl<B: Body> Body for PlacedBody<B>
 where
     B::Data: Buf,
 {
@@ -115,7 +146,11 @@ where
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let body = this.body.as_pin_mut().expect("there until the drop");
-        this.placed.enter(|| body.poll_frame(cx))
+        let polled = this.placed.enter(|| body.poll_frame(cx));
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            this.placed.leave();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

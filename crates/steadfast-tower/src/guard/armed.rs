@@ -1,0 +1,184 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use steadfast_core::report::{Collector, Source};
+
+use super::Inner;
+use super::route::Routes;
+
+/// How many templates without a policy are kept: 64, enough to see what was forgotten. Templates
+/// come from the router, so a client cannot make any.
+const UNGOVERNED_MAX: usize = 64;
+
+/// A question to the guard, in process: which route does this request have? No client can ask it,
+/// since it is no header.
+#[derive(Clone, Default)]
+pub(crate) struct Probe(Arc<Mutex<Option<Reached>>>);
+
+/// What a probe has reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Reached {
+    /// The template of the router, if one has matched.
+    pub(crate) template: Option<String>,
+    /// The key of the policy that governs it.
+    pub(crate) key: Option<String>,
+}
+
+/// Marks a request that has passed a guard.
+#[derive(Clone, Copy)]
+pub(super) struct Passed;
+
+/// What is seen while running.
+#[derive(Default)]
+pub(super) struct Watch {
+    probed: AtomicBool,
+    requests: AtomicU64,
+    ungoverned_requests: AtomicU64,
+    twice: AtomicU64,
+    ungoverned: Mutex<BTreeSet<String>>,
+}
+
+/// Whether a guard is in force: what [`Guard::armed`](super::Guard::armed) tells.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Armed {
+    /// Whether every route of the policy was asked, and has answered by the guard.
+    pub checked: bool,
+    /// The routes of the policy, in order.
+    pub routes: Vec<String>,
+    /// Templates of routes that were requested and that the policy does not name.
+    pub ungoverned: Vec<String>,
+    /// How many requests came.
+    pub requests: u64,
+    /// How many of these were to routes that the policy does not name.
+    pub ungoverned_requests: u64,
+    /// How many came through two layers of a guard; governed once.
+    pub twice: u64,
+}
+
+impl Probe {
+    pub(super) fn reach(&self, template: Option<&str>, key: Option<&str>) {
+        let reached = Reached {
+            template: template.map(ToOwned::to_owned),
+            key: key.map(ToOwned::to_owned),
+        };
+        *self.lock() = Some(reached);
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Reached>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    #[cfg(feature = "axum")]
+    pub(super) fn probed(&self) {
+        self.probed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells a template without a policy once.
+    pub(super) fn ungoverned(&self, template: Option<&str>) {
+        self.ungoverned_requests.fetch_add(1, Ordering::Relaxed);
+        // What no route matched needs no policy.
+        let Some(template) = template else { return };
+        let mut known = self.known();
+        if known.len() >= UNGOVERNED_MAX || known.contains(template) {
+            return;
+        }
+        known.insert(template.to_owned());
+        drop(known);
+        tracing::warn!(
+            target: "steadfast::guard",
+            route = template,
+            "a route is served that the policy does not name"
+        );
+    }
+
+    pub(super) fn twice(&self) {
+        if self.twice.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                target: "steadfast::guard",
+                "a request passed two layers of a guard; it is governed once, by the outer one"
+            );
+        }
+    }
+
+    pub(super) fn armed(&self, routes: &Routes) -> Armed {
+        let mut names: Vec<_> = routes.all().map(|route| route.key.clone()).collect();
+        names.sort();
+        Armed {
+            checked: self.probed.load(Ordering::Relaxed),
+            routes: names,
+            ungoverned: self.known().iter().cloned().collect(),
+            requests: self.requests.load(Ordering::Relaxed),
+            ungoverned_requests: self.ungoverned_requests.load(Ordering::Relaxed),
+            twice: self.twice.load(Ordering::Relaxed),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.ungoverned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Armed {
+    /// Tells whether nothing goes past the policy: all routes were asked, no other one was
+    /// requested, and none is guarded twice.
+    pub fn is_clean(&self) -> bool {
+        self.checked && self.ungoverned.is_empty() && self.twice == 0
+    }
+}
+
+/// A few lines for people.
+impl fmt::Display for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let checked = match self.checked {
+            true => "armed, asked at the start",
+            false => "not asked at the start",
+        };
+        write!(
+            f,
+            "{} routes {checked}; {} requests",
+            self.routes.len(),
+            self.requests
+        )?;
+        if !self.ungoverned.is_empty() {
+            let names = self.ungoverned.join(", ");
+            write!(
+                f,
+                "\n  without a policy: {names} ({} requests)",
+                self.ungoverned_requests
+            )?;
+        }
+        if self.twice > 0 {
+            write!(f, "\n  guarded twice: {} requests", self.twice)?;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Inner {
+    fn collect(&self, to: &mut Collector) {
+        let armed = self.watch.armed(&self.routes);
+        to.armed("steadfast_guard_armed", armed.is_clean())
+            .counter("steadfast_guard_requests_total", armed.requests)
+            .counter(
+                "steadfast_guard_ungoverned_requests_total",
+                armed.ungoverned_requests,
+            )
+            .counter("steadfast_guard_twice_total", armed.twice);
+    }
+}

@@ -1,0 +1,298 @@
+//! The whole stack around an axum router.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{get as route, post};
+use http::{Request, StatusCode};
+use steadfast_core::context::Tier;
+use steadfast_core::decide::policy::{
+    AdmissionPolicy, Count, Policy, RatePolicy, Route, Setting, Timeout, TimeoutPolicy,
+};
+use steadfast_core::{WaitGroup, clock, context};
+use steadfast_tower::Guard;
+use tower::ServiceExt;
+
+use crate::support::{Panics, json};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn ms(time: u64) -> Timeout {
+    Timeout::new(Duration::from_millis(time)).unwrap()
+}
+
+fn count(number: u32) -> Count {
+    Count::new(number).unwrap()
+}
+
+/// Orders are core, search is not; both share ten permits.
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    let mut admission = AdmissionPolicy::new(Setting::Fixed(count(10)), ms(100));
+    admission.queue = count(50);
+    policy.admissions.insert("http".into(), admission);
+    let timeout = TimeoutPolicy::new(Setting::Fixed(ms(200)));
+    policy.timeouts.insert("quick".into(), timeout);
+    for (template, tier) in [("/orders", Tier::CORE), ("/search/{term}", Tier::DEFAULT)] {
+        let mut route = Route::new(["GET"]);
+        route.tier = tier;
+        route.admission = Some("http".into());
+        route.timeout = Some("quick".into());
+        policy.routes.insert(template.into(), route);
+    }
+    policy
+}
+
+fn shop() -> Router {
+    let work = async || {
+        clock::sleep(10 * MS).await;
+        "served"
+    };
+    Router::new()
+        .route("/orders", route(work))
+        .route("/search/{term}", route(work))
+}
+
+fn ask(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_what_the_policy_says_of_its_route() {
+    let guard = Guard::new(policy()).unwrap();
+    let facts = route(async || {
+        let context = context::current();
+        let route = context.route().unwrap();
+        let left = context.time_left().unwrap().as_millis();
+        format!(
+            "{route} {} {left} {}",
+            context.tier(),
+            context.trace_id().is_some()
+        )
+    });
+    let app = Router::new()
+        .route("/orders", facts)
+        .route("/search/{term}", route(async || ()));
+    let app = guard.protect(app).await.unwrap();
+
+    let response = app.oneshot(ask("/orders")).await.unwrap();
+
+    assert!(response.headers().contains_key("x-request-id"));
+    let body = axum::body::to_bytes(response.into_body(), 1_000)
+        .await
+        .unwrap();
+    assert_eq!(body, "/orders core 200 true");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_500_a_slow_handler_a_504_and_each_tells_its_id() {
+    let panics = Panics::of("guard-a:");
+    let guard = Guard::new(policy()).unwrap();
+    let app = Router::new()
+        .route(
+            "/orders",
+            route(async || -> &str { panic!("guard-a: handler") }),
+        )
+        .route(
+            "/search/{term}",
+            route(async || clock::sleep(300 * MS).await),
+        );
+    let app = guard.protect(app).await.unwrap();
+
+    let panicked = app.clone().oneshot(ask("/orders")).await.unwrap();
+    let slow = app.oneshot(ask("/search/tea")).await.unwrap();
+
+    assert_eq!(
+        (panicked.status().as_u16(), slow.status().as_u16()),
+        (500, 504)
+    );
+    let id = json(panicked).await["trace_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(panics.heard()[0].trace_id.as_ref(), Some(&id));
+    let problem = json(slow).await;
+    assert_eq!(problem["type"], "urn:steadfast:problem:timed-out");
+    assert_eq!(problem["policy"], "/search/{term}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_ten_times_the_load_the_orders_go_through_and_the_rest_is_told_why() {
+    let guard = Guard::new(policy()).unwrap();
+    // A service of a thousand requests a second by construction, by two routers.
+    let apps = [
+        guard.protect(shop()).await.unwrap(),
+        guard.protect(shop()).await.unwrap(),
+    ];
+    let clients = WaitGroup::new();
+    let answers = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    for tick in 0..400 {
+        clock::sleep(5 * MS).await;
+        // 200 orders and 9,800 searches a second.
+        let orders = std::iter::once("/orders");
+        for (n, path) in orders
+            .chain(std::iter::repeat_n("/search/tea", 49))
+            .enumerate()
+        {
+            let (app, answers) = (apps[(tick + n) % 2].clone(), answers.clone());
+            clients.spawn("client", async move {
+                let began = clock::now();
+                let response = app.oneshot(ask(path)).await.unwrap();
+                let status = response.status();
+                drop(response);
+                let entry = (path, status, clock::now() - began);
+                answers.lock().unwrap().push(entry);
+            });
+        }
+    }
+    clients.wait().await;
+
+    let answers = answers.lock().unwrap();
+    let of = |path, status| {
+        let found = answers
+            .iter()
+            .filter(|(p, s, _)| *p == path && *s == status);
+        found.count()
+    };
+    let (served, shed) = (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(of("/orders", served), 400, "each order goes through");
+    let searches = of("/search/tea", served);
+    assert!(
+        searches > 1_000,
+        "capacity that orders leave is used: {searches}"
+    );
+    assert_eq!(
+        of("/search/tea", shed) + searches,
+        400 * 49,
+        "all others are told"
+    );
+    let slowest = answers.iter().filter(|(path, ..)| *path == "/orders");
+    let slowest = slowest.map(|(.., took)| *took).max().unwrap();
+    assert!(
+        slowest <= 50 * MS,
+        "and do not wait behind searches: {slowest:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_misspelt_route_is_refused_at_the_start_and_no_handler_is_called() {
+    let mut wrong = policy();
+    let orders = wrong.routes.remove("/orders").unwrap();
+    wrong.routes.insert("/orderz".into(), orders);
+    let guard = Guard::new(wrong).unwrap();
+    let app = shop().route("/orders/{id}", post(async || -> &str { panic!("called") }));
+
+    let error = guard.protect(app).await.unwrap_err().to_string();
+
+    assert!(
+        error.contains("routes.\"/orderz\" is no route of the router"),
+        "{error}"
+    );
+    assert!(!guard.armed().is_clean());
+}
+
+#[tokio::test]
+async fn a_route_that_goes_past_the_guard_is_refused() {
+    let guard = Guard::new(policy()).unwrap();
+    let guarded = guard.protect(shop()).await.unwrap();
+    assert!(guard.armed().is_clean());
+
+    let past = Router::new().route("/search/{term}", route(async || "past"));
+    let around = Router::new().route("/orders", guarded_only()).merge(past);
+    let error = guard.check(&around).await.unwrap_err().to_string();
+
+    assert!(
+        error.contains("routes.\"/search/{term}\" is served past the guard"),
+        "{error}"
+    );
+    drop(guarded);
+}
+
+fn guarded_only() -> axum::routing::MethodRouter {
+    route(async || "past as well")
+}
+
+#[tokio::test]
+async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
+    let guard = Guard::new(policy()).unwrap();
+    let app = shop().route("/forgotten", route(async || "served all the same"));
+    let once = guard.protect(app).await.unwrap();
+    let twice = guard.protect(once).await.unwrap();
+
+    let forgotten = twice.clone().oneshot(ask("/forgotten")).await.unwrap();
+    let unknown = twice.oneshot(ask("/nowhere")).await.unwrap();
+
+    assert_eq!(
+        (forgotten.status().as_u16(), unknown.status().as_u16()),
+        (200, 404)
+    );
+    assert_eq!(
+        forgotten.headers().get_all("x-request-id").iter().count(),
+        1
+    );
+    let armed = guard.armed();
+    assert_eq!(armed.ungoverned, ["/forgotten"]);
+    assert_eq!((armed.requests, armed.twice), (2, 2), "{armed}");
+    assert!(!armed.is_clean());
+}
+
+#[tokio::test]
+async fn rates_per_client_count_each_client_and_need_to_know_them() {
+    let mut limited = policy();
+    let mut rate = RatePolicy::new(count(1), ms(60_000), count(1));
+    rate.per_client = true;
+    limited.rates.insert("polite".into(), rate);
+    limited.routes.get_mut("/orders").unwrap().quota = Some("polite".into());
+
+    let error = Guard::new(limited.clone()).unwrap_err().to_string();
+    assert!(
+        error.contains("rates.polite is counted per client"),
+        "{error}"
+    );
+
+    let builder = Guard::builder(limited).client_by(|request| {
+        request
+            .headers
+            .get("x-api-key")
+            .map(|key| key.as_bytes().to_vec())
+    });
+    let app = builder.build().unwrap().protect(shop()).await.unwrap();
+    let mut statuses = Vec::new();
+    for key in ["ann", "ann", "bob"] {
+        let mut request = ask("/orders");
+        request
+            .headers_mut()
+            .insert("x-api-key", key.parse().unwrap());
+        statuses.push(
+            app.clone()
+                .oneshot(request)
+                .await
+                .unwrap()
+                .status()
+                .as_u16(),
+        );
+    }
+    assert_eq!(statuses, [200, 429, 200]);
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_arithmetic() {
+    let mut wrong = policy();
+    let search = wrong.routes.get_mut("/search/{term}").unwrap();
+    search.rate = Some(steadfast_core::decide::policy::Rate::per_second(500.0).unwrap());
+
+    let error = Guard::new(wrong).unwrap_err();
+
+    assert!(
+        error
+            .findings()
+            .iter()
+            .any(|finding| finding.rule == "P001"),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("500/s × 200ms = 100 permits"),
+        "{error}"
+    );
+}
