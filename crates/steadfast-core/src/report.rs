@@ -70,6 +70,7 @@ pub fn register<S: Source + 'static>(
     name: impl Into<Name>,
     source: &Arc<S>,
 ) -> Result<(), FullError> {
+    let name = name.into();
     let mut sources = sources();
     if sources.len() >= SOURCES_MAX {
         sources.retain(|known| known.source.strong_count() > 0);
@@ -79,7 +80,7 @@ pub fn register<S: Source + 'static>(
     }
     let source: Arc<dyn Source> = source.clone();
     sources.push(Registered {
-        name: name.into(),
+        name,
         source: Arc::downgrade(&source),
     });
     Ok(())
@@ -102,6 +103,8 @@ pub fn snapshot() -> Snapshot {
         if recover(|| source.collect(&mut collector)).is_ok() {
             sources.push(collector.into_source(name));
         }
+        // Perhaps the last reference by now.
+        panic::drop_contained(source);
     }
     Snapshot { sources }
 }

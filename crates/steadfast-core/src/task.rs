@@ -13,7 +13,7 @@ use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
-use crate::{RecoverAsync, recover_async};
+use crate::{RecoverAsync, recover, recover_async};
 
 /// Starts a task in the context at hand.
 ///
@@ -170,11 +170,15 @@ struct Unfinished(Option<Name>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(name) = self.0 {
-            tracing::warn!(
-                target: "steadfast::task",
-                task = name.as_str(),
-                "task was dropped before its end"
-            );
+            // A subscriber that panics would make an aborted task one that panicked, or, where a
+            // thread unwinds, end the process.
+            let _ = recover(|| {
+                tracing::warn!(
+                    target: "steadfast::task",
+                    task = name.as_str(),
+                    "task was dropped before its end"
+                );
+            });
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cancel::{Cancel, Cause};
 use crate::context::{AsNode, Name, Node};
 use crate::small_fn::SmallFn;
 use crate::task::{self, Task};
-use crate::{clock, reaper};
+use crate::{clock, reaper, recover};
 
 /// The handle of an async scope: registers cleanups, starts children, cancels. A cheap clone.
 pub struct Scope<T, E> {
@@ -322,6 +322,11 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         self.token().cancel(cause)
     }
 
+    /// Tells whether the future of the scope was dropped, so that nobody gets the outcome.
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.shared.is_reaped()
+    }
+
     #[inline]
     fn register(
         &self,
@@ -359,13 +364,16 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
         meta,
         limit: shared.limit,
     };
-    tracing::warn!(
-        target: "steadfast::scope",
-        scope = shared.node.name.as_str(),
-        cleanup = meta.name.as_str(),
-        place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
-        "cleanup was registered after the end of its scope and runs at once"
-    );
+    // A subscriber that panics must not keep the cleanup from running.
+    let _ = recover(|| {
+        tracing::warn!(
+            target: "steadfast::scope",
+            scope = shared.node.name.as_str(),
+            cleanup = meta.name.as_str(),
+            place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
+            "cleanup was registered after the end of its scope and runs at once"
+        );
+    });
     stray.run_late(|| cleanup.call(&mut shared));
 }
 

@@ -47,6 +47,20 @@ fn a_childs_own_cause_stays_when_the_parent_is_cancelled_later() {
 }
 
 #[test]
+fn a_chain_of_tokens_may_be_longer_than_the_stack_is_deep() {
+    let root = Cancel::new();
+    let mut leaf = root.child();
+    for _ in 0..200_000 {
+        leaf = leaf.child();
+    }
+
+    root.cancel(Cause::Shed);
+
+    assert_eq!(leaf.cause().unwrap().as_str(), "shed");
+    drop(leaf);
+}
+
+#[test]
 fn detached_work_is_not_cancelled() {
     let root = Cancel::new();
     let detached = root.detached();

@@ -1,6 +1,6 @@
 //! The registry of sources.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, Source, Value};
 use steadfast_core::{recover, scope};
@@ -69,6 +69,29 @@ fn a_source_that_panics_is_left_out_and_spares_the_others() {
 
     assert!(told("bad").is_none());
     assert_eq!(told("good").unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_source_that_is_dropped_while_it_is_asked_and_panics_spares_the_others() {
+    struct Leaves(Mutex<Option<Arc<Leaves>>>);
+    impl Source for Leaves {
+        fn collect(&self, to: &mut Collector) {
+            to.counter("last_words_total", 1);
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            panic!("dropped by whoever takes the snapshot");
+        }
+    }
+    let leaves = Arc::new(Leaves(Mutex::new(None)));
+    report::register("leaves", &leaves).unwrap();
+    *leaves.0.lock().unwrap() = Some(leaves.clone());
+    drop(leaves);
+
+    assert_eq!(told("leaves").unwrap().0.len(), 1);
+    assert!(told("leaves").is_none());
 }
 
 #[test]
