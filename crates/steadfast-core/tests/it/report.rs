@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, Source, Value};
+use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, SOURCES_MAX, Source, Value};
 use steadfast_core::{recover, scope};
+
+use crate::support::in_own_process;
 
 struct Tells<F>(F);
 
@@ -162,4 +164,28 @@ fn the_kernel_tells_its_panics_by_place_and_what_the_reaper_has() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn sources_are_bounded_and_a_dropped_one_makes_room() {
+    in_own_process(
+        "report::sources_are_bounded_and_a_dropped_one_makes_room",
+        || {
+            let source = || Arc::new(Tells(|_: &mut Collector| ()));
+            let mut sources: Vec<_> = (0..SOURCES_MAX).map(|_| source()).collect();
+            for source in &sources {
+                report::register("one of many", source).unwrap();
+            }
+            let late = source();
+            assert_eq!(
+                report::register("late", &late).unwrap_err().to_string(),
+                "1024 sources are registered already"
+            );
+
+            sources.pop();
+            report::register("late", &late).unwrap();
+
+            assert!(told("late").is_some());
+        },
+    );
 }
