@@ -53,6 +53,18 @@ pub struct OutOfRange {
     reason: &'static str,
 }
 
+// === impl OutOfRange ===
+
+impl OutOfRange {
+    pub(super) fn new(given: String, range: &'static str, reason: &'static str) -> Self {
+        Self {
+            given,
+            range,
+            reason,
+        }
+    }
+}
+
 // === impl Setting ===
 
 impl<T: Copy> Setting<T> {
