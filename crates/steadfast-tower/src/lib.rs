@@ -19,9 +19,11 @@
 //! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
 //! | [`recover`] | a panic becomes a clean answer, wherever it happens |
 //! | [`rate_limit`] | how much one client may send over time |
+//! | [`policy`] | what all of it is told: a document, checked, explained, changed while running |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 #![forbid(unsafe_code)]
 
+pub mod policy;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
@@ -32,6 +34,7 @@ mod ready;
 mod trust;
 
 pub use answer::{AnswerBody, AnswerFuture};
+pub use policy::PolicyDocument;
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;

@@ -73,6 +73,6 @@ mod tests;
 pub use crate::decide::policy::FieldPath;
 pub use problem::{Level, Problem, Problems};
 pub use source::{Place, Source, Span};
-pub use table::{Places, Table, read};
+pub use table::{Places, Reading, Table, read, read_all};
 pub use units::{duration, share};
 pub use value::{Value, Wrong};

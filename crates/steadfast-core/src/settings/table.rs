@@ -47,6 +47,19 @@ struct Notes<'d> {
     broken: Vec<usize>,
 }
 
+/// What came of reading a document, good or not.
+#[derive(Clone, Debug)]
+pub struct Reading<T> {
+    /// What was made of it. Where there are problems, whatever the reader put in their place.
+    pub value: T,
+    /// Where the values stand.
+    pub places: Places,
+    /// What is wrong, in any order.
+    pub problems: Vec<Problem>,
+    /// Whether every line is TOML, so that what was not found is not there.
+    pub is_whole: bool,
+}
+
 /// Reads a document by asking its root table for what should be in it.
 ///
 /// # Errors
@@ -55,6 +68,18 @@ pub fn read<T>(
     source: &Source,
     ask: impl for<'d> FnOnce(&mut Table<'d, '_>) -> T,
 ) -> Result<(T, Places), Problems> {
+    let reading = read_all(source, ask);
+    match Problems::collect(reading.problems) {
+        None => Ok((reading.value, reading.places)),
+        Some(problems) => Err(problems),
+    }
+}
+
+/// As [`read`], for a reader that has more to say about what it made of it, problems or not.
+pub fn read_all<T>(
+    source: &Source,
+    ask: impl for<'d> FnOnce(&mut Table<'d, '_>) -> T,
+) -> Reading<T> {
     let (root, errors) = DeTable::parse_recoverable(source.text());
     let problems: Vec<Problem> = errors
         .iter()
@@ -78,11 +103,13 @@ pub fn read<T>(
         asked: Vec::new(),
         unreadable: false,
     };
-    let read = ask(&mut table);
+    let value = ask(&mut table);
     table.leave();
-    match Problems::collect(notes.problems) {
-        None => Ok((read, notes.places)),
-        Some(problems) => Err(problems),
+    Reading {
+        value,
+        is_whole: notes.broken.is_empty(),
+        places: notes.places,
+        problems: notes.problems,
     }
 }
 
@@ -301,6 +328,9 @@ impl Places {
 
 impl Notes<'_> {
     fn wrong(&mut self, span: Span, wrong: Wrong) {
+        for other in wrong.others {
+            self.wrong(span.clone(), other);
+        }
         let span = wrong.span.unwrap_or(span);
         if self.broken.contains(&self.source.place(span.start).line) {
             return;

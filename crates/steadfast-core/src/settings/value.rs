@@ -21,6 +21,8 @@ pub struct Wrong {
     pub(super) fix: Option<String>,
     /// The part of the value that is meant, if not all of it.
     pub(super) span: Option<Span>,
+    /// What else is wrong with it.
+    pub(super) others: Vec<Wrong>,
 }
 
 // === impl Value ===
@@ -108,7 +110,7 @@ impl<'d> Value<'d> {
     /// Gives what a list has, each read as one value.
     ///
     /// # Errors
-    /// When it is no list, has more than `most`, or one of it is refused.
+    /// When it is no list, has more than `most`, or one of it is refused; all that are, are told.
     pub fn list<T>(
         &self,
         most: usize,
@@ -121,11 +123,21 @@ impl<'d> Value<'d> {
             let message = format!("it has {}, more than the {most} it may have", values.len());
             return Err(Wrong::new(message));
         }
-        let each = values.iter().map(|value| {
-            let value = Value::new(value);
-            read(&value).map_err(|wrong| wrong.at(value.span()))
-        });
-        each.collect()
+        let mut wrong: Option<Wrong> = None;
+        let mut list = Vec::new();
+        for value in values.iter().map(Value::new) {
+            match read(&value).map_err(|wrong| wrong.at(value.span())) {
+                Ok(one) => list.push(one),
+                Err(another) => match &mut wrong {
+                    Some(wrong) => wrong.others.push(another),
+                    None => wrong = Some(another),
+                },
+            }
+        }
+        match wrong {
+            Some(wrong) => Err(wrong),
+            None => Ok(list),
+        }
     }
 
     /// Says that it should be something else.
@@ -152,6 +164,7 @@ impl Wrong {
             message: message.into(),
             fix: None,
             span: None,
+            others: Vec::new(),
         }
     }
 
