@@ -4,6 +4,7 @@ use std::sync::Arc;
 use steadfast_core::decide::policy::{FieldPath, Finding, Policy, RULES, Severity, lint};
 use steadfast_core::settings::{Place, Places, Problem, Problems, Source, Span, read_all};
 
+use super::explain::{Explainer, Explanation, UnknownSubject};
 use super::hash::DocumentHash;
 use super::read;
 
@@ -98,6 +99,31 @@ impl PolicyDocument {
     pub fn place(&self, path: &FieldPath) -> Option<Place> {
         let span = self.read.places.of(path)?;
         Some(self.read.source.place(span.start))
+    }
+
+    /// Explains what the document amounts to for a route: by its name here, or by the method and the
+    /// template of a request, `GET /orders`.
+    ///
+    /// # Errors
+    /// When there is none; the nearest name is told.
+    pub fn explain_route(&self, name: &str) -> Result<Explanation, UnknownSubject> {
+        self.explainer().route(name)
+    }
+
+    /// Explains what the document amounts to for a dependency.
+    ///
+    /// # Errors
+    /// When there is none; the nearest name is told.
+    pub fn explain_dependency(&self, name: &str) -> Result<Explanation, UnknownSubject> {
+        self.explainer().dependency(name)
+    }
+
+    fn explainer(&self) -> Explainer<'_> {
+        Explainer {
+            document: self,
+            policy: self.policy(),
+            overrides: &[],
+        }
     }
 }
 

@@ -67,17 +67,21 @@ impl Policy {
     /// `drain` are left out where all of them is default.
     #[must_use]
     pub fn to_toml(&self) -> String {
+        let mut fields = self.fields();
+        fields.retain(|(path, _)| match path.segments()[0].as_str() {
+            "trust" => self.trust != TrustPolicy::default(),
+            "drain" => self.drain != DrainPolicy::default(),
+            _ => true,
+        });
+        Self::toml_of(&fields)
+    }
+
+    /// Writes fields as a TOML document; those of one table stand together.
+    #[must_use]
+    pub fn toml_of(fields: &[(FieldPath, String)]) -> String {
         let mut document = String::new();
         let mut table: Option<FieldPath> = None;
-        let unsaid = |path: &FieldPath| match path.segments()[0].as_str() {
-            "trust" => self.trust == TrustPolicy::default(),
-            "drain" => self.drain == DrainPolicy::default(),
-            _ => false,
-        };
-        for (path, value) in self.fields() {
-            if unsaid(&path) {
-                continue;
-            }
+        for (path, value) in fields {
             let parent = path.parent();
             if parent != table {
                 if table.is_some() {

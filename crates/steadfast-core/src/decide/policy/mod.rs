@@ -88,7 +88,7 @@ pub use parts::{
     AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, SlowCalls, StreamPolicy,
     TimeoutPolicy,
 };
-pub use path::FieldPath;
+pub use path::{FieldPath, InvalidPath};
 pub use rules::RULES;
 pub use service::{Clients, DrainPolicy, Network, TrustPolicy};
 pub use users::{Dependency, Policy, Route, RouteKind};
