@@ -29,6 +29,7 @@ type Named = (&'static str, fn() -> ExitCode);
 const PROGRAMS: &[Named] = &[
     ("two-panicking-cleanups", two_panicking_cleanups),
     ("panic-while-unwinding", panic_while_unwinding),
+    ("first-guard-while-unwinding", first_guard_while_unwinding),
     ("payload-that-panics", payload_that_panics),
     ("abort-by-policy", abort_by_policy),
     ("uncaught-in-a-thread", uncaught_in_a_thread),
@@ -95,6 +96,21 @@ fn panic_while_unwinding() -> ExitCode {
         panic!("body");
     });
     println!("alive: {}", panic.unwrap_err().message());
+    ExitCode::SUCCESS
+}
+
+/// The guard is the first thing of steadfast that the process uses.
+fn first_guard_while_unwinding() -> ExitCode {
+    let caught = std::panic::catch_unwind(|| {
+        defer! { panic!("in a guard") }
+        panic!("body");
+    });
+    let panic = recover(|| panic!("later"));
+    println!(
+        "alive: {:?}, {}",
+        caught.unwrap_err().downcast_ref::<&str>(),
+        panic.unwrap_err().message()
+    );
     ExitCode::SUCCESS
 }
 

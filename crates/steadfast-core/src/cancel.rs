@@ -277,13 +277,29 @@ impl Cancel {
 
 impl Node {
     fn cause(&self) -> &Cause {
-        self.cause.get_or_init(|| {
-            let parent = self.parent.as_ref();
-            parent
-                .expect("a cancelled root has a cause: invariant 1")
-                .cause()
-                .clone()
+        // Up, then down again: a chain may be longer than the stack is deep.
+        let mut below = Vec::new();
+        let mut node = self;
+        let cause = loop {
+            if let Some(cause) = node.cause.get() {
+                break cause;
+            }
+            below.push(node);
+            let parent = node.parent.as_deref();
+            node = parent.expect("a cancelled root has a cause: invariant 1");
+        };
+        below.into_iter().rev().fold(cause, |cause, node| {
+            node.cause.get_or_init(|| cause.clone())
         })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
     }
 }
 

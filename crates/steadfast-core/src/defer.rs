@@ -81,14 +81,12 @@ impl<F: FnOnce()> Drop for DeferGuard<F> {
 #[cold]
 fn panicked(place: &'static Location<'static>) {
     // The thread may be unwinding: a subscriber that panics must not end the process.
-    let _ = recover(|| {
-        voice::tell(|| {
-            tracing::error!(
-                target: "steadfast::scope",
-                place = %format_args!("{}:{}", place.file(), place.line()),
-                "a deferred block panicked"
-            );
-        });
+    voice::tell(|| {
+        tracing::error!(
+            target: "steadfast::scope",
+            place = %format_args!("{}:{}", place.file(), place.line()),
+            "a deferred block panicked"
+        );
     });
 }
 

@@ -33,6 +33,7 @@
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
+//! | `settings` (feature) | documents in TOML whose mistakes are told with file, line and column |
 //! | [`decide`] | the pure decisions behind all of it |
 //!
 //! # Examples
@@ -70,6 +71,8 @@ pub mod reaper;
 pub mod report;
 pub mod rng;
 pub mod scope;
+#[cfg(feature = "settings")]
+pub mod settings;
 pub mod shutdown;
 pub mod supervise;
 #[cfg(feature = "test-util")]

@@ -71,6 +71,7 @@ pub fn register<S: Source + 'static>(
     name: impl Into<Name>,
     source: &Arc<S>,
 ) -> Result<(), FullError> {
+    let name = name.into();
     let mut sources = sources();
     if sources.len() >= SOURCES_MAX {
         sources.retain(|known| known.source.strong_count() > 0);
@@ -80,7 +81,7 @@ pub fn register<S: Source + 'static>(
     }
     let source: Arc<dyn Source> = source.clone();
     sources.push(Registered {
-        name: name.into(),
+        name,
         source: Arc::downgrade(&source),
     });
     Ok(())
@@ -103,6 +104,8 @@ pub fn snapshot() -> Snapshot {
         if recover(|| source.collect(&mut collector)).is_ok() {
             sources.push(collector.into_source(name));
         }
+        // Perhaps the last reference by now.
+        panic::drop_contained(source);
     }
     Snapshot { sources }
 }

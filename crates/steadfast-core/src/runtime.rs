@@ -41,8 +41,10 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// - `main` counts as work in flight: when [`Shutdown::stop_accepting`] is cancelled it should end
 ///   what it has begun and return. The phase *cancel* drops it at its next await; what it has not
 ///   cleaned up when the last phase ends is left behind.
-/// - The runtime ends after the last phase, so every cleanup of every scope has run by then, or
-///   has a line that says why not.
+/// - The runtime ends after the last phase, so every cleanup of every scope that was told to stop
+///   has run by then, or has a line that says why not. A task that is no child of a scope is told
+///   by nobody: it watches [`Shutdown::token`], or its scopes are left to the
+///   [reaper](mod@crate::reaper) without their runtime.
 /// - Panics that are contained are told as events instead of on standard error, whatever hook was
 ///   there before. Troubles are told as events of `tracing` at `WARN` and above; for as long as no
 ///   subscriber is set, they are written to standard error instead, so that none is lost.

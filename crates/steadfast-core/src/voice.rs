@@ -25,11 +25,14 @@ pub(crate) fn raise() {
 }
 
 /// Emits an event so that it is heard.
-pub(crate) fn tell<R>(event: impl FnOnce() -> R) -> R {
-    match VOICE.get() {
+///
+/// A subscriber that panics is contained: it must neither keep what is told about from going on,
+/// nor, where a thread unwinds, end the process.
+pub(crate) fn tell(event: impl FnOnce()) {
+    let _ = recover(|| match VOICE.get() {
         Some(voice) if nobody_listens() => dispatcher::with_default(voice, event),
         _ => event(),
-    }
+    });
 }
 
 fn nobody_listens() -> bool {

@@ -29,6 +29,7 @@
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
 //! | [`drain`] | leaving without a failed request, the less important ones first |
+//! | [`policy`] | what all of it is told: a document, checked, explained, changed while running |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
 //!
 //! # Features
@@ -41,6 +42,7 @@ pub mod classify;
 pub mod deadline;
 pub mod drain;
 pub mod guard;
+pub mod policy;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
@@ -71,6 +73,7 @@ pub use drain::{Drain, DrainLayer};
 pub use form::{Client, Form, Server};
 pub use guard::Guard;
 pub use placed::{PlacedBody, PlacedFuture};
+pub use policy::PolicyDocument;
 pub use rate_limit::RateLimitLayer;
 pub use ready::WhenReady;
 pub use recover::RecoverLayer;

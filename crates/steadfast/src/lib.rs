@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
+//! | `serde` | what is told about the policy, as data |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
 #![forbid(unsafe_code)]

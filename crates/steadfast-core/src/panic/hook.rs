@@ -21,7 +21,8 @@ thread_local! {
 /// and must not add up.
 const OPEN_MAX: usize = 8;
 
-/// Installs the panic hook, once; later calls do nothing.
+/// Installs the panic hook, once; later calls do nothing, and neither does one from a thread that
+/// unwinds, where hooks cannot be changed.
 ///
 /// Every catch of ours does it by itself: call this first thing in `main` to have panics reported
 /// that come before. The hook that was there is called afterwards, for every panic.
@@ -43,6 +44,11 @@ static INSTALLED: Once = Once::new();
 static LOUD: AtomicBool = AtomicBool::new(true);
 
 fn install_once() {
+    // A guard may be the first of us that a process meets, while it unwinds: changing the hook
+    // there panics, which would end the process. The next catch does it.
+    if std::thread::panicking() {
+        return;
+    }
     INSTALLED.call_once(|| {
         reporter::start();
         let previous = panic::take_hook();

@@ -423,7 +423,7 @@ impl Round {
 }
 
 fn emit(report: &Report) {
-    let _ = recover(|| voice::tell(|| trace(report)));
+    voice::tell(|| trace(report));
     for _ in 0..OBSERVERS.tell(report) {
         let _ = recover(|| {
             tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
@@ -451,4 +451,31 @@ fn trace(report: &Report) {
         backtrace = report.backtrace(),
         "panic"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ring_has_no_room_for_is_told_as_a_repeat() {
+        let start = clock::real();
+        let mut shared = Shared {
+            groups: Groups::new(),
+            ring: VecDeque::new(),
+            idle: false,
+            flushing: 0,
+            quiet_rounds: 0,
+        };
+        for fingerprint in 1..=RING_MAX as u64 + 1 {
+            let mut record = Record::example(fingerprint, start);
+            record.sampled = shared.groups.count(&record);
+            shared.push(Arc::new(record), start);
+        }
+
+        assert_eq!(shared.ring.len(), RING_MAX);
+        let (due, _) = shared.groups.repeats(start + CLAIM_LIMIT, true);
+        let due: Vec<_> = due.iter().map(|due| due.group.fingerprint).collect();
+        assert_eq!(due, [1], "the oldest");
+    }
 }

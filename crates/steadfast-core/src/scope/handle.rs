@@ -328,6 +328,11 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
         self.token().cancel(cause)
     }
 
+    /// Tells whether the future of the scope was dropped, so that nobody gets the outcome.
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.shared.is_reaped()
+    }
+
     #[inline]
     fn register(
         &self,

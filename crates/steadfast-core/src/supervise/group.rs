@@ -74,7 +74,7 @@ impl Group {
 
     pub(super) fn tell(&self, event: &Event) {
         // A subscriber is code of others, too.
-        let _ = recover(|| voice::tell(|| event.log()));
+        voice::tell(|| event.log());
         for_each_contained(&self.observers, |observer| observer.get()(event));
     }
 

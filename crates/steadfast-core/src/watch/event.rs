@@ -362,7 +362,7 @@ pub(super) fn handed_over() -> Vec<Event> {
 
 pub(super) fn emit(event: &Event) {
     TOTALS[event.index()].fetch_add(1, Ordering::Relaxed);
-    let _ = recover(|| voice::tell(|| trace(event)));
+    voice::tell(|| trace(event));
     for _ in 0..OBSERVERS.tell(event) {
         let _ = recover(|| {
             tracing::error!(target: "steadfast::watch", "an observer of the watch panicked and was removed");

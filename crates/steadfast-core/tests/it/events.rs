@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use steadfast_core::context::TraceId;
 use steadfast_core::pool::{Pool, PoolConfig};
-use steadfast_core::{BoxError, Cause, Context, Outcome, clock, context, reaper, scope, spawn};
+use steadfast_core::{
+    BoxError, Cause, Context, Outcome, TaskError, clock, context, reaper, scope, spawn,
+};
 use tracing::Level;
 
-use crate::support::{Event, Events, Reports};
+use crate::support::{Event, Events, Log, Reports};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -235,8 +237,8 @@ fn without_a_listener_the_report_has_times_and_nobody_pays_otherwise() {
     assert!(took.lock().unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
+/// Makes every event from INFO up a panic.
+fn listen_and_panic() -> tracing::subscriber::DefaultGuard {
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
     struct Panics;
     impl<S: tracing::Subscriber> Layer<S> for Panics {
@@ -244,8 +246,32 @@ async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
             assert!(*event.metadata().level() > Level::INFO, "in the subscriber");
         }
     }
-    let subscriber = tracing_subscriber::registry().with(Panics);
-    let _listening = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics))
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_loses_no_late_cleanup_and_no_end_of_a_task() {
+    let _listening = listen_and_panic();
+    let log = Log::default();
+    let mut kept = None;
+    let ended = scope("order").run(async |s| {
+        kept = Some(s);
+        Ok::<_, BoxError>(())
+    });
+    ended.await.unwrap();
+
+    kept.unwrap().defer("late", log.saying("late"));
+    let task = spawn("aborted", std::future::pending::<()>());
+    task.abort();
+    let joined = task.await;
+
+    log.expect(&["late"]);
+    assert!(matches!(joined, Err(TaskError::Cancelled(_))), "{joined:?}");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
+    let _listening = listen_and_panic();
     let reports = Reports::default();
 
     let sync = scope("order").on_report(reports.keep()).run_sync(|s| {

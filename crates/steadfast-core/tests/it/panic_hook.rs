@@ -13,7 +13,7 @@ use steadfast_core::panic::{
 };
 use steadfast_core::{TaskError, clock, context, defer, recover, scope, spawn};
 
-use crate::support::in_own_process;
+use crate::support::{Bomb, in_own_process};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -341,6 +341,29 @@ fn what_an_observer_holds_may_panic_when_it_is_removed() {
             for _ in 0..2 {
                 recover(boom).unwrap_err();
                 assert_eq!(reports.recv_timeout(LONG).unwrap().message, "boom");
+            }
+        },
+    );
+}
+
+#[test]
+fn an_observer_that_removes_itself_and_panics_as_it_goes_does_not_end_the_reports() {
+    in_own_process(
+        "panic_hook::an_observer_that_removes_itself_and_panics_as_it_goes_does_not_end_the_reports",
+        || {
+            let (_observer, reports) = listen();
+            let itself = Arc::new(Mutex::new(None::<Observer>));
+            let remove = itself.clone();
+            let bomb = Bomb("dropped by the reporter");
+            *itself.lock().unwrap() = observe(move |_| {
+                let _held = &bomb;
+                drop(remove.lock().unwrap().take());
+            });
+
+            for _ in 0..3 {
+                recover(boom).unwrap_err();
+                flush(LONG);
+                assert_eq!(reports.try_iter().count(), 1);
             }
         },
     );

@@ -300,12 +300,19 @@ fn only_the_first_taker_gets_the_payload() {
             })
         })
         .collect();
-    let got = takers
-        .into_iter()
-        .filter(|_| true)
-        .map(|t| t.join().unwrap());
+    let got = takers.into_iter().map(|t| t.join().unwrap());
 
     assert_eq!(got.filter(|got| *got).count(), 1);
+}
+
+#[test]
+fn who_asks_for_another_type_leaves_the_payload_where_it_is() {
+    let panic = caught(|| panic_any(42u8));
+
+    assert!(panic.payload::<u16>().is_none());
+    assert!(panic.take_payload::<u16>().is_none());
+
+    assert_eq!(panic.take_payload::<u8>(), Some(42));
 }
 
 #[test]

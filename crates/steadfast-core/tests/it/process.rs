@@ -55,6 +55,15 @@ fn a_panic_in_a_guard_while_unwinding_does_not_abort() {
 }
 
 #[test]
+fn a_guard_that_is_the_first_use_of_all_may_come_while_the_thread_unwinds() {
+    let ended = check(
+        "first-guard-while-unwinding",
+        "alive: Some(\"body\"), later\n",
+    );
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
 fn a_payload_whose_drop_panics_again_and_again_does_no_harm() {
     assert!(check("payload-that-panics", "alive\n").status.success());
 }
