@@ -1,6 +1,7 @@
 //! The step from the sums of a window to the next limit.
 
 use super::config::{InvalidLimit, LimitConfig};
+use super::seen::{Point, Seen, Variation};
 use super::tally::Totals;
 
 /// Finds how many requests may be in flight.
@@ -66,36 +67,6 @@ enum Phase {
     Open(u64),
 }
 
-/// What a window showed.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    samples: f64,
-    /// The mean time of a request, in nanoseconds.
-    rtt: f64,
-    /// Completions per nanosecond.
-    throughput: f64,
-    in_flight: f64,
-    /// The part of all samples that was dropped below.
-    dropped: f64,
-    peak: f64,
-}
-
-/// Throughput at some number in flight, and how many samples say so.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    samples: f64,
-    in_flight: f64,
-    throughput: f64,
-}
-
-/// How much times vary around their mean, as a part of it.
-#[derive(Clone, Copy, Debug)]
-struct Variation {
-    variance: f64,
-    /// The mean time of the last window, of how many samples it was, and under which limit.
-    last: Option<(f64, f64, u32)>,
-}
-
 /// No step shrinks the limit by more than half or grows it by more than half: two windows of chance
 /// in a row do no lasting harm, and ten times the load is answered in four.
 const GRADIENT_MIN: f64 = 0.5;
@@ -115,31 +86,21 @@ const USED: f64 = 0.5;
 const BASELINE_DOWN: f64 = 0.05;
 const BASELINE_UP: f64 = 0.025;
 
+/// Between two checks there are at least so many windows, as many as in the default of
+/// [`LimitConfig::recheck`]: where requests are rare and windows long, so are checks.
+const CHECK_WINDOWS: f64 = 240.0;
+
 /// What remains of the limit after each step of a check.
 const CHECK_STEP: f64 = 0.75;
 
 /// A point of reference moves along as long as in-flight stays above so much of it.
 const SAME_LEVEL: f64 = 0.9;
 
-/// Throughput follows in-flight if it falls by at least so much of the fall. Behind a queue it would
-/// not fall at all, and without one by all of it; this is the middle.
-const FOLLOWS: f64 = 0.5;
-
 /// How much of the tolerance is needed at least. Arrivals come by chance, however even the service is.
 const CALM_TOLERANCE: f64 = 0.5;
 
 /// A difference of so many standard errors is hardly chance: in one window of twenty.
 const SIGNIFICANT: f64 = 2.0;
-
-/// A difference of so many standard errors is not chance: in one judgment of a hundred and sixty, since
-/// what follows from it is kept.
-const CERTAIN: f64 = 2.5;
-
-/// How fast the measure of variation follows: over the last ten windows.
-const VARIATION_WEIGHT: f64 = 0.1;
-
-/// No single window may show more: what is beyond is a change and not chance.
-const VARIANCE_MAX: f64 = 4.0;
 
 // === impl Limit ===
 
@@ -273,7 +234,7 @@ impl Limit {
             }
         } else if self.covariance_stop(seen, now) {
             return;
-        } else if self.checking.is_some() || self.needs_check(now) {
+        } else if self.checking.is_some() || self.needs_check(seen, now) {
             self.check_further(seen, now);
             return;
         }
@@ -285,23 +246,22 @@ impl Limit {
         }
         let used = seen.peak >= USED * self.limit;
         let initial = f64::from(self.config.initial);
-        if used {
+        if seen.dropped > 0.0 {
+            // Not by chance, and whatever the times of the others say.
+            let kept = (1.0 - seen.dropped) * gradient.min(1.0);
+            self.limit *= kept.max(GRADIENT_MIN);
+        } else if used {
             self.limit *= 1.0 + self.gain(gradient, seen) * (gradient - 1.0);
         } else if self.limit < initial && gradient > 1.0 {
             self.limit = (self.limit * gradient).min(initial);
         }
     }
 
-    /// The tolerated time by the mean time, less what was dropped.
+    /// The tolerated time by the mean time.
     fn gradient(&self, seen: &Seen) -> f64 {
         let baseline = self.baseline.unwrap_or(seen.rtt);
         let gradient = self.tolerance() * baseline / seen.rtt.max(1.0);
-        let allowed = if seen.dropped > 0.0 {
-            1.0
-        } else {
-            GRADIENT_MAX
-        };
-        (gradient.min(allowed) * (1.0 - seen.dropped)).max(GRADIENT_MIN)
+        gradient.clamp(GRADIENT_MIN, GRADIENT_MAX)
     }
 
     /// How many times the baseline the mean time may be. What lies above one covers chance, in the
@@ -327,9 +287,11 @@ impl Limit {
 
     /// Whether the limit has been pressed against for so long, or from the start, that the baseline
     /// may be one of an overload.
-    fn needs_check(&self, now: u64) -> bool {
+    fn needs_check(&self, seen: &Seen, now: u64) -> bool {
+        let often = self.config.recheck.as_nanos() as f64;
+        let after = often.max(CHECK_WINDOWS * seen.samples / seen.throughput);
         self.confirmed
-            .is_none_or(|confirmed| u128::from(now - confirmed) > self.config.recheck.as_nanos())
+            .is_none_or(|confirmed| (now - confirmed) as f64 > after)
     }
 
     fn check_further(&mut self, seen: &Seen, now: u64) {
@@ -380,72 +342,5 @@ impl Limit {
         self.confirmed = Some(now);
         self.reference = None;
         self.checking = None;
-    }
-}
-
-// === impl Seen ===
-
-impl Seen {
-    fn new(totals: Totals, length_ns: u64) -> Self {
-        let samples = f64::from(totals.samples);
-        let all = samples + f64::from(totals.dropped);
-        let length = length_ns as f64;
-        let peak = f64::from(totals.peak);
-        Self {
-            samples,
-            rtt: totals.rtt_ns as f64 / samples.max(1.0),
-            throughput: samples / length,
-            // Little's law. Requests that were held up before the window all end in it after a
-            // stall; there never were more of them than the peak.
-            in_flight: (totals.rtt_ns as f64 / length).min(peak),
-            dropped: f64::from(totals.dropped) / all,
-            peak,
-        }
-    }
-}
-
-// === impl Point ===
-
-impl Point {
-    /// Whether throughput fell with in-flight on the way from here to `to`; `None` as long as the
-    /// fall is too small to tell that from chance.
-    fn follows(&self, to: &Point, variation: Variation) -> Option<bool> {
-        let fall = 1.0 - to.in_flight / self.in_flight;
-        let lost = 1.0 - to.throughput / self.throughput;
-        let error = variation.error(1.0 / self.samples + 1.0 / to.samples);
-        (FOLLOWS * fall >= CERTAIN * error).then_some(lost >= FOLLOWS * fall)
-    }
-}
-
-// === impl Variation ===
-
-impl Variation {
-    /// Compares the mean of a window with the one before under the same limit: two means of so many
-    /// samples, of times that vary so much, differ so much by chance.
-    fn note(&mut self, seen: &Seen, limit: u32) {
-        let this = (seen.rtt, seen.samples, limit);
-        let Some((rtt, samples, before)) = self.last.replace(this) else {
-            return;
-        };
-        if before == limit {
-            let difference = (seen.rtt - rtt) / (0.5 * (seen.rtt + rtt)).max(1.0);
-            let variance = difference * difference / (1.0 / samples + 1.0 / seen.samples);
-            self.variance += VARIATION_WEIGHT * (variance.min(VARIANCE_MAX) - self.variance);
-        }
-    }
-
-    /// The standard error, as a part of it, of a mean or a rate over one by `inverse_samples`.
-    fn error(self, inverse_samples: f64) -> f64 {
-        (self.variance * inverse_samples).sqrt()
-    }
-}
-
-impl Default for Variation {
-    /// As exponential times vary.
-    fn default() -> Self {
-        Self {
-            variance: 1.0,
-            last: None,
-        }
     }
 }

@@ -66,10 +66,13 @@
 
 mod config;
 mod estimate;
+mod seen;
 mod tally;
 
 #[cfg(all(test, steadfast_loom))]
 mod loom;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 pub use config::{InvalidLimit, LimitConfig};
 pub use estimate::Limit;
