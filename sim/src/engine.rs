@@ -48,13 +48,7 @@ pub trait Front {
     fn arrive(&mut self, request: &Request, now: u64, decisions: &mut Vec<Decision>);
 
     /// Hears that the server has done with an attempt that was admitted at `admitted`.
-    fn ended(
-        &mut self,
-        request: &Request,
-        admitted: u64,
-        now: u64,
-        decisions: &mut Vec<Decision>,
-    );
+    fn ended(&mut self, request: &Request, admitted: u64, now: u64, decisions: &mut Vec<Decision>);
 
     /// Hears that the client has given up an attempt that was still waiting.
     fn gave_up(&mut self, request: &Request, now: u64) {
@@ -239,7 +233,12 @@ impl<'a> Run<'a> {
             }
             Event::Again { id } => {
                 let Attempt { request, first, .. } = self.attempts[id as usize];
-                let Request { tier, user, attempt, .. } = request;
+                let Request {
+                    tier,
+                    user,
+                    attempt,
+                    ..
+                } = request;
                 self.attempt(tier, user, attempt + 1, first, now, front);
             }
             Event::Done { id } => {
@@ -288,7 +287,11 @@ impl<'a> Run<'a> {
     }
 
     fn done(&mut self, id: u32, now: u64, front: &mut dyn Front) {
-        let Attempt { request, first, state } = self.attempts[id as usize];
+        let Attempt {
+            request,
+            first,
+            state,
+        } = self.attempts[id as usize];
         let admitted = match state {
             State::Wanted(admitted) => {
                 self.metrics.at(request.tier, first).good += 1;
@@ -306,13 +309,7 @@ impl<'a> Run<'a> {
         front.ended(&request, admitted, now, &mut self.decisions);
     }
 
-    fn patience_over(
-        &mut self,
-        id: u32,
-        now: u64,
-        front: &mut dyn Front,
-        retry: &mut dyn Retry,
-    ) {
+    fn patience_over(&mut self, id: u32, now: u64, front: &mut dyn Front, retry: &mut dyn Retry) {
         let Attempt { request, state, .. } = self.attempts[id as usize];
         self.attempts[id as usize].state = match state {
             State::Over => return,

@@ -147,6 +147,10 @@ mod tests {
 
         assert!(seconds[..10].iter().all(|count| (60..140).contains(count)));
         assert!(seconds[10..20].iter().all(|&count| count == 0));
-        assert!(seconds[20..].iter().all(|count| (870..1_130).contains(count)));
+        assert!(
+            seconds[20..]
+                .iter()
+                .all(|count| (870..1_130).contains(count))
+        );
     }
 }

@@ -64,9 +64,9 @@ fn ln(x: f64) -> f64 {
     // ln m = 2 artanh s; |s| < 0.172, so that the terms shrink by 34 each.
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let square = s * s;
-    let sum = (0..12).rev().fold(0.0, |sum, k| {
-        sum * square + 1.0 / f64::from(2 * k + 1)
-    });
+    let sum = (0..12)
+        .rev()
+        .fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
     2.0 * s * sum + f64::from(exponent) * std::f64::consts::LN_2
 }
 
@@ -91,7 +91,10 @@ mod tests {
             let x = 40.0 * rng.unit() - 20.0;
 
             assert!((exp(x) / x.exp() - 1.0).abs() < 1e-14, "exp {x}");
-            assert!((ln(x.exp()) - x.exp().ln()).abs() < 1e-14 * x.abs().max(1.0), "ln {x}");
+            assert!(
+                (ln(x.exp()) - x.exp().ln()).abs() < 1e-14 * x.abs().max(1.0),
+                "ln {x}"
+            );
         }
     }
 

@@ -111,13 +111,7 @@ impl<L: Limiter> Front for Guarded<L> {
         }
     }
 
-    fn ended(
-        &mut self,
-        request: &Request,
-        admitted: u64,
-        now: u64,
-        decisions: &mut Vec<Decision>,
-    ) {
+    fn ended(&mut self, request: &Request, admitted: u64, now: u64, decisions: &mut Vec<Decision>) {
         let late = now > request.deadline;
         self.limiter
             .sample(now - admitted, self.gate.in_flight(), late, now);
