@@ -97,7 +97,7 @@ const CHECK_STEP: f64 = 0.75;
 const SAME_LEVEL: f64 = 0.9;
 
 /// How much of the tolerance is needed at least. Arrivals come by chance, however even the service is.
-const CALM_TOLERANCE: f64 = 0.5;
+const CALM_TOLERANCE: f64 = 0.25;
 
 /// A difference of so many standard errors is hardly chance: in one window of twenty.
 const SIGNIFICANT: f64 = 2.0;
