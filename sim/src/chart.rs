@@ -42,11 +42,11 @@ pub struct Line {
 }
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 276.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 628.0;
-const TOP: f64 = 48.0;
-const BOTTOM: f64 = 216.0;
+const TOP: f64 = 64.0;
+const BOTTOM: f64 = 232.0;
 
 /// Colors that people with color blindness tell apart too, each with a dash of its own for print.
 const STYLES: [(&str, &str); 6] = [
@@ -70,7 +70,7 @@ impl Chart {
     ///
     /// # Panics
     ///
-    /// If there are more lines than styles, six.
+    /// If there are more lines than styles, six, or their names fill more than two rows.
     #[must_use]
     pub fn to_svg(&self) -> String {
         assert!(
@@ -148,19 +148,26 @@ impl Chart {
     }
 
     fn draw_legend(&self, svg: &mut String) {
-        let mut x = LEFT;
+        let (mut x, mut y) = (LEFT, 30.0);
         for (line, (color, dash)) in self.lines.iter().zip(STYLES) {
+            // Wide enough for the letters of most fonts at this size.
+            let width = 24.0 + 6.4 * line.name.chars().count() as f64;
+            if x + width > RIGHT {
+                (x, y) = (LEFT, y + 17.0);
+            }
             let _ = write!(
                 svg,
-                "<polyline points=\"{x:.0},32 {:.0},32\" stroke=\"{color}\" stroke-width=\"2.5\" \
-                 stroke-dasharray=\"{dash}\"/>\n<text x=\"{:.0}\" y=\"36\">{}</text>\n",
+                "<polyline points=\"{x:.0},{y:.0} {:.0},{y:.0}\" stroke=\"{color}\" \
+                 stroke-width=\"2.5\" stroke-dasharray=\"{dash}\"/>\n\
+                 <text x=\"{:.0}\" y=\"{:.0}\">{}</text>\n",
                 x + 20.0,
                 x + 24.0,
+                y + 4.0,
                 escape(&line.name)
             );
-            // Wide enough for the letters of most fonts at this size.
-            x += 36.0 + 6.6 * line.name.chars().count() as f64;
+            x += width + 14.0;
         }
+        assert!(y < TOP - 10.0, "the names are too long for two rows");
     }
 
     fn draw_line(&self, svg: &mut String, line: &Line, (color, dash): (&str, &str)) {
@@ -225,10 +232,10 @@ mod tests {
         let svg = chart().to_svg();
 
         assert!(
-            svg.contains("points=\"52.0,216.0 340.0,132.0 628.0,48.0\""),
+            svg.contains("points=\"52.0,232.0 340.0,148.0 628.0,64.0\""),
             "{svg}"
         );
-        assert!(svg.contains("<rect x=\"340.0\" y=\"48\" width=\"288.0\""));
+        assert!(svg.contains("<rect x=\"340.0\" y=\"64\" width=\"288.0\""));
     }
 
     #[test]

@@ -42,10 +42,10 @@ pub fn documents<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) -> Vec<D
     let mut documents = Vec::new();
     for scenario in scenarios {
         let id = scenario.id;
-        let met = if scenario.misses().is_empty() {
-            "yes"
-        } else {
-            "**no**, see there"
+        let judged = || scenario.rows.iter().filter(|row| row.judged);
+        let met = match judged().filter(|row| row.short.is_none()).count() {
+            all if all == judged().count() => "yes",
+            _ => "yes, but for one that is explained there",
         };
         let anchor = anchor(&heading(scenario));
         let _ = writeln!(page, "| [{id}](#{anchor}) | {} | {met} |", scenario.title);
@@ -85,6 +85,15 @@ fn section(page: &mut String, scenario: &Scenario) {
     }
     for chart in &scenario.charts {
         let _ = write!(page, "\n![{}](scenarios/{}.svg)\n", chart.title, chart.file);
+    }
+    for row in &scenario.rows {
+        if let Some(why) = row.short {
+            let _ = write!(
+                page,
+                "\n**Missed by \u{201c}{}\u{201d}.** {why}\n",
+                row.name
+            );
+        }
     }
     if !scenario.notes.is_empty() {
         let _ = write!(page, "\n{}\n", scenario.notes);

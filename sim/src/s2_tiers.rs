@@ -11,13 +11,13 @@ use steadfast::decide::limit::{Limit, LimitConfig};
 use crate::chart::{Axis, Chart, Line};
 use crate::engine::{Front, World};
 use crate::fronts::{Fixed, Guarded, Limited, PriorityQueue, Shares, Unlimited};
-use crate::load::{CAPACITY, SECOND, SERVICE, Service, Steps, Stream};
+use crate::load::{CAPACITY, SECOND, Service, Steps, Stream};
 use crate::metrics::Metrics;
 use crate::scenario::{Figure, Row, Scenario, Target, runs};
 
 const STORY: &str = "\
 Two tiers. Core is steady at 300/s and alone for 60 s; then the other tier is raised every second until after
-ten seconds both together are 10 times the capacity, for 20 s. Core counts from the first second of the rise
+ten seconds both together are 10 times the capacity, for 30 s. Core counts from the first second of the rise
 on, the total from its end on. Core's p99 is compared with what it was alone, from two seconds after the
 beginning of the rise on, when the limit has settled; what it is in those two seconds stands beside it.";
 
@@ -63,7 +63,7 @@ pub const RISE: u64 = 10;
 
 const ALONE: u64 = 60;
 const FULL: u64 = ALONE + RISE;
-const END: u64 = FULL + 20;
+const END: u64 = FULL + 30;
 
 /// How long the limit may take to settle, in seconds.
 const SETTLE: u64 = 2;
@@ -128,7 +128,7 @@ pub fn compete(
 #[must_use]
 pub fn ours() -> Guarded<Limit> {
     let limit = Limit::new(LimitConfig::queued()).expect("the default");
-    Guarded::new(limit, AdmissionConfig::default(), SERVICE).expect("the default")
+    Guarded::new(limit, AdmissionConfig::default()).expect("the default")
 }
 
 /// The load of the other tier: nothing, then a rise from `from` on, in seconds, until all together

@@ -13,6 +13,7 @@ pub const SCENARIOS: &[Run] = &[
     crate::s1_limit::scenario,
     crate::s2_tiers::scenario,
     crate::s3_core_burst::scenario,
+    crate::s4_retry_storm::scenario,
     crate::s8_price::scenario,
 ];
 
@@ -69,16 +70,29 @@ pub struct Row {
     pub judged: bool,
     /// The figures, each the worst of all runs; infinite for what never came to be.
     pub values: Vec<f64>,
+    /// Why it misses a target although it is judged, as Markdown; then it has to miss one.
+    pub short: Option<&'static str>,
 }
 
 // === impl Scenario ===
 
 impl Scenario {
-    /// Tells what those who are judged miss, one sentence each.
+    /// Tells what those who are judged miss without a stated reason, one sentence each; and who has
+    /// a reason and misses nothing.
     #[must_use]
     pub fn misses(&self) -> Vec<String> {
-        let judged = self.rows.iter().filter(|row| row.judged);
-        judged.flat_map(|row| self.missed_by(row)).collect()
+        let mut misses = Vec::new();
+        for row in self.rows.iter().filter(|row| row.judged) {
+            let missed = self.missed_by(row);
+            match row.short {
+                None => misses.extend(missed),
+                Some(_) if missed.is_empty() => {
+                    misses.push(format!("{} {}: meets its targets now", self.id, row.name));
+                }
+                Some(_) => {}
+            }
+        }
+        misses
     }
 
     /// Tells what somebody misses.
@@ -130,6 +144,7 @@ impl Row {
             name: name.to_owned(),
             judged,
             values: figures.iter().enumerate().map(worst).collect(),
+            short: None,
         }
     }
 }
@@ -224,6 +239,16 @@ mod tests {
                 "S0 ours: p99, ms is never, target ≤ 20"
             ]
         );
+    }
+
+    #[test]
+    fn a_stated_shortfall_is_no_miss_until_it_is_none() {
+        let mut short = scenario([97.0, 20.0, 0.0]);
+        short.rows[0].short = Some("because");
+        assert!(short.misses().is_empty());
+
+        short.rows[0].values[0] = 98.0;
+        assert_eq!(short.misses(), ["S0 ours: meets its targets now"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Guarded<L> {
     limiter: L,
     gate: Gate,
     queue: AdmissionQueue,
-    /// How long the route's median request takes, in nanoseconds.
+    /// The mean time from admission to the end, in nanoseconds.
     service_ns: u64,
     requests: HashMap<Ticket, u32>,
     tickets: HashMap<u32, Ticket>,
@@ -23,22 +23,21 @@ pub struct Guarded<L> {
     told: Vec<Next>,
 }
 
+/// The weight of what is newest in the mean time of a request: an eighth.
+const NEWEST: u32 = 3;
+
 impl<L: Limiter> Guarded<L> {
     /// Puts admission before the server, with a limit from `limiter`.
     ///
     /// # Errors
     ///
     /// If the configuration is out of range.
-    pub fn new(
-        limiter: L,
-        config: AdmissionConfig,
-        service_ns: u64,
-    ) -> Result<Self, InvalidAdmission> {
+    pub fn new(limiter: L, config: AdmissionConfig) -> Result<Self, InvalidAdmission> {
         Ok(Self {
             gate: Gate::new(limiter.limit()),
             limiter,
             queue: AdmissionQueue::new(config)?,
-            service_ns,
+            service_ns: 0,
             requests: HashMap::new(),
             tickets: HashMap::new(),
             told: Vec::new(),
@@ -112,9 +111,13 @@ impl<L: Limiter> Front for Guarded<L> {
     }
 
     fn ended(&mut self, request: &Request, admitted: u64, now: u64, decisions: &mut Vec<Decision>) {
+        let took = now - admitted;
+        self.service_ns = match self.service_ns {
+            0 => took,
+            mean => mean - (mean >> NEWEST) + (took >> NEWEST),
+        };
         let late = now > request.deadline;
-        self.limiter
-            .sample(now - admitted, self.gate.in_flight(), late, now);
+        self.limiter.sample(took, self.gate.in_flight(), late, now);
         let limit = self.limiter.limit();
         if limit != self.gate.limit() {
             self.gate.set_limit(limit);

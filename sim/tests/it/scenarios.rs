@@ -102,6 +102,16 @@ fn the_usual_answers_show_what_they_are_known_to_show() {
             65.0,
             90.0,
         ),
+        ("S4", "no admission", "recovers after, s", 10.0, 35.0),
+        (
+            "S4",
+            "neither, jitter",
+            "recovers after, s",
+            f64::INFINITY,
+            f64::INFINITY,
+        ),
+        ("S4", "neither, at once", "attempts a request", 3.0, 4.0),
+        ("S4", "no budget, jitter", "attempts a request", 1.3, 4.0),
         ("S8", "300 µs", "goodput, % of capacity", 70.0, 75.0),
     ];
 

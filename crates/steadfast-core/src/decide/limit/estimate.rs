@@ -49,8 +49,10 @@ pub struct Limit {
     variation: Variation,
     /// When the baseline was last confirmed by a window without pressure or by a covariance stop.
     confirmed: Option<u64>,
-    /// Where a fall began, or was last found to be harmless.
-    reference: Option<Point>,
+    /// What was seen on the way down, in descending order of in-flight.
+    fall: Vec<Point>,
+    /// Whether the last window was pressed against the limit and had no queue.
+    has_room: bool,
     /// The limit to return to after the check of the baseline that is going on.
     checking: Option<f64>,
     phase: Phase,
@@ -93,8 +95,8 @@ const CHECK_WINDOWS: f64 = 240.0;
 /// What remains of the limit after each step of a check.
 const CHECK_STEP: f64 = 0.75;
 
-/// A point of reference moves along as long as in-flight stays above so much of it.
-const SAME_LEVEL: f64 = 0.9;
+/// How many points of a fall are kept: halving a thousand times as many as there should be.
+const FALL_MAX: usize = 10;
 
 /// How much of the tolerance is needed at least. Arrivals come by chance, however even the service is.
 const CALM_TOLERANCE: f64 = 0.25;
@@ -119,7 +121,8 @@ impl Limit {
             learned: 0,
             variation: Variation::default(),
             confirmed: None,
-            reference: None,
+            fall: Vec::new(),
+            has_room: false,
             checking: None,
             phase: Phase::Open(0),
             totals: Totals::default(),
@@ -196,8 +199,18 @@ impl Limit {
         self.phase = if self.current() == before {
             Phase::Open(now)
         } else {
-            Phase::Settling(now + seen.rtt as u64)
+            Phase::Settling(now + self.settle_ns(&seen) as u64)
         };
+    }
+
+    /// How long requests of the old limit come out. While times rise, those that have ended know
+    /// less about it than the number of those that have not.
+    fn settle_ns(&self, seen: &Seen) -> f64 {
+        if self.is_bound(seen) || seen.dropped > 0.0 {
+            seen.turnover_ns.max(seen.rtt)
+        } else {
+            seen.rtt
+        }
     }
 
     /// Lets the baseline follow what was seen, as far as no queue can be in it.
@@ -227,7 +240,7 @@ impl Limit {
     fn step(&mut self, seen: &Seen, now: u64) {
         let bound = self.is_bound(seen);
         if !bound {
-            self.reference = None;
+            self.fall.clear();
             if let Some(limit) = self.checking.take() {
                 // The load has gone; the check has nothing to press against.
                 self.limit = limit;
@@ -241,7 +254,8 @@ impl Limit {
 
         let gradient = self.gradient(seen);
         if bound && gradient < 1.0 && self.current() == self.config.min {
-            self.confirm(seen.rtt, now);
+            // So few do not queue.
+            self.accept(seen, now);
             return;
         }
         let used = seen.peak >= USED * self.limit;
@@ -251,7 +265,7 @@ impl Limit {
             let kept = (1.0 - seen.dropped) * gradient.min(1.0);
             self.limit *= kept.max(GRADIENT_MIN);
         } else if used {
-            self.limit *= 1.0 + self.gain(gradient, seen) * (gradient - 1.0);
+            self.limit *= self.factor(gradient, bound, seen);
         } else if self.limit < initial && gradient > 1.0 {
             self.limit = (self.limit * gradient).min(initial);
         }
@@ -271,13 +285,23 @@ impl Limit {
         1.0 + (self.config.tolerance - 1.0) * needed
     }
 
-    /// How much of the way to go: all of it, or little if chance may have pointed there.
-    fn gain(&self, gradient: f64, seen: &Seen) -> f64 {
+    /// What to multiply the limit by: all of the way to where the mean time would be the tolerated
+    /// one, or little of it if chance may have pointed there.
+    ///
+    /// Without a queue the mean time does not say how far it is to the first one, only that there
+    /// is room: a limit that is pressed against then climbs as fast as it may, from the second such
+    /// window in a row on.
+    fn factor(&mut self, gradient: f64, bound: bool, seen: &Seen) -> f64 {
         let chance = SIGNIFICANT * self.variation.error(1.0 / seen.samples);
-        if (gradient - 1.0).abs() > chance {
-            1.0
+        let significant = (gradient - 1.0).abs() > chance;
+        let room = significant && bound && gradient * (1.0 + chance) >= self.tolerance();
+        let climbs = std::mem::replace(&mut self.has_room, room && gradient > 1.0);
+        if !significant {
+            1.0 + CALM_GAIN * (gradient - 1.0)
+        } else if self.has_room && climbs {
+            GRADIENT_MAX
         } else {
-            CALM_GAIN
+            gradient
         }
     }
 
@@ -306,41 +330,47 @@ impl Limit {
     }
 
     /// Ends a fall that took work away from idle servers; returns whether it did.
+    ///
+    /// Each point on the way down is compared with: the first ones may have had so much of a queue
+    /// that the loss below looks small beside the fall, and the last ones may have been short of
+    /// work themselves.
     fn covariance_stop(&mut self, seen: &Seen, now: u64) -> bool {
         let here = Point {
             samples: seen.samples,
             in_flight: seen.in_flight,
             throughput: seen.throughput,
         };
-        let Some(reference) = self.reference else {
-            self.reference = Some(here);
-            return false;
-        };
-        match reference.follows(&here, self.variation) {
-            None => {
-                if here.in_flight >= SAME_LEVEL * reference.in_flight {
-                    self.reference = Some(here);
-                }
-                false
-            }
-            Some(false) => {
-                self.reference = Some(here);
-                false
-            }
-            Some(true) => {
-                self.confirm(seen.rtt, now);
-                // What the servers did at the reference, at the time that is tolerated.
-                self.limit = self.tolerance() * seen.rtt * reference.throughput;
-                true
-            }
+        let variation = self.variation;
+        let followed = |point: &Point| point.follows(&here, variation) == Some(true);
+        if self.fall.iter().any(followed) {
+            self.accept(seen, now);
+            return true;
         }
+        // What was judged is not judged again, or chance would get its way some time.
+        self.fall.retain(|point| {
+            here.in_flight < point.in_flight && point.follows(&here, variation).is_none()
+        });
+        if self.fall.len() == FALL_MAX {
+            self.fall.remove(0);
+        }
+        self.fall.push(here);
+        false
+    }
+
+    /// Takes the mean time seen here, where there is no queue, for that of the service, and goes to
+    /// where the servers were at their best: by Little's law, at the time that is tolerated.
+    fn accept(&mut self, seen: &Seen, now: u64) {
+        let fall = self.fall.iter().map(|point| point.throughput);
+        let best = fall.fold(seen.throughput, f64::max);
+        self.confirm(seen.rtt, now);
+        self.limit = self.tolerance() * seen.rtt * best;
     }
 
     fn confirm(&mut self, baseline: f64, now: u64) {
         self.baseline = Some(baseline);
         self.learned = 1;
         self.confirmed = Some(now);
-        self.reference = None;
+        self.fall.clear();
         self.checking = None;
     }
 }

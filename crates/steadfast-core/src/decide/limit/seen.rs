@@ -14,6 +14,9 @@ pub(super) struct Seen {
     /// The part of all samples that was dropped below.
     pub(super) dropped: f64,
     pub(super) peak: f64,
+    /// How long it takes until those who are in flight have come out, in nanoseconds, but at most
+    /// the length of the window.
+    pub(super) turnover_ns: f64,
 }
 
 /// Throughput at some number in flight, and how many samples say so.
@@ -63,6 +66,7 @@ impl Seen {
             in_flight: (totals.rtt_ns as f64 / length).min(peak),
             dropped: f64::from(totals.dropped) / all,
             peak,
+            turnover_ns: length * (peak / all).min(1.0),
         }
     }
 }
@@ -72,11 +76,16 @@ impl Seen {
 impl Point {
     /// Whether throughput fell with in-flight on the way from here to `to`; `None` as long as the
     /// fall is too small to tell that from chance.
+    ///
+    /// A throughput that fell by more than in-flight did not follow it: the servers have changed.
     pub(super) fn follows(&self, to: &Point, variation: Variation) -> Option<bool> {
         let fall = 1.0 - to.in_flight / self.in_flight;
         let lost = 1.0 - to.throughput / self.throughput;
-        let error = variation.error(1.0 / self.samples + 1.0 / to.samples);
-        (FOLLOWS * fall >= CERTAIN * error).then_some(lost >= FOLLOWS * fall)
+        let error = CERTAIN * variation.error(1.0 / self.samples + 1.0 / to.samples);
+        if lost > (2.0 - FOLLOWS) * fall + error {
+            return Some(false);
+        }
+        (FOLLOWS * fall >= error).then_some(lost >= FOLLOWS * fall)
     }
 }
 

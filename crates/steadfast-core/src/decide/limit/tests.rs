@@ -148,6 +148,67 @@ fn at_the_lowest_limit_there_is_nothing_left_to_compare_with() {
     assert!((2..=4).contains(&rig.limit.current()), "{rig}");
 }
 
+/// What the servers did on the way down says how many they are, also when the fall went by in steps
+/// too large, or through samples too few, to see where they ran out of work.
+#[test]
+fn a_fall_to_the_bottom_is_undone_at_once() {
+    let mut rig = Rig::new(LimitConfig::queued());
+    rig.run(TEN, 5, 20);
+    let slow = Server {
+        service_ns: 40 * MS,
+        ..TEN
+    };
+
+    rig.run(slow, u32::MAX, 40);
+
+    assert!((10..=12).contains(&rig.limit.current()), "{rig}");
+    assert_eq!(rig.limit.baseline_ns(), Some(40 * MS));
+}
+
+#[test]
+fn with_room_and_pressure_the_limit_climbs_by_half_a_window() {
+    let config = LimitConfig {
+        initial: 4,
+        ..LimitConfig::queued()
+    };
+    let wide = Server {
+        workers: 500,
+        service_ns: 10 * MS,
+    };
+    let mut rig = Rig::new(config);
+    rig.run(wide, 1, 40);
+
+    // Two windows to be sure, and each one settles for 10 ms.
+    rig.run(wide, u32::MAX, 9);
+
+    let limit = rig.limit.current();
+    assert!((4 * 8..=4 * 40).contains(&limit), "{rig}");
+}
+
+#[test]
+fn what_comes_out_of_the_old_limit_does_not_lower_the_new_one() {
+    let mut rig = Rig::new(LimitConfig::bare());
+    rig.run(TEN, 5, 20);
+    let late = Totals {
+        samples: 0,
+        rtt_ns: 0,
+        dropped: 100,
+        peak: 90,
+    };
+
+    // A hundred in 300 ms, so that the 90 that are still in flight take 270 ms.
+    rig.limit.absorb(Totals::default(), rig.now);
+    rig.absorb(Totals {
+        peak: 1,
+        ..Totals::of(10 * MS, 1, false)
+    });
+    let before = rig.limit.current();
+    rig.now += 300 * MS;
+    assert_eq!(rig.limit.absorb(late, rig.now), before / 2);
+    rig.now += 200 * MS;
+    assert_eq!(rig.limit.absorb(late, rig.now), before / 2, "the old ones");
+}
+
 #[test]
 fn the_highest_limit_is_left_as_soon_as_it_is_too_high() {
     let config = LimitConfig {
@@ -326,7 +387,7 @@ proptest! {
         rig.run(server, u32::MAX, 60);
 
         let slow = Server { service_ns: server.service_ns * slower, ..server };
-        rig.run(slow, u32::MAX, 60);
+        rig.run(slow, u32::MAX, 150);
 
         let limit = f64::from(rig.limit.current());
         prop_assert!(limit >= 0.9 * f64::from(server.workers), "{rig}, {slow:?}");
