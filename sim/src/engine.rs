@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use steadfast::context::Tier;
+use steadfast::decide::budget::Failure;
 
 use crate::load::{MS, PATIENCE, SECOND, Service, Steps, Stream, WORKERS, in_force};
 use crate::metrics::{Metrics, Served};
@@ -61,13 +62,14 @@ pub trait Front {
 
 /// Decides whether a client tries again.
 pub trait Retry {
-    /// Hears that a request came for the first time.
-    fn first(&mut self, now: u64) {
+    /// Hears that a request was answered in time.
+    fn answered(&mut self, now: u64) {
         let _ = now;
     }
 
-    /// Hears that an attempt failed, and answers after how many nanoseconds the next one comes.
-    fn failed(&mut self, request: &Request, now: u64, rng: &mut Rng) -> Option<u64>;
+    /// Hears that an attempt failed and how, and answers after how many nanoseconds the next one
+    /// comes.
+    fn failed(&mut self, request: &Request, how: Failure, now: u64, rng: &mut Rng) -> Option<u64>;
 }
 
 /// Never tries again.
@@ -75,7 +77,7 @@ pub trait Retry {
 pub struct NoRetry;
 
 impl Retry for NoRetry {
-    fn failed(&mut self, _: &Request, _: u64, _: &mut Rng) -> Option<u64> {
+    fn failed(&mut self, _: &Request, _: Failure, _: u64, _: &mut Rng) -> Option<u64> {
         None
     }
 }
@@ -87,8 +89,8 @@ pub struct World {
     pub streams: Vec<Stream>,
     /// How long serving takes.
     pub service: Service,
-    /// How many are served at a time.
-    pub workers: usize,
+    /// How many are served at a time. A step is seen at the next [`TICK`].
+    pub workers: Steps,
     /// How long a client waits, in nanoseconds.
     pub patience: u64,
     /// How fast the workers are: 1 as usual, 0.3 when everything takes 3.3 times as long.
@@ -106,7 +108,7 @@ impl World {
         Self {
             streams,
             service,
-            workers: WORKERS,
+            workers: vec![(0, WORKERS)],
             patience: PATIENCE,
             speed: vec![(0, 1.0)],
             rejection_cost: 0,
@@ -140,14 +142,14 @@ impl World {
     }
 }
 
-/// How often the limit is recorded.
-const TICK: u64 = 100 * MS;
+/// How often the limit is recorded, and workers come and go: ten times a second.
+pub const TICK: u64 = 100 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Arrival { stream: usize },
     Again { id: u32 },
-    Done { id: u32 },
+    Done { id: u32, began: u64 },
     RejectionDone,
     PatienceOver { id: u32 },
     Tick,
@@ -182,7 +184,10 @@ enum Work {
 
 struct Run<'a> {
     world: &'a World,
-    rng: Rng,
+    /// Each in a sequence of its own, so that all who compete see the same requests.
+    arrivals: Vec<Rng>,
+    services: Rng,
+    waits: Rng,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     made: u64,
     attempts: Vec<Attempt>,
@@ -196,9 +201,13 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(world: &'a World, seed: u64) -> Self {
+        let mut seeds = Rng::new(seed);
+        let mut sequence = || Rng::new(seeds.u64());
         Self {
             world,
-            rng: Rng::new(seed),
+            services: sequence(),
+            waits: sequence(),
+            arrivals: world.streams.iter().map(|_| sequence()).collect(),
             events: BinaryHeap::new(),
             made: 0,
             attempts: Vec::new(),
@@ -215,7 +224,8 @@ impl<'a> Run<'a> {
     }
 
     fn schedule_arrival(&mut self, stream: usize, now: u64) {
-        if let Some(next) = self.world.streams[stream].next(now, &mut self.rng) {
+        let rng = &mut self.arrivals[stream];
+        if let Some(next) = self.world.streams[stream].next(now, rng) {
             self.at(next, Event::Arrival { stream });
         }
     }
@@ -226,9 +236,8 @@ impl<'a> Run<'a> {
                 self.schedule_arrival(stream, now);
                 let source = &self.world.streams[stream];
                 let (tier, users) = (source.tier, source.users);
-                let user = self.rng.u64() % users;
+                let user = self.arrivals[stream].u64() % users;
                 self.metrics.at(tier, now).offered += 1;
-                retry.first(now);
                 self.attempt(tier, user, 1, now, now, front);
             }
             Event::Again { id } => {
@@ -241,9 +250,9 @@ impl<'a> Run<'a> {
                 } = request;
                 self.attempt(tier, user, attempt + 1, first, now, front);
             }
-            Event::Done { id } => {
+            Event::Done { id, began } => {
                 self.busy -= 1;
-                self.done(id, now, front);
+                self.done(id, began, now, front, retry);
             }
             Event::RejectionDone => self.busy -= 1,
             Event::PatienceOver { id } => self.patience_over(id, now, front, retry),
@@ -286,7 +295,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn done(&mut self, id: u32, now: u64, front: &mut dyn Front) {
+    fn done(
+        &mut self,
+        id: u32,
+        began: u64,
+        now: u64,
+        front: &mut dyn Front,
+        retry: &mut dyn Retry,
+    ) {
         let Attempt {
             request,
             first,
@@ -295,6 +311,7 @@ impl<'a> Run<'a> {
         let admitted = match state {
             State::Wanted(admitted) => {
                 self.metrics.at(request.tier, first).good += 1;
+                retry.answered(now);
                 admitted
             }
             State::Unwanted(admitted) => admitted,
@@ -305,6 +322,7 @@ impl<'a> Run<'a> {
             tier: request.tier,
             arrived: request.arrived,
             took: now - request.arrived,
+            worked: now - began,
         });
         front.ended(&request, admitted, now, &mut self.decisions);
     }
@@ -320,20 +338,19 @@ impl<'a> Run<'a> {
             State::Wanted(admitted) => State::Unwanted(admitted),
             State::Unwanted(_) => unreachable!("patience ends once"),
         };
-        self.failed(id, now, retry, |count| &mut count.late);
+        self.failed(id, Failure::Unknown, now, retry);
     }
 
-    fn failed(
-        &mut self,
-        id: u32,
-        now: u64,
-        retry: &mut dyn Retry,
-        how: fn(&mut crate::metrics::Count) -> &mut u64,
-    ) {
+    fn failed(&mut self, id: u32, how: Failure, now: u64, retry: &mut dyn Retry) {
         let Attempt { request, first, .. } = self.attempts[id as usize];
-        match retry.failed(&request, now, &mut self.rng) {
-            Some(delay) => self.at(now + delay, Event::Again { id }),
-            None => *how(self.metrics.at(request.tier, first)) += 1,
+        if let Some(delay) = retry.failed(&request, how, now, &mut self.waits) {
+            self.at(now + delay, Event::Again { id });
+            return;
+        }
+        let count = self.metrics.at(request.tier, first);
+        match how {
+            Failure::Unsent => count.rejected += 1,
+            Failure::Unknown | Failure::Permanent => count.late += 1,
         }
     }
 
@@ -350,7 +367,7 @@ impl<'a> Run<'a> {
                 }
                 Decision::Reject(_) => {
                     *state = State::Over;
-                    self.failed(id, now, retry, |count| &mut count.rejected);
+                    self.failed(id, Failure::Unsent, now, retry);
                     if self.world.rejection_cost > 0 {
                         // Rejecting is the first thing a server does with a request.
                         self.queue.push_front(Work::Reject);
@@ -362,7 +379,8 @@ impl<'a> Run<'a> {
     }
 
     fn start_work(&mut self, now: u64) {
-        while self.busy < self.world.workers {
+        let (workers, _) = in_force(&self.world.workers, now);
+        while self.busy < workers as usize {
             let Some(work) = self.queue.pop_front() else {
                 return;
             };
@@ -370,8 +388,8 @@ impl<'a> Run<'a> {
             match work {
                 Work::Serve(id) => {
                     let (speed, _) = in_force(&self.world.speed, now);
-                    let takes = self.world.service.draw(&mut self.rng) as f64 / speed;
-                    self.at(now + takes as u64, Event::Done { id });
+                    let takes = self.world.service.draw(&mut self.services) as f64 / speed;
+                    self.at(now + takes as u64, Event::Done { id, began: now });
                 }
                 Work::Reject => self.at(now + self.world.rejection_cost, Event::RejectionDone),
             }

@@ -14,7 +14,7 @@ pub const SECOND: u64 = 1_000 * MS;
 pub const SERVICE: u64 = 10 * MS;
 
 /// The workers of the server: 10, so that it can do 1,000 requests a second.
-pub const WORKERS: usize = 10;
+pub const WORKERS: f64 = 10.0;
 
 /// What the server can do, in requests a second.
 pub const CAPACITY: f64 = 1_000.0;

@@ -1,8 +1,10 @@
 //! What a run showed, by tier and second.
 
+use std::ops::Range;
+
 use steadfast::context::Tier;
 
-use crate::load::SECOND;
+use crate::load::{SECOND, WORKERS};
 
 /// What became of the requests that first came in one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,26 +30,31 @@ pub struct Served {
     pub arrived: u64,
     /// From then to the answer, in nanoseconds.
     pub took: u64,
+    /// For how much of it a worker was busy with it, in nanoseconds.
+    pub worked: u64,
 }
 
 /// Everything a run showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    seconds: Vec<[Count; Tier::COUNT]>,
+    tenths: Vec<[Count; Tier::COUNT]>,
     served: Vec<Served>,
     limits: Vec<(u64, u32)>,
 }
+
+/// A tenth of a second, as fine as anything is told apart.
+pub const TENTH: u64 = SECOND / 10;
 
 // === impl Metrics ===
 
 impl Metrics {
     /// Returns the counters of a tier for requests that first came at `arrived`.
     pub fn at(&mut self, tier: Tier, arrived: u64) -> &mut Count {
-        let second = (arrived / SECOND) as usize;
-        if self.seconds.len() <= second {
-            self.seconds.resize(second + 1, Default::default());
+        let tenth = (arrived / TENTH) as usize;
+        if self.tenths.len() <= tenth {
+            self.tenths.resize(tenth + 1, Default::default());
         }
-        &mut self.seconds[second][usize::from(tier.number())]
+        &mut self.tenths[tenth][usize::from(tier.number())]
     }
 
     pub(crate) fn push_served(&mut self, served: Served) {
@@ -64,34 +71,80 @@ impl Metrics {
         &self.limits
     }
 
-    /// Returns the counters of a tier, a second each.
-    pub fn seconds(&self, tier: Tier) -> impl Iterator<Item = Count> + '_ {
-        self.seconds
+    /// Returns the counters of all tiers, a tenth of a second each.
+    pub fn tenths(&self) -> impl DoubleEndedIterator<Item = Count> + ExactSizeIterator + '_ {
+        self.tenths
             .iter()
-            .map(move |second| second[usize::from(tier.number())])
+            .map(|tenth| tenth.iter().copied().fold(Count::default(), Count::and))
     }
 
     /// Adds up a tier over the seconds in the range.
     #[must_use]
-    pub fn sum(&self, tier: Tier, seconds: std::ops::Range<usize>) -> Count {
-        let taken = self.seconds(tier).take(seconds.end).skip(seconds.start);
-        taken.fold(Count::default(), Count::and)
+    pub fn sum(&self, tier: Tier, seconds: Range<u64>) -> Count {
+        self.slice(seconds)
+            .iter()
+            .map(|tenth| tenth[usize::from(tier.number())])
+            .fold(Count::default(), Count::and)
     }
 
     /// Adds up all tiers over the seconds in the range.
     #[must_use]
-    pub fn total(&self, seconds: std::ops::Range<usize>) -> Count {
-        let tiers = (0..Tier::COUNT as u8).filter_map(Tier::new);
-        tiers
-            .map(|tier| self.sum(tier, seconds.clone()))
+    pub fn total(&self, seconds: Range<u64>) -> Count {
+        self.slice(seconds)
+            .iter()
+            .flatten()
+            .copied()
             .fold(Count::default(), Count::and)
+    }
+
+    /// Returns what came and was answered in time, by second, for a chart.
+    #[must_use]
+    pub fn goodput(&self, tier: Option<Tier>) -> Vec<(f64, f64)> {
+        (0..self.tenths.len() as u64 / 10)
+            .map(|second| {
+                let count = match tier {
+                    Some(tier) => self.sum(tier, second..second + 1),
+                    None => self.total(second..second + 1),
+                };
+                (second as f64 + 0.5, count.good as f64)
+            })
+            .collect()
+    }
+
+    fn slice(&self, seconds: Range<u64>) -> &[[Count; Tier::COUNT]] {
+        let end = (10 * seconds.end as usize).min(self.tenths.len());
+        &self.tenths[(10 * seconds.start as usize).min(end)..end]
+    }
+
+    /// Returns how long those services took on average that lie within the seconds in the range, in
+    /// milliseconds.
+    #[must_use]
+    pub fn mean_service_ms(&self, seconds: Range<u64>) -> f64 {
+        let (from, to) = (seconds.start * SECOND, seconds.end * SECOND);
+        let within = self.served.iter().filter(|served| {
+            let ended = served.arrived + served.took;
+            ended < to && ended - served.worked >= from
+        });
+        let (sum, count) = within.fold((0, 0u64), |(sum, count), served| {
+            (sum + served.worked, count + 1)
+        });
+        sum as f64 / count.max(1) as f64 / 1e6
+    }
+
+    /// Returns what came in the range of seconds and was answered in time, in percent of what the
+    /// workers could do in that time with services as they were drawn.
+    #[must_use]
+    pub fn percent_of_capacity(&self, seconds: Range<u64>) -> f64 {
+        let mean_ms = self.mean_service_ms(seconds.clone());
+        let capacity = WORKERS * 1e3 * (seconds.end - seconds.start) as f64 / mean_ms.max(1e-6);
+        100.0 * self.total(seconds).good as f64 / capacity
     }
 
     /// Returns the time that `share` of the served requests of a tier did not exceed, of those that
     /// came in the range of seconds, in milliseconds.
     #[must_use]
-    pub fn quantile_ms(&self, tier: Tier, seconds: std::ops::Range<usize>, share: f64) -> f64 {
-        let (from, to) = (seconds.start as u64 * SECOND, seconds.end as u64 * SECOND);
+    pub fn quantile_ms(&self, tier: Tier, seconds: Range<u64>, share: f64) -> f64 {
+        let (from, to) = (seconds.start * SECOND, seconds.end * SECOND);
         let mut took: Vec<u64> = self
             .served
             .iter()
@@ -143,6 +196,7 @@ mod tests {
                 tier: Tier::CORE,
                 arrived: SECOND,
                 took: took * 1_000_000,
+                worked: 0,
             });
         }
 

@@ -4,8 +4,10 @@ mod guarded;
 mod limited;
 mod limiters;
 mod priority_queue;
+mod shares;
 
 pub use guarded::Guarded;
 pub use limited::{Limited, Limiter};
 pub use limiters::{Aimd, Fixed, Unlimited, Vegas};
 pub use priority_queue::PriorityQueue;
+pub use shares::Shares;

@@ -84,14 +84,14 @@ impl Gate {
     }
 
     /// Returns a permit that was to be handed over, when nobody waits any more; call it under the
-    /// lock of the queue.
+    /// lock of the queue. [`AdmissionQueue::hand_over`](super::AdmissionQueue::hand_over) does.
     pub fn leave_idle(&self) {
         self.update(|word| Some(word.one_less().with_waiting(false)));
     }
 
     /// Takes a permit for the [next](super::AdmissionQueue::next) waiter if there is room; otherwise
     /// marks that somebody waits, so that leaving requests hand theirs over. Call it under the lock
-    /// of the queue, when it is not empty.
+    /// of the queue, when it is not empty. [`AdmissionQueue::fill`](super::AdmissionQueue::fill) does.
     #[must_use = "a permit that is not returned is lost"]
     pub fn enter_or_wait(&self) -> bool {
         let before = self.update(|word| {
@@ -106,8 +106,8 @@ impl Gate {
 
     /// Changes the limit.
     ///
-    /// A lower one takes effect as requests leave. After a higher one call
-    /// [`enter_or_wait`](Self::enter_or_wait) as long as it gives a permit, if anybody waits.
+    /// A lower one takes effect as requests leave. After a higher one
+    /// [fill](super::AdmissionQueue::fill).
     pub fn set_limit(&self, limit: u32) {
         self.update(|word| Some(word.with_limit(limit)));
     }
@@ -128,6 +128,12 @@ impl Gate {
     #[must_use]
     pub fn in_flight_of(&self, tier: Tier) -> u32 {
         self.tiers[usize::from(tier.number())].load(Ordering::Relaxed)
+    }
+
+    /// Takes the mark of waiting away; under the lock of the queue, when it is empty. Who has seen
+    /// the mark before and comes to hand over finds nobody, and returns the permit.
+    pub(super) fn nobody_waits(&self) {
+        self.update(|word| word.is_waiting().then(|| word.with_waiting(false)));
     }
 
     /// Counts a permit that was handed over to a waiter of a tier.

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) user: u64,
     /// Ascends over all waiters of the queue.
     pub(super) seq: u64,
+    /// When it came.
+    pub(super) since: u64,
     /// When waiting on is of no use.
     pub(super) leave_at: u64,
 }
@@ -187,6 +189,7 @@ mod tests {
         Entry {
             user,
             seq,
+            since: 0,
             leave_at: u64::MAX,
         }
     }

@@ -36,25 +36,22 @@ impl Shell {
     }
 
     fn fill(&self, queue: &mut AdmissionQueue, woken: &mut u32) {
-        while !queue.is_empty() && self.gate.enter_or_wait() {
-            self.hand_over(queue, woken);
-        }
-    }
-
-    fn hand_over(&self, queue: &mut AdmissionQueue, woken: &mut u32) {
-        match queue.next(&self.gate, 0) {
-            Some(Next::Admit(_)) => *woken += 1,
-            Some(Next::TooLate(_)) => unreachable!("without a deadline"),
-            None => self.gate.leave_idle(),
-        }
+        queue.fill(&self.gate, 0, |next| wake(next, woken));
     }
 
     fn leave(&self) {
         if self.gate.leave(Tier::CORE) == Leave::HandOver {
             let mut held = self.queue.lock().unwrap();
             let (queue, woken) = &mut *held;
-            self.hand_over(queue, woken);
+            queue.hand_over(&self.gate, 0, |next| wake(next, woken));
         }
+    }
+}
+
+fn wake(next: Next, woken: &mut u32) {
+    match next {
+        Next::Admit(_) => *woken += 1,
+        Next::TooLate(_) => unreachable!("without a deadline"),
     }
 }
 

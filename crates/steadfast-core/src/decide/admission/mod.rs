@@ -44,12 +44,16 @@
 //!
 //! # How a shell uses them
 //!
-//! On arrival: [`Gate::try_enter`]; if that fails, lock, [`AdmissionQueue::offer`], then fill (below).
-//! On the end of a request: [`Gate::leave`]; if it answers [`Leave::HandOver`], lock, and hand the
-//! permit to [`AdmissionQueue::next`], or return it with [`Gate::leave_idle`] if nobody waits. *Fill*,
-//! under the lock, also after the limit rose: as long as [`Gate::enter_or_wait`] gives a permit, hand
-//! it over in the same way. Between the failed attempt and the lock the last request may have left:
-//! `enter_or_wait` notices, because room and waiting are one word. A loom model walks through it.
+//! On arrival: [`Gate::try_enter`]; if that fails, lock, [`AdmissionQueue::offer`] and
+//! [`AdmissionQueue::fill`]. At the end of a request: [`Gate::leave`], and if it answers
+//! [`Leave::HandOver`], lock and [`AdmissionQueue::hand_over`]. After the limit rose: lock and `fill`.
+//! When a waiter's time runs out or its client goes: lock and [`AdmissionQueue::remove`]. That is all;
+//! what happens when a request leaves between a failed attempt and the lock is tried in every order by
+//! a loom model, and what holds after any sequence of these calls by the tests: the limit, each permit
+//! and each waiter, and that nobody waits while there is room.
+//!
+//! Whoever is rejected gets an [`Explanation`]: the reason, the bound, what was found instead, and
+//! when to come again.
 //!
 //! # Examples
 //!
@@ -67,22 +71,29 @@
 //! assert!(!gate.try_enter(Tier::DEFAULT));
 //! let Offer::Queued(_) = queue.offer(Waiter::new(Tier::DEFAULT), 0) else { unreachable!() };
 //! let Offer::Queued(core) = queue.offer(Waiter::new(Tier::CORE), 0) else { unreachable!() };
-//! assert!(!gate.enter_or_wait());
+//! queue.fill(&gate, 0, |_| unreachable!("there still is no room"));
 //!
 //! // The first one ends; its permit goes to core.
-//! assert_eq!(gate.leave(Tier::DEFAULT), Leave::HandOver);
-//! assert_eq!(queue.next(&gate, 1_000), Some(Next::Admit(core.ticket)));
+//! let mut admitted = None;
+//! if gate.leave(Tier::DEFAULT) == Leave::HandOver {
+//!     queue.hand_over(&gate, 1_000, |next| admitted = Some(next));
+//! }
+//! assert_eq!(admitted, Some(Next::Admit(core.ticket)));
 //! # Ok::<(), steadfast_core::decide::admission::InvalidAdmission>(())
 //! ```
 
 mod config;
+mod explain;
 mod gate;
 mod line;
 mod queue;
 
 #[cfg(all(test, steadfast_loom))]
 mod loom;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 pub use config::{AdmissionConfig, InvalidAdmission};
+pub use explain::{Explanation, Measured};
 pub use gate::{Gate, Leave};
 pub use queue::{AdmissionQueue, Next, Offer, Queued, Rejection, Ticket, Waiter};

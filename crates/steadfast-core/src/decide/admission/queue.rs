@@ -2,13 +2,14 @@
 
 use super::config::{AdmissionConfig, InvalidAdmission};
 use super::gate::Gate;
-use super::line::{Entry, Line};
+use super::line::{Entry, Line, Order};
 use crate::context::Tier;
 
 /// Keeps requests that found no room, and says who goes next.
 ///
 /// The shell keeps it behind one short lock, beside whatever wakes each waiter. Each call costs a
-/// few steps in ordered maps, none looks at all waiters.
+/// few steps in ordered maps; only when a round of turns begins, the users of its tier are looked
+/// through, which were served once each since the last time.
 ///
 /// Time is nanoseconds of one monotonic clock. Deadlines are instants of it.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Ticket {
     seq: u64,
     tier: Tier,
     user: u64,
+    pub(super) since: u64,
+    pub(super) leave_at: u64,
 }
 
 /// A waiter's place.
@@ -48,7 +51,8 @@ pub struct Queued {
     /// Names it.
     pub ticket: Ticket,
     /// When waiting on is of no use, because the deadline comes too near or the bound on waiting is
-    /// reached: the shell then [removes](AdmissionQueue::remove) and rejects it.
+    /// reached: the shell then [removes](AdmissionQueue::remove) it and rejects it as
+    /// [too late](Rejection::TooLate).
     pub leave_at: u64,
 }
 
@@ -89,8 +93,8 @@ pub enum Next {
 /// How fast waiters get permits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
-    /// The mean time from one to the next, in nanoseconds; 0 when unknown.
-    between_ns: u64,
+    mean_ns: u64,
+    /// When the last one came, while others wait.
     last: Option<u64>,
 }
 
@@ -119,11 +123,10 @@ impl AdmissionQueue {
     /// last has to go: in the least important tier that is not more important than the newcomer's
     /// and has more places than are guaranteed to it. That may be the newcomer.
     pub fn offer(&mut self, waiter: Waiter, now: u64) -> Offer {
-        let latest = waiter.deadline.saturating_sub(waiter.service_ns);
-        if now.saturating_add(self.expected_wait_ns(waiter.tier, now)) > latest {
+        if !waiter.can_finish(self.expected_wait_ns(waiter.tier, now), now) {
             return Offer::Rejected(Rejection::TooLate);
         }
-        let queued = self.push(waiter, latest, now);
+        let queued = self.push(waiter, now);
         if self.waiting <= self.config.waiting_max {
             return Offer::Queued(queued);
         }
@@ -153,8 +156,44 @@ impl AdmissionQueue {
         Some(Next::Admit(ticket))
     }
 
+    /// Hands on a permit that a leaving request [left over](super::Leave::HandOver): to whoever is
+    /// next, or back to the gate if nobody waits any more. `tell` hears of each waiter that this
+    /// decides about; at most the last one is admitted.
+    pub fn hand_over(&mut self, gate: &Gate, now: u64, mut tell: impl FnMut(Next)) {
+        loop {
+            match self.next(gate, now) {
+                Some(next @ Next::Admit(_)) => break tell(next),
+                Some(next @ Next::TooLate(_)) => tell(next),
+                None => return gate.leave_idle(),
+            }
+        }
+        self.unmark(gate);
+    }
+
+    /// Lets waiters in for as long as there is room: after each [`offer`](Self::offer) and after
+    /// the limit rose. If some are left, the gate is marked, so that leaving requests hand over.
+    ///
+    /// After an offer, because between the failed attempt to enter and the lock the last request
+    /// may have left, and then nobody would ever hand over.
+    pub fn fill(&mut self, gate: &Gate, now: u64, mut tell: impl FnMut(Next)) {
+        while !self.is_empty() && gate.enter_or_wait() {
+            self.hand_over(gate, now, &mut tell);
+        }
+        self.unmark(gate);
+    }
+
+    /// Opens the gate's short way again as soon as the last one is in, instead of at the next leave.
+    fn unmark(&self, gate: &Gate) {
+        if self.is_empty() {
+            gate.nobody_waits();
+        }
+    }
+
     /// Takes out a waiter whose time is over or whose client is gone; returns whether it was still
     /// there.
+    ///
+    /// If not, it was decided about before: a client that is gone has to give its permit back, if
+    /// that is what it got.
     pub fn remove(&mut self, ticket: Ticket) -> bool {
         let line = &mut self.lines[usize::from(ticket.tier.number())];
         let removed = line.remove(ticket.user, ticket.seq).is_some();
@@ -191,20 +230,34 @@ impl AdmissionQueue {
         let tier = usize::from(tier.number());
         let standing_after = self.config.standing_after.as_nanos() as u64;
         let own = match self.lines[tier].order(now, standing_after) {
-            super::line::Order::OldestFirst => 1,
-            super::line::Order::NewestFirst => 0,
+            Order::OldestFirst => 1,
+            Order::NewestFirst => 0,
         };
         let ahead: u32 = self.lines[..tier].iter().map(Line::len).sum();
         let ahead = ahead + own * self.lines[tier].len();
-        self.pace.between_ns.saturating_mul(u64::from(ahead))
+        self.pace.between_ns(now).saturating_mul(u64::from(ahead))
     }
 
-    fn push(&mut self, waiter: Waiter, latest: u64, now: u64) -> Queued {
+    pub(super) fn config(&self) -> &AdmissionConfig {
+        &self.config
+    }
+
+    /// How long it takes until everybody who waits now in a tier or a more important one has a
+    /// permit; `None` as long as that is not known.
+    pub(super) fn drained_after_ns(&self, tier: Tier, now: u64) -> Option<u64> {
+        let tier = usize::from(tier.number());
+        let ahead: u32 = self.lines[..=tier].iter().map(Line::len).sum();
+        let between = self.pace.between_ns(now);
+        (between > 0).then(|| between.saturating_mul(u64::from(ahead)))
+    }
+
+    fn push(&mut self, waiter: Waiter, now: u64) -> Queued {
         let wait_max = self.config.wait_max.as_nanos() as u64;
         let entry = Entry {
             user: waiter.user,
             seq: self.next_seq,
-            leave_at: latest.min(now.saturating_add(wait_max)),
+            since: now,
+            leave_at: waiter.latest_start().min(now.saturating_add(wait_max)),
         };
         self.next_seq += 1;
         self.waiting += 1;
@@ -265,6 +318,17 @@ impl Waiter {
             service_ns: 0,
         }
     }
+
+    /// Returns whether it would be answered by its deadline, if it had to wait for so long first;
+    /// ask with 0 before [`Gate::try_enter`], so that nothing is started that cannot end in time.
+    #[must_use]
+    pub fn can_finish(&self, wait_ns: u64, now: u64) -> bool {
+        now.saturating_add(wait_ns) <= self.latest_start()
+    }
+
+    fn latest_start(&self) -> u64 {
+        self.deadline.saturating_sub(self.service_ns)
+    }
 }
 
 // === impl Ticket ===
@@ -281,6 +345,8 @@ impl Ticket {
             seq: entry.seq,
             tier,
             user: entry.user,
+            since: entry.since,
+            leave_at: entry.leave_at,
         }
     }
 }
@@ -296,17 +362,26 @@ impl Pace {
     /// the next permit say anything.
     fn note(&mut self, now: u64, others_wait: bool) {
         if let Some(last) = self.last {
-            let between = now.saturating_sub(last);
-            self.between_ns = if self.between_ns == 0 {
-                between
-            } else {
-                self.between_ns - (self.between_ns >> Self::SHIFT) + (between >> Self::SHIFT)
-            };
+            self.mean_ns = self.with(now.saturating_sub(last));
         }
         self.last = others_wait.then_some(now);
     }
-}
 
-#[cfg(all(test, not(steadfast_loom)))]
-#[path = "queue_tests.rs"]
-mod tests;
+    /// The mean time from one to the next, in nanoseconds; 0 when unknown. A permit that has not
+    /// come for long counts as if it came now, so that a stall is noticed while it lasts.
+    fn between_ns(&self, now: u64) -> u64 {
+        let open = self.last.map_or(0, |last| now.saturating_sub(last));
+        if self.mean_ns > 0 && open > self.mean_ns {
+            self.with(open)
+        } else {
+            self.mean_ns
+        }
+    }
+
+    fn with(&self, between_ns: u64) -> u64 {
+        match self.mean_ns {
+            0 => between_ns,
+            mean => mean - (mean >> Self::SHIFT) + (between_ns >> Self::SHIFT),
+        }
+    }
+}

@@ -43,8 +43,10 @@ pub struct LimitConfig {
     /// within 20 %, and the covariance stop still recognizes a fall to a quarter.
     pub samples_min: u32,
 
-    /// How long the limit may be pressed against before the baseline is checked. Default 60 s: the
-    /// check takes about a second, so it costs well under one percent.
+    /// How long the limit may be pressed against before the baseline is checked, at least ten
+    /// windows. Default 60 s: the check takes about five windows in which a quarter to a half of the
+    /// throughput is missing, so it costs one percent. Where requests are so rare that windows
+    /// last longer than a quarter of a second, so does this, in proportion.
     pub recheck: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! The step from the sums of a window to the next limit.
 
 use super::config::{InvalidLimit, LimitConfig};
+use super::seen::{Point, Seen, Variation};
 use super::tally::Totals;
 
 /// Finds how many requests may be in flight.
@@ -48,8 +49,10 @@ pub struct Limit {
     variation: Variation,
     /// When the baseline was last confirmed by a window without pressure or by a covariance stop.
     confirmed: Option<u64>,
-    /// Where a fall began, or was last found to be harmless.
-    reference: Option<Point>,
+    /// What was seen on the way down, in descending order of in-flight.
+    fall: Vec<Point>,
+    /// Whether the last window was pressed against the limit and had no queue.
+    has_room: bool,
     /// The limit to return to after the check of the baseline that is going on.
     checking: Option<f64>,
     phase: Phase,
@@ -64,36 +67,6 @@ enum Phase {
     Settling(u64),
     /// Collecting since this instant.
     Open(u64),
-}
-
-/// What a window showed.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    samples: f64,
-    /// The mean time of a request, in nanoseconds.
-    rtt: f64,
-    /// Completions per nanosecond.
-    throughput: f64,
-    in_flight: f64,
-    /// The part of all samples that was dropped below.
-    dropped: f64,
-    peak: f64,
-}
-
-/// Throughput at some number in flight, and how many samples say so.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    samples: f64,
-    in_flight: f64,
-    throughput: f64,
-}
-
-/// How much times vary around their mean, as a part of it.
-#[derive(Clone, Copy, Debug)]
-struct Variation {
-    variance: f64,
-    /// The mean time of the last window, of how many samples it was, and under which limit.
-    last: Option<(f64, f64, u32)>,
 }
 
 /// No step shrinks the limit by more than half or grows it by more than half: two windows of chance
@@ -115,31 +88,21 @@ const USED: f64 = 0.5;
 const BASELINE_DOWN: f64 = 0.05;
 const BASELINE_UP: f64 = 0.025;
 
+/// Between two checks there are at least so many windows, as many as in the default of
+/// [`LimitConfig::recheck`]: where requests are rare and windows long, so are checks.
+const CHECK_WINDOWS: f64 = 240.0;
+
 /// What remains of the limit after each step of a check.
 const CHECK_STEP: f64 = 0.75;
 
-/// A point of reference moves along as long as in-flight stays above so much of it.
-const SAME_LEVEL: f64 = 0.9;
-
-/// Throughput follows in-flight if it falls by at least so much of the fall. Behind a queue it would
-/// not fall at all, and without one by all of it; this is the middle.
-const FOLLOWS: f64 = 0.5;
+/// How many points of a fall are kept: halving a thousand times as many as there should be.
+const FALL_MAX: usize = 10;
 
 /// How much of the tolerance is needed at least. Arrivals come by chance, however even the service is.
-const CALM_TOLERANCE: f64 = 0.5;
+const CALM_TOLERANCE: f64 = 0.25;
 
 /// A difference of so many standard errors is hardly chance: in one window of twenty.
 const SIGNIFICANT: f64 = 2.0;
-
-/// A difference of so many standard errors is not chance: in one judgment of a hundred and sixty, since
-/// what follows from it is kept.
-const CERTAIN: f64 = 2.5;
-
-/// How fast the measure of variation follows: over the last ten windows.
-const VARIATION_WEIGHT: f64 = 0.1;
-
-/// No single window may show more: what is beyond is a change and not chance.
-const VARIANCE_MAX: f64 = 4.0;
 
 // === impl Limit ===
 
@@ -158,7 +121,8 @@ impl Limit {
             learned: 0,
             variation: Variation::default(),
             confirmed: None,
-            reference: None,
+            fall: Vec::new(),
+            has_room: false,
             checking: None,
             phase: Phase::Open(0),
             totals: Totals::default(),
@@ -235,8 +199,18 @@ impl Limit {
         self.phase = if self.current() == before {
             Phase::Open(now)
         } else {
-            Phase::Settling(now + seen.rtt as u64)
+            Phase::Settling(now + self.settle_ns(&seen) as u64)
         };
+    }
+
+    /// How long requests of the old limit come out. While times rise, those that have ended know
+    /// less about it than the number of those that have not.
+    fn settle_ns(&self, seen: &Seen) -> f64 {
+        if self.is_bound(seen) || seen.dropped > 0.0 {
+            seen.turnover_ns.max(seen.rtt)
+        } else {
+            seen.rtt
+        }
     }
 
     /// Lets the baseline follow what was seen, as far as no queue can be in it.
@@ -266,42 +240,42 @@ impl Limit {
     fn step(&mut self, seen: &Seen, now: u64) {
         let bound = self.is_bound(seen);
         if !bound {
-            self.reference = None;
+            self.fall.clear();
             if let Some(limit) = self.checking.take() {
                 // The load has gone; the check has nothing to press against.
                 self.limit = limit;
             }
         } else if self.covariance_stop(seen, now) {
             return;
-        } else if self.checking.is_some() || self.needs_check(now) {
+        } else if self.checking.is_some() || self.needs_check(seen, now) {
             self.check_further(seen, now);
             return;
         }
 
         let gradient = self.gradient(seen);
         if bound && gradient < 1.0 && self.current() == self.config.min {
-            self.confirm(seen.rtt, now);
+            // So few do not queue.
+            self.accept(seen, now);
             return;
         }
         let used = seen.peak >= USED * self.limit;
         let initial = f64::from(self.config.initial);
-        if used {
-            self.limit *= 1.0 + self.gain(gradient, seen) * (gradient - 1.0);
+        if seen.dropped > 0.0 {
+            // Not by chance, and whatever the times of the others say.
+            let kept = (1.0 - seen.dropped) * gradient.min(1.0);
+            self.limit *= kept.max(GRADIENT_MIN);
+        } else if used {
+            self.limit *= self.factor(gradient, bound, seen);
         } else if self.limit < initial && gradient > 1.0 {
             self.limit = (self.limit * gradient).min(initial);
         }
     }
 
-    /// The tolerated time by the mean time, less what was dropped.
+    /// The tolerated time by the mean time.
     fn gradient(&self, seen: &Seen) -> f64 {
         let baseline = self.baseline.unwrap_or(seen.rtt);
         let gradient = self.tolerance() * baseline / seen.rtt.max(1.0);
-        let allowed = if seen.dropped > 0.0 {
-            1.0
-        } else {
-            GRADIENT_MAX
-        };
-        (gradient.min(allowed) * (1.0 - seen.dropped)).max(GRADIENT_MIN)
+        gradient.clamp(GRADIENT_MIN, GRADIENT_MAX)
     }
 
     /// How many times the baseline the mean time may be. What lies above one covers chance, in the
@@ -311,13 +285,23 @@ impl Limit {
         1.0 + (self.config.tolerance - 1.0) * needed
     }
 
-    /// How much of the way to go: all of it, or little if chance may have pointed there.
-    fn gain(&self, gradient: f64, seen: &Seen) -> f64 {
+    /// What to multiply the limit by: all of the way to where the mean time would be the tolerated
+    /// one, or little of it if chance may have pointed there.
+    ///
+    /// Without a queue the mean time does not say how far it is to the first one, only that there
+    /// is room: a limit that is pressed against then climbs as fast as it may, from the second such
+    /// window in a row on.
+    fn factor(&mut self, gradient: f64, bound: bool, seen: &Seen) -> f64 {
         let chance = SIGNIFICANT * self.variation.error(1.0 / seen.samples);
-        if (gradient - 1.0).abs() > chance {
-            1.0
+        let significant = (gradient - 1.0).abs() > chance;
+        let room = significant && bound && gradient * (1.0 + chance) >= self.tolerance();
+        let climbs = std::mem::replace(&mut self.has_room, room && gradient > 1.0);
+        if !significant {
+            1.0 + CALM_GAIN * (gradient - 1.0)
+        } else if self.has_room && climbs {
+            GRADIENT_MAX
         } else {
-            CALM_GAIN
+            gradient
         }
     }
 
@@ -327,9 +311,11 @@ impl Limit {
 
     /// Whether the limit has been pressed against for so long, or from the start, that the baseline
     /// may be one of an overload.
-    fn needs_check(&self, now: u64) -> bool {
+    fn needs_check(&self, seen: &Seen, now: u64) -> bool {
+        let often = self.config.recheck.as_nanos() as f64;
+        let after = often.max(CHECK_WINDOWS * seen.samples / seen.throughput);
         self.confirmed
-            .is_none_or(|confirmed| u128::from(now - confirmed) > self.config.recheck.as_nanos())
+            .is_none_or(|confirmed| (now - confirmed) as f64 > after)
     }
 
     fn check_further(&mut self, seen: &Seen, now: u64) {
@@ -344,108 +330,47 @@ impl Limit {
     }
 
     /// Ends a fall that took work away from idle servers; returns whether it did.
+    ///
+    /// Each point on the way down is compared with: the first ones may have had so much of a queue
+    /// that the loss below looks small beside the fall, and the last ones may have been short of
+    /// work themselves.
     fn covariance_stop(&mut self, seen: &Seen, now: u64) -> bool {
         let here = Point {
             samples: seen.samples,
             in_flight: seen.in_flight,
             throughput: seen.throughput,
         };
-        let Some(reference) = self.reference else {
-            self.reference = Some(here);
-            return false;
-        };
-        match reference.follows(&here, self.variation) {
-            None => {
-                if here.in_flight >= SAME_LEVEL * reference.in_flight {
-                    self.reference = Some(here);
-                }
-                false
-            }
-            Some(false) => {
-                self.reference = Some(here);
-                false
-            }
-            Some(true) => {
-                self.confirm(seen.rtt, now);
-                // What the servers did at the reference, at the time that is tolerated.
-                self.limit = self.tolerance() * seen.rtt * reference.throughput;
-                true
-            }
+        let variation = self.variation;
+        let followed = |point: &Point| point.follows(&here, variation) == Some(true);
+        if self.fall.iter().any(followed) {
+            self.accept(seen, now);
+            return true;
         }
+        // What was judged is not judged again, or chance would get its way some time.
+        self.fall.retain(|point| {
+            here.in_flight < point.in_flight && point.follows(&here, variation).is_none()
+        });
+        if self.fall.len() == FALL_MAX {
+            self.fall.remove(0);
+        }
+        self.fall.push(here);
+        false
+    }
+
+    /// Takes the mean time seen here, where there is no queue, for that of the service, and goes to
+    /// where the servers were at their best: by Little's law, at the time that is tolerated.
+    fn accept(&mut self, seen: &Seen, now: u64) {
+        let fall = self.fall.iter().map(|point| point.throughput);
+        let best = fall.fold(seen.throughput, f64::max);
+        self.confirm(seen.rtt, now);
+        self.limit = self.tolerance() * seen.rtt * best;
     }
 
     fn confirm(&mut self, baseline: f64, now: u64) {
         self.baseline = Some(baseline);
         self.learned = 1;
         self.confirmed = Some(now);
-        self.reference = None;
+        self.fall.clear();
         self.checking = None;
-    }
-}
-
-// === impl Seen ===
-
-impl Seen {
-    fn new(totals: Totals, length_ns: u64) -> Self {
-        let samples = f64::from(totals.samples);
-        let all = samples + f64::from(totals.dropped);
-        let length = length_ns as f64;
-        let peak = f64::from(totals.peak);
-        Self {
-            samples,
-            rtt: totals.rtt_ns as f64 / samples.max(1.0),
-            throughput: samples / length,
-            // Little's law. Requests that were held up before the window all end in it after a
-            // stall; there never were more of them than the peak.
-            in_flight: (totals.rtt_ns as f64 / length).min(peak),
-            dropped: f64::from(totals.dropped) / all,
-            peak,
-        }
-    }
-}
-
-// === impl Point ===
-
-impl Point {
-    /// Whether throughput fell with in-flight on the way from here to `to`; `None` as long as the
-    /// fall is too small to tell that from chance.
-    fn follows(&self, to: &Point, variation: Variation) -> Option<bool> {
-        let fall = 1.0 - to.in_flight / self.in_flight;
-        let lost = 1.0 - to.throughput / self.throughput;
-        let error = variation.error(1.0 / self.samples + 1.0 / to.samples);
-        (FOLLOWS * fall >= CERTAIN * error).then_some(lost >= FOLLOWS * fall)
-    }
-}
-
-// === impl Variation ===
-
-impl Variation {
-    /// Compares the mean of a window with the one before under the same limit: two means of so many
-    /// samples, of times that vary so much, differ so much by chance.
-    fn note(&mut self, seen: &Seen, limit: u32) {
-        let this = (seen.rtt, seen.samples, limit);
-        let Some((rtt, samples, before)) = self.last.replace(this) else {
-            return;
-        };
-        if before == limit {
-            let difference = (seen.rtt - rtt) / (0.5 * (seen.rtt + rtt)).max(1.0);
-            let variance = difference * difference / (1.0 / samples + 1.0 / seen.samples);
-            self.variance += VARIATION_WEIGHT * (variance.min(VARIANCE_MAX) - self.variance);
-        }
-    }
-
-    /// The standard error, as a part of it, of a mean or a rate over one by `inverse_samples`.
-    fn error(self, inverse_samples: f64) -> f64 {
-        (self.variance * inverse_samples).sqrt()
-    }
-}
-
-impl Default for Variation {
-    /// As exponential times vary.
-    fn default() -> Self {
-        Self {
-            variance: 1.0,
-            last: None,
-        }
     }
 }

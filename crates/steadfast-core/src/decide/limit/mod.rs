@@ -30,22 +30,28 @@
 //! the tolerated one: a single step goes where smoothed forms creep to. Around it:
 //!
 //! 1. *The queue term only at gradient 1.* The limit grows only when the tolerated time is not
-//!    exceeded, and then by what the tolerance leaves, never while it shrinks.
+//!    exceeded, and then by what the tolerance leaves, never while it shrinks. With no queue at all
+//!    in two windows in a row it climbs by half a window: the mean time then says that there is
+//!    room, and not how much.
 //! 2. *What was not used teaches nothing.* A window whose peak stayed under half of the limit leaves
 //!    it alone, or brings it back to its resting value if it is below.
 //! 3. *The baseline is frozen under pressure.* It learns from windows that never touched the limit,
 //!    and otherwise only downward. Mean times over a window are compared, never single samples.
 //! 4. *The covariance stop.* By the same law, shrinking can do one of two things: shorten the
 //!    queue, then throughput stays; or take work away from idle servers, then throughput falls with
-//!    what is in flight. Once the fall is large enough to tell the two from chance, the second one
-//!    ends it: the mean time seen there, where no queue is left, becomes the baseline, and the limit
-//!    goes back. So a service that has become slow for good is accepted as it is.
+//!    what is in flight. Each window of a fall is compared with all before it. Once one of them tells
+//!    the two from chance, the second ends the fall: the mean time seen there, where no queue is left,
+//!    becomes the baseline, and the limit goes to where the servers were at their best. So a service
+//!    that has become slow for good is accepted as it is, after two to five seconds at hundreds of
+//!    requests a second, in which it is short of work for one to three.
 //! 5. *A check when there was no quiet window for long.* A limit that has been pressed against for
 //!    [`LimitConfig::recheck`], or since the start, is let down step by step until the covariance
 //!    stop. That costs a few windows of lower throughput, and replaces a baseline that was learned
 //!    in the middle of an overload.
 //! 6. *Chance moves it little.* A deviation that so many samples show by chance alone is followed at
 //!    a fifth of its size, a larger one at once.
+//! 7. *Each limit is judged by its own requests.* After a step those of the old limit are let out
+//!    first, or one overload would be answered twice.
 //!
 //! [`Tally`] takes the samples of many threads in two atomics; the step itself runs a few times a
 //! second in one of them.
@@ -66,10 +72,13 @@
 
 mod config;
 mod estimate;
+mod seen;
 mod tally;
 
 #[cfg(all(test, steadfast_loom))]
 mod loom;
+#[cfg(all(test, not(steadfast_loom)))]
+mod tests;
 
 pub use config::{InvalidLimit, LimitConfig};
 pub use estimate::Limit;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use crate::context::Tier;
+use crate::decide::admission::{
+    AdmissionConfig, AdmissionQueue, Gate, Next, Offer, Rejection, Ticket, Waiter,
+};
 
 const MS: u64 = 1_000_000;
 
