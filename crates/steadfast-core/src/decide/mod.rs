@@ -5,6 +5,7 @@
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
 pub mod backoff;
+pub mod breaker;
 pub mod budget;
 pub mod lateness;
 pub mod policy;
