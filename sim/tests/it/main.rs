@@ -1,4 +1,6 @@
 //! Tests of the repository as a whole.
 
-mod s4;
+mod s8;
+mod scenarios;
+
 mod tidy;

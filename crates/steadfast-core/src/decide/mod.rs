@@ -4,10 +4,12 @@
 //! environment. Time comes in as `u64` nanoseconds of one monotonic clock, random bits as an
 //! argument; so every rule here runs the same in a test, in the simulator and in production.
 
+pub mod admission;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod lateness;
+pub mod limit;
 pub mod policy;
 pub mod rate;
 pub mod restart;
