@@ -18,7 +18,8 @@ use super::scale::{CELLS, cell_of};
 /// [`LONGEST_NS`](Self::LONGEST_NS), by less than 64 ns below that, and longer values count as the
 /// longest. Sums and maxima are exact.
 ///
-/// Memory is fixed when it is made: 3.5 KiB a window, and two windows more than are read.
+/// Memory is fixed when it is made: 3.5 KiB a window, and two windows more than are read; see
+/// [`memory_bytes`](Self::memory_bytes).
 ///
 /// # Examples
 ///
@@ -90,7 +91,7 @@ impl Sketch {
     /// The longest window: 1 hour; counters of 32 bits hold a million values a second that long.
     pub const LONGEST_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-    /// The most windows: 120, which are 420 KiB.
+    /// The most windows: 120, which are 417 KiB.
     pub const MAX_WINDOWS: u32 = 120;
 
     /// Makes an empty sketch that tells about the last `windows`, each as long as `window`.
@@ -168,6 +169,13 @@ impl Sketch {
     #[must_use]
     pub fn windows(&self) -> u32 {
         self.windows
+    }
+
+    /// Returns how much memory it takes, which never changes: 3,496 bytes a window, two windows
+    /// more than are read, and what stands beside them.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.ring.heap_bytes()
     }
 
     fn read(&self, ages: Range<u64>, now: u64, into: &mut Histogram) {
@@ -248,6 +256,19 @@ mod tests {
         assert_eq!(all.count(), 40_000);
         assert_eq!(all.sum_ns(), 4 * 9_999 * 5_000);
         assert_eq!(all.max_ns(), 9_999);
+    }
+
+    #[test]
+    fn memory_is_what_the_documentation_says() {
+        let beside = size_of::<Sketch>();
+        let check = |windows: u32, bytes| {
+            assert_eq!(sketch(windows).memory_bytes(), bytes + beside, "{windows}");
+        };
+
+        check(1, 3 * 3_496);
+        check(2, 4 * 3_496);
+        check(Sketch::MAX_WINDOWS, 122 * 3_496);
+        assert!(beside <= 128, "{beside}");
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! |---|---|---|
 //! | [`Sketch::RELATIVE_ERROR`] | 1/32 | always upward: a timeout from it is not too short |
 //! | [`Sketch::LONGEST_NS`] | 137 s | beyond any call that should be waited for |
+//! | [`Sketch::MAX_WINDOWS`] | 120 | two minutes of seconds, in 417 KiB: [`Sketch::memory_bytes`] |
 //! | [`Memory::KEEP`] | 0.9 a lesson | ten seconds at one a second |
 //! | [`Memory::KEPT`] | 500 values | five of them lie above the 99th percentile |
 //!

@@ -182,6 +182,11 @@ impl Ring {
         self.width_ns
     }
 
+    /// Returns how many bytes its arrays take.
+    pub(in crate::decide) fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.windows) + size_of_val(&*self.cells) + size_of_val(&*self.words)
+    }
+
     #[cold]
     fn turn(&self, packed: u64, head: Head, now: u64) -> usize {
         let window = now / self.width_ns;
