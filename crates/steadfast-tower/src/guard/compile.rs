@@ -16,6 +16,7 @@ use steadfast_core::decide::timeout::TimeoutConfig;
 
 use super::route::{Route, Routes, template_of};
 use super::{ClientOf, GuardError};
+use crate::timeout::BodyTimes;
 use crate::{AdmissionLayer, RateLimitLayer, TimeoutLayer, admission};
 
 /// Looks for what cannot work; gives what may be doubted.
@@ -33,6 +34,7 @@ pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>
             ));
         }
     }
+    others.extend(not_yet(policy));
     for (key, route) in &policy.routes {
         if !template_of(key).starts_with('/') {
             others.push(format!(
@@ -50,6 +52,42 @@ pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>
     } else {
         Err(GuardError::new(errors, others))
     }
+}
+
+/// Names what the policy may say and this guard does not do: what would be silently left out is
+/// refused instead.
+fn not_yet(policy: &Policy) -> Vec<String> {
+    let admissions = policy
+        .admissions
+        .iter()
+        .map(|(name, of)| ("admissions", name, of.shadow));
+    let timeouts = policy
+        .timeouts
+        .iter()
+        .map(|(name, of)| ("timeouts", name, of.shadow));
+    let rates = policy
+        .rates
+        .iter()
+        .map(|(name, of)| ("rates", name, of.shadow));
+    let shadows = admissions.chain(timeouts).chain(rates);
+    let shadows = shadows
+        .filter(|(.., shadow)| *shadow)
+        .map(|(section, name, _)| {
+            format!("{section}.{name} is in shadow mode, which the guard has not yet; take it out")
+        });
+    let streams = policy
+        .routes
+        .iter()
+        .filter(|(_, route)| route.stream.is_some());
+    let streams = streams.map(|(key, _)| {
+        format!("routes.{key:?} has a stream budget, which the guard has not yet; give it an admission of its own")
+    });
+    let calls = policy.dependencies.keys().map(|name| {
+        format!(
+            "dependencies.{name} is not governed by the guard yet; put the layers around its client"
+        )
+    });
+    shadows.chain(streams).chain(calls).collect()
 }
 
 /// Makes the state of all routes: one admission and one rate for all routes that name it, a
@@ -90,6 +128,13 @@ pub(super) fn routes(policy: &Policy, client: Option<&ClientOf>) -> Result<Route
                 .map(|name| rates[name].buckets.clone()),
             admission: admission.map(|name| admissions[name].shared.clone()),
             user_of: user_of.clone(),
+            body: route
+                .timeout
+                .as_deref()
+                .filter(|_| !is_stream)
+                .map_or(BodyTimes::default(), |name| {
+                    body_times(&policy.timeouts[name])
+                }),
             timeout: timeout.map(|timeout| timeout.shared),
             is_stream,
         })
@@ -143,6 +188,13 @@ fn rate_of(
         }
         _ => RateLimitLayer::shared(name, quota),
     })
+}
+
+fn body_times(of: &TimeoutPolicy) -> BodyTimes {
+    BodyTimes {
+        idle: Some(of.body_idle.get()),
+        total: of.body_total.map(|total| total.get()),
+    }
 }
 
 /// Named by the route: each learns its own.

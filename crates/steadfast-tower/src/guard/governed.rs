@@ -59,7 +59,8 @@ where
         }
         let route = self.route.as_deref();
         let timeout = route.and_then(|route| route.timeout.clone());
-        let timed = Timeout::new(self.inner.clone(), timeout, BodyTimes::default());
+        let body = route.map_or(BodyTimes::default(), |route| route.body);
+        let timed = Timeout::new(self.inner.clone(), timeout, body);
         let admission = route.and_then(|route| route.admission.clone());
         let user_of = route.and_then(|route| route.user_of.clone());
         let mut admitted = Admission::new(timed, admission, user_of);

@@ -31,6 +31,13 @@
 //! [`armed`](Guard::armed) tells routes that the policy does not name, and requests that passed two
 //! guards.
 //!
+//! # What it does not do yet
+//! Shadow mode, stream budgets with a name, and outgoing calls: a policy that asks for them is
+//! refused, since leaving them out in silence would be worse. The layers for outgoing calls
+//! ([`retry`](crate::retry), [`timeout`](crate::timeout), [`admission`](crate::admission)) are there
+//! to be put together by hand. Deadlines that clients send are read by
+//! [`deadline`](crate::deadline), outside of the guard.
+//!
 //! # Streams
 //! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout, its admission is a budget of
 //! connections, held until the body ends, and nothing is learned from it.
@@ -54,7 +61,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use http::request::Parts;
-use steadfast_core::decide::policy::{Finding, Policy};
+use steadfast_core::decide::policy::{Clients, Finding, Policy};
 
 use crate::Trust;
 use armed::Watch;
@@ -76,7 +83,6 @@ struct Inner {
 /// Describes a [`Guard`]; made by [`Guard::builder`].
 pub struct GuardBuilder {
     policy: Policy,
-    trust: Trust,
     client: Option<ClientOf>,
 }
 
@@ -100,7 +106,6 @@ impl Guard {
     pub fn builder(policy: Policy) -> GuardBuilder {
         GuardBuilder {
             policy,
-            trust: Trust::default(),
             client: None,
         }
     }
@@ -141,13 +146,6 @@ impl Guard {
 }
 
 impl GuardBuilder {
-    /// Says how much of what a client says is believed. By default it is [`Trust::Edge`].
-    #[must_use]
-    pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
-        self
-    }
-
     /// Says what a client is known by: an API key, a tenant, an address. Rates that are counted per
     /// client need it; and of those who wait in one tier, clients take turns.
     #[must_use]
@@ -175,7 +173,10 @@ impl GuardBuilder {
             tracing::warn!(target: "steadfast::guard", rule = finding.rule, "{finding}");
         }
         let inner = Inner {
-            trust: self.trust,
+            trust: match self.policy.trust.clients {
+                Clients::Edge => Trust::Edge,
+                Clients::Inside => Trust::Inside,
+            },
             routes: compile::routes(&self.policy, self.client.as_ref())?,
             watch: Watch::default(),
             warnings,
@@ -200,7 +201,6 @@ impl fmt::Debug for GuardBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardBuilder")
             .field("policy", &self.policy)
-            .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
 }

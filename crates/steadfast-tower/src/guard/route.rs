@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use http::Method;
 use steadfast_core::context::{Name, Tier};
+use steadfast_core::decide::policy;
 use steadfast_core::{Context, clock};
 
+use crate::timeout::BodyTimes;
 use crate::{admission, rate_limit, timeout};
 
 /// What governs the requests of one route.
@@ -27,6 +29,7 @@ pub(super) struct Route {
     pub(super) admission: Option<Arc<admission::Shared>>,
     pub(super) user_of: Option<admission::UserOf>,
     pub(super) timeout: Option<Arc<timeout::Shared>>,
+    pub(super) body: BodyTimes,
     pub(super) is_stream: bool,
 }
 
@@ -84,10 +87,8 @@ impl Route {
     /// A key without a method is for all of them: a request of a method that the policy does not
     /// list is not to go ungoverned.
     fn governs(&self, method: &Method) -> bool {
-        match self.key.split_once(' ') {
-            Some((of, _)) => of == method.as_str(),
-            None => true,
-        }
+        let (of, _) = policy::Route::split_name(&self.key);
+        of.is_none_or(|of| of == method.as_str())
     }
 }
 
@@ -95,7 +96,8 @@ impl Route {
     /// Gives its key, and a method and path that reach it.
     #[cfg(feature = "axum")]
     pub(super) fn example(&self) -> (String, Method, String) {
-        let of_key = self.key.split_once(' ').and_then(|(of, _)| of.parse().ok());
+        let (of_key, _) = policy::Route::split_name(&self.key);
+        let of_key = of_key.and_then(|of| of.parse().ok());
         let method = of_key.or_else(|| self.methods.first().cloned());
         let path = example_of(self.template());
         (self.key.clone(), method.unwrap_or(Method::GET), path)
@@ -114,10 +116,7 @@ pub(crate) fn example_of(template: &str) -> String {
 
 /// Gives the template of a key: `GET /orders` or `/orders`.
 pub(super) fn template_of(key: &str) -> &str {
-    match key.split_once(' ') {
-        Some((_, template)) => template,
-        None => key,
-    }
+    policy::Route::split_name(key).1
 }
 
 impl fmt::Debug for Route {

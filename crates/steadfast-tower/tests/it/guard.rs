@@ -296,3 +296,16 @@ fn what_cannot_work_is_refused_with_the_arithmetic() {
         "{error}"
     );
 }
+
+#[test]
+fn what_the_guard_does_not_do_is_refused_and_not_left_out() {
+    let mut shadowed = policy();
+    shadowed.admissions.get_mut("http").unwrap().shadow = true;
+
+    let error = Guard::new(shadowed).unwrap_err().to_string();
+
+    assert!(
+        error.contains("admissions.http is in shadow mode"),
+        "{error}"
+    );
+}
