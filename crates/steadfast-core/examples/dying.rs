@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use steadfast_core::context::Tier;
 use steadfast_core::panic::{self, Policy};
+use steadfast_core::pool::{Pool, PoolConfig};
 use steadfast_core::shutdown::{Limits, Phase};
 use steadfast_core::{
     BoxError, Cause, Program, Shutdown, cancel, clock, defer, recover, run, scope, spawn,
@@ -28,6 +29,7 @@ type Named = (&'static str, fn() -> ExitCode);
 const PROGRAMS: &[Named] = &[
     ("two-panicking-cleanups", two_panicking_cleanups),
     ("panic-while-unwinding", panic_while_unwinding),
+    ("first-guard-while-unwinding", first_guard_while_unwinding),
     ("payload-that-panics", payload_that_panics),
     ("abort-by-policy", abort_by_policy),
     ("uncaught-in-a-thread", uncaught_in_a_thread),
@@ -45,7 +47,16 @@ const PROGRAMS: &[Named] = &[
     ("serve-a-hanging-client", serve_a_hanging_client),
     ("block-for-ever", block_for_ever),
     ("fail", fail),
+    ("unheard", unheard),
     ("panic-in-main", panic_in_main),
+    (
+        "fail-with-an-error-that-panics",
+        fail_with_an_error_that_panics,
+    ),
+    ("go-on-after-run", go_on_after_run),
+    ("main-without-end", main_without_end),
+    ("hard-limit", hard_limit),
+    ("nested-run", nested_run),
 ];
 
 fn main() -> ExitCode {
@@ -85,6 +96,21 @@ fn panic_while_unwinding() -> ExitCode {
         panic!("body");
     });
     println!("alive: {}", panic.unwrap_err().message());
+    ExitCode::SUCCESS
+}
+
+/// The guard is the first thing of steadfast that the process uses.
+fn first_guard_while_unwinding() -> ExitCode {
+    let caught = std::panic::catch_unwind(|| {
+        defer! { panic!("in a guard") }
+        panic!("body");
+    });
+    let panic = recover(|| panic!("later"));
+    println!(
+        "alive: {:?}, {}",
+        caught.unwrap_err().downcast_ref::<&str>(),
+        panic.unwrap_err().message()
+    );
     ExitCode::SUCCESS
 }
 
@@ -318,6 +344,100 @@ fn fail() -> ExitCode {
     })
 }
 
+/// Nobody listens to tracing: what goes wrong must be on standard error, and nothing else.
+fn unheard() -> ExitCode {
+    // Installs the hook with the standard report; `run` takes that off for what is contained.
+    let _ = recover(|| ());
+    run(async |_| {
+        let contained = spawn("unlucky", async { panic!("contained") }).await;
+        assert!(contained.is_err());
+        let ended = scope("import")
+            .run(async |s| {
+                s.defer_async("flush", async || Err::<(), _>("disk full"));
+                Ok(())
+            })
+            .await;
+        let pool = Pool::new(PoolConfig::new("letters", 1))?;
+        drop(pool.try_submit("send", pending::<()>())?);
+        drop(pool.try_submit("send", pending::<()>())?);
+        ended.map_err(BoxError::from)
+    })
+}
+
 fn panic_in_main() -> ExitCode {
     run(async |_| -> Result<(), BoxError> { panic!("no config") })
+}
+
+fn fail_with_an_error_that_panics() -> ExitCode {
+    #[derive(Debug)]
+    struct Nasty;
+    impl std::fmt::Display for Nasty {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("shown")
+        }
+    }
+    impl std::error::Error for Nasty {}
+    impl Drop for Nasty {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+
+    run(async |_| Err(BoxError::from(Nasty)))
+}
+
+fn go_on_after_run() -> ExitCode {
+    let limits = Limits {
+        hard: Duration::from_millis(10),
+        ..Limits::default()
+    };
+    let code = Program::new()
+        .limits(limits)
+        .run(async |_| Ok::<_, BoxError>(()));
+    // Longer than the last resort would wait after the hard limit.
+    clock::block(Duration::from_secs(3));
+    println!("alive");
+    code
+}
+
+/// The cleanup of main takes longer than all phases together may.
+fn main_without_end() -> ExitCode {
+    let short = Duration::from_millis(20);
+    let limits = Limits {
+        drain_core: short,
+        cancel: short,
+        cleanup: short,
+        ..Limits::default()
+    };
+    Program::new().limits(limits).run(async |shutdown| {
+        shutdown.request("test");
+        let scope = scope("server").cleanup_limit(Duration::from_secs(3600));
+        let server = scope.run(async |s| {
+            s.defer_async("hangs", pending::<()>);
+            pending::<Result<(), BoxError>>().await
+        });
+        server.await?;
+        Ok::<_, BoxError>(())
+    })
+}
+
+fn hard_limit() -> ExitCode {
+    let limits = Limits {
+        hard: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    Program::new().limits(limits).run(async |shutdown| {
+        shutdown.request("test");
+        pending::<Result<(), BoxError>>().await
+    })
+}
+
+fn nested_run() -> ExitCode {
+    run(async |_| {
+        let nested = recover(|| run(async |_| Ok::<_, BoxError>(())));
+        println!("alive: {}", nested.unwrap_err().message());
+        Ok::<_, BoxError>(())
+    })
 }

@@ -103,7 +103,8 @@ impl Error for Cause {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cancel, Cause};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cancel, Cause};
 ///
 /// let all = Cancel::new();
 /// let one = all.child();
@@ -243,13 +244,17 @@ impl Cancel {
     /// # Errors
     /// The cause; the future is dropped then, and scopes inside it see that cause.
     ///
+    /// # Panics
+    /// With a deadline, when polled outside a tokio runtime with a timer.
+    ///
     /// # Cancel safety
     /// As the future's own.
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use steadfast_core::{Cancel, Cause};
+    /// use steadfast::{Cancel, Cause};
     ///
     /// let cancel = Cancel::new();
     /// cancel.cancel(Cause::ClientGone);
@@ -272,13 +277,29 @@ impl Cancel {
 
 impl Node {
     fn cause(&self) -> &Cause {
-        self.cause.get_or_init(|| {
-            let parent = self.parent.as_ref();
-            parent
-                .expect("a cancelled root has a cause: invariant 1")
-                .cause()
-                .clone()
+        // Up, then down again: a chain may be longer than the stack is deep.
+        let mut below = Vec::new();
+        let mut node = self;
+        let cause = loop {
+            if let Some(cause) = node.cause.get() {
+                break cause;
+            }
+            below.push(node);
+            let parent = node.parent.as_deref();
+            node = parent.expect("a cancelled root has a cause: invariant 1");
+        };
+        below.into_iter().rev().fold(cause, |cause, node| {
+            node.cause.get_or_init(|| cause.clone())
         })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
     }
 }
 
@@ -307,8 +328,9 @@ impl fmt::Debug for Cancel {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{Cause, cancel};
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = cancel::if_dropped(Cause::ClientGone, async { "answer" });
 /// assert_eq!(request.await, "answer");
@@ -365,7 +387,8 @@ thread_local! {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{Cause, cancel};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Cause, cancel};
 ///
 /// let request = async { /* … */ };
 /// cancel::dropping(Cause::ClientGone, || drop(request));
@@ -387,11 +410,29 @@ pub fn dropping<R>(cause: Cause, drop_it: impl FnOnce() -> R) -> R {
     drop_it()
 }
 
+/// Gives the cause that [`dropping`] tells for the drop that is going on in this thread, for
+/// destructors that say why they run; `None` when nobody has told one.
+///
+/// # Examples
+/// ```
+/// use steadfast_core::{Cause, cancel};
+///
+/// struct Request;
+/// impl Drop for Request {
+///     fn drop(&mut self) {
+///         let cause = cancel::told_cause().unwrap_or(Cause::ClientGone);
+///         assert_eq!(cause.as_str(), "shutdown");
+///     }
+/// }
+///
+/// cancel::dropping(Cause::Shutdown, || drop(Request));
+/// ```
+pub fn told_cause() -> Option<Cause> {
+    let told = DROP_CAUSE.try_with(|cell| cell.borrow().clone());
+    told.ok().flatten()
+}
+
 /// Gives the cause of the drop that is going on in this thread.
 pub(crate) fn drop_cause() -> Cause {
-    DROP_CAUSE
-        .try_with(|cell| cell.borrow().clone())
-        .ok()
-        .flatten()
-        .unwrap_or(Cause::Dropped)
+    told_cause().unwrap_or(Cause::Dropped)
 }

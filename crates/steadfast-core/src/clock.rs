@@ -39,8 +39,9 @@ pub fn now() -> Instant {
 ///
 /// # Examples
 /// ```
-/// let start = steadfast_core::clock::nanos();
-/// assert!(steadfast_core::clock::nanos() >= start);
+/// # use steadfast_core as steadfast;
+/// let start = steadfast::clock::nanos();
+/// assert!(steadfast::clock::nanos() >= start);
 /// ```
 pub fn nanos() -> u64 {
     nanos_at(now())

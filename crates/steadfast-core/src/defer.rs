@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use crate::recover;
+use crate::{recover, voice};
 
 /// Runs a block when the enclosing block is left, by any way out.
 ///
@@ -13,13 +13,14 @@ use crate::recover;
 /// Guards of one block run last in first out. The block captures by reference what it uses; say
 /// `defer! { move => … }` to fix the values now, as Go does with arguments.
 ///
-/// Compared with [`scope`](crate::scope()): that one knows how the block ended, can await, has a
-/// report, and is never lost by a dropped future.
+/// Compared with [`scope`](crate::scope()): this one runs when a future is dropped, too, but it
+/// does not know how the block ended, cannot await, and is in no report.
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::cell::Cell;
-/// use steadfast_core::defer;
+/// use steadfast::defer;
 ///
 /// let open = Cell::new(0);
 /// {
@@ -80,7 +81,7 @@ impl<F: FnOnce()> Drop for DeferGuard<F> {
 #[cold]
 fn panicked(place: &'static Location<'static>) {
     // The thread may be unwinding: a subscriber that panics must not end the process.
-    let _ = recover(|| {
+    voice::tell(|| {
         tracing::error!(
             target: "steadfast::scope",
             place = %format_args!("{}:{}", place.file(), place.line()),

@@ -33,11 +33,13 @@
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
 //! | [`clock`], [`rng`], [`report`] | time, random bits, and what every part tells about itself |
+//! | `settings` (feature) | documents in TOML whose mistakes are told with file, line and column |
 //! | [`decide`] | the pure decisions behind all of it |
 //!
 //! # Examples
 //! ```
-//! use steadfast_core::{ScopeError, scope};
+//! # use steadfast_core as steadfast;
+//! use steadfast::{ScopeError, scope};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! let ended = scope("import")
@@ -54,7 +56,8 @@
 //!
 //! # Features
 //! None is on by default. `test-util` adds `testing`: a clock moved by hand, a check for leaked
-//! tasks, and faults injected at every await and cleanup.
+//! tasks, and faults injected at every await and cleanup. `log` adds `context::lines`: the facts of
+//! the context in every line that `tracing_subscriber` writes, in whichever format.
 
 pub mod cancel;
 pub mod clock;
@@ -68,6 +71,8 @@ pub mod reaper;
 pub mod report;
 pub mod rng;
 pub mod scope;
+#[cfg(feature = "settings")]
+pub mod settings;
 pub mod shutdown;
 pub mod supervise;
 #[cfg(feature = "test-util")]
@@ -75,11 +80,13 @@ pub mod testing;
 pub mod wait_group;
 pub mod watch;
 
+mod observers;
 mod recover;
 mod runtime;
 mod small_fn;
 mod task;
 mod text;
+mod voice;
 
 #[doc(inline)]
 pub use cancel::{Cancel, Cause};

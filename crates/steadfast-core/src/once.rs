@@ -12,8 +12,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use steadfast_core::{BoxError, OnceInit};
+//! use steadfast::{BoxError, OnceInit};
 //!
 //! static CONFIG: OnceInit<String> = OnceInit::new("config");
 //!
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::cancel::Cause;
 use crate::clock::{self, Instant};
 use crate::context::{self, AsNode, Name};
 use crate::decide::backoff::Backoff;
@@ -47,7 +49,7 @@ pub struct OnceInit<T> {
     name: Name,
     value: OnceLock<T>,
     after_failure: AfterFailure,
-    turn: OnceLock<Arc<Turn>>,
+    turn: OnceLock<Arc<Turn<T>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,24 +60,25 @@ enum AfterFailure {
 }
 
 /// Who may initialize.
-struct Turn {
+struct Turn<T> {
     /// One permit: the right to run an initializer. It is given back when the last cleanup of a
     /// failed one has run, wherever that is.
     permits: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<T> {
     /// The scope of the initializer that runs, to recognize those who come from inside of it.
     running: Option<Weak<dyn AsNode>>,
     failures: u32,
     not_before: Option<Instant>,
     poisoned: Option<Arc<str>>,
+    /// A value whose caller has left before it was there.
+    kept: Option<T>,
 }
 
-impl Turn {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl<T> Turn<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,6 +94,12 @@ impl Turn {
             }
             AfterFailure::Poison => state.poisoned = Some(reason().into()),
         }
+    }
+
+    fn keep(&self, value: T) {
+        let mut state = self.state();
+        state.running = None;
+        state.kept = Some(value);
     }
 }
 
@@ -138,9 +147,14 @@ impl<T> OnceInit<T> {
     ///   started outside of the scope.
     /// - [`OnceError::Poisoned`]: it failed before and may not be tried again.
     ///
+    /// # Panics
+    /// [With a backoff](Self::with_backoff) and after a failure, when polled outside a tokio runtime
+    /// with a timer.
+    ///
     /// # Cancel safety
     /// When this is dropped, so is `init`; the reaper undoes what it did, then the next caller may
-    /// start.
+    /// start. If `init` had given its value and only its cleanups were left, the value is kept for
+    /// the next caller.
     pub async fn get_or_init<E, F, Fut>(&self, init: F) -> Result<&T, OnceError<E>>
     where
         T: Send + 'static,
@@ -160,6 +174,10 @@ impl<T> OnceInit<T> {
         if let Some(value) = self.get() {
             return Ok(value);
         }
+        let kept = turn.state().kept.take();
+        if let Some(value) = kept {
+            return Ok(self.value.get_or_init(|| value));
+        }
         if let Some(reason) = turn.state().poisoned.clone() {
             return Err(OnceError::Poisoned(self.name, reason));
         }
@@ -168,7 +186,7 @@ impl<T> OnceInit<T> {
 
     async fn init<E, F, Fut>(
         &self,
-        turn: Arc<Turn>,
+        turn: Arc<Turn<T>>,
         permit: OwnedSemaphorePermit,
         init: F,
     ) -> Result<&T, OnceError<E>>
@@ -179,18 +197,28 @@ impl<T> OnceInit<T> {
         Fut: Future<Output = Result<T, E>>,
     {
         let after = self.after_failure;
-        // Given back by the last cleanup of a failed initializer, and here after a good one.
+        // Given back by the last cleanup when the initializer failed or its caller has left, and here
+        // when it went well.
         let permit = Arc::new(Mutex::new(Some(permit)));
-        let (failed_turn, failed_permit) = (turn.clone(), permit.clone());
+        let (turn_back, permit_back) = (turn.clone(), permit.clone());
         let initialized = scope(self.name)
             .error::<E>()
             .run(|s| {
                 // Registered first, so it runs last.
+                let itself = s.clone();
                 s.defer_outcome("give the turn back", move |outcome| {
                     if outcome.verdict() != Verdict::Ok {
-                        failed_turn.failed(after, || reason(outcome));
-                        drop(take(&failed_permit));
+                        turn_back.failed(after, || reason(outcome));
+                    } else if itself.is_reaped() {
+                        // Nothing was undone, so it must not be initialized again.
+                        let left = Outcome::Cancelled(Cause::Dropped);
+                        if let Outcome::Ok(value) = std::mem::replace(outcome, left) {
+                            turn_back.keep(value);
+                        }
+                    } else {
+                        return;
                     }
+                    drop(take(&permit_back));
                 });
                 turn.state().running =
                     context::with(|frame| frame.node.as_ref().map(Arc::downgrade));
@@ -205,11 +233,17 @@ impl<T> OnceInit<T> {
         Ok(value)
     }
 
-    fn turn(&self) -> &Arc<Turn> {
+    fn turn(&self) -> &Arc<Turn<T>> {
         self.turn.get_or_init(|| {
             Arc::new(Turn {
                 permits: Arc::new(Semaphore::new(1)),
-                state: Mutex::default(),
+                state: Mutex::new(State {
+                    running: None,
+                    failures: 0,
+                    not_before: None,
+                    poisoned: None,
+                    kept: None,
+                }),
             })
         })
     }
@@ -229,7 +263,7 @@ fn reason<T, E>(outcome: &Outcome<T, E>) -> String {
     }
 }
 
-impl Turn {
+impl<T> Turn<T> {
     /// Tells whether the code at hand runs inside of the initializer.
     fn is_inside(&self) -> bool {
         let running = self.state().running.as_ref().and_then(Weak::upgrade);

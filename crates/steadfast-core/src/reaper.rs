@@ -12,8 +12,9 @@
 //!
 //! On the fallback thread a socket or timer that belongs to the dead runtime refuses to work:
 //! such a cleanup is reported as [`RuntimeGone`](crate::CleanupStatus::RuntimeGone). A program
-//! under [`steadfast::run`](crate::run()) does not get there: it drains the reaper before its
-//! runtime ends.
+//! under [`steadfast::run`](crate::run()) drains the reaper before its runtime ends, so that only
+//! scopes in tasks get there that nobody has told to stop: give those a scope around, or
+//! [the token](crate::Shutdown::token) of the shutdown.
 #![allow(
     clippy::disallowed_methods,
     reason = "starts what must outlive the scope it comes from, with its context already around it"

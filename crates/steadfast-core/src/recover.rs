@@ -21,7 +21,8 @@ use crate::panic::{self, Catching, Panic};
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::{panic::{Check, Kind}, recover};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{panic::{Check, Kind}, recover};
 ///
 /// let numbers = [1, 2, 3];
 /// let index = numbers.len();
@@ -50,8 +51,9 @@ pub fn recover<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::recover_async;
+/// use steadfast::recover_async;
 ///
 /// let outcome = recover_async(async { panic!("lost the thread") }).await;
 /// assert_eq!(outcome.unwrap_err().message(), "lost the thread");

@@ -7,8 +7,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::sync::Arc;
-//! use steadfast_core::report::{self, Collector, Source, Value};
+//! use steadfast::report::{self, Collector, Source, Value};
 //!
 //! struct Orders;
 //! impl Source for Orders {
@@ -70,6 +71,7 @@ pub fn register<S: Source + 'static>(
     name: impl Into<Name>,
     source: &Arc<S>,
 ) -> Result<(), FullError> {
+    let name = name.into();
     let mut sources = sources();
     if sources.len() >= SOURCES_MAX {
         sources.retain(|known| known.source.strong_count() > 0);
@@ -79,7 +81,7 @@ pub fn register<S: Source + 'static>(
     }
     let source: Arc<dyn Source> = source.clone();
     sources.push(Registered {
-        name: name.into(),
+        name,
         source: Arc::downgrade(&source),
     });
     Ok(())
@@ -102,6 +104,8 @@ pub fn snapshot() -> Snapshot {
         if recover(|| source.collect(&mut collector)).is_ok() {
             sources.push(collector.into_source(name));
         }
+        // Perhaps the last reference by now.
+        panic::drop_contained(source);
     }
     Snapshot { sources }
 }
@@ -149,6 +153,12 @@ impl Collector {
     /// Tells a number that only grows while the process lives.
     pub fn counter(&mut self, name: &'static str, value: u64) -> &mut Self {
         self.push(name, Vec::new(), Value::Counter(value));
+        self
+    }
+
+    /// Tells a sum of fractions, such as seconds, that only grows while the process lives.
+    pub fn sum(&mut self, name: &'static str, value: f64) -> &mut Self {
+        self.push(name, Vec::new(), Value::Sum(value));
         self
     }
 
@@ -206,6 +216,11 @@ impl Labeled<'_> {
         self.push(name, Value::Counter(value))
     }
 
+    /// Tells a sum of fractions, such as seconds, that only grows while the process lives.
+    pub fn sum(&mut self, name: &'static str, value: f64) -> &mut Self {
+        self.push(name, Value::Sum(value))
+    }
+
     /// Tells a number that goes up and down.
     pub fn gauge(&mut self, name: &'static str, value: f64) -> &mut Self {
         self.push(name, Value::Gauge(value))
@@ -260,6 +275,8 @@ pub struct Metric {
 pub enum Value {
     /// Only grows while the process lives.
     Counter(u64),
+    /// Only grows while the process lives, in fractions.
+    Sum(f64),
     /// Goes up and down.
     Gauge(f64),
     /// Whether a protection is in force.

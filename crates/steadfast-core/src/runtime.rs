@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cancel::Cause;
-use crate::clock;
-use crate::panic;
+use crate::cancel::{self, Cause};
+use crate::panic::{self, Panic};
 use crate::scope::{BoxError, ScopeError, scope};
 use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
 use crate::task::spawn;
+use crate::voice::{self, say};
 
 /// The exit code when main returned an error: 1.
 pub const EXIT_FAILED: u8 = 1;
@@ -22,7 +23,8 @@ pub const EXIT_PANIC_ABORT: u8 = 78;
 /// The exit code when main panicked: 101, as that of any Rust program.
 pub const EXIT_PANICKED: u8 = 101;
 
-/// The exit code when the hard limit ended the shutdown: 124, as that of `timeout`.
+/// The exit code when the hard limit ended the shutdown, or main had not ended with its last
+/// phase: 124, as that of `timeout`.
 pub const EXIT_HARD_LIMIT: u8 = 124;
 
 /// The exit code when a second signal ended the waiting: 130, as that of a shell after Ctrl-C.
@@ -37,23 +39,81 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 ///
 /// - SIGTERM and SIGINT ask for the shutdown; a second one ends the waiting for work in flight.
 /// - `main` counts as work in flight: when [`Shutdown::stop_accepting`] is cancelled it should end
-///   what it has begun and return. The phase *cancel* drops it at its next await.
-/// - The runtime ends after the last phase, so every cleanup of every scope has run by then, or
-///   has a line that says why not.
-/// - Panics that are contained are told as events instead of on standard error.
+///   what it has begun and return. The phase *cancel* drops it at its next await; what it has not
+///   cleaned up when the last phase ends is left behind.
+/// - The runtime ends after the last phase, so every cleanup of every scope that was told to stop
+///   has run by then, or has a line that says why not. A task that is no child of a scope is told
+///   by nobody: it watches [`Shutdown::token`], or its scopes are left to the
+///   [reaper](mod@crate::reaper) without their runtime.
+/// - Panics that are contained are told as events instead of on standard error, whatever hook was
+///   there before. Troubles are told as events of `tracing` at `WARN` and above; for as long as no
+///   subscriber is set, they are written to standard error instead, so that none is lost.
+/// - Pools and tasks outside of scopes are not waited for, unless the shutdown is told to:
+///   [`Shutdown::on`], [`Shutdown::in_flight`]. Blocking work gets a second; then the process ends.
+///   What is cut short so is named in the log.
 /// - A program that is built with `panic = "abort"` is refused: nothing could be contained.
 ///   [`Program::accept_panic_abort`] is the exception.
 ///
-/// Exit codes: 0; [`EXIT_FAILED`]; [`EXIT_PANICKED`]; [`EXIT_HARD_LIMIT`]; [`EXIT_HURRIED`];
-/// [`EXIT_PANIC_ABORT`].
+/// The scope of `main` is named `main`: paths of scopes in logs and reports begin with it.
+///
+/// # Exit codes
+///
+/// | code | when |
+/// |---|---|
+/// | 0 | `main` returned `Ok`, or was ended by a requested shutdown; [`ShutdownReport`] tells whether that was clean |
+/// | [`EXIT_FAILED`] | `main` returned an error, which is written to standard error with its sources |
+/// | [`EXIT_PANICKED`] | `main` panicked; message and place are written to standard error |
+/// | [`EXIT_HARD_LIMIT`] | the hard limit ended the shutdown |
+/// | [`EXIT_HURRIED`] | a second signal ended the waiting |
+/// | [`EXIT_PANIC_ABORT`] | the build cannot contain panics |
+///
+/// # Panics
+/// In async code: there is a runtime already, whose thread it would block.
 ///
 /// # Examples
-/// ```
+/// A service: a group of children that is stopped with the program, and a log.
+///
+/// ```no_run
+/// # use steadfast_core as steadfast;
 /// use std::process::ExitCode;
-/// use steadfast_core::BoxError;
+/// use std::time::Duration;
+/// use steadfast::supervise::{Child, ChildContext, Intensity, Rules, Strategy, Supervisor};
+/// use steadfast::{BoxError, clock};
+///
+/// async fn tick(child: ChildContext) -> Result<(), BoxError> {
+///     let every = Duration::from_secs(1);
+///     while child.stop_token().run(clock::sleep(every)).await.is_ok() {
+///         tracing::info!("tick");
+///     }
+///     Ok(())
+/// }
 ///
 /// fn main() -> ExitCode {
-///     steadfast_core::run(async |shutdown| {
+///     // Without a subscriber, troubles go to standard error, and nothing else is told.
+///     tracing_subscriber::fmt().init();
+///     steadfast::run(async |shutdown| {
+///         let rarely = Intensity::new(3, Duration::from_secs(60))?;
+///         let group = Supervisor::builder("service", Rules::new(Strategy::OneForOne, rarely))
+///             .child(Child::permanent("ticker", tick))
+///             .stop_on(&shutdown.stop_accepting())
+///             .start()
+///             .await?;
+///         // Ends when a signal comes, or with exit code 1 when the ticker fails too often.
+///         group.ended().await.into_result()?;
+///         Ok::<_, BoxError>(())
+///     })
+/// }
+/// ```
+///
+/// The smallest one:
+///
+/// ```
+/// # use steadfast_core as steadfast;
+/// use std::process::ExitCode;
+/// use steadfast::BoxError;
+///
+/// fn main() -> ExitCode {
+///     steadfast::run(async |shutdown| {
 ///         // serve(shutdown.stop_accepting()).await?;
 ///         drop(shutdown);
 ///         Ok::<_, BoxError>(())
@@ -96,7 +156,7 @@ impl Program {
         }
     }
 
-    /// Chooses the number of threads of the runtime: at least 1, one for each core by default.
+    /// Chooses the number of threads of the runtime, one for each core by default; 0 counts as 1.
     pub fn worker_threads(mut self, threads: usize) -> Self {
         self.worker_threads = Some(threads.max(1));
         self
@@ -121,6 +181,9 @@ impl Program {
     }
 
     /// Runs the program, see [`run`].
+    ///
+    /// # Panics
+    /// In async code: there is a runtime already, whose thread it would block.
     pub fn run<F, Fut, E>(self, main: F) -> ExitCode
     where
         F: FnOnce(Shutdown) -> Fut,
@@ -129,21 +192,23 @@ impl Program {
     {
         if !panic::can_unwind() && !self.accept_panic_abort {
             say(
-                &"this program is built with panic = \"abort\": no panic can be contained, and no \
+                "this program is built with panic = \"abort\": no panic can be contained, and no \
                  cleanup would run; remove it from the profile, or accept it by name with \
                  Program::accept_panic_abort",
             );
             return ExitCode::from(EXIT_PANIC_ABORT);
         }
+        voice::raise();
         panic::install_quiet();
         let runtime = match self.runtime() {
             Ok(runtime) => runtime,
             Err(error) => {
-                say(&format_args!("cannot start the runtime: {error}"));
+                say(format_args!("cannot start the runtime: {error}"));
                 return ExitCode::from(EXIT_FAILED);
             }
         };
         let shutdown = Shutdown::new(self.limits);
+        let _alive = last_resort(shutdown.clone(), self.limits.hard);
         let (ended, report) = runtime.block_on(self.run_main(shutdown, main));
         panic::flush(FLUSH_LIMIT);
         // Blocking work that does not end must not keep the process.
@@ -163,7 +228,7 @@ impl Program {
         &self,
         shutdown: Shutdown,
         main: F,
-    ) -> (Result<(), ScopeError<BoxError>>, ShutdownReport)
+    ) -> (Option<Ended>, ShutdownReport)
     where
         F: FnOnce(Shutdown) -> Fut,
         Fut: Future<Output = Result<(), E>>,
@@ -180,17 +245,16 @@ impl Program {
         shutdown.main_starts();
         let driver = shutdown.clone();
         let driver = spawn("shutdown", async move { driver.drive().await });
-        last_resort(shutdown.clone(), self.limits.hard);
 
         let (handle, token) = (shutdown.clone(), shutdown.token());
-        let ended = scope("main")
+        let main = scope("main")
             .cancel_on(&token)
-            .run(async move |_| main(handle).await.map_err(Into::into))
-            .await;
+            .run(async move |_| main(handle).await.map_err(Into::into));
+        let ended = ended_or_left(main, &shutdown).await;
         shutdown.main_is_over();
         shutdown.request(match &ended {
-            Ok(()) => "main returned",
-            Err(_) => "main failed",
+            Some(Ok(())) => "main returned",
+            _ => "main failed",
         });
         let report = driver.await;
         let report = report.expect("the driver contains the panics of hooks, and is not aborted");
@@ -200,6 +264,21 @@ impl Program {
         }
         (ended, report)
     }
+}
+
+/// How main ended.
+type Ended = Result<(), ScopeError<BoxError>>;
+
+/// Waits for main; gives nothing when the shutdown was over before.
+async fn ended_or_left(main: impl Future<Output = Ended>, shutdown: &Shutdown) -> Option<Ended> {
+    let mut main = Box::pin(main);
+    let ended = tokio::select! {
+        biased;
+        ended = &mut main => Some(ended),
+        () = shutdown.reached(Phase::Ended) => None,
+    };
+    cancel::dropping(Cause::Shutdown, || drop(main));
+    ended
 }
 
 /// The signals that ask for a shutdown; from its making on they do not end the process any more.
@@ -230,19 +309,25 @@ impl Signals {
 }
 
 /// Ends the process when not even the hard limit did: code that blocks every thread of the runtime
-/// keeps the shutdown from going on.
-fn last_resort(shutdown: Shutdown, hard: Duration) {
+/// keeps the shutdown from going on. Stands down when the answer is dropped.
+fn last_resort(shutdown: Shutdown, hard: Duration) -> mpsc::Sender<()> {
     /// How much later than the hard limit: 2 s.
     const GRACE: Duration = Duration::from_secs(2);
     /// How often to look whether a shutdown was asked for.
     const LOOK: Duration = Duration::from_millis(250);
 
+    let (alive, stand_down) = mpsc::channel::<()>();
+    let over = move |limit| stand_down.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected);
     let watch = move || {
         while shutdown.is_ready() {
-            clock::block(LOOK);
+            if over(LOOK) {
+                return;
+            }
         }
-        clock::block(hard.saturating_add(GRACE));
-        say(&"the shutdown did not end within its hard limit: code blocks the runtime's threads");
+        if over(hard.saturating_add(GRACE)) {
+            return;
+        }
+        say("the shutdown did not end within its hard limit: code blocks the runtime's threads");
         panic::flush(FLUSH_LIMIT);
         std::process::exit(i32::from(EXIT_HARD_LIMIT));
     };
@@ -250,26 +335,32 @@ fn last_resort(shutdown: Shutdown, hard: Duration) {
     if let Err(error) = thread.spawn(watch) {
         tracing::warn!(target: "steadfast::shutdown", %error, "no thread for the last resort");
     }
+    alive
 }
 
-fn exit_code(ended: Result<(), ScopeError<BoxError>>, report: &ShutdownReport) -> ExitCode {
-    let code = match ended {
-        Err(ScopeError::Panicked(panic)) => {
-            say(&format_args!("main {}", panic.describe()));
+fn exit_code(ended: Option<Ended>, report: &ShutdownReport) -> ExitCode {
+    let code = match &ended {
+        Some(Err(ScopeError::Panicked(panic))) => {
+            say(format_args!("error: main {}", panic.describe()));
             EXIT_PANICKED
         }
-        Err(ScopeError::Failed(error)) => {
-            say(&Chain(&*error));
+        Some(Err(ScopeError::Failed(error))) => {
+            say(Chain(&**error));
             EXIT_FAILED
+        }
+        None => {
+            say("main did not end within the limits of the shutdown");
+            EXIT_HARD_LIMIT
         }
         _ if report.hit_hard_limit() => EXIT_HARD_LIMIT,
         _ if report.hurried => EXIT_HURRIED,
-        Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown)) => 0,
-        Err(ScopeError::Cancelled(cause)) => {
-            say(&format_args!("main was cancelled: {cause}"));
+        Some(Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown))) => 0,
+        Some(Err(ScopeError::Cancelled(cause))) => {
+            say(format_args!("main was cancelled: {cause}"));
             EXIT_FAILED
         }
     };
+    panic::drop_contained(ended);
     ExitCode::from(code)
 }
 
@@ -281,16 +372,13 @@ impl fmt::Display for Chain<'_> {
         write!(f, "error: {}", self.0)?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, "\n  because: {error}")?;
+            match error.downcast_ref::<Panic>() {
+                // Its `Display` is for clients, and shows nothing of the inside.
+                Some(panic) => write!(f, "\n  because: {}", panic.describe())?,
+                None => write!(f, "\n  because: {error}")?,
+            }
             source = error.source();
         }
         Ok(())
     }
-}
-
-/// Writes a line to standard error; when that is closed there is nobody to tell.
-fn say(text: &dyn fmt::Display) {
-    use std::io::Write;
-
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

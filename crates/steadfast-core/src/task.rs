@@ -8,16 +8,19 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
+use tracing::instrument::Instrumented;
 
 use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
 use crate::scope::{PendingGuard, What};
-use crate::{RecoverAsync, recover_async};
+use crate::{RecoverAsync, recover_async, voice};
 
 /// Starts a task in the context at hand.
 ///
-/// Compared with `tokio::spawn`: trace id, tier and the rest of the context go along; a panic is
+/// Compared with `tokio::spawn`: trace id, tier, the rest of the context, and the span of `tracing`
+/// go along; a panic is
 /// contained, reported with place and ids when it happens whether or not anybody joins, and is
 /// handed to the one who does; a task that is dropped before its end says so. Compared with
 /// [`Scope::spawn`](crate::Scope::spawn): nobody waits for it and nobody cancels it but the end
@@ -28,8 +31,9 @@ use crate::{RecoverAsync, recover_async};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{TaskError, spawn};
+/// use steadfast::{TaskError, spawn};
 ///
 /// let task = spawn("refresh", async { [1, 2, 3].iter().sum::<i32>() });
 /// assert_eq!(task.await.unwrap(), 6);
@@ -86,7 +90,7 @@ where
     #[cfg(feature = "test-util")]
     let future = crate::testing::in_task(&node, std::panic::Location::caller(), future);
     let frame = Frame::body(Arc::new(node));
-    let future = Captured::from(frame).wrap(recover_async(future));
+    let future = Captured::from(frame).wrap(recover_async(future.in_current_span()));
     let handle = match owner {
         None => spawn_on_runtime(Alone {
             future,
@@ -123,7 +127,7 @@ type Ended<R> = Result<R, TaskError>;
 
 async fn until_cancelled<R, F: Future<Output = R>>(
     cancel: Cancel,
-    future: InContext<RecoverAsync<F>>,
+    future: InContext<RecoverAsync<Instrumented<F>>>,
 ) -> Ended<R> {
     let mut future = std::pin::pin!(Some(future));
     let mut cancelled = std::pin::pin!(cancel.cancelled());
@@ -148,7 +152,7 @@ pin_project! {
     /// A task on its own: written out, because it is on the path that is measured.
     struct Alone<F> {
         #[pin]
-        future: InContext<RecoverAsync<F>>,
+        future: InContext<RecoverAsync<Instrumented<F>>>,
         unfinished: Unfinished,
     }
 }
@@ -170,11 +174,17 @@ struct Unfinished(Option<Name>);
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(name) = self.0 {
-            tracing::warn!(
-                target: "steadfast::task",
-                task = name.as_str(),
-                "task was dropped before its end"
-            );
+            let context = crate::context::current();
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::task",
+                    task = name.as_str(),
+                    scope = %crate::context::scope_path(),
+                    cause = %cancel::drop_cause(),
+                    trace_id = context.trace_id().map(tracing::field::display),
+                    "task was dropped before its end"
+                );
+            });
         }
     }
 }
@@ -182,6 +192,9 @@ impl Drop for Unfinished {
 /// A started task; await it to join.
 ///
 /// Dropping it lets the task go on alone; its panic is still reported.
+///
+/// # Panics
+/// When polled again after its end.
 ///
 /// # Cancel safety
 /// Awaiting `&mut Task` may be dropped and taken up again.

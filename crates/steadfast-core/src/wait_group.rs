@@ -28,8 +28,9 @@ pub const PANICS_MAX: usize = 64;
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::WaitGroup;
+/// use steadfast::WaitGroup;
 ///
 /// let group = WaitGroup::new();
 /// for i in 0..3 {
@@ -72,6 +73,18 @@ impl Finished {
     /// Tells whether every member was done.
     pub fn is_ok(&self) -> bool {
         self.panicked == 0 && self.dropped == 0
+    }
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            done,
+            panicked,
+            dropped,
+            ..
+        } = self;
+        write!(f, "{done} done, {panicked} panicked, {dropped} dropped")
     }
 }
 

@@ -1,5 +1,50 @@
-//! Keeps services up.
+//! Keeps services up: cleanups that always run, panics that become values, tasks that are watched
+//! and restarted, shutdowns in order, and a guard for every request.
+//!
+//! A service does not fall over because a call failed. It falls over because of what the failure
+//! left behind: a hold that nobody released, a panic in a handle that nobody reads, a task that died
+//! without a line in the log, a shutdown that cut a cleanup in half. Two ideas carry everything
+//! here:
+//!
+//! - a [`scope`](mod@scope) owns what must be undone, and undoes it whatever happens;
+//! - [`recover`](recover()) turns a panic into a value that knows where it came from.
+//!
+//! | to | take |
+//! |---|---|
+//! | undo what was begun, in every way out | [`mod@scope`], [`defer!`], [`reaper`] |
+//! | have panics as values, reported when they happen | [`recover()`], [`mod@panic`] |
+//! | start tasks, wait for them, do a thing once | [`spawn()`], [`wait_group`], [`once`] |
+//! | have tasks restarted when they fail | [`supervise`] |
+//! | bound what runs and what waits | [`pool`] |
+//! | end in order, with a runtime that outlives every scope | [`run`](run()), [`shutdown`] |
+//! | know why work stops, and what it belongs to | [`cancel`], [`context`] |
+//! | see stalled runtimes, stuck work, who holds a lock | [`watch`] |
+//! | ask every part how it is | [`report`] |
+//! | decide without a clock or a lock | [`decide`] |
+//!
+//! # See what it tells
+//! Troubles are events of [`tracing`](https://docs.rs/tracing): set a subscriber first thing in
+//! `main`, such as `tracing_subscriber::fmt().init()`. Under [`run`](run()) a program without one
+//! has troubles on standard error, and nothing else.
+//!
+//! # Features
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tower` | `steadfast::tower`: layers for tower and axum services |
+//! | `axum` | the same, with routes named as an axum router does |
+//! | `serde` | what is told about the policy, as data |
+//! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
+//! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
 #![forbid(unsafe_code)]
 
 #[doc(inline)]
 pub use steadfast_core::*;
+
+/// Layers that keep a tower service up. With the feature `tower`.
+#[cfg(feature = "tower")]
+pub mod tower {
+    #[doc(inline)]
+    pub use steadfast_tower::*;
+}

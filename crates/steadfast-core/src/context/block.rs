@@ -141,6 +141,11 @@ impl Context {
         Captured::with_block(self).run(f)
     }
 
+    /// Gives the context at hand with these facts, to be taken along.
+    pub fn captured(self) -> Captured {
+        Captured::with_block(self)
+    }
+
     /// Makes every poll of `future`, and its drop, happen in this context; the scope path and the
     /// values of [`put`](super::put) are those of the caller.
     ///

@@ -7,8 +7,8 @@ use std::task;
 use pin_project_lite::pin_project;
 
 use crate::clock::Instant;
-use crate::context::keys::Keys;
-use crate::context::{AsNode, Context, Kind, Node, ScopePath};
+use crate::context::keys::{self, Keys};
+use crate::context::{AsNode, Context, Kind, Node, Propagated, ScopePath};
 #[cfg(feature = "test-util")]
 use crate::testing::Trace;
 use crate::watch;
@@ -209,7 +209,8 @@ pub(crate) fn set_cleanup_deadline(deadline: Option<Instant>) {
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::context::{self, Context, TraceId};
+/// # use steadfast_core as steadfast;
+/// use steadfast::context::{self, Context, TraceId};
 ///
 /// let id = TraceId::random();
 /// let captured = Context::new().with_trace_id(id).run(context::capture);
@@ -233,8 +234,22 @@ impl Captured {
         Self::from(overlaid)
     }
 
+    /// The same context with what is to be passed on to all that is called in it.
+    pub fn propagating(self, propagated: Propagated) -> Self {
+        let keys = keys::with_propagated(self.frame.keys(), propagated);
+        let block = self.frame.node().map(|node| node.block).unwrap_or_default();
+        Self::from(self.frame.overlaid(block, Some(keys)))
+    }
+
     /// Calls `f` in this context.
     pub fn run<R>(mut self, f: impl FnOnce() -> R) -> R {
+        self.enter(f)
+    }
+
+    /// Calls `f` in this context, and keeps what `f` changes in it for the next call: for what is
+    /// polled again and again without being a future, such as a body.
+    #[inline]
+    pub fn enter<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let _entered = self.frame.enter();
         f()
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::context::Name;
+use crate::context::{Name, Propagated};
 use crate::text;
 
 /// How many different keys one context holds: 16, so that a log line stays a line.
@@ -16,27 +16,50 @@ pub struct FullError(());
 
 /// Shared and never changed in place: writers are rare, while every spawn and scope copies the
 /// reference.
-pub(crate) type Keys = Arc<[(Name, Arc<str>)]>;
+pub(crate) type Keys = Arc<Entries>;
+
+/// The facts that most work does not have, behind one pointer.
+#[derive(Clone, Default)]
+pub(crate) struct Entries {
+    own: Vec<(Name, Arc<str>)>,
+    pub(super) propagated: Option<Arc<Propagated>>,
+}
+
+impl Entries {
+    pub(crate) fn own(&self) -> &[(Name, Arc<str>)] {
+        &self.own
+    }
+}
 
 pub(super) fn with(keys: Option<&Keys>, key: Name, value: &str) -> Result<Keys, FullError> {
-    let mut entries = entries(keys);
+    let mut entries = changeable(keys);
+    let own = &mut entries.own;
     let value: Arc<str> = text::head(value, VALUE_BYTES_MAX).into();
-    match entries.iter().position(|(known, _)| *known == key) {
-        Some(known) => entries[known].1 = value,
-        None if entries.len() >= KEYS_MAX => return Err(FullError(())),
-        None => entries.push((key, value)),
+    match own.iter().position(|(known, _)| *known == key) {
+        Some(known) => own[known].1 = value,
+        None if own.len() >= KEYS_MAX => return Err(FullError(())),
+        None => own.push((key, value)),
     }
     Ok(entries.into())
 }
 
+pub(super) fn with_propagated(keys: Option<&Keys>, propagated: Propagated) -> Keys {
+    let mut entries = changeable(keys);
+    entries.propagated = Some(propagated.into());
+    entries.into()
+}
+
 pub(super) fn get(keys: Option<&Keys>, key: &str) -> Option<Arc<str>> {
-    let entries = keys?;
-    let (_, value) = entries.iter().find(|(known, _)| known.as_str() == key)?;
+    let (_, value) = keys?.own.iter().find(|(known, _)| known.as_str() == key)?;
     Some(value.clone())
 }
 
 pub(super) fn entries(keys: Option<&Keys>) -> Vec<(Name, Arc<str>)> {
-    keys.map(|keys| keys.to_vec()).unwrap_or_default()
+    keys.map(|keys| keys.own.clone()).unwrap_or_default()
+}
+
+fn changeable(keys: Option<&Keys>) -> Entries {
+    keys.map(|keys| Entries::clone(keys)).unwrap_or_default()
 }
 
 #[cfg(test)]

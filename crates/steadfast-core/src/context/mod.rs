@@ -10,13 +10,15 @@
 //! - [`current`] and [`update`] read and change the block; a change lasts to the end of the scope
 //!   or task in which it is made, and its children see it.
 //! - [`put`] and [`get`] hold a few text values of the application's own, for log lines.
+//! - `lines` (feature `log`) completes every line of the log by all of these.
 //! - [`cancel`] is the token of the innermost scope.
 //! - [`capture`] takes everything along to where steadfast does not spawn: another runtime, a
 //!   thread, a callback.
 //!
 //! # Examples
 //! ```
-//! use steadfast_core::context::{self, Context, Tier, TraceId};
+//! # use steadfast_core as steadfast;
+//! use steadfast::context::{self, Context, Tier, TraceId};
 //!
 //! let request = Context::new().with_trace_id(TraceId::random()).with_tier(Tier::CORE);
 //! request.run(|| {
@@ -31,16 +33,22 @@ mod block;
 mod frame;
 mod ids;
 mod keys;
+#[cfg(feature = "log")]
+mod lines;
 mod name;
 mod node;
 mod path;
+mod propagated;
 
 pub use block::{Context, Tag, TagTooLong, Tier};
 pub use frame::{Captured, InContext, capture};
 pub use ids::{InvalidId, SpanId, TraceId};
 pub use keys::{FullError, KEYS_MAX, VALUE_BYTES_MAX};
+#[cfg(feature = "log")]
+pub use lines::{LineWriter, Lines, lines};
 pub use name::Name;
 pub use path::ScopePath;
+pub use propagated::Propagated;
 
 pub(crate) use frame::{Frame, set_cleanup_deadline, with};
 #[cfg(feature = "test-util")]
@@ -87,6 +95,11 @@ pub fn get(key: &str) -> Option<Arc<str>> {
 /// Gives all that [`put`] keeps, in the order in which it came.
 pub fn entries() -> Vec<(Name, Arc<str>)> {
     frame::with(|frame| keys::entries(frame.keys()))
+}
+
+/// Gives what came from outside with the request at hand, to be passed on with what it calls.
+pub fn propagated() -> Option<Arc<Propagated>> {
+    frame::with(|frame| frame.keys()?.propagated.clone())
 }
 
 /// Gives the token of the innermost scope: cancelled, with a cause, when the scope is.

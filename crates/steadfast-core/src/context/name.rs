@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::context::Name;
+/// # use steadfast_core as steadfast;
+/// use steadfast::context::Name;
 ///
 /// assert_eq!(Name::from("orders").as_str(), "orders");
 /// assert_eq!(Name::from(format!("consumer-{}", 3)), Name::from("consumer-3"));

@@ -26,8 +26,9 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::backoff::{Backoff, Jitter};
+/// use steadfast::decide::backoff::{Backoff, Jitter};
 ///
 /// let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1))?
 ///     .with_jitter(Jitter::None);
@@ -270,8 +271,9 @@ impl BackoffState {
     /// # Examples
     ///
     /// ```
+    /// # use steadfast_core as steadfast;
     /// use std::time::Duration;
-    /// use steadfast_core::decide::backoff::{Backoff, Jitter};
+    /// use steadfast::decide::backoff::{Backoff, Jitter};
     ///
     /// let mut state = Backoff::new(Duration::from_secs(1), Duration::from_secs(8))?
     ///     .with_jitter(Jitter::None)

@@ -16,8 +16,9 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::lateness::{Change, Silence};
+/// use steadfast::decide::lateness::{Change, Silence};
 ///
 /// const SECOND: u64 = 1_000_000_000;
 /// let mut import = Silence::new(Duration::from_secs(1), 0)?;
@@ -63,8 +64,9 @@ pub struct InvalidInterval(Duration);
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::lateness::Overdue;
+/// use steadfast::decide::lateness::Overdue;
 ///
 /// let mut wait = Overdue::new(Duration::from_nanos(10));
 /// let told: Vec<u64> = (0..100).filter(|age| wait.is_due(*age)).collect();

@@ -51,7 +51,8 @@ pub struct Cycle<L, P> {
 /// # Examples
 ///
 /// ```
-/// use steadfast_core::decide::wait_cycle::{Pending, find};
+/// # use steadfast_core as steadfast;
+/// use steadfast::decide::wait_cycle::{Pending, find};
 ///
 /// // Ann holds 1 and starts to wait for 2; Bob holds 2 and waits for 1.
 /// let wait = |lock| Pending { lock, blocking: false };

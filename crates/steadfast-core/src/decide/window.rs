@@ -26,8 +26,9 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::window::Window;
+/// use steadfast::decide::window::Window;
 ///
 /// const SECOND: u64 = 1_000_000_000;
 /// let mut restarts = Window::new(2, Duration::from_secs(5))?;

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::{Fate, Record};
+use super::rounds::{Rounds, Told};
 use super::{Kind, Location};
 use crate::clock::{self, Timestamp};
 
@@ -58,18 +59,14 @@ struct Counted {
     last: Instant,
     second: Instant,
     sampled: u32,
-    /// Counted, but without an event so far.
-    silent: u64,
-    /// How many of those no catch of ours has claimed.
-    unclaimed: u64,
+    /// What was counted without an event of its own.
+    repeats: Rounds,
 }
 
 /// A place at which more happened than was told.
 pub(super) struct Repeats {
     pub(super) group: Group,
-    pub(super) count: u64,
-    /// Whether catches of ours had all of them.
-    pub(super) contained: bool,
+    pub(super) told: Told,
 }
 
 /// Stands for the group of everything that did not fit; a real place has it by a chance of one
@@ -103,9 +100,7 @@ impl Groups {
     pub(super) fn contained(&mut self, record: &Record) {
         if let Some(counted) = self.of(record) {
             counted.group.contained += 1;
-            if !record.sampled {
-                counted.unclaimed = counted.unclaimed.saturating_sub(1);
-            }
+            counted.repeats.claimed(record);
         }
     }
 
@@ -113,15 +108,21 @@ impl Groups {
     pub(super) fn left_out(&mut self, record: &Record) {
         let open = record.fate() == Fate::Open;
         if let Some(counted) = self.of(record) {
-            counted.silent += 1;
-            counted.unclaimed += u64::from(open);
+            counted.repeats.add(record, record.since, open);
         }
     }
 
-    pub(super) fn resumed(&mut self, record: &Record) {
-        if let Some(counted) = self.of(record) {
-            counted.group.contained = counted.group.contained.saturating_sub(1);
+    /// Takes a claim back; tells whether the panic is told with the repeats.
+    pub(super) fn resumed(&mut self, record: &Record, now: Instant) -> bool {
+        let Some(counted) = self.of(record) else {
+            return false;
+        };
+        counted.group.contained = counted.group.contained.saturating_sub(1);
+        let repeat = !record.sampled || record.round().is_some() || record.raised_again();
+        if repeat {
+            counted.repeats.raised_again(record, now);
         }
+        repeat
     }
 
     fn of(&mut self, record: &Record) -> Option<&mut Counted> {
@@ -138,19 +139,13 @@ impl Groups {
     pub(super) fn repeats(&mut self, now: Instant, at_once: bool) -> (Vec<Repeats>, bool) {
         let mut due = Vec::new();
         let mut waiting = false;
-        for counted in self.by_fingerprint.values_mut().filter(|c| c.silent > 0) {
-            if at_once || now.duration_since(counted.second) >= SECOND {
-                let count = std::mem::take(&mut counted.silent);
-                let contained = std::mem::take(&mut counted.unclaimed) == 0;
-                let group = counted.told();
-                due.push(Repeats {
-                    group,
-                    count,
-                    contained,
-                });
-            } else {
-                waiting = true;
-            }
+        for counted in self.by_fingerprint.values_mut() {
+            let (told, more) = counted.repeats.due(now, at_once);
+            waiting |= more;
+            due.extend(told.into_iter().map(|told| Repeats {
+                group: counted.told(),
+                told,
+            }));
         }
         (due, waiting)
     }
@@ -181,8 +176,7 @@ impl Counted {
             last: record.since,
             second: record.since,
             sampled: 0,
-            silent: 0,
-            unclaimed: 0,
+            repeats: Rounds::new(),
         }
     }
 
@@ -204,8 +198,7 @@ impl Counted {
         if sample {
             self.sampled += 1;
         } else {
-            self.silent += 1;
-            self.unclaimed += 1;
+            self.repeats.add(record, record.since, true);
         }
         sample
     }
@@ -232,6 +225,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panic::CLAIM_LIMIT;
 
     #[test]
     fn places_beyond_the_bound_are_counted_together_without_a_place() {
@@ -265,48 +259,44 @@ mod tests {
 
         let (due, waiting) = groups.repeats(at(500), false);
         assert!(due.is_empty() && waiting);
-        let (due, waiting) = groups.repeats(at(1_000), false);
+        // The first of the repeats is the eleventh panic.
+        let (due, waiting) = groups.repeats(at(1_010), false);
         assert!(!waiting);
-        assert_eq!((due[0].count, due[0].contained), (15, false));
+        assert_eq!((due[0].told.count, due[0].told.contained), (15, false));
         assert!(
-            groups.count(&Record::example(1, at(1_000))),
+            groups.count(&Record::example(1, at(1_010))),
             "a new second has new samples"
         );
         assert_eq!(groups.all()[0].count, 26);
     }
 
     #[test]
-    fn repeats_are_contained_when_all_of_them_were_whatever_came_before() {
-        let start = clock::real();
-        let mut groups = Groups::new();
-        let mut record = Record::example(1, start);
-        let mut raise = |groups: &mut Groups, contained| {
-            record.sampled = groups.count(&record);
-            if contained {
+    fn a_sample_that_was_left_out_is_told_as_a_repeat() {
+        for caught in [Caught::Before, Caught::After, Caught::Never] {
+            let start = clock::real();
+            let mut groups = Groups::new();
+            let record = Record::example(1, start);
+            assert!(groups.count(&record));
+
+            if let Caught::Before = caught {
+                record.set_fate(Fate::Contained);
                 groups.contained(&record);
             }
-        };
-        for _ in 0..SAMPLES_PER_SECOND + 3 {
-            raise(&mut groups, false);
-        }
-        assert!(!groups.repeats(start, true).0[0].contained);
+            groups.left_out(&record);
+            if let Caught::After = caught {
+                record.set_fate(Fate::Contained);
+                groups.contained(&record);
+            }
 
-        for _ in 0..3 {
-            raise(&mut groups, true);
+            let (due, _) = groups.repeats(start + CLAIM_LIMIT, true);
+            let contained = !matches!(caught, Caught::Never);
+            assert_eq!((due[0].told.count, due[0].told.contained), (1, contained));
         }
-        assert!(groups.repeats(start, true).0[0].contained);
     }
 
-    #[test]
-    fn a_sample_that_was_left_out_is_told_as_a_repeat() {
-        let start = clock::real();
-        let mut groups = Groups::new();
-        let record = Record::example(1, start);
-        assert!(groups.count(&record));
-
-        groups.left_out(&record);
-
-        let (due, _) = groups.repeats(start, true);
-        assert_eq!((due[0].count, due[0].contained), (1, false));
+    enum Caught {
+        Before,
+        After,
+        Never,
     }
 }

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
-use super::record::{Fate, Frames, Record};
+use super::record::{Frames, Record};
 use super::reporter;
 
 thread_local! {
@@ -20,36 +21,40 @@ thread_local! {
 /// and must not add up.
 const OPEN_MAX: usize = 8;
 
-/// Installs the panic hook, once; later calls do nothing.
+/// Installs the panic hook, once; later calls do nothing, and neither does one from a thread that
+/// unwinds, where hooks cannot be changed.
 ///
 /// Every catch of ours does it by itself: call this first thing in `main` to have panics reported
 /// that come before. The hook that was there is called afterwards, for every panic.
 pub fn install() {
-    install_with(Chain::Always);
+    install_once();
 }
 
-/// Installs the panic hook, once, and calls the one that was there only for panics that no catch
-/// of ours is around of: those in scopes, tasks and pools are reported as events and need no
+/// Installs the panic hook, once, and from now on calls the one that was there only for panics
+/// that no catch of ours is around of: those in scopes, tasks and pools are reported as events and need no
 /// second report on standard error.
 pub fn install_quiet() {
-    install_with(Chain::Uncaught);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chain {
-    Always,
-    Uncaught,
+    LOUD.store(false, Ordering::Relaxed);
+    install_once();
 }
 
 static INSTALLED: Once = Once::new();
 
-fn install_with(chain: Chain) {
+/// Whether the hook that was there is called for contained panics, too.
+static LOUD: AtomicBool = AtomicBool::new(true);
+
+fn install_once() {
+    // A guard may be the first of us that a process meets, while it unwinds: changing the hook
+    // there panics, which would end the process. The next catch does it.
+    if std::thread::panicking() {
+        return;
+    }
     INSTALLED.call_once(|| {
         reporter::start();
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             on_panic(info);
-            if chain == Chain::Always || CATCHING.get() == 0 {
+            if LOUD.load(Ordering::Relaxed) || CATCHING.get() == 0 {
                 previous(info);
             }
         }));
@@ -114,13 +119,11 @@ pub(super) fn claim(payload: &(dyn Any + Send)) -> Option<Arc<Record>> {
 
 /// Notes that a catch of ours has it.
 pub(super) fn contained(record: &Record) {
-    record.set_fate(Fate::Contained);
     reporter::contained(record);
 }
 
 /// Notes that it is raised again: if nobody catches it, that is to be told.
 pub(super) fn resumed(record: &Arc<Record>) {
-    record.set_fate(Fate::Open);
     reporter::resumed(record);
 }
 

@@ -14,8 +14,8 @@
 //!   uncaught.
 //!
 //! Panics of one place are counted exactly; only the first [`SAMPLES_PER_SECOND`] of a second
-//! carry a backtrace and an event of their own, the others are added up in one event a second. So
-//! a storm costs little.
+//! carry a backtrace and an event of their own, the others are added up in one or two events a
+//! second. So a storm costs little.
 //!
 //! # What cannot be contained
 //! `abort`, a stack overflow, out of memory, unwinding out of foreign code, a panic in a `Drop`
@@ -29,6 +29,7 @@ mod kind;
 mod payload;
 mod record;
 mod reporter;
+mod rounds;
 mod symbols;
 mod value;
 
@@ -41,7 +42,7 @@ pub use reporter::{CLAIM_LIMIT, Observer, Report, flush, groups, observe};
 pub use value::{Location, Panic};
 
 pub(crate) use hook::Catching;
-pub(crate) use payload::drop_contained;
+pub(crate) use payload::{Contained, drop_contained};
 pub(crate) use value::claim;
 
 /// Tells whether panics unwind in this build; with `panic = "abort"` nothing can be contained.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 type Payload = Box<dyn Any + Send>;
 
@@ -34,7 +34,12 @@ impl Slot {
     }
 
     pub(super) fn take<T: Any>(&self) -> Option<T> {
-        let mut guard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Never waits: whoever looks may be the caller himself.
+        let mut guard = match self.0.try_write() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         match guard.take()?.0.downcast::<T>() {
             Ok(payload) => Some(*payload),
             Err(other) => {
@@ -60,8 +65,7 @@ impl Drop for Slot {
 
 /// A look at a panic's payload; made by [`Panic::payload`](super::Panic::payload).
 ///
-/// While it lives, [`take_payload`](super::Panic::take_payload) waits: do not call it in the same
-/// thread.
+/// While it lives, [`take_payload`](super::Panic::take_payload) gives `None`.
 pub struct PayloadRef<'a, T> {
     guard: RwLockReadGuard<'a, Option<SharedPayload>>,
     kind: PhantomData<&'a T>,
@@ -96,4 +100,28 @@ pub(crate) fn drop_contained<T>(value: T) {
     }
     super::hook::claim(&*payload);
     std::mem::forget(payload);
+}
+
+/// A value whose `Drop` may panic, wherever it is dropped.
+#[derive(Clone)]
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    pub(crate) fn get(&self) -> &T {
+        self.0.as_ref().expect("there until the drop")
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("there until the drop")
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        drop_contained(self.0.take());
+    }
 }

@@ -1,6 +1,6 @@
 use std::any::{Any, TypeId};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -31,12 +31,18 @@ pub(super) struct Record {
     payload_type: TypeId,
     /// Where the text of the payload is: it stays there while the payload is carried about.
     text: Option<(usize, usize)>,
-    /// One of the first of its place in this second: has a backtrace and an event of its own.
+    /// One of the first of its place in this second: has a backtrace and an event of its own,
+    /// unless that was left out.
     pub(super) sampled: bool,
     pub(super) frames: Option<Box<Frames>>,
     pub(super) symbols: OnceLock<Arc<str>>,
     fate: AtomicU8,
     told: AtomicBool,
+    /// The round of repeats that it belongs to, 0 for none. As `raised_again`, changed under the
+    /// lock of the reporter alone, so that Relaxed is enough.
+    round: AtomicU64,
+    /// It was told as a repeat, and raised again after that.
+    raised_again: AtomicBool,
 }
 
 /// What has become of a panic.
@@ -79,6 +85,8 @@ impl Record {
             symbols: OnceLock::new(),
             fate: AtomicU8::new(Fate::Open as u8),
             told: AtomicBool::new(false),
+            round: AtomicU64::new(0),
+            raised_again: AtomicBool::new(false),
         }
     }
 
@@ -88,9 +96,26 @@ impl Record {
         self.payload_type == payload.type_id() && self.text == place_of_text(payload)
     }
 
-    pub(super) fn set_fate(&self, fate: Fate) {
+    /// Gives whether that is news.
+    pub(super) fn set_fate(&self, fate: Fate) -> bool {
         // Relaxed: the flag alone is read, nothing is published with it.
-        self.fate.store(fate as u8, Ordering::Relaxed);
+        self.fate.swap(fate as u8, Ordering::Relaxed) != fate as u8
+    }
+
+    pub(super) fn round(&self) -> Option<u64> {
+        Some(self.round.load(Ordering::Relaxed)).filter(|round| *round > 0)
+    }
+
+    pub(super) fn set_round(&self, round: Option<u64>) {
+        self.round.store(round.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    pub(super) fn raised_again(&self) -> bool {
+        self.raised_again.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_raised_again(&self) {
+        self.raised_again.store(true, Ordering::Relaxed);
     }
 
     /// Notes that there was a report of it; tells whether there had been one before.
@@ -191,6 +216,8 @@ impl Record {
             symbols: OnceLock::new(),
             fate: AtomicU8::new(Fate::Open as u8),
             told: AtomicBool::new(false),
+            round: AtomicU64::new(0),
+            raised_again: AtomicBool::new(false),
         }
     }
 }

@@ -8,7 +8,8 @@ use super::record::{Fate, Record};
 use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
-use crate::{panic, recover};
+use crate::observers::{Observers, Registered};
+use crate::{recover, voice};
 
 /// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
 /// there within a second. Unwinding takes microseconds.
@@ -21,9 +22,6 @@ const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
 /// How many records wait for the reporter: 256. The oldest makes room for the newest, and is told
 /// as a repeat of its place.
 const RING_MAX: usize = 256;
-
-/// How many observers there can be: 16.
-const OBSERVERS_MAX: usize = 16;
 
 /// How often the reporter looks while something is open. A wake-up per panic would cost more
 /// than the panic.
@@ -144,7 +142,11 @@ fn wake(shared: &mut Shared) {
 
 /// Counts a panic as contained. Called by the catch.
 pub(super) fn contained(record: &Record) {
-    shared().groups.contained(record);
+    // The fate under the lock, too: who leaves a sample out looks at it there.
+    let mut shared = shared();
+    if record.set_fate(Fate::Contained) {
+        shared.groups.contained(record);
+    }
 }
 
 /// Takes a panic back that was contained, and waits for its fate anew. Called by
@@ -152,8 +154,11 @@ pub(super) fn contained(record: &Record) {
 pub(super) fn resumed(record: &Arc<Record>) {
     let now = clock::real();
     let mut shared = shared();
-    shared.groups.resumed(record);
-    if !record.sampled {
+    if !record.set_fate(Fate::Open) {
+        return;
+    }
+    if shared.groups.resumed(record, now) {
+        wake(&mut shared);
         return;
     }
     let known = shared
@@ -271,7 +276,8 @@ impl Report {
     /// Gives the values that [`context::put`](crate::context::put) held at a single panic.
     pub fn entries(&self) -> &[(Name, Arc<str>)] {
         self.record()
-            .and_then(|record| record.keys.as_deref())
+            .and_then(|record| record.keys.as_ref())
+            .map(|keys| keys.own())
             .unwrap_or(&[])
     }
 
@@ -305,30 +311,7 @@ impl fmt::Debug for Report {
     }
 }
 
-type Observe = dyn Fn(&Report) + Send + Sync;
-
-struct Observers {
-    next_id: u64,
-    all: Vec<(u64, Arc<Observe>)>,
-}
-
-static OBSERVERS: Mutex<Observers> = Mutex::new(Observers {
-    next_id: 0,
-    all: Vec::new(),
-});
-
-fn observers() -> MutexGuard<'static, Observers> {
-    OBSERVERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn remove(id: u64) {
-    let mut observers = observers();
-    let place = observers.all.iter().position(|(known, _)| *known == id);
-    let removed = place.map(|place| observers.all.remove(place));
-    // Not under the lock: what an observer holds may be another observer, or panic.
-    drop(observers);
-    panic::drop_contained(removed);
-}
+static OBSERVERS: Observers<Report> = Observers::new();
 
 /// Calls `observe` on the reporter thread for every report; `None` when there are 16 observers
 /// already.
@@ -337,28 +320,13 @@ fn remove(id: u64) {
 /// by a report that is on its way.
 pub fn observe(observe: impl Fn(&Report) + Send + Sync + 'static) -> Option<Observer> {
     super::install();
-    let mut observers = observers();
-    if observers.all.len() == OBSERVERS_MAX {
-        return None;
-    }
-    let id = observers.next_id;
-    observers.next_id += 1;
-    observers.all.push((id, Arc::new(observe)));
-    Some(Observer { id })
+    OBSERVERS.add(observe).map(Observer)
 }
 
 /// Keeps an observer of panics registered; made by [`observe`].
 #[derive(Debug)]
 #[must_use = "the observer is removed when this is dropped"]
-pub struct Observer {
-    id: u64,
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        remove(self.id);
-    }
-}
+pub struct Observer(#[expect(dead_code, reason = "it is there for its drop")] Registered<Report>);
 
 fn run() {
     REPORTER.set(true);
@@ -442,14 +410,10 @@ impl Round {
             emit(&report);
         }
         for repeats in self.repeats {
-            let Repeats {
-                group,
-                count,
-                contained,
-            } = repeats;
+            let Repeats { group, told } = repeats;
             let report = Report {
-                contained,
-                count,
+                contained: told.contained,
+                count: told.count,
                 backtrace: None,
                 subject: Subject::Repeats(group),
             };
@@ -459,15 +423,11 @@ impl Round {
 }
 
 fn emit(report: &Report) {
-    let _ = recover(|| trace(report));
-    let current = observers().all.clone();
-    for (id, observe) in current {
-        if recover(|| observe(report)).is_err() {
-            remove(id);
-            let _ = recover(|| {
-                tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
-            });
-        }
+    voice::tell(|| trace(report));
+    for _ in 0..OBSERVERS.tell(report) {
+        let _ = recover(|| {
+            tracing::error!(target: "steadfast::panic", "an observer of panics panicked and was removed");
+        });
     }
 }
 
@@ -491,4 +451,31 @@ fn trace(report: &Report) {
         backtrace = report.backtrace(),
         "panic"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ring_has_no_room_for_is_told_as_a_repeat() {
+        let start = clock::real();
+        let mut shared = Shared {
+            groups: Groups::new(),
+            ring: VecDeque::new(),
+            idle: false,
+            flushing: 0,
+            quiet_rounds: 0,
+        };
+        for fingerprint in 1..=RING_MAX as u64 + 1 {
+            let mut record = Record::example(fingerprint, start);
+            record.sampled = shared.groups.count(&record);
+            shared.push(Arc::new(record), start);
+        }
+
+        assert_eq!(shared.ring.len(), RING_MAX);
+        let (due, _) = shared.groups.repeats(start + CLAIM_LIMIT, true);
+        let due: Vec<_> = due.iter().map(|due| due.group.fingerprint).collect();
+        assert_eq!(due, [1], "the oldest");
+    }
 }

@@ -84,8 +84,8 @@ fn run(requests: Receiver<Request>) {
         };
         let _ = record.symbols.set(text);
         if let Some(answer) = answer {
-            // Whoever asked may have left.
-            let _ = answer.send(());
+            // Whoever asked may have left, and its waker is not ours.
+            let _ = recover(|| answer.send(()));
         }
     }
 }
@@ -95,7 +95,7 @@ const NAME_CHARS_MAX: usize = 100;
 
 /// Turns return addresses into text, one frame a line. Left out are the panic machinery at the
 /// top, the start of the thread at the bottom, and everything in between that is the standard
-/// library's.
+/// library's, the runtime's or ours.
 ///
 /// Slow: reads debug information.
 fn symbolize(addresses: &[usize]) -> String {
@@ -118,7 +118,10 @@ fn symbolize(addresses: &[usize]) -> String {
         });
     }
     let mut text = String::new();
-    for (name, place) in relevant(&frames).iter().filter(|frame| !is_std(frame)) {
+    let relevant = relevant(&frames);
+    // Where it happened stays, whosever code that is.
+    let told = relevant.iter().enumerate();
+    for (_, (name, place)) in told.filter(|(at, frame)| *at == 0 || !is_between(frame)) {
         let short: String = name.chars().take(NAME_CHARS_MAX).collect();
         let cut = if short.len() < name.len() { "…" } else { "" };
         let _ = write!(text, "{short}{cut}");
@@ -130,10 +133,12 @@ fn symbolize(addresses: &[usize]) -> String {
     text
 }
 
-fn is_std((_, place): &Frame) -> bool {
-    place
-        .as_ref()
-        .is_some_and(|place| place.starts_with("/rustc/"))
+/// Tells whether it is what stands between a program's own frames: the standard library, the
+/// runtime, and what of ours calls and polls.
+fn is_between((name, place): &Frame) -> bool {
+    let ours = |name: &str| name.trim_start_matches('<').starts_with("steadfast_core::");
+    let others = |place: &String| place.starts_with("/rustc/") || place.contains("/tokio-1.");
+    ours(name) || place.as_ref().is_some_and(others)
 }
 
 type Frame = (String, Option<String>);

@@ -17,7 +17,8 @@ use crate::context::{Context, Name, ScopePath, SpanId, TraceId};
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::recover;
+/// # use steadfast_core as steadfast;
+/// use steadfast::recover;
 ///
 /// let panic = recover(|| panic!("card 4929 declined")).unwrap_err();
 /// assert_eq!(panic.message(), "card 4929 declined");
@@ -108,7 +109,7 @@ impl Panic {
     /// Gives the values that [`context::put`](crate::context::put) held.
     pub fn entries(&self) -> Vec<(Name, Arc<str>)> {
         let keys = self.record().and_then(|record| record.keys.as_ref());
-        keys.map(|keys| keys.to_vec()).unwrap_or_default()
+        keys.map(|keys| keys.own().to_vec()).unwrap_or_default()
     }
 
     /// Gives the trace id in which it panicked.
@@ -170,7 +171,7 @@ impl Panic {
 
     /// Takes the payload, if it is a `T`; the first taker among all clones gets it.
     ///
-    /// Waits while another thread looks at it by [`payload`](Self::payload).
+    /// `None` as well while somebody looks at it by [`payload`](Self::payload).
     pub fn take_payload<T: Any>(&self) -> Option<T> {
         self.inner.payload.take()
     }

@@ -11,9 +11,13 @@ use std::thread::{self, Thread};
 /// thread it takes away, nor in a task for the ticket of another task of the same pool: when all
 /// workers wait like that, none is left to run what they wait for.
 ///
+/// # Panics
+/// When the future does, as one that needs a runtime's timers or sockets does here.
+///
 /// # Examples
 /// ```
-/// use steadfast_core::pool::{BlockingPool, PoolConfig, block_on};
+/// # use steadfast_core as steadfast;
+/// use steadfast::pool::{BlockingPool, PoolConfig, block_on};
 ///
 /// let pool = BlockingPool::new(PoolConfig::per_core("hash"))?;
 /// let ticket = block_on(pool.submit("sum", || (1..=10).sum::<u32>()))?;

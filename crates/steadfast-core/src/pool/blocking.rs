@@ -109,8 +109,9 @@ impl BlockingPool {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use steadfast_core::{context, pool::{BlockingPool, PoolConfig}};
+    /// use steadfast::{context, pool::{BlockingPool, PoolConfig}};
     ///
     /// let pool = BlockingPool::new(PoolConfig::per_core("primes"))?;
     /// let found = pool.run("count", || {

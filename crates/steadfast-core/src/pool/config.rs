@@ -7,7 +7,8 @@ use crate::context::Name;
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::pool::PoolConfig;
+/// # use steadfast_core as steadfast;
+/// use steadfast::pool::PoolConfig;
 ///
 /// let config = PoolConfig {
 ///     queue_max: 64,

@@ -7,6 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tracing::Instrument;
+use tracing::instrument::Instrumented;
+
 use super::crew::Card;
 use super::ticket::TicketError;
 use crate::cancel::{self, Cause};
@@ -37,7 +40,7 @@ pub(super) struct Job<F, T, E> {
 /// Invariant: `future` is pinned. It is only replaced in place, by [`Job::future`].
 struct Body<F> {
     polled: bool,
-    future: Option<RecoverAsync<F>>,
+    future: Option<RecoverAsync<Instrumented<F>>>,
     frame: Frame,
 }
 
@@ -117,7 +120,7 @@ where
             node,
             body: Mutex::new(Body {
                 polled: false,
-                future: Some(recover_async(future)),
+                future: Some(recover_async(future.in_current_span())),
                 frame: Frame::EMPTY,
             }),
         })
@@ -138,7 +141,9 @@ impl<F, T, E> Job<F, T, E> {
     }
 
     /// Gives the future, pinned.
-    fn future(future: &mut Option<RecoverAsync<F>>) -> Pin<&mut Option<RecoverAsync<F>>> {
+    fn future(
+        future: &mut Option<RecoverAsync<Instrumented<F>>>,
+    ) -> Pin<&mut Option<RecoverAsync<Instrumented<F>>>> {
         // SAFETY: the only argument this is called with is `Body::future`. A body lives in a
         // mutex in a `Job`, `Job::new` puts every job into an `Arc`, and nothing takes a job out
         // of its `Arc` or a body out of its mutex; so the future stays where it is until it is

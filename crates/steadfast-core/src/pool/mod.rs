@@ -43,7 +43,20 @@
 //! cancels. Both act at the call, may be called often and from anywhere, and their futures are
 //! done when the last worker has left; a stop during a drain cuts it short. Dropping the last
 //! handle is a drain that nobody waits for. When the runtime of an async pool ends, what is left
-//! is cancelled with [`Cause::Dropped`](crate::Cause::Dropped).
+//! is cancelled with [`Cause::Dropped`](crate::Cause::Dropped); threads of a blocking pool end
+//! with the process.
+//!
+//! **[`run`](crate::run()) does not wait for pools**, whose tasks may be meant to be given up. Have
+//! those that are not drained in the shutdown; pools that still have tasks at the end are named in
+//! the log, and the shutdown is not clean:
+//!
+//! ```
+//! # use steadfast_core::{BoxError, Shutdown, pool::Pool, shutdown::Phase};
+//! fn drain_at_the_end(shutdown: &Shutdown, pool: Pool) -> Result<(), BoxError> {
+//!     shutdown.on(Phase::DrainCore, "drain the pool", async move || pool.drain().await)?;
+//!     Ok(())
+//! }
+//! ```
 //!
 //! # What a task costs
 //! One allocation, two clock readings, and one short lock on either side. A worker that is awake
@@ -51,8 +64,9 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use steadfast_core::pool::{Pool, PoolConfig};
+//! use steadfast::pool::{Pool, PoolConfig};
 //!
 //! let pool = Pool::new(PoolConfig::new("thumbnails", 4))?;
 //! let mut tickets = Vec::new();
@@ -88,6 +102,8 @@ mod task;
 mod tasks;
 mod ticket;
 mod worker;
+
+pub(crate) use shared::unfinished;
 
 pub use block_on::block_on;
 pub use blocking::BlockingPool;

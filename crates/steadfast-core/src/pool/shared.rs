@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
 use tokio::runtime::Handle;
@@ -11,12 +11,13 @@ use super::gate::{Apart, Gate};
 use super::inbox::{Inbox, Posted};
 use super::job::{Runnable, wake};
 use super::line::{Carded, Line, Next, Wakes};
+use super::stats::PoolStats;
 use super::worker::Worker;
 use crate::cancel::{self, Cause};
 use crate::clock;
 use crate::context::{AsNode, Name, Node, Tier};
-use crate::report;
 use crate::scope::Verdict;
+use crate::{report, voice};
 
 /// What handles, tickets, jobs and workers of a pool share.
 ///
@@ -72,6 +73,21 @@ impl Owner {
     }
 }
 
+/// The pools of this process, for its end.
+static POOLS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// Gives the pools that still have tasks, running or queued.
+pub(crate) fn unfinished() -> Vec<PoolStats> {
+    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let stats = pools
+        .iter()
+        .filter_map(Weak::upgrade)
+        .map(|pool| pool.stats());
+    stats
+        .filter(|stats| stats.in_flight + stats.depth() > 0)
+        .collect()
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.close();
@@ -101,6 +117,10 @@ impl Shared {
             shared.halt(Cause::Dropped);
             return Err(error);
         }
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&shared));
+        drop(pools);
         if let Err(error) = report::register(config.name, &shared) {
             tracing::warn!(
                 target: "steadfast::pool",
@@ -186,12 +206,14 @@ impl Shared {
             (tasks, line.has_ended())
         });
         if !tasks.is_empty() {
-            tracing::warn!(
-                target: "steadfast::pool",
-                pool = self.name.as_str(),
-                tasks = tasks.len(),
-                "pool lost its runtime with tasks in the queue"
-            );
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::pool",
+                    pool = self.name.as_str(),
+                    tasks = tasks.len(),
+                    "pool lost its runtime with tasks in the queue"
+                );
+            });
         }
         cancel_all(tasks, &cancel::drop_cause());
         if over {

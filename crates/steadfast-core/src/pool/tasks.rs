@@ -108,8 +108,9 @@ impl Pool {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use steadfast_core::pool::{Pool, PoolConfig};
+    /// use steadfast::pool::{Pool, PoolConfig};
     ///
     /// let pool = Pool::new(PoolConfig::new("lookups", 2))?;
     /// assert_eq!(pool.run("one", async { 1 }).await?, 1);
@@ -131,8 +132,9 @@ impl Pool {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use steadfast_core::pool::{Pool, PoolConfig, TicketError};
+    /// use steadfast::pool::{Pool, PoolConfig, TicketError};
     ///
     /// let pool = Pool::new(PoolConfig::new("parse", 2))?;
     /// let ended = pool.fallible().run("number", async { "x".parse::<u8>() }).await;

@@ -21,8 +21,9 @@ pub const CLEANUP_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// use steadfast_core::{BoxError, ScopeError, scope};
+/// use steadfast::{BoxError, ScopeError, scope};
 ///
 /// let ended = scope("parse").run(async |_| Ok("12".parse::<u8>()?)).await;
 /// assert_eq!(ended.unwrap(), 12);

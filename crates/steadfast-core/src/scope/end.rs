@@ -4,9 +4,10 @@ use tracing::span::Span;
 use super::report::{CleanupEntry, CleanupReport};
 use super::stack::Meta;
 use super::{CleanupStatus, OnReport, Verdict};
+use crate::cancel::Cause;
 use crate::clock::{self, Instant};
 use crate::context::{Context, Node, ScopePath};
-use crate::{panic, recover};
+use crate::{panic, recover, voice};
 
 /// Emits the one end event of a scope, and its report.
 pub(super) struct End {
@@ -21,6 +22,8 @@ pub(super) struct Recorder {
     entries: Vec<CleanupEntry>,
     /// When the cleanup at hand started; absent when nobody looks.
     last: Option<Instant>,
+    /// Why the body was cancelled.
+    pub(super) cause: Option<Cause>,
     pub(super) reaped: bool,
     pub(super) children_left: usize,
     ran: usize,
@@ -50,20 +53,32 @@ impl End {
         Recorder {
             entries: Vec::new(),
             last: self.start.map(|_| clock::now()),
+            cause: None,
             reaped: false,
             children_left: 0,
             ran: 0,
         }
     }
 
-    pub(super) fn finish(self, node: &Node, verdict: Verdict, recorder: &mut Recorder) {
+    /// Tells the end; `ended` gives the verdict and the reason, if anybody is to know.
+    pub(super) fn finish(
+        self,
+        node: &Node,
+        recorder: &mut Recorder,
+        ended: impl FnOnce() -> (Verdict, Option<String>),
+    ) {
         // Entries are kept when somebody looks, and always when they are troubles.
         if self.start.is_none() && recorder.entries.is_empty() {
             return;
         }
+        // An error that is shown is the code of others.
+        let ended = recover(ended);
+        let (verdict, reason) = ended.unwrap_or((Verdict::Panicked, None));
         let report = CleanupReport {
             path: ScopePath::of(Some(node)),
             verdict,
+            reason,
+            cause: recorder.cause.take(),
             reaped: recorder.reaped,
             children_left: recorder.children_left,
             entries: std::mem::take(&mut recorder.entries),
@@ -87,7 +102,8 @@ impl End {
 }
 
 impl Recorder {
-    /// Starts the clock of the first cleanup: the body's time is not its.
+    /// Starts the clock of the next cleanup: the time of the body, or of the wait for children, is
+    /// not its.
     pub(super) fn restart(&mut self) {
         self.last = self.last.map(|_| clock::now());
     }
@@ -128,7 +144,7 @@ fn start_event(node: &Node) -> Span {
     span
 }
 
-/// Tells how a cleanup went of which no report tells, unless it just ran.
+/// Tells how a cleanup went of which no report tells, unless it ended well.
 pub(super) fn tell_trouble(node: &Node, meta: Meta, status: CleanupStatus) {
     let entry = CleanupEntry {
         name: meta.name,
@@ -144,17 +160,19 @@ pub(super) fn tell_trouble(node: &Node, meta: Meta, status: CleanupStatus) {
 }
 
 fn trouble_event(path: &ScopePath, context: &Context, entry: &CleanupEntry) {
-    tracing::warn!(
-        target: "steadfast::scope",
-        scope = %path,
-        cleanup = entry.name.as_str(),
-        status = entry.status.as_str(),
-        reason = %entry.status,
-        place = %format_args!("{}:{}", entry.place.file(), entry.place.line()),
-        duration_s = entry.took.map(|took| took.as_secs_f64()),
-        trace_id = context.trace_id().map(tracing::field::display),
-        "cleanup did not just run"
-    );
+    voice::tell(|| {
+        tracing::warn!(
+            target: "steadfast::scope",
+            scope = %path,
+            cleanup = entry.name.as_str(),
+            status = entry.status.as_str(),
+            reason = %entry.status,
+            place = %format_args!("{}:{}", entry.place.file(), entry.place.line()),
+            duration_s = entry.took.map(|took| took.as_secs_f64()),
+            trace_id = context.trace_id().map(tracing::field::display),
+            "a cleanup did not end well"
+        );
+    });
 }
 
 fn end_event(report: &CleanupReport, context: &Context, cleanups: usize, duration_s: f64) {
@@ -165,6 +183,8 @@ fn end_event(report: &CleanupReport, context: &Context, cleanups: usize, duratio
                 $level,
                 scope = %report.path,
                 outcome = report.verdict.as_str(),
+                reason = report.reason.as_deref(),
+                cause = report.cause.as_ref().map(tracing::field::display),
                 duration_s,
                 cleanups,
                 troubles = report.troubles().count(),

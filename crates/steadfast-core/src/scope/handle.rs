@@ -13,7 +13,7 @@ use crate::cancel::{Cancel, Cause};
 use crate::context::{AsNode, Name, Node};
 use crate::small_fn::SmallFn;
 use crate::task::{self, Task};
-use crate::{clock, reaper};
+use crate::{clock, reaper, voice};
 
 /// The handle of an async scope: registers cleanups, starts children, cancels. A cheap clone.
 pub struct Scope<T, E> {
@@ -214,8 +214,9 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// use steadfast_core::{Outcome, Verdict, scope};
+    /// use steadfast::{Outcome, Verdict, scope};
     /// # async fn commit() -> Result<(), &'static str> { Err("disk full") }
     ///
     /// let ended = scope("transfer")
@@ -292,10 +293,14 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
 
     /// Starts a child: a task that is joined, or cancelled, before the cleanups run.
     ///
-    /// Children of a body that returned `Ok` are waited for, up to the scope's time; after an
-    /// error, a panic or a cancellation they are cancelled, which drops them at their next await.
+    /// Children of a body that returned `Ok` are waited for, up to the scope's time: when that is
+    /// over, the outcome is [`Outcome::Cancelled`], and the value is gone. After an error, a panic
+    /// or a cancellation they are cancelled, which drops them at their next await.
+    ///
     /// A child's panic is contained and reported, and changes the scope's outcome only if the
-    /// body joins the child and passes it on. A child that a cleanup starts is joined before the
+    /// body joins the child and passes it on: `task.await?` as an error, which has the panic as its
+    /// source; [`Panic::resume`](crate::Panic::resume) as the panic itself.
+    /// A child that a cleanup starts is joined before the
     /// next cleanup, under the limit of a cleanup. Once children were cancelled, and after the end
     /// of the scope, a new one is cancelled before its first poll.
     ///
@@ -317,9 +322,15 @@ impl<T: Send + 'static, E: Send + 'static> Scope<T, E> {
     }
 
     /// Tells body and children to stop: they are dropped at their next await, and the outcome is
-    /// [`Outcome::Cancelled`]. Returns whether `cause` was the first one.
+    /// [`Outcome::Cancelled`], unless the body comes to its end before another await. Returns
+    /// whether `cause` was the first one.
     pub fn cancel(&self, cause: Cause) -> bool {
         self.token().cancel(cause)
+    }
+
+    /// Tells whether the future of the scope was dropped, so that nobody gets the outcome.
+    pub(crate) fn is_reaped(&self) -> bool {
+        self.shared.is_reaped()
     }
 
     #[inline]
@@ -359,13 +370,15 @@ fn run_late<T: Send + 'static, E: Send + 'static>(
         meta,
         limit: shared.limit,
     };
-    tracing::warn!(
-        target: "steadfast::scope",
-        scope = shared.node.name.as_str(),
-        cleanup = meta.name.as_str(),
-        place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
-        "cleanup was registered after the end of its scope and runs at once"
-    );
+    voice::tell(|| {
+        tracing::warn!(
+            target: "steadfast::scope",
+            scope = shared.node.name.as_str(),
+            cleanup = meta.name.as_str(),
+            place = %format_args!("{}:{}", meta.place.file(), meta.place.line()),
+            "cleanup was registered after the end of its scope and runs at once"
+        );
+    });
     stray.run_late(|| cleanup.call(&mut shared));
 }
 

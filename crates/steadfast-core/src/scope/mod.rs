@@ -11,9 +11,15 @@
 //! others. When the future is dropped, the rest of the stack goes to the
 //! [reaper](mod@crate::reaper). What happened to every one of them is in the [`CleanupReport`].
 //!
+//! **A cleanup that fails does not change the outcome.** Its error is in the report and has a line
+//! in the log; the caller gets what the body returned. Where the cleanup decides whether the work
+//! is done, as a flush or a commit does, take [`Scope::defer_outcome_async`], which can turn the
+//! outcome into an error, or do it in the body.
+//!
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::time::Duration;
-//! use steadfast_core::scope;
+//! use steadfast::scope;
 //! # struct Hold; impl Hold {
 //! #     async fn release(self) -> Result<(), std::io::Error> { Ok(()) }
 //! #     async fn confirm(&mut self) -> Result<(), std::io::Error> { Ok(()) } }
@@ -31,6 +37,28 @@
 //!     })
 //!     .await;
 //! assert_eq!(order.unwrap(), 4711);
+//! # }
+//! ```
+//!
+//! # The report
+//! [`ScopeBuilder::on_report`] gives it to a callback; it prints as a table:
+//!
+//! ```
+//! # use steadfast_core as steadfast;
+//! use steadfast::scope;
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let ended = scope("import")
+//!     .on_report(|report| println!("{report}"))
+//!     .run(async |s| {
+//!         s.defer_async("flush", async || Err::<(), _>("disk full"));
+//!         s.defer("count", || ());
+//!         Ok(3)
+//!     })
+//!     .await;
+//! // import ended ok
+//! //   count                ran (2.1µs)  [src/main.rs:7]
+//! //   flush                failed: disk full (1.2µs)  [src/main.rs:6]
+//! assert_eq!(ended.unwrap(), 3, "the error is in the report");
 //! # }
 //! ```
 //!

@@ -60,6 +60,18 @@ impl<T, E> Outcome<T, E> {
         }
     }
 
+    /// Says what the panic says, or the error, where `text` knows.
+    pub(super) fn reason(&self, text: impl FnOnce(&E) -> Option<String>) -> Option<String> {
+        match self {
+            Outcome::Ok(_) | Outcome::Cancelled(_) => None,
+            Outcome::Err(error) => text(error),
+            Outcome::Panicked(panic) => Some(match panic.location() {
+                Some(place) => format!("{} [{place}]", panic.message()),
+                None => panic.message().to_owned(),
+            }),
+        }
+    }
+
     /// Tells whether the body returned a value.
     pub fn is_ok(&self) -> bool {
         matches!(self, Outcome::Ok(_))

@@ -3,6 +3,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::{BoxError, Verdict};
+use crate::cancel::Cause;
 use crate::context::{Name, ScopePath};
 use crate::panic::Panic;
 
@@ -14,6 +15,11 @@ pub struct CleanupReport {
     pub path: ScopePath,
     /// How the scope ended, after the last change by a cleanup.
     pub verdict: Verdict,
+    /// What the panic or the error says, where the outcome is one. That of an error is known where
+    /// it is a boxed one.
+    pub reason: Option<String>,
+    /// Why the body was cancelled, also where a cleanup has changed the outcome since.
+    pub cause: Option<Cause>,
     /// Whether the future of the scope was dropped, so that the reaper ran what was left.
     pub reaped: bool,
     /// How many children had not ended [`cleanup_limit`](crate::ScopeBuilder::cleanup_limit)
@@ -96,7 +102,7 @@ impl fmt::Display for CleanupStatus {
 }
 
 impl CleanupReport {
-    /// Gives the cleanups that did not just run.
+    /// Gives the cleanups that did not end well.
     pub fn troubles(&self) -> impl Iterator<Item = &CleanupEntry> {
         self.entries.iter().filter(|entry| !entry.status.is_ok())
     }
@@ -111,13 +117,21 @@ impl fmt::Display for CleanupReport {
             ""
         };
         write!(f, "{} ended {}{reaped}", self.path, self.verdict)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        match (&self.cause, self.verdict) {
+            (Some(cause), Verdict::Cancelled) => write!(f, ": {cause}")?,
+            (Some(cause), _) => write!(f, ", after its body was cancelled: {cause}")?,
+            (None, _) => {}
+        }
         if self.children_left > 0 {
             write!(f, ", {} children still running", self.children_left)?;
         }
         for entry in &self.entries {
             write!(f, "\n  {:<20} {}", entry.name, entry.status)?;
             if let Some(took) = entry.took {
-                write!(f, " ({took:?})")?;
+                write!(f, " ({took:.1?})")?;
             }
             write!(f, "  [{}:{}]", entry.place.file(), entry.place.line())?;
         }
@@ -125,7 +139,8 @@ impl fmt::Display for CleanupReport {
     }
 }
 
-/// What a cleanup may return: nothing, or a result whose error is reported.
+/// What a cleanup may return: nothing, or a result whose error is reported, and does not change
+/// the outcome.
 pub trait CleanupResult {
     /// Gives the error, if there is one.
     ///

@@ -201,7 +201,10 @@ impl<T: Send + 'static, E: Send + 'static> Running<T, E> {
         unwind.recorder.restart();
         match &outcome {
             Outcome::Ok(_) => {}
-            Outcome::Cancelled(cause) => self.shared.node.stop(cause.clone()),
+            Outcome::Cancelled(cause) => {
+                unwind.recorder.cause = Some(cause.clone());
+                self.shared.node.stop(cause.clone());
+            }
             Outcome::Err(_) | Outcome::Panicked(_) => self.shared.node.stop(Cause::ScopeEnded),
         }
         self.shared.begin_cleanups(outcome);

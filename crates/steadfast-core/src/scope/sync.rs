@@ -40,8 +40,9 @@ impl<E> ScopeBuilder<E> {
     ///
     /// # Examples
     /// ```
+    /// # use steadfast_core as steadfast;
     /// use std::cell::RefCell;
-    /// use steadfast_core::scope;
+    /// use steadfast::scope;
     ///
     /// let log = RefCell::new(Vec::new());
     /// let ended = scope("demo").run_sync(|s| {
@@ -86,7 +87,10 @@ impl<E> ScopeBuilder<E> {
         scope.run_cleanups(&mut outcome, &mut recorder);
         drop(entered);
         node.over();
-        end.finish(&node, outcome.verdict(), &mut recorder);
+        end.finish(&node, &mut recorder, || {
+            // Its type may borrow, so it cannot be seen whether it is a boxed one.
+            (outcome.verdict(), outcome.reason(|_| None))
+        });
         drop(span);
         outcome.into_result()
     }

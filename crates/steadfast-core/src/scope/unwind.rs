@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::handle::{Cleanup, CleanupFuture, Shared, Step};
 use super::run::Stop;
 use super::stack::Meta;
 use super::timer::Timer;
-use super::{CleanupStatus, Verdict, What};
+use super::{BoxError, CleanupStatus, Verdict, What};
 use crate::cancel::{self, Cause};
 use crate::clock;
 use crate::context;
@@ -90,6 +91,7 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
                 None => self.children().await,
             }
             self.shared.node.pending.none_left(What::Reaped).await;
+            self.recorder.restart();
         }
         self.finish();
     }
@@ -101,9 +103,12 @@ impl<T: Send + 'static, E: Send + 'static> Unwind<T, E> {
         let node = &self.shared.node;
         node.over();
         self.recorder.reaped = self.shared.is_reaped();
-        let verdict = self.shared.edit(|outcome| outcome.verdict());
-        let verdict = verdict.unwrap_or(Verdict::Cancelled);
-        end.finish(node, verdict, &mut self.recorder);
+        end.finish(node, &mut self.recorder, || {
+            let ended = self
+                .shared
+                .edit(|outcome| (outcome.verdict(), outcome.reason(boxed_text)));
+            ended.unwrap_or((Verdict::Cancelled, None))
+        });
     }
 
     /// Waits for the children: for those of a good body as long as the scope may take, for those
@@ -165,6 +170,12 @@ impl<T: Send + 'static, E: Send + 'static> Drop for Unwind<T, E> {
             self.give_up();
         }
     }
+}
+
+/// Gives the text of an error, where it is a boxed one.
+fn boxed_text<E: 'static>(error: &E) -> Option<String> {
+    let error = (error as &dyn Any).downcast_ref::<BoxError>()?;
+    Some(error.to_string())
 }
 
 pub(super) fn panicked(panic: Panic) -> CleanupStatus {

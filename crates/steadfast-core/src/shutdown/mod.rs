@@ -11,20 +11,23 @@
 //! 3. *drain*: work in flight ([`in_flight`](Shutdown::in_flight)) may end, below the core tier
 //!    for a shorter time than the core; under [`run`](crate::run()) the main function counts as
 //!    core work;
-//! 4. *cancel*: [`token`](Shutdown::token) is cancelled, with [`Cause::Shutdown`];
+//! 4. *cancel*: [`token`](Shutdown::token) is cancelled, with
+//!    [`Cause::Shutdown`](crate::Cause::Shutdown);
 //! 5. *cleanup*: the cleanups of dropped scopes end.
 //!
 //! [Hooks](Shutdown::on) run in any of them, last registered first, each contained and within its
-//! limit. A second signal ends the waiting: it goes on with *cancel*.
-//! [`plan`](Shutdown::plan) prints all of it before anything happens, and the
-//! [`ShutdownReport`] what came of it.
+//! limit. A second signal ends the waiting: it goes on with *cancel*, and the hooks of the phases
+//! in between are reported as [not run](HookEnd::NotRun).
+//! [`plan`](Shutdown::plan) gives all of it before anything happens, to be printed or logged, and
+//! the [`ShutdownReport`] what came of it.
 //!
 //! [`run`](crate::run()) makes one and drives it; `main` gets the handle.
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use steadfast_core::{Shutdown, shutdown::Phase};
+//! use steadfast::{Shutdown, shutdown::Phase};
 //!
 //! let shutdown = Shutdown::default();
 //! shutdown.on(Phase::StopAccepting, "leave the cluster", async || { /* … */ }).unwrap();
@@ -36,16 +39,15 @@
 //! # }
 //! ```
 
+mod drive;
 mod report;
 mod sequence;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -53,12 +55,11 @@ use tokio::sync::Notify;
 pub use report::{HookEnd, HookReport, PhaseReport, Plan, PlannedHook, ShutdownReport};
 pub use sequence::{Limits, Phase, PhaseEnd};
 
-use crate::cancel::{self, Cancel, Cause};
+use crate::cancel::Cancel;
 use crate::clock;
 use crate::context::{Name, Tier};
-use crate::reaper;
-use crate::recover_async;
-use crate::scope::{CleanupResult, CleanupStatus};
+use crate::scope::CleanupResult;
+use drive::Progress;
 use sequence::Sequence;
 
 /// How long one hook may take: 5 s, as a cleanup; the limit of its phase may be shorter.
@@ -89,9 +90,8 @@ struct State {
     sequence: Sequence,
     reason: Option<Name>,
     hooks: Vec<Hook>,
-    /// How the phase before the present one ended, for the driver.
-    last_end: Option<PhaseEnd>,
     driven: bool,
+    progress: Option<Progress>,
     report: Option<ShutdownReport>,
     main_over: bool,
 }
@@ -103,7 +103,7 @@ struct Hook {
     run: Box<dyn FnOnce() -> HookFuture + Send>,
 }
 
-type HookFuture = Pin<Box<dyn Future<Output = CleanupStatus> + Send>>;
+type HookFuture = Pin<Box<dyn Future<Output = HookEnd> + Send>>;
 
 /// Says that a hook was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -142,8 +142,8 @@ impl Shutdown {
                     sequence: Sequence::new(limits),
                     reason: None,
                     hooks: Vec::new(),
-                    last_end: None,
                     driven: false,
+                    progress: None,
                     report: None,
                     main_over: true,
                 }),
@@ -158,10 +158,11 @@ impl Shutdown {
 
     /// Asks for the shutdown; tells whether this was the first time. Later reasons are ignored.
     pub fn request(&self, reason: impl Into<Name>) -> bool {
+        let reason = reason.into();
         self.change(|state| {
             let first = state.sequence.request(clock::nanos());
             if first {
-                state.reason = Some(reason.into());
+                state.reason = Some(reason);
             }
             first
         })
@@ -173,11 +174,7 @@ impl Shutdown {
         if self.request(name) {
             return;
         }
-        self.change(|state| {
-            if let Some(end) = state.sequence.hurry(clock::nanos()) {
-                state.last_end = Some(end);
-            }
-        });
+        self.change(|state| state.sequence.hurry(clock::nanos()));
     }
 
     /// Gives the phase at this moment.
@@ -243,8 +240,9 @@ impl Shutdown {
             run: Box::new(move || {
                 Box::pin(async move {
                     match hook().await.into_result() {
-                        Ok(()) => CleanupStatus::Ran,
-                        Err(error) => CleanupStatus::Failed(error),
+                        Ok(()) => HookEnd::Ran,
+                        // Here, where a panic in showing or dropping it is that of the hook.
+                        Err(error) => HookEnd::Failed(error.to_string()),
                     }
                 })
             }),
@@ -278,28 +276,6 @@ impl Shutdown {
         }
     }
 
-    /// Waits until the shutdown is asked for, then goes through it.
-    ///
-    /// Every caller gets the report; the first one drives.
-    ///
-    /// # Panics
-    /// When polled outside a tokio runtime with a timer.
-    ///
-    /// # Cancel safety
-    /// When the caller that drives is dropped, the shutdown stands still. [`run`](crate::run())
-    /// drives in a task of its own.
-    pub async fn drive(&self) -> ShutdownReport {
-        let drives = !std::mem::replace(&mut self.shared.state().driven, true);
-        if drives {
-            self.reached(Phase::NotReady).await;
-            let report = self.go_through().await;
-            self.change(|state| state.report = Some(report));
-        }
-        self.until(|state| state.report.is_some()).await;
-        let report = self.shared.state().report.clone();
-        report.expect("waited for it")
-    }
-
     /// Says that the phase *cancel* has to wait for the main function.
     pub(crate) fn main_starts(&self) {
         self.change(|state| state.main_over = false);
@@ -307,129 +283,6 @@ impl Shutdown {
 
     pub(crate) fn main_is_over(&self) {
         self.change(|state| state.main_over = true);
-    }
-
-    async fn go_through(&self) -> ShutdownReport {
-        let start = clock::now();
-        let mut report = ShutdownReport::new(self.shared.state().reason);
-        tracing::info!(
-            target: "steadfast::shutdown",
-            reason = report.reason.map(Name::as_str),
-            plan = %self.plan(),
-            "shutdown started"
-        );
-        loop {
-            let phase = self.phase();
-            if phase == Phase::Ended {
-                break;
-            }
-            let begun = clock::now();
-            self.begin(phase);
-            let hooks = Mutex::new(Vec::new());
-            let end = self.work_or_limit(phase, &hooks).await;
-            let part = PhaseReport {
-                phase,
-                end,
-                took: clock::now() - begun,
-                in_flight: self.shared.in_flight(),
-                hooks: hooks.into_inner().unwrap_or_else(PoisonError::into_inner),
-            };
-            part.tell();
-            report.phases.push(part);
-        }
-        report.took = clock::now() - start;
-        report.hurried = self.shared.state().sequence.is_hurried();
-        report.reaping = reaper::in_flight();
-        report.tell();
-        report
-    }
-
-    /// What the beginning of a phase tells everybody.
-    fn begin(&self, phase: Phase) {
-        let shared = &self.shared;
-        // A second signal jumps over phases; what they tell is told here.
-        if phase >= Phase::StopAccepting {
-            shared.stop_accepting.cancel(Cause::Shutdown);
-        }
-        if phase >= Phase::DrainCore {
-            shared.lower.cancel(Cause::Shutdown);
-        }
-        if phase >= Phase::Cancel {
-            shared.token.cancel(Cause::Shutdown);
-        }
-    }
-
-    /// Does the work of a phase until it is done, its time is up, or somebody hurries.
-    async fn work_or_limit(&self, phase: Phase, hooks: &Mutex<Vec<HookReport>>) -> PhaseEnd {
-        let mut work = pin!(Some(self.work(phase, hooks)));
-        let mut done = false;
-        loop {
-            let wake_at = self.shared.state().sequence.wake_at();
-            let left = wake_at.map_or(0, |at| at.saturating_sub(clock::nanos()));
-            let mut timer = pin!(clock::sleep(Duration::from_nanos(left)));
-            let mut moved = pin!(self.until(|state| state.sequence.phase() != phase));
-            poll_fn(|cx| {
-                if let Some(running) = work.as_mut().as_pin_mut()
-                    && running.poll(cx).is_ready()
-                {
-                    done = true;
-                    return Poll::Ready(());
-                }
-                if moved.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                timer.as_mut().poll(cx)
-            })
-            .await;
-            let end = self.change(|state| {
-                let now = clock::nanos();
-                let end = match done {
-                    true => state.sequence.done(phase, now),
-                    false => state.sequence.tick(now),
-                };
-                end.or_else(|| state.last_end.take())
-            });
-            if let Some(end) = end {
-                cancel::dropping(Cause::Timeout(self.shared.limits.of(phase)), || {
-                    work.set(None)
-                });
-                return end;
-            }
-        }
-    }
-
-    async fn work(&self, phase: Phase, reports: &Mutex<Vec<HookReport>>) {
-        let hooks = self.change(|state| {
-            let (due, later) = std::mem::take(&mut state.hooks)
-                .into_iter()
-                .partition(|hook| hook.phase == phase);
-            state.hooks = later;
-            let due: Vec<Hook> = due;
-            due
-        });
-        for hook in hooks.into_iter().rev() {
-            run_hook(hook, reports).await;
-        }
-        match phase {
-            Phase::NotReady => clock::sleep(self.shared.limits.not_ready).await,
-            Phase::DrainLower => self.until_idle(1..Tier::COUNT).await,
-            Phase::DrainCore => {
-                self.until(|state| state.main_over).await;
-                self.until_idle(0..1).await;
-            }
-            Phase::Cancel => {
-                self.until(|state| state.main_over).await;
-                self.until_idle(0..Tier::COUNT).await;
-            }
-            Phase::Cleanup => reaper::drain().await,
-            Phase::StopAccepting | Phase::Running | Phase::Ended => {}
-        }
-    }
-
-    async fn until_idle(&self, tiers: std::ops::Range<usize>) {
-        let counts = &self.shared.in_flight[tiers];
-        self.until(|_| counts.iter().all(|count| count.load(Ordering::SeqCst) == 0))
-            .await;
     }
 
     async fn until(&self, mut condition: impl FnMut(&State) -> bool) {
@@ -451,32 +304,6 @@ impl Shutdown {
     }
 }
 
-async fn run_hook(hook: Hook, reports: &Mutex<Vec<HookReport>>) {
-    let begun = clock::now();
-    // Reported as unfinished unless it gets to its end: the phase may be cut short.
-    let index = {
-        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.push(HookReport {
-            name: hook.name,
-            place: hook.place,
-            end: HookEnd::CutShort,
-            took: Duration::ZERO,
-        });
-        reports.len() - 1
-    };
-    let run = hook.run;
-    let ended = clock::timeout(HOOK_LIMIT, recover_async(async move { run().await })).await;
-    let end = match ended {
-        Ok(Ok(CleanupStatus::Failed(error))) => HookEnd::Failed(error.to_string()),
-        Ok(Ok(_)) => HookEnd::Ran,
-        Ok(Err(panic)) => HookEnd::Panicked(panic),
-        Err(_) => HookEnd::TimedOut(HOOK_LIMIT),
-    };
-    let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
-    reports[index].end = end;
-    reports[index].took = clock::now() - begun;
-}
-
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -486,9 +313,11 @@ impl Shared {
         &self.in_flight[usize::from(tier.number())]
     }
 
-    fn in_flight(&self) -> usize {
+    /// Counts the main function, too.
+    fn in_flight(&self, state: &State) -> usize {
         let counts = self.in_flight.iter();
-        counts.map(|count| count.load(Ordering::SeqCst)).sum()
+        let work: usize = counts.map(|count| count.load(Ordering::SeqCst)).sum();
+        work + usize::from(!state.main_over)
     }
 }
 
@@ -496,7 +325,7 @@ impl fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shutdown")
             .field("phase", &self.phase())
-            .field("in_flight", &self.shared.in_flight())
+            .field("in_flight", &self.shared.in_flight(&self.shared.state()))
             .finish_non_exhaustive()
     }
 }

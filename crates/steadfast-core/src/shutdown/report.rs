@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Limits, Phase, PhaseEnd};
 use crate::context::Name;
 use crate::panic::Panic;
+use crate::voice;
 
 /// What a shutdown will do; printed before anything happens.
 #[derive(Debug, Clone)]
@@ -32,8 +33,16 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "shutdown within {:?}:", self.limits.hard)?;
         for phase in Phase::ACTIVE {
+            let mut hooks = self
+                .hooks
+                .iter()
+                .filter(|hook| hook.phase == phase)
+                .peekable();
+            if self.limits.of(phase).is_zero() && hooks.peek().is_none() {
+                continue;
+            }
             write!(f, "\n  {phase:<15} at most {:?}", self.limits.of(phase))?;
-            for hook in self.hooks.iter().filter(|hook| hook.phase == phase) {
+            for hook in hooks {
                 let place = hook.place;
                 write!(
                     f,
@@ -54,7 +63,7 @@ impl fmt::Display for Plan {
 pub struct ShutdownReport {
     /// Why it was asked for.
     pub reason: Option<Name>,
-    /// One for each phase it went through, in order.
+    /// One for each phase, in order, also for those that were jumped over.
     pub phases: Vec<PhaseReport>,
     /// How long all of it took.
     pub took: Duration,
@@ -62,6 +71,8 @@ pub struct ShutdownReport {
     pub hurried: bool,
     /// How many dropped scopes were still being cleaned up when it ended.
     pub reaping: usize,
+    /// How many tasks [pools](mod@crate::pool) still had when it ended, running and queued.
+    pub pool_tasks: usize,
 }
 
 /// What one phase did.
@@ -74,9 +85,10 @@ pub struct PhaseReport {
     pub end: PhaseEnd,
     /// How long it took.
     pub took: Duration,
-    /// How much work was in flight when it ended.
+    /// How much work was in flight when it ended; the main function of [`run`](crate::run()) is
+    /// one.
     pub in_flight: usize,
-    /// What its hooks did, in the order in which they ran.
+    /// What its hooks did, in the order in which they ran or would have.
     pub hooks: Vec<HookReport>,
 }
 
@@ -90,7 +102,7 @@ pub struct HookReport {
     pub place: &'static Location<'static>,
     /// How it went.
     pub end: HookEnd,
-    /// How long it took; zero when it was cut short.
+    /// How long it took; zero when it was cut short or not run.
     pub took: Duration,
 }
 
@@ -108,6 +120,9 @@ pub enum HookEnd {
     TimedOut(Duration),
     /// It was dropped because its phase had to end.
     CutShort,
+    /// It was never called: the time of its phase was used up by those before it, or its phase was
+    /// jumped over.
+    NotRun,
 }
 
 impl HookEnd {
@@ -124,6 +139,7 @@ impl fmt::Display for HookEnd {
             HookEnd::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
             HookEnd::TimedOut(limit) => write!(f, "timed out after {limit:?}"),
             HookEnd::CutShort => f.write_str("cut short"),
+            HookEnd::NotRun => f.write_str("not run"),
         }
     }
 }
@@ -136,58 +152,91 @@ impl ShutdownReport {
             took: Duration::ZERO,
             hurried: false,
             reaping: 0,
+            pool_tasks: 0,
         }
     }
 
-    /// Tells whether nothing was cut short: all work ended by itself, all hooks ran, all cleanups
-    /// are done.
+    /// Tells whether no phase was cut short: what was [in flight](super::Shutdown::in_flight) ended
+    /// by itself, all hooks ran, all cleanups are done, no pool has a task left.
+    ///
+    /// Tasks that were [spawned](crate::spawn) outside of scopes, and that nobody has put in flight,
+    /// are not part of it: each that is dropped unfinished has a line of its own.
     pub fn is_clean(&self) -> bool {
-        let done = |part: &PhaseReport| {
-            // The phase *not ready* only waits, so its limit is its end.
-            let ended = part.end == PhaseEnd::Done || part.phase == Phase::NotReady;
-            ended && part.hooks.iter().all(|hook| hook.end.is_ok())
-        };
-        !self.hurried && self.reaping == 0 && self.phases.iter().all(done)
+        let done =
+            |part: &PhaseReport| part.is_done() && part.hooks.iter().all(|hook| hook.end.is_ok());
+        let nothing_left = self.reaping == 0 && self.pool_tasks == 0;
+        !self.hurried && nothing_left && self.phases.iter().all(done)
     }
 
     /// Tells whether the hard limit ended it.
     pub fn hit_hard_limit(&self) -> bool {
-        let last = self.phases.last();
-        last.is_some_and(|part| part.end == PhaseEnd::HardLimit)
+        let mut parts = self.phases.iter();
+        parts.any(|part| part.end == PhaseEnd::HardLimit)
     }
 
     pub(super) fn tell(&self) {
-        tracing::info!(
-            target: "steadfast::shutdown",
-            reason = self.reason.map(Name::as_str),
-            clean = self.is_clean(),
-            hurried = self.hurried,
-            reaping = self.reaping,
-            duration_s = self.took.as_secs_f64(),
-            "shutdown ended"
-        );
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "steadfast::shutdown",
+                    reason = self.reason.map(Name::as_str),
+                    clean = self.is_clean(),
+                    hurried = self.hurried,
+                    reaping = self.reaping,
+                    pool_tasks = self.pool_tasks,
+                    duration_s = self.took.as_secs_f64(),
+                    "shutdown ended"
+                )
+            };
+        }
+        voice::tell(|| {
+            if self.is_clean() {
+                event!(info)
+            } else {
+                event!(warn)
+            }
+        });
     }
 }
 
 impl PhaseReport {
+    /// Tells whether it did all that it was for within its limit.
+    fn is_done(&self) -> bool {
+        self.end == PhaseEnd::Done
+    }
+
     pub(super) fn tell(&self) {
-        tracing::info!(
-            target: "steadfast::shutdown",
-            phase = self.phase.as_str(),
-            end = self.end.as_str(),
-            in_flight = self.in_flight,
-            duration_s = self.took.as_secs_f64(),
-            "shutdown phase ended"
-        );
         for hook in self.hooks.iter().filter(|hook| !hook.end.is_ok()) {
-            tracing::warn!(
-                target: "steadfast::shutdown",
-                phase = self.phase.as_str(),
-                hook = hook.name.as_str(),
-                reason = %hook.end,
-                "shutdown hook did not just run"
-            );
+            voice::tell(|| {
+                tracing::warn!(
+                    target: "steadfast::shutdown",
+                    phase = self.phase.as_str(),
+                    hook = hook.name.as_str(),
+                    reason = %hook.end,
+                    place = %format_args!("{}:{}", hook.place.file(), hook.place.line()),
+                    "a shutdown hook did not end well"
+                );
+            });
         }
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "steadfast::shutdown",
+                    phase = self.phase.as_str(),
+                    end = self.end.as_str(),
+                    in_flight = self.in_flight,
+                    duration_s = self.took.as_secs_f64(),
+                    "shutdown phase ended"
+                )
+            };
+        }
+        voice::tell(|| {
+            if self.is_done() {
+                event!(info)
+            } else {
+                event!(warn)
+            }
+        });
     }
 }
 
@@ -199,11 +248,11 @@ impl fmt::Display for ShutdownReport {
         } else {
             "not clean"
         };
-        write!(f, "shutdown ({reason}) took {:?}, {clean}", self.took)?;
+        write!(f, "shutdown ({reason}) took {:.1?}, {clean}", self.took)?;
         for part in &self.phases {
             write!(
                 f,
-                "\n  {:<15} {} ({:?})",
+                "\n  {:<15} {} ({:.1?})",
                 part.phase,
                 part.end.as_str(),
                 part.took
@@ -212,7 +261,11 @@ impl fmt::Display for ShutdownReport {
                 write!(f, ", {} in flight", part.in_flight)?;
             }
             for hook in &part.hooks {
-                write!(f, "\n    {:<20} {} ({:?})", hook.name, hook.end, hook.took)?;
+                write!(
+                    f,
+                    "\n    {:<20} {} ({:.1?})",
+                    hook.name, hook.end, hook.took
+                )?;
             }
         }
         if self.reaping > 0 {
@@ -221,6 +274,9 @@ impl fmt::Display for ShutdownReport {
                 "\n  {} dropped scopes are still being cleaned up",
                 self.reaping
             )?;
+        }
+        if self.pool_tasks > 0 {
+            write!(f, "\n  pools still have {} tasks", self.pool_tasks)?;
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::HOOK_LIMIT;
+
 /// One part of a shutdown; they come in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
@@ -76,7 +78,8 @@ impl fmt::Display for Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long to go on serving while not ready: 0 s by default. Behind a load balancer that
-    /// polls readiness, at least two of its intervals.
+    /// polls readiness, at least two of its intervals. The hooks of this phase run meanwhile, and
+    /// may take up to [`HOOK_LIMIT`] longer.
     pub not_ready: Duration,
     /// How long hooks that stop accepting may take: 2 s.
     pub stop_accepting: Duration,
@@ -111,7 +114,7 @@ impl Limits {
     pub fn of(&self, phase: Phase) -> Duration {
         match phase {
             Phase::Running | Phase::Ended => Duration::ZERO,
-            Phase::NotReady => self.not_ready,
+            Phase::NotReady => self.not_ready.saturating_add(HOOK_LIMIT),
             Phase::StopAccepting => self.stop_accepting,
             Phase::DrainLower => self.drain_lower,
             Phase::DrainCore => self.drain_core,
@@ -132,6 +135,8 @@ pub enum PhaseEnd {
     Hurried,
     /// The hard limit of the whole shutdown was reached.
     HardLimit,
+    /// It never began: a second signal or the hard limit jumped over it.
+    Skipped,
 }
 
 impl PhaseEnd {
@@ -142,6 +147,7 @@ impl PhaseEnd {
             PhaseEnd::TimedOut => "timed_out",
             PhaseEnd::Hurried => "hurried",
             PhaseEnd::HardLimit => "hard_limit",
+            PhaseEnd::Skipped => "skipped",
         }
     }
 }
@@ -191,16 +197,14 @@ impl Sequence {
     }
 
     /// Somebody asks again, with a signal: waiting for work to end by itself is over.
-    pub(super) fn hurry(&mut self, now: u64) -> Option<PhaseEnd> {
-        if self.request(now) || self.hurried {
-            return None;
+    pub(super) fn hurry(&mut self, now: u64) {
+        if self.request(now) || self.phase == Phase::Ended {
+            return;
         }
         self.hurried = true;
-        if self.phase >= Phase::Cancel {
-            return None;
+        if self.phase < Phase::Cancel {
+            self.enter(Phase::Cancel, now);
         }
-        self.enter(Phase::Cancel, now);
-        Some(PhaseEnd::Hurried)
     }
 
     /// All that `phase` waits for is done.
@@ -271,7 +275,7 @@ mod tests {
                 let hurried = sequence.is_hurried();
                 match event {
                     Event::Request => drop(sequence.request(now)),
-                    Event::Hurry => drop(sequence.hurry(now)),
+                    Event::Hurry => sequence.hurry(now),
                     Event::Done => drop(sequence.done(before, now)),
                     Event::Wait => {
                         now = sequence.wake_at().unwrap_or(now + SECOND);
@@ -299,11 +303,8 @@ mod tests {
     fn a_phase_that_is_not_done_ends_at_its_limit() {
         let mut sequence = Sequence::new(Limits::default());
         sequence.request(0);
-        assert_eq!(
-            sequence.tick(0),
-            Some(PhaseEnd::TimedOut),
-            "not ready for 0 s"
-        );
+        assert_eq!(sequence.tick(0), None, "hooks have their time");
+        assert_eq!(sequence.done(Phase::NotReady, 0), Some(PhaseEnd::Done));
         assert_eq!(sequence.phase(), Phase::StopAccepting);
 
         assert_eq!(sequence.tick(2 * SECOND - 1), None);
@@ -315,7 +316,7 @@ mod tests {
     fn what_an_earlier_phase_reports_late_changes_nothing() {
         let mut sequence = Sequence::new(Limits::default());
         sequence.request(0);
-        sequence.tick(0);
+        sequence.done(Phase::NotReady, 0);
 
         assert_eq!(sequence.done(Phase::NotReady, 1), None);
         assert_eq!(sequence.phase(), Phase::StopAccepting);
@@ -324,16 +325,23 @@ mod tests {
     #[test]
     fn a_second_signal_stops_the_waiting_and_a_third_changes_nothing() {
         let mut sequence = Sequence::new(Limits::default());
+        sequence.hurry(0);
         assert_eq!(
-            sequence.hurry(0),
-            None,
+            (sequence.phase(), sequence.is_hurried()),
+            (Phase::NotReady, false),
             "the first one asks for an orderly end"
         );
-        assert_eq!(sequence.phase(), Phase::NotReady);
 
-        assert_eq!(sequence.hurry(1), Some(PhaseEnd::Hurried));
+        sequence.hurry(1);
+        assert_eq!(
+            (sequence.phase(), sequence.is_hurried()),
+            (Phase::Cancel, true)
+        );
+        sequence.hurry(2);
         assert_eq!(sequence.phase(), Phase::Cancel);
-        assert_eq!(sequence.hurry(2), None);
-        assert_eq!(sequence.phase(), Phase::Cancel);
+
+        sequence.done(Phase::Cancel, 3);
+        sequence.hurry(4);
+        assert_eq!(sequence.phase(), Phase::Cleanup);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::child::SharedChild;
 use super::end::GroupEnd;
 use super::event::{Event, EventKind};
-use super::group::Group;
+use super::group::{Group, cancel};
 use super::instance::Life;
 use super::state::{Entry, Present, State};
 use crate::cancel::{Cancel, Cause};
@@ -47,9 +47,7 @@ impl Group {
             match step {
                 Step::Tell(event) => self.tell(&event),
                 Step::Start(start) => start.carry_out(self),
-                Step::Cancel(token, cause) => {
-                    token.cancel(cause);
-                }
+                Step::Cancel(token, cause) => cancel(&token, cause),
                 Step::Noted => {}
             }
             next = self.change(State::next_step);

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::child::Child;
-use super::contained::Contained;
 use super::drive::drive;
 use super::end::GroupEnd;
 use super::error::{GroupError, GroupFailure};
@@ -16,6 +15,7 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::context::{Captured, Frame, Name, Node};
 use crate::decide::restart::{Rules, Supervision};
+use crate::panic::Contained;
 use crate::{recover_async, report, task};
 
 /// Describes a group; made by [`Supervisor::builder`].
@@ -65,9 +65,10 @@ impl SupervisorBuilder {
     /// of a trace.
     ///
     /// # Errors
-    /// [`GroupError`]: the description was refused, or a child ended before it was ready. In the
-    /// latter case those that were started have been stopped again, last one first. Trying again
-    /// makes sense if the child's reason may pass.
+    /// [`GroupError`]: the description was refused, a child ended before it was ready, or the group
+    /// was [stopped](GroupError::is_stopped) while it started. In the latter cases those that were
+    /// started have been stopped again, last one first. Trying again makes sense if the child's
+    /// reason may pass.
     ///
     /// # Panics
     /// Outside a tokio runtime with a timer.
@@ -83,6 +84,10 @@ impl SupervisorBuilder {
         let supervisor = Supervisor::new(group.clone());
         let started = group.until(|state| match &state.end {
             Some(GroupEnd::Failed(error)) => Some(Err(error.clone())),
+            Some(GroupEnd::Stopped(cause)) if !state.ready => {
+                let why = GroupFailure::Stopped(cause.clone());
+                Some(Err(GroupError { group: name, why }))
+            }
             Some(_) => Some(Ok(())),
             None => state.ready.then_some(Ok(())),
         });

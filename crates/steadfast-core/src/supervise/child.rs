@@ -11,12 +11,11 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::builder::SupervisorBuilder;
-use super::contained::Contained;
 use super::drive;
 use super::instance::ChildContext;
 use crate::context::Name;
 use crate::decide::restart::{ChildSpec, InvalidRules, Restart, StopLimit};
-use crate::panic::Panic;
+use crate::panic::{Contained, Panic};
 use crate::recover;
 use crate::scope::{BoxError, CleanupResult};
 
@@ -29,8 +28,9 @@ use crate::scope::{BoxError, CleanupResult};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::supervise::{Child, ChildContext};
+/// use steadfast::supervise::{Child, ChildContext};
 ///
 /// async fn listen(child: ChildContext) -> Result<(), std::io::Error> {
 ///     // bind, then:

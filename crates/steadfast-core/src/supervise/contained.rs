@@ -3,36 +3,12 @@
 use std::error::Error;
 use std::fmt::{self, Write};
 
-use crate::panic::{Panic, drop_contained};
+use crate::panic::Panic;
 use crate::recover;
 
 /// How much of an error's text is kept, in bytes: 1,024, a few lines of a log. An error may hold
 /// a whole response body.
 pub(super) const ERROR_BYTES_MAX: usize = 1_024;
-
-/// A value whose `Drop` may panic, wherever it is dropped.
-#[derive(Clone)]
-pub(super) struct Contained<T>(Option<T>);
-
-impl<T> Contained<T> {
-    pub(super) fn new(value: T) -> Self {
-        Self(Some(value))
-    }
-
-    pub(super) fn get(&self) -> &T {
-        self.0.as_ref().expect("there until the drop")
-    }
-
-    pub(super) fn get_mut(&mut self) -> &mut T {
-        self.0.as_mut().expect("there until the drop")
-    }
-}
-
-impl<T> Drop for Contained<T> {
-    fn drop(&mut self) {
-        drop_contained(self.0.take());
-    }
-}
 
 /// Writes an error and its sources, one after the other, into a text of at most
 /// [`ERROR_BYTES_MAX`] bytes. A `Display` that panics is contained.

@@ -10,30 +10,45 @@ use super::instance::ChildContext;
 use crate::cancel::{Cancel, Cause, drop_cause};
 use crate::clock;
 use crate::context;
+use crate::decide::restart::End;
 use crate::scope::{BoxError, PendingGuard, What};
 
 /// Drives until the group has ended. When it is dropped before, all children are aborted.
-pub(super) async fn drive(group: Arc<Group>, stop_on: Option<Cancel>) {
+pub(super) fn drive(
+    group: Arc<Group>,
+    stop_on: Option<Cancel>,
+) -> impl Future<Output = ()> + Send + use<> {
+    // Outside of the future: a runtime that has ended drops that without a single poll.
     let driving = Driving(group);
-    let group = &driving.0;
-    let mut stop = pin!(cancelled(stop_on));
-    let mut asked = false;
-    group.begin();
-    loop {
-        // A report that comes after this line wakes the wait below.
-        let wait = group.tick();
-        group.act();
-        if group.end().is_some() {
-            return;
+    async move { driving.drive(stop_on).await }
+}
+
+impl Driving {
+    async fn drive(&self, stop_on: Option<Cancel>) {
+        let group = &self.0;
+        if let Some(cause) = stop_on.as_ref().and_then(Cancel::cause) {
+            group.stop(cause);
         }
-        tokio::select! {
-            biased;
-            () = group.work.notified() => {}
-            cause = &mut stop, if !asked => {
-                asked = true;
-                group.stop(cause);
+        let mut stop = pin!(cancelled(stop_on));
+        let mut asked = false;
+        group.begin();
+        loop {
+            // A report that comes after this line wakes the wait below.
+            let wait = group.tick();
+            group.act();
+            if group.end().is_some() {
+                return;
             }
-            () = sleep(wait) => {}
+            tokio::select! {
+                biased;
+                // First: children that report all the time must not keep the group from stopping.
+                cause = &mut stop, if !asked => {
+                    asked = true;
+                    group.stop(cause);
+                }
+                () = group.work.notified() => {}
+                () = sleep(wait) => {}
+            }
         }
     }
 }
@@ -92,6 +107,15 @@ pub(super) async fn inside(
             }
         }
     }
-    let end = group.end();
-    Ok(end.expect("driven to its end").into_result()?)
+    let end = group.end().expect("driven to its end").into_result();
+    if group.is_stuck() {
+        // This life is not over while a child inside of it lives; nobody can say how long.
+        child.stuck(if end.is_ok() {
+            End::Normal
+        } else {
+            End::Failed
+        });
+        group.until(|state| (!state.is_stuck()).then_some(())).await;
+    }
+    Ok(end?)
 }

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::contained::{Contained, bounded_text};
+use super::contained::bounded_text;
 use super::error::GroupError;
 use crate::cancel::Cause;
 use crate::clock::Instant;
 use crate::context::{Name, TraceId};
 use crate::decide::restart::End;
-use crate::panic::Panic;
+use crate::panic::{Contained, Panic};
 use crate::scope::{BoxError, ScopeError};
 
 /// How one life of a child ended; a cheap clone.

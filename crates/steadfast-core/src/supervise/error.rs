@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::end::ChildEnd;
 use crate::cancel::Cause;
 use crate::context::Name;
+use crate::decide::restart::End;
 use crate::decide::restart::{InvalidRules, Rejected};
 
 /// Why a group failed.
@@ -42,6 +43,7 @@ pub(super) enum GroupFailure {
         child: Name,
     },
     Aborted(Cause),
+    Stopped(Cause),
 }
 
 /// Why a request about one child was not fulfilled.
@@ -79,7 +81,7 @@ impl GroupError {
             | GroupFailure::StartFailed { child, .. }
             | GroupFailure::TooManyRestarts { child, .. }
             | GroupFailure::Stuck { child } => Some(*child),
-            GroupFailure::Aborted(_) => None,
+            GroupFailure::Aborted(_) | GroupFailure::Stopped(_) => None,
         }
     }
 
@@ -92,7 +94,8 @@ impl GroupError {
             GroupFailure::Invalid { .. }
             | GroupFailure::Rejected { .. }
             | GroupFailure::Stuck { .. }
-            | GroupFailure::Aborted(_) => None,
+            | GroupFailure::Aborted(_)
+            | GroupFailure::Stopped(_) => None,
         }
     }
 
@@ -125,6 +128,12 @@ impl GroupError {
     pub fn is_aborted(&self) -> bool {
         matches!(self.why, GroupFailure::Aborted(_))
     }
+
+    /// Tells whether the group was stopped while it started, in good order: not all of its children
+    /// have been ready.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.why, GroupFailure::Stopped(_))
+    }
 }
 
 impl fmt::Display for GroupError {
@@ -140,9 +149,16 @@ impl fmt::Display for GroupError {
                     "child `{child}` did not get ready and could not be ended"
                 )
             }
-            GroupFailure::StartFailed { child, .. } => {
-                write!(f, "child `{child}` ended before it was ready")
-            }
+            GroupFailure::StartFailed {
+                child,
+                end: Some(end),
+            } => match (end.kind(), end.cause()) {
+                (End::NotReady, Some(Cause::Timeout(limit))) => write!(
+                    f,
+                    "child `{child}` was not ready within {limit:?}; does it call `ready`?"
+                ),
+                _ => write!(f, "child `{child}` ended before it was ready"),
+            },
             GroupFailure::TooManyRestarts {
                 child,
                 restarts,
@@ -154,9 +170,12 @@ impl fmt::Display for GroupError {
             ),
             GroupFailure::Stuck { child } => write!(
                 f,
-                "child `{child}` was aborted, did not end, and so cannot be restarted"
+                "child `{child}`, or one inside of it, was aborted, did not end, and so cannot be restarted"
             ),
             GroupFailure::Aborted(cause) => write!(f, "aborted: {cause}"),
+            GroupFailure::Stopped(cause) => {
+                write!(f, "stopped before all its children were ready: {cause}")
+            }
         }
     }
 }
@@ -169,7 +188,9 @@ impl Error for GroupError {
             GroupFailure::StartFailed { end, .. } | GroupFailure::TooManyRestarts { end, .. } => {
                 end.as_ref()?.as_source()
             }
-            GroupFailure::Stuck { .. } | GroupFailure::Aborted(_) => None,
+            GroupFailure::Stuck { .. } | GroupFailure::Aborted(_) | GroupFailure::Stopped(_) => {
+                None
+            }
         }
     }
 }

@@ -60,8 +60,8 @@ pub enum EventKind {
         /// Which of these.
         cause: Cause,
     },
-    /// The child did not end although it was aborted. What it holds may be held for as long as
-    /// the process lives.
+    /// The child did not end although it was aborted; or it is a group that has ended, and a child
+    /// inside of it did not. What it holds may be held for as long as the process lives.
     WrittenOff,
     /// Nothing of the child lives any more.
     Ended {
@@ -117,6 +117,41 @@ impl EventKind {
     }
 }
 
+/// One line for people.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "group `{}`", self.group)?;
+        if let Some(child) = &self.child {
+            write!(f, ", child `{}`, run {}", child.name, child.run)?;
+        }
+        f.write_str(": ")?;
+        match &self.kind {
+            EventKind::Started => f.write_str("started"),
+            EventKind::Ready => f.write_str("ready"),
+            EventKind::Stopping { cause } => write!(f, "asked to stop: {cause}"),
+            EventKind::Aborted { cause } => write!(f, "aborted: {cause}"),
+            EventKind::WrittenOff => f.write_str("aborted, and does not end"),
+            EventKind::Ended { end, .. } => write!(f, "ended: {end}"),
+            EventKind::Restarting {
+                after,
+                restarts,
+                intensity,
+            } => write!(
+                f,
+                "will be restarted after {after:.1?}, restart {restarts} of {} within {:?}",
+                intensity.restarts(),
+                intensity.within()
+            ),
+            EventKind::GivenUp => f.write_str("not restarted, by its terms"),
+            EventKind::StartFailed => f.write_str("ended before it was ready"),
+            EventKind::Removed => f.write_str("removed"),
+            EventKind::GroupReady => f.write_str("all are ready"),
+            EventKind::Escalated(error) => write!(f, "{error}"),
+            EventKind::GroupEnded(end) => write!(f, "ended: {end}"),
+        }
+    }
+}
+
 impl Event {
     /// Writes it to the log.
     pub(super) fn log(&self) {
@@ -140,7 +175,7 @@ impl Event {
             EventKind::Aborted { cause } => log!(warn, reason = %cause, "child was aborted"),
             EventKind::WrittenOff => log!(
                 error,
-                "child was aborted and does not end; what it holds stays held"
+                "child, or one inside of it, was aborted and does not end; what it holds stays held"
             ),
             EventKind::Ended { end, expected } => {
                 macro_rules! ended {

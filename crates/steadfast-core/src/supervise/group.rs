@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::contained::{Contained, for_each_contained};
+use super::contained::for_each_contained;
 use super::end::{Ended, GroupEnd};
 use super::event::{Event, Observer};
 use super::snapshot::{ChildSnapshot, GroupState, Snapshot};
 use super::state::State;
-use crate::cancel::Cause;
+use crate::cancel::{Cancel, Cause};
 use crate::clock::{self, Instant};
-use crate::decide::restart::Instance;
-use crate::recover;
+use crate::decide::restart::{End, Instance};
+use crate::panic::{Contained, drop_contained};
 use crate::report::{Collector, Source};
+use crate::{recover, voice};
 
 /// What the handles, the driver and the lives of a group share.
 ///
@@ -66,13 +67,14 @@ impl Group {
         let later = std::mem::take(&mut state.later);
         drop(state);
         later.settle();
-        self.changed.notify_waiters();
+        // A waker is code of others.
+        let _ = recover(|| self.changed.notify_waiters());
         result
     }
 
     pub(super) fn tell(&self, event: &Event) {
         // A subscriber is code of others, too.
-        let _ = recover(|| event.log());
+        voice::tell(|| event.log());
         for_each_contained(&self.observers, |observer| observer.get()(event));
     }
 
@@ -91,12 +93,24 @@ impl Group {
         self.update(|state, now| state.child_ended(instance, ended, now));
     }
 
-    pub(super) fn stop(self: &Arc<Self>, cause: Cause) {
+    pub(super) fn stuck(self: &Arc<Self>, instance: Instance, end: End) {
         self.update(|state, now| {
-            state.stop_cause.get_or_insert(cause);
+            let now = state.terms.nanos(now);
+            state.machine.stuck(instance, end, now);
+        });
+    }
+
+    pub(super) fn stop(self: &Arc<Self>, cause: Cause) {
+        let mut cause = Some(cause);
+        self.update(|state, now| {
+            if state.stop_cause.is_none() {
+                state.stop_cause = cause.take();
+            }
             let now = state.terms.nanos(now);
             state.machine.stop(now);
         });
+        // One that comes too late is an error of others, perhaps, and not dropped under the lock.
+        drop_contained(cause);
     }
 
     /// Starts the first children.
@@ -133,7 +147,7 @@ impl Group {
             state.machine.stop(now);
             state.terms.token.clone()
         });
-        abort.cancel(cause);
+        cancel(&abort, cause);
     }
 
     /// Acts on the limits that are over; gives how long the driver may sleep then.
@@ -157,6 +171,10 @@ impl Group {
             }
             changed.await;
         }
+    }
+
+    pub(super) fn is_stuck(&self) -> bool {
+        self.state().is_stuck()
     }
 
     pub(super) fn end(&self) -> Option<GroupEnd> {
@@ -217,6 +235,11 @@ impl Group {
         };
         (snapshot, inner)
     }
+}
+
+/// Cancels a token that others may wait for: their wakers are code of theirs.
+pub(super) fn cancel(token: &Cancel, cause: Cause) {
+    let _ = recover(|| token.cancel(cause));
 }
 
 impl Source for Group {

@@ -26,10 +26,11 @@ use crate::reaper;
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use steadfast_core::Supervisor;
-/// use steadfast_core::supervise::{Child, ChildState, Intensity, Rules, Strategy};
+/// use steadfast::Supervisor;
+/// use steadfast::supervise::{Child, ChildState, Intensity, Rules, Strategy};
 ///
 /// let intensity = Intensity::new(3, Duration::from_secs(60))?;
 /// let group = Supervisor::builder("ingest", Rules::new(Strategy::OneForOne, intensity))

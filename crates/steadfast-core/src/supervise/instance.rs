@@ -10,7 +10,7 @@ use super::end::Ended;
 use super::group::Group;
 use crate::cancel::{Cancel, Cause, drop_cause};
 use crate::context::Name;
-use crate::decide::restart::Instance;
+use crate::decide::restart::{End, Instance};
 use crate::scope::{BoxError, Scope, scope};
 use crate::{recover_async, task};
 
@@ -94,6 +94,13 @@ impl ChildContext {
     }
 
     /// Shows a group as part of this child.
+    /// Says that this life is over but for a child inside that cannot be ended.
+    pub(super) fn stuck(&self, end: End) {
+        if let Some(group) = self.group.upgrade() {
+            group.stuck(self.instance, end);
+        }
+    }
+
     pub(super) fn link(&self, inner: &Arc<Group>) {
         if let Some(group) = self.group.upgrade() {
             group.link(self.instance, inner);
@@ -158,6 +165,9 @@ impl Life {
         };
         if !self.child.says_ready {
             self.group.ready(self.instance);
+            // That woke the driver, and a thread of a runtime keeps to itself what it woke last:
+            // it must run before a child that blocks the thread.
+            tokio::task::yield_now().await;
         }
         let watched = Watched { future, reporter };
         match recover_async(watched).await {

@@ -41,7 +41,7 @@
 //!   some task gets to hear of it: what is dead is never shown as running.
 //! - **A child lives once.** The next life starts after the future of the one before is dropped,
 //!   its tasks have ended and its [cleanups](ChildContext::scope) have run: the port is free
-//!   again. What cannot be ended is never started a second time.
+//!   again. What cannot be ended is never started a second time, nor is a group that has it inside.
 //! - **Every wait has a limit**: getting ready, stopping, ending after an abort, restarting.
 //!
 //! # Each life is a scope
@@ -76,12 +76,13 @@
 //! messages:
 //!
 //! ```
+//! # use steadfast_core as steadfast;
 //! # // Paused time: the backoff below costs nothing here.
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use steadfast_core::supervise::{Child, ChildContext, Intensity, Rules, Strategy, Supervisor};
-//! use steadfast_core::{BoxError, clock};
+//! use steadfast::supervise::{Child, ChildContext, Intensity, Rules, Strategy, Supervisor};
+//! use steadfast::{BoxError, clock};
 //! # use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
 //! # #[derive(Clone, Default)] struct Queue(Arc<AtomicU32>);
 //! # impl Queue {
@@ -135,10 +136,11 @@
 //! Groups inside of groups: what the inner one cannot cure is a failure of the outer one's child.
 //!
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use steadfast_core::supervise::{Child, ChildContext, Intensity, Restart, Rules, Strategy, Supervisor};
+//! use steadfast::supervise::{Child, ChildContext, Intensity, Restart, Rules, Strategy, Supervisor};
 //!
 //! async fn until_stopped(child: ChildContext) {
 //!     child.stopping().await;

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use super::end::{ChildEnd, GroupEnd, word};
 use super::event::Place;
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::context::{Name, TraceId};
 use crate::decide::restart::{ChildId, Intensity, Restart, Strategy};
 use crate::report::Collector;
@@ -95,7 +95,8 @@ pub enum ChildState {
     Stopping,
     /// Its future has ended by itself; what it held is being dropped, and its cleanups run.
     Ending,
-    /// It was aborted and did not end in time; it may still live.
+    /// It was aborted and did not end in time; it may still live. A group that has ended is shown
+    /// so while that is true of a child inside of it.
     WrittenOff,
 }
 
@@ -174,13 +175,18 @@ impl Snapshot {
             Strategy::OneForAll => "one for all",
             Strategy::RestForOne => "rest for one",
         };
+        let allowed = self.intensity.restarts();
+        // The one too many is counted, and not carried out.
+        let more = match self.restarts > allowed {
+            true => ", and one more needed",
+            false => "",
+        };
         write!(
             f,
-            "{} {} ({strategy}, {} of {} restarts within {:?})",
+            "{} {} ({strategy}, {} of {allowed} restarts within {:?}{more})",
             self.name,
             self.state.as_str(),
-            self.restarts,
-            self.intensity.restarts(),
+            self.restarts.min(allowed),
             self.intensity.within()
         )?;
         for child in &self.children {
@@ -203,7 +209,7 @@ impl ChildSnapshot {
         let age = at.saturating_duration_since(self.since);
         write!(f, "{} {state} for {age:.1?}, run {}", self.name, self.runs)?;
         if let ChildState::Waiting { not_before } = self.state {
-            let left = not_before.saturating_duration_since(clock::now());
+            let left = not_before.saturating_duration_since(at);
             write!(f, ", starts in {left:.1?}")?;
         }
         if let Some(end) = &self.last_end {

@@ -21,7 +21,7 @@ use crate::decide::restart::{
     Verdict,
 };
 use crate::panic::drop_contained;
-use crate::rng;
+use crate::{recover, rng};
 
 /// Everything that changes in a group. No code of others runs while it is locked: what has to be
 /// dropped, answered or told is put aside for later.
@@ -122,8 +122,8 @@ impl Later {
     /// Does what was put aside; the state is not locked any more.
     pub(super) fn settle(self) {
         for (sender, answer) in self.answers {
-            // Whoever asked may have left.
-            drop(sender.send(answer));
+            // Whoever asked may have left. A waker is code of others.
+            let _ = recover(|| drop(sender.send(answer)));
         }
         for value in self.garbage {
             drop_contained(value);
@@ -243,6 +243,12 @@ impl State {
             // The escalation is told when the group closes; there it has its reason.
             Verdict::Escalated | Verdict::Expected | Verdict::Unknown => {}
         }
+    }
+
+    /// Tells whether a child was written off and may still live.
+    pub(super) fn is_stuck(&self) -> bool {
+        let written_off = |entry: &Entry| entry.state == ChildState::WrittenOff;
+        self.entries.values().any(written_off)
     }
 
     pub(super) fn present(&mut self, instance: Instance) -> Option<&mut Present> {

@@ -24,8 +24,9 @@ struct Times {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::{clock, testing};
+/// use steadfast::{clock, testing};
 ///
 /// let time = testing::Clock::start();
 /// let start = clock::now();

@@ -12,11 +12,12 @@
 //!
 //! # Examples
 //! ```
+//! # use steadfast_core as steadfast;
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
 //! use std::sync::atomic::{AtomicI32, Ordering};
 //! use std::time::Duration;
-//! use steadfast_core::testing::fault::{self, Fault};
-//! use steadfast_core::{BoxError, clock, scope};
+//! use steadfast::testing::fault::{self, Fault};
+//! use steadfast::{BoxError, clock, scope};
 //!
 //! static HOLDS: AtomicI32 = AtomicI32::new(0);
 //!

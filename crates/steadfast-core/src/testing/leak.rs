@@ -19,11 +19,12 @@ use crate::context::{self, Name, ScopePath};
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
-/// use steadfast_core::testing::LeakCheck;
+/// use steadfast::testing::LeakCheck;
 ///
 /// let leaks = LeakCheck::start();
-/// let task = steadfast_core::spawn("poller", std::future::pending::<()>());
+/// let task = steadfast::spawn("poller", std::future::pending::<()>());
 /// assert_eq!(leaks.alive()[0].name.as_str(), "poller");
 ///
 /// task.abort();

@@ -19,8 +19,9 @@ use crate::context::Name;
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::watch::{self, Config};
+/// use steadfast::watch::{self, Config};
 ///
 /// let second = Duration::from_secs(1);
 /// let limits = Config { stall_limit: second, wait_limit: second, unpolled_limit: second, tick: second };

@@ -92,9 +92,10 @@ enum Refusal {
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use std::time::Duration;
-/// use steadfast_core::watch;
+/// use steadfast::watch;
 ///
 /// let _watchdog = watch::start(watch::Config {
 ///     stall_limit: Duration::from_millis(500),
@@ -245,6 +246,7 @@ impl Dog {
         time::publish(None);
         // What came after the last look has nobody else to tell it.
         event::handed_over().iter().for_each(event::emit);
+        progress::forget_seen();
         *running() = false;
         ENDED.notify_one();
     }

@@ -2,17 +2,18 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::party::Who;
 use super::polls::Busy;
 use super::{dog, time};
 use crate::context::Name;
-use crate::recover;
+use crate::observers::{self, Observers, Registered};
+use crate::{recover, voice};
 
 /// How many observers there can be: 16.
-pub const OBSERVERS_MAX: usize = 16;
+pub const OBSERVERS_MAX: usize = observers::OBSERVERS_MAX;
 
 /// How many circles of waits queue up for the watchdog between two of its ticks: 256. More are
 /// counted and left out.
@@ -304,41 +305,22 @@ impl fmt::Display for At {
     }
 }
 
-type Observe = dyn Fn(&Event) + Send + Sync;
-
-static OBSERVERS: Mutex<Vec<(u64, Arc<Observe>)>> = Mutex::new(Vec::new());
-
-fn observers() -> MutexGuard<'static, Vec<(u64, Arc<Observe>)>> {
-    OBSERVERS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static OBSERVERS: Observers<Event> = Observers::new();
 
 /// Calls `observe` for every event; `None` when there are [`OBSERVERS_MAX`] observers already.
 ///
 /// It is called on the thread of the watchdog, and must not wait: the watch looks at nothing else
 /// meanwhile. While no watchdog runs, the only events are circles of waits, and it is called by
-/// whoever closes one. An observer that panics is not called again.
+/// whoever closes one. An observer that panics is not called again, and none
+/// hears of what it causes itself on that thread.
 pub fn observe(observe: impl Fn(&Event) + Send + Sync + 'static) -> Option<Observer> {
-    let mut observers = observers();
-    if observers.len() == OBSERVERS_MAX {
-        return None;
-    }
-    let id = observers.iter().map(|(id, _)| id + 1).max().unwrap_or(0);
-    observers.push((id, Arc::new(observe)));
-    Some(Observer { id })
+    OBSERVERS.add(observe).map(Observer)
 }
 
 /// Keeps an observer registered; made by [`observe`].
 #[derive(Debug)]
 #[must_use = "the observer is removed when this is dropped"]
-pub struct Observer {
-    id: u64,
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        observers().retain(|(id, _)| *id != self.id);
-    }
-}
+pub struct Observer(#[expect(dead_code, reason = "it is there for its drop")] Registered<Event>);
 
 static QUEUE: Mutex<VecDeque<Event>> = Mutex::new(VecDeque::new());
 /// Lets a tick without events leave the queue alone.
@@ -380,13 +362,11 @@ pub(super) fn handed_over() -> Vec<Event> {
 
 pub(super) fn emit(event: &Event) {
     TOTALS[event.index()].fetch_add(1, Ordering::Relaxed);
-    let _ = recover(|| trace(event));
-    let current: Vec<_> = observers().clone();
-    for (id, observe) in current {
-        if recover(|| observe(event)).is_err() {
-            observers().retain(|(known, _)| *known != id);
+    voice::tell(|| trace(event));
+    for _ in 0..OBSERVERS.tell(event) {
+        let _ = recover(|| {
             tracing::error!(target: "steadfast::watch", "an observer of the watch panicked and was removed");
-        }
+        });
     }
 }
 

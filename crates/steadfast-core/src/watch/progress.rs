@@ -25,8 +25,9 @@ pub const PROGRESS_MAX: usize = 4_096;
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::watch;
+/// use steadfast::watch;
 ///
 /// let progress = watch::progress("import", Duration::from_secs(10))?;
 /// for row in 0..3 {

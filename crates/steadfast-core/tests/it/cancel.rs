@@ -1,6 +1,7 @@
 //! Tokens, causes, and why a future is dropped.
 
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use steadfast_core::context::Name;
@@ -47,6 +48,20 @@ fn a_childs_own_cause_stays_when_the_parent_is_cancelled_later() {
 }
 
 #[test]
+fn a_chain_of_tokens_may_be_longer_than_the_stack_is_deep() {
+    let root = Cancel::new();
+    let mut leaf = root.child();
+    for _ in 0..200_000 {
+        leaf = leaf.child();
+    }
+
+    root.cancel(Cause::Shed);
+
+    assert_eq!(leaf.cause().unwrap().as_str(), "shed");
+    drop(leaf);
+}
+
+#[test]
 fn detached_work_is_not_cancelled() {
     let root = Cancel::new();
     let detached = root.detached();
@@ -58,35 +73,40 @@ fn detached_work_is_not_cancelled() {
 
 #[test]
 fn all_threads_see_one_cause_however_they_race() {
-    for _ in 0..50 {
-        let root = Cancel::new();
-        let child = root.child();
-        let barrier = Arc::new(Barrier::new(4));
-        let threads: Vec<_> = (0..4)
-            .map(|i| {
-                let (root, child, barrier) = (root.clone(), child.clone(), barrier.clone());
-                std::thread::spawn(move || {
-                    let name = Name::new(["a", "b", "c", "d"][i]);
-                    barrier.wait();
-                    let won = root.cancel(Cause::Requested(name));
-                    let seen = (
-                        root.cause().unwrap().to_string(),
-                        child.cause().unwrap().to_string(),
-                    );
-                    (won, seen)
-                })
+    const ROUNDS: usize = 20_000;
+    const NAMES: [&str; 2] = ["a", "b"];
+    let tokens: Arc<Vec<_>> = Arc::new((0..ROUNDS).map(|_| Cancel::new()).collect());
+    let arrived = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = NAMES
+        .into_iter()
+        .map(|name| {
+            let (tokens, arrived) = (tokens.clone(), arrived.clone());
+            std::thread::spawn(move || {
+                let race = |(round, root): (usize, &Cancel)| {
+                    let child = root.child();
+                    // A barrier would let them go one after the other.
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < NAMES.len() * (round + 1) {
+                        std::thread::yield_now();
+                    }
+                    let won = root.cancel(Cause::Requested(Name::new(name)));
+                    let cause = |token: &Cancel| token.cause().unwrap().to_string();
+                    assert_eq!(cause(root), cause(&child));
+                    (won, cause(root))
+                };
+                tokens.iter().enumerate().map(race).collect::<Vec<_>>()
             })
-            .collect();
-        let seen: Vec<_> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
+        })
+        .collect();
+    let threads: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
 
+    for round in 0..ROUNDS {
+        let seen: Vec<_> = threads.iter().map(|seen| &seen[round]).collect();
         assert_eq!(seen.iter().filter(|(won, _)| *won).count(), 1);
-        for (_, causes) in &seen {
-            assert_eq!(causes, &seen[0].1);
-            assert_eq!(causes.0, causes.1);
-        }
+        assert!(seen.iter().all(|(_, cause)| *cause == seen[0].1));
     }
 }
 

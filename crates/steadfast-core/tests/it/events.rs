@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::context::TraceId;
-use steadfast_core::{BoxError, Cause, Context, Outcome, clock, context, reaper, scope};
+use steadfast_core::pool::{Pool, PoolConfig};
+use steadfast_core::{
+    BoxError, Cause, Context, Outcome, TaskError, clock, context, reaper, scope, spawn,
+};
 use tracing::Level;
 
-use crate::support::{Event, Events, Reports};
+use crate::support::{Event, Events, Log, Reports};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -207,7 +210,7 @@ fn a_cleanup_that_did_not_just_run_is_told_with_its_reason_and_place() {
         });
     });
 
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     assert_eq!(troubles.len(), 1);
     let trouble = &troubles[0];
     assert_eq!(trouble.level, Level::WARN);
@@ -234,8 +237,8 @@ fn without_a_listener_the_report_has_times_and_nobody_pays_otherwise() {
     assert!(took.lock().unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
+/// Makes every event from INFO up a panic.
+fn listen_and_panic() -> tracing::subscriber::DefaultGuard {
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
     struct Panics;
     impl<S: tracing::Subscriber> Layer<S> for Panics {
@@ -243,8 +246,32 @@ async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
             assert!(*event.metadata().level() > Level::INFO, "in the subscriber");
         }
     }
-    let subscriber = tracing_subscriber::registry().with(Panics);
-    let _listening = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics))
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_loses_no_late_cleanup_and_no_end_of_a_task() {
+    let _listening = listen_and_panic();
+    let log = Log::default();
+    let mut kept = None;
+    let ended = scope("order").run(async |s| {
+        kept = Some(s);
+        Ok::<_, BoxError>(())
+    });
+    ended.await.unwrap();
+
+    kept.unwrap().defer("late", log.saying("late"));
+    let task = spawn("aborted", std::future::pending::<()>());
+    task.abort();
+    let joined = task.await;
+
+    log.expect(&["late"]);
+    assert!(matches!(joined, Err(TaskError::Cancelled(_))), "{joined:?}");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
+    let _listening = listen_and_panic();
     let reports = Reports::default();
 
     let sync = scope("order").on_report(reports.keep()).run_sync(|s| {
@@ -264,4 +291,91 @@ async fn a_subscriber_that_panics_changes_nothing_but_the_count_of_panics() {
 
     assert_eq!((sync.unwrap(), ended.unwrap()), (1, 2));
     assert_eq!(reports.all().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_started_in_a_span_has_its_lines_in_that_span() {
+    let events = Events::default();
+    let _listening = events.listen();
+    let pool = Pool::new(PoolConfig::new("spans", 1)).unwrap();
+    let span = tracing::info_span!("request", scope = "request");
+    let (spawned, submitted) = span.in_scope(|| {
+        let spawned = spawn("aside", async { tracing::info!("spawned") });
+        (
+            spawned,
+            pool.try_submit("task", async { tracing::info!("submitted") }),
+        )
+    });
+    spawned.await.unwrap();
+    submitted.unwrap().await.unwrap();
+    span.in_scope(|| scope("order"))
+        .run(async |s| {
+            s.spawn("child", async { tracing::info!("child") });
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    for (message, spans) in [
+        ("spawned", ["request"]),
+        ("submitted", ["request"]),
+        ("child", ["order"]),
+    ] {
+        assert_eq!(events.with_message(message)[0].spans, spans, "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_end_says_why_also_when_a_cleanup_has_changed_the_outcome() {
+    let events = Events::default();
+    let _listening = events.listen();
+    let reports = Reports::default();
+    let told = || {
+        let end = events.with_message("scope ended").pop().unwrap();
+        (
+            end.field("reason").to_owned(),
+            end.field("cause").to_owned(),
+        )
+    };
+
+    let failed = scope("failing")
+        .run(async |_| Err::<(), _>("no tea".into()))
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(told(), ("no tea".into(), String::new()));
+
+    let panicked = scope("late")
+        .timeout(Duration::from_millis(1))
+        .on_report(reports.keep())
+        .run(async |s| {
+            s.defer("count", || panic!("no count"));
+            std::future::pending::<Result<(), BoxError>>().await
+        })
+        .await;
+    assert!(panicked.unwrap_err().panic().is_some());
+    let (reason, cause) = told();
+    assert!(reason.starts_with("no count ["), "{reason}");
+    assert_eq!(cause, "timed out after 1ms");
+    let text = reports.only().text;
+    assert!(
+        text.contains("after its body was cancelled: timed out"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_children_is_not_the_time_of_a_cleanup() {
+    let took = Arc::new(Mutex::new(None));
+    let keep = took.clone();
+    scope("waiting")
+        .on_report(move |report| *keep.lock().unwrap() = report.entries[0].took)
+        .run(async |s| {
+            s.defer("quick", || ());
+            s.spawn("slow", clock::sleep(SECOND));
+            Ok(())
+        })
+        .await
+        .unwrap();
+
+    assert_eq!(*took.lock().unwrap(), Some(Duration::ZERO));
 }

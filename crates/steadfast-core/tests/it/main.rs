@@ -5,6 +5,8 @@ mod cancel;
 mod context;
 mod defer;
 mod events;
+#[cfg(feature = "log")]
+mod log_lines;
 mod model;
 mod nested;
 mod once;

@@ -190,3 +190,35 @@ async fn a_caller_that_gives_up_waiting_does_not_take_the_turn_along() {
     let third = cell.get_or_init(async |_| Ok::<_, BoxError>("third")).await;
     assert_eq!(*third.unwrap(), "first");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_value_whose_caller_leaves_during_the_cleanups_is_kept_for_the_next() {
+    let cell = OnceInit::new("cell");
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let write = |line: &'static str| {
+        let log = log.clone();
+        move || log.lock().unwrap().push(line)
+    };
+
+    let first = cell.get_or_init(async |s| {
+        let (undone, closed) = (write("undone"), write("closed"));
+        s.defer_async("close the temporary", async move || {
+            clock::sleep(Duration::from_secs(1)).await;
+            closed();
+        });
+        s.undo("undo", async move || undone());
+        Ok::<_, BoxError>("first")
+    });
+    assert!(
+        clock::timeout(Duration::from_millis(1), first)
+            .await
+            .is_err()
+    );
+    let second = cell
+        .get_or_init(async |_| Ok::<_, BoxError>("second"))
+        .await;
+
+    assert_eq!(*second.unwrap(), "first", "its effects were not undone");
+    assert_eq!(*log.lock().unwrap(), ["closed"]);
+    reaper::drain().await;
+}

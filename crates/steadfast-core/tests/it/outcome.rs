@@ -233,6 +233,21 @@ fn a_panic_raised_again_by_a_cleanup_is_the_same_and_not_attached_to_itself() {
 }
 
 #[test]
+fn a_panic_raised_again_past_its_own_method_is_the_same_too() {
+    let ended = scope("again").run_sync::<(), _>(|s| {
+        s.defer_outcome("raise again", |outcome| {
+            let copy: Panic = outcome.panic().unwrap().clone();
+            std::panic::resume_unwind(Box::new(copy));
+        });
+        panic!("body");
+    });
+
+    let error = ended.unwrap_err();
+    assert_eq!(error.panic().unwrap().message(), "body");
+    assert!(error.panic().unwrap().superseded().is_empty());
+}
+
+#[test]
 fn an_older_panic_raised_again_becomes_primary_and_is_not_attached_to_itself() {
     let ended = scope("older again").run_sync::<(), _>(|s| {
         s.defer_outcome("raise the oldest", |outcome| {

@@ -300,12 +300,19 @@ fn only_the_first_taker_gets_the_payload() {
             })
         })
         .collect();
-    let got = takers
-        .into_iter()
-        .filter(|_| true)
-        .map(|t| t.join().unwrap());
+    let got = takers.into_iter().map(|t| t.join().unwrap());
 
     assert_eq!(got.filter(|got| *got).count(), 1);
+}
+
+#[test]
+fn who_asks_for_another_type_leaves_the_payload_where_it_is() {
+    let panic = caught(|| panic_any(42u8));
+
+    assert!(panic.payload::<u16>().is_none());
+    assert!(panic.take_payload::<u16>().is_none());
+
+    assert_eq!(panic.take_payload::<u8>(), Some(42));
 }
 
 #[test]
@@ -434,4 +441,15 @@ fn a_panic_is_an_error_that_can_be_sent_and_shared() {
     check(&panic);
     let boxed: steadfast_core::BoxError = panic.into();
     assert!(boxed.downcast_ref::<Panic>().is_some());
+}
+
+#[test]
+fn a_payload_that_somebody_looks_at_is_not_taken_and_nobody_waits() {
+    let panic = recover(|| std::panic::panic_any(42)).unwrap_err();
+
+    let look = panic.payload::<i32>().unwrap();
+    assert_eq!(panic.take_payload::<i32>(), None);
+    drop(look);
+
+    assert_eq!(panic.take_payload::<i32>(), Some(42));
 }

@@ -692,6 +692,24 @@ fn when_the_runtime_ends_every_ticket_says_so_and_nothing_more_is_accepted() {
     assert_eq!((pool.stats().workers, pool.stats().cancelled), (0, 5));
 }
 
+#[test]
+fn when_the_runtime_ends_a_pool_with_idle_workers_accepts_nothing_more() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let pool = runtime.block_on(async {
+        let pool = pool(2);
+        settle().await;
+        pool
+    });
+
+    drop(runtime);
+
+    assert!(pool.try_submit("late", async {}).unwrap_err().is_closed());
+    steadfast_core::pool::block_on(pool.drain());
+    assert_eq!(pool.stats().workers, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_waits_and_what_never_returns_shows_in_the_statistics() {
     let pool = Pool::new(PoolConfig::new("seen", 2)).unwrap();

@@ -55,6 +55,15 @@ fn a_panic_in_a_guard_while_unwinding_does_not_abort() {
 }
 
 #[test]
+fn a_guard_that_is_the_first_use_of_all_may_come_while_the_thread_unwinds() {
+    let ended = check(
+        "first-guard-while-unwinding",
+        "alive: Some(\"body\"), later\n",
+    );
+    assert!(ended.status.success(), "{}", ended.stderr);
+}
+
+#[test]
 fn a_payload_whose_drop_panics_again_and_again_does_no_harm() {
     assert!(check("payload-that-panics", "alive\n").status.success());
 }
@@ -156,6 +165,36 @@ fn main_that_fails_or_panics_says_why_and_has_its_exit_code() {
     assert!(panicked.stderr.contains("no config"), "{}", panicked.stderr);
 }
 
+#[test]
+fn without_a_subscriber_troubles_are_on_standard_error_once() {
+    let ended = run("unheard");
+
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let told = |parts: &[&str]| {
+        let told = |line: &&&str| parts.iter().all(|part| line.contains(part));
+        assert_eq!(
+            lines.iter().filter(told).count(),
+            1,
+            "{parts:?}: {lines:#?}"
+        );
+    };
+    told(&[
+        "ERROR steadfast::panic",
+        "contained",
+        "examples/dying.rs",
+        "unlucky",
+    ]);
+    told(&["WARN steadfast::scope", "flush", "disk full"]);
+    told(&["a pool still has tasks", "letters", "running=1", "queued=1"]);
+    told(&["shutdown ended", "clean=false", "pool_tasks=2"]);
+    assert!(
+        !ended.stderr.contains("stack backtrace"),
+        "{}",
+        ended.stderr
+    );
+}
+
 /// Starts a program that serves, and waits until it does.
 fn start(name: &str) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = Command::new(program())
@@ -227,6 +266,46 @@ fn code_that_blocks_for_ever_does_not_keep_the_process() {
 
     assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
     assert!(ended.stderr.contains("hard limit"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_error_of_main_that_panics_when_it_is_shown_or_dropped_is_still_a_failure() {
+    let ended = run("fail-with-an-error-that-panics");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+}
+
+#[test]
+fn a_program_may_go_on_after_its_run() {
+    assert!(check("go-on-after-run", "alive\n").status.success());
+}
+
+#[test]
+fn main_that_outlasts_the_shutdown_is_left_behind_and_not_taken_for_code_that_blocks() {
+    let ended = run("main-without-end");
+
+    assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
+    let last = ended.stderr.lines().last();
+    assert_eq!(
+        last,
+        Some("main did not end within the limits of the shutdown")
+    );
+}
+
+#[test]
+fn the_hard_limit_ends_main_before_the_last_resort_has_to() {
+    let ended = run("hard-limit");
+
+    assert_eq!(ended.status.code(), Some(124), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("blocks"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_inside_of_another_is_a_panic_that_spares_the_outer_one() {
+    let ended = run("nested-run");
+
+    let message = "alive: Cannot start a runtime from within a runtime";
+    assert!(ended.stdout.starts_with(message), "{}", ended.stdout);
+    assert!(ended.status.success(), "{}", ended.stderr);
 }
 
 #[test]

@@ -126,6 +126,43 @@ fn a_cleanup_that_waits_for_its_dead_runtime_says_so_and_the_next_one_runs() {
 }
 
 #[test]
+fn whatever_goes_wrong_without_a_runtime_is_told_as_that() {
+    let (report, reported) = mpsc::channel();
+    let mut running = Box::pin(
+        scope("no runtime")
+            .cleanup_limit(SHORT)
+            .on_report(move |told| {
+                let entries = told.entries.iter();
+                let entries = entries.map(|entry| (entry.name.to_string(), entry.status.as_str()));
+                report.send(entries.collect::<Vec<_>>()).unwrap();
+            })
+            .run::<(), _, _>(async |s| {
+                s.defer_async("well", async || ());
+                s.defer_async("hangs", std::future::pending::<()>);
+                s.defer_async("fails", async || Err::<(), _>("no connection"));
+                s.defer_async("panics", async || panic!("no reactor running"));
+                s.defer("panics at once", || panic!("no reactor running"));
+                std::future::pending().await
+            }),
+    );
+    poll(running.as_mut());
+    drop(running);
+
+    let entries = reported.recv_timeout(LONG).unwrap();
+    let entries: Vec<_> = entries.iter().map(|(n, s)| (n.as_str(), *s)).collect();
+    assert_eq!(
+        entries,
+        [
+            ("panics at once", "runtime_gone"),
+            ("panics", "runtime_gone"),
+            ("fails", "runtime_gone"),
+            ("hangs", "runtime_gone"),
+            ("well", "ran"),
+        ]
+    );
+}
+
+#[test]
 fn a_limit_that_began_on_a_dead_runtime_holds_on_the_fallback_thread() {
     let (report, reported) = mpsc::channel();
     let runtime = single();

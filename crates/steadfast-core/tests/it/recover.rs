@@ -243,3 +243,20 @@ fn a_thread_local_that_panics_while_its_thread_ends_is_contained() {
 
     assert!(thread.join().is_ok());
 }
+
+#[test]
+fn a_thread_remembers_only_the_latest_panics_that_other_code_caught() {
+    const REMEMBERED: usize = 8;
+    let mut payloads: Vec<_> = (0..=REMEMBERED)
+        .map(|i| std::panic::catch_unwind(|| panic!("number {i}")).unwrap_err())
+        .collect();
+    let latest = payloads.pop().unwrap();
+    let oldest = payloads.remove(0);
+
+    let latest = recover(|| std::panic::resume_unwind(latest)).unwrap_err();
+    let oldest = recover(|| std::panic::resume_unwind(oldest)).unwrap_err();
+
+    assert!(latest.location().is_some());
+    assert!(oldest.location().is_none());
+    assert_eq!(oldest.message(), "number 0");
+}

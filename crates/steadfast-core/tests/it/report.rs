@@ -1,9 +1,11 @@
 //! The registry of sources.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, Source, Value};
+use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, SOURCES_MAX, Source, Value};
 use steadfast_core::{recover, scope};
+
+use crate::support::in_own_process;
 
 struct Tells<F>(F);
 
@@ -27,6 +29,7 @@ fn told(name: &str) -> Option<(Vec<Metric>, usize)> {
 fn a_source_is_asked_until_it_is_dropped() {
     let source = Arc::new(Tells(|to: &mut Collector| {
         to.counter("orders_total", 3)
+            .sum("orders_seconds_total", 0.25)
             .gauge("orders_open", 1.5)
             .armed("breaker_armed", true);
         to.labels([("shop", "berlin".into())])
@@ -43,12 +46,13 @@ fn a_source_is_asked_until_it_is_dropped() {
         values,
         [
             ("orders_total", Value::Counter(3)),
+            ("orders_seconds_total", Value::Sum(0.25)),
             ("orders_open", Value::Gauge(1.5)),
             ("breaker_armed", Value::Armed(true)),
             ("orders_total", Value::Counter(2)),
         ]
     );
-    assert_eq!(metrics[3].labels, [("shop", "berlin".into())]);
+    assert_eq!(metrics[4].labels, [("shop", "berlin".into())]);
     assert_eq!(left_out, 0);
 
     drop(source);
@@ -69,6 +73,29 @@ fn a_source_that_panics_is_left_out_and_spares_the_others() {
 
     assert!(told("bad").is_none());
     assert_eq!(told("good").unwrap().0.len(), 1);
+}
+
+#[test]
+fn a_source_that_is_dropped_while_it_is_asked_and_panics_spares_the_others() {
+    struct Leaves(Mutex<Option<Arc<Leaves>>>);
+    impl Source for Leaves {
+        fn collect(&self, to: &mut Collector) {
+            to.counter("last_words_total", 1);
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    impl Drop for Leaves {
+        fn drop(&mut self) {
+            panic!("dropped by whoever takes the snapshot");
+        }
+    }
+    let leaves = Arc::new(Leaves(Mutex::new(None)));
+    report::register("leaves", &leaves).unwrap();
+    *leaves.0.lock().unwrap() = Some(leaves.clone());
+    drop(leaves);
+
+    assert_eq!(told("leaves").unwrap().0.len(), 1);
+    assert!(told("leaves").is_none());
 }
 
 #[test]
@@ -139,4 +166,28 @@ fn the_kernel_tells_its_panics_by_place_and_what_the_reaper_has() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn sources_are_bounded_and_a_dropped_one_makes_room() {
+    in_own_process(
+        "report::sources_are_bounded_and_a_dropped_one_makes_room",
+        || {
+            let source = || Arc::new(Tells(|_: &mut Collector| ()));
+            let mut sources: Vec<_> = (0..SOURCES_MAX).map(|_| source()).collect();
+            for source in &sources {
+                report::register("one of many", source).unwrap();
+            }
+            let late = source();
+            assert_eq!(
+                report::register("late", &late).unwrap_err().to_string(),
+                "1024 sources are registered already"
+            );
+
+            sources.pop();
+            report::register("late", &late).unwrap();
+
+            assert!(told("late").is_some());
+        },
+    );
 }

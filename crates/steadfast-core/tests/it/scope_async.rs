@@ -263,7 +263,7 @@ async fn a_late_cleanup_that_fails_panics_or_hangs_says_so_with_its_scope() {
     kept.defer_async("hangs", std::future::pending::<()>);
     reaper::drain().await;
 
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     let mut told: Vec<_> = troubles
         .iter()
         .map(|event| {
@@ -336,7 +336,7 @@ async fn an_early_run_that_is_dropped_goes_on_before_the_end_and_tells_its_troub
         .unwrap();
 
     log.expect(&["body", "early", "outer"]);
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     assert_eq!(troubles.len(), 1, "{troubles:?}");
     assert_eq!(troubles[0].field("cleanup"), "early");
     assert_eq!(troubles[0].field("reason"), "failed: failed at last");
@@ -415,7 +415,7 @@ async fn the_late_cleanup_of_a_guard_held_elsewhere_tells_its_trouble() {
     drop(guard);
     reaper::drain().await;
 
-    let troubles = events.with_message("cleanup did not just run");
+    let troubles = events.with_message("a cleanup did not end well");
     let told: Vec<_> = troubles
         .iter()
         .map(|e| (e.field("status"), e.field("scope")))

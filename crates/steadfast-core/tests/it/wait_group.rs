@@ -1,4 +1,6 @@
 use std::time::Duration;
+
+use steadfast_core::wait_group::PANICS_MAX;
 use steadfast_core::{WaitGroup, clock};
 
 #[tokio::test(start_paused = true)]
@@ -101,4 +103,17 @@ fn threads_can_wait_as_well() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
+}
+
+#[tokio::test]
+async fn all_panics_are_counted_and_the_first_ones_kept() {
+    let group = WaitGroup::new();
+    for _ in 0..PANICS_MAX + 6 {
+        group.spawn("task", async { panic!("one of many") });
+    }
+
+    let finished = group.wait().await;
+
+    assert_eq!(finished.panicked, PANICS_MAX + 6);
+    assert_eq!(finished.panics.len(), PANICS_MAX);
 }

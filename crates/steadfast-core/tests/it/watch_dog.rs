@@ -5,6 +5,7 @@ use steadfast_core::report::{self, Value};
 use steadfast_core::watch::{self, Config, Event};
 use steadfast_core::{BoxError, scope};
 
+use crate::support::in_own_process;
 use crate::watch_rig::{Rig, SECOND};
 
 const CONFIG: Config = Config {
@@ -310,4 +311,90 @@ async fn a_real_watchdog_tells_and_stops() {
     work.beat();
     while heard.recv().await.is_some() {}
     tokio::task::block_in_place(|| drop(Rig::start()));
+}
+
+#[test]
+fn without_a_watchdog_nothing_is_stuck() {
+    let mut rig = Rig::start();
+    let work = watch::progress("left", SECOND).unwrap();
+    rig.advance(SECOND, "left");
+    rig.advance(4 * SECOND, "left");
+    assert!(work.is_stuck());
+
+    drop(rig);
+
+    assert!(!work.is_stuck());
+}
+
+#[test]
+fn an_observer_may_hold_another_and_panic_when_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in the observer's Drop");
+        }
+    }
+    let mut rig = Rig::start();
+    let (other, bomb) = (watch::observe(|_| {}).unwrap(), Bomb);
+    let outer = watch::observe(move |event| {
+        let (_other, _bomb) = (&other, &bomb);
+        if matches!(event, Event::Stuck(e) if e.name.as_str() == "held") {
+            panic!("and its captures go with it");
+        }
+    });
+    let work = watch::progress("held", SECOND).unwrap();
+
+    rig.advance(SECOND, "held");
+    assert_eq!(rig.advance(4 * SECOND, "held").len(), 1);
+
+    work.beat();
+    assert_eq!(rig.advance(SECOND, "held").len(), 1, "it goes on");
+    drop(outer);
+}
+
+#[test]
+fn the_handle_of_an_observer_that_was_removed_removes_no_other() {
+    let mut rig = Rig::start();
+    let bad = watch::observe(|event| {
+        if matches!(event, Event::Stuck(e) if e.name.as_str() == "taken") {
+            panic!("removed");
+        }
+    });
+    let work = watch::progress("taken", SECOND).unwrap();
+    rig.advance(SECOND, "taken");
+    rig.advance(4 * SECOND, "taken");
+    let (sender, heard) = mpsc::channel();
+    let _good = watch::observe(move |event| {
+        if matches!(event, Event::Resumed(e) if e.name.as_str() == "taken") {
+            sender.send(()).unwrap();
+        }
+    });
+
+    drop(bad);
+    work.beat();
+    rig.advance(SECOND, "taken");
+
+    assert!(heard.try_recv().is_ok());
+}
+
+#[test]
+fn an_observer_does_not_hear_of_what_it_causes_itself() {
+    in_own_process(
+        "watch_dog::an_observer_does_not_hear_of_what_it_causes_itself",
+        || {
+            static LOCK: watch::SyncMutex<()> = watch::SyncMutex::new("log", ()).refusing_cycles();
+            let (sender, heard) = mpsc::channel();
+            let _observer = watch::observe(move |event| {
+                sender.send(event.as_str()).unwrap();
+                let again = LOCK.lock_within(SECOND).map(drop);
+                assert!(again.unwrap_err().is_cycle());
+            });
+
+            let _held = LOCK.lock();
+            let refused = LOCK.lock_within(SECOND).map(drop);
+
+            assert!(refused.unwrap_err().is_cycle());
+            assert_eq!(heard.try_iter().collect::<Vec<_>>(), ["wait_cycle"]);
+        },
+    );
 }

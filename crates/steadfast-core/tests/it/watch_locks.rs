@@ -89,6 +89,28 @@ async fn a_panic_of_the_holder_gives_the_lock_back() {
     assert_eq!(*SYNC.try_lock().unwrap(), 1);
 }
 
+#[test]
+fn the_place_of_the_holder_is_that_of_the_last_time() {
+    let lock = SyncMutex::new("again", ());
+    let holder = || {
+        lock.try_lock()
+            .map(drop)
+            .unwrap_err()
+            .holder()
+            .unwrap()
+            .place
+    };
+
+    let first = lock.lock();
+    let first_line = line!() - 1;
+    assert_eq!(holder().line(), first_line);
+    drop(first);
+    let _second = lock.lock();
+    let second_line = line!() - 1;
+
+    assert_eq!(holder().line(), second_line);
+}
+
 #[tokio::test]
 async fn an_error_names_the_holder_and_its_place() {
     let lock = Arc::new(Mutex::new("orders", ()));

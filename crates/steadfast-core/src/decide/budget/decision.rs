@@ -14,8 +14,9 @@ use super::share::RetryBudget;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::budget::{
+/// use steadfast::decide::budget::{
 ///     Failed, Failure, Replay, RetryBudget, RetryCall, RetryDecision, RetryRule,
 /// };
 ///
@@ -198,13 +199,30 @@ impl RetryRule {
 
     /// Returns the mark to send with an attempt, counted from 1.
     ///
-    /// The mark that the call came with, if somebody outside retries; ours otherwise.
+    /// The mark that the call came with, if somebody outside retries; ours otherwise. A call that
+    /// is repeated only if it was proven unsent is `1/1`: it reaches its target at most once, so
+    /// the target may retry what it calls itself.
     #[must_use]
     pub fn mark(&self, call: &RetryCall, attempt: u8) -> AttemptMark {
         let outside = call.mark.filter(|mark| mark.is_retried_outside());
+        let of = if self.may_repeat(call.replay, Failure::Unknown) {
+            self.max_attempts
+        } else {
+            1
+        };
         outside
-            .or_else(|| AttemptMark::new(attempt.clamp(1, self.max_attempts), self.max_attempts))
+            .or_else(|| AttemptMark::new(attempt.clamp(1, of), of))
             .expect("at least one attempt, and the attempt is within them")
+    }
+
+    /// Says whether a call that failed so may be sent again, as far as its effect is concerned.
+    #[must_use]
+    pub fn may_repeat(&self, replay: Replay, failure: Failure) -> bool {
+        match replay {
+            Replay::Safe => true,
+            Replay::Unsafe => failure == Failure::Unsent || self.opted_in,
+            Replay::Impossible => false,
+        }
     }
 
     /// Decides about a failed attempt at `now`, and charges the budgets if it is followed by
@@ -264,14 +282,6 @@ impl RetryRule {
             return Err(StopReason::Deadline);
         }
         Ok(after)
-    }
-
-    fn may_repeat(&self, replay: Replay, failure: Failure) -> bool {
-        match replay {
-            Replay::Safe => true,
-            Replay::Unsafe => failure == Failure::Unsent || self.opted_in,
-            Replay::Impossible => false,
-        }
     }
 }
 

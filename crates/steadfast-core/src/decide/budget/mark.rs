@@ -15,7 +15,8 @@ use std::fmt;
 /// # Examples
 ///
 /// ```
-/// use steadfast_core::decide::budget::AttemptMark;
+/// # use steadfast_core as steadfast;
+/// use steadfast::decide::budget::AttemptMark;
 ///
 /// let mark = AttemptMark::new(2, 3).unwrap();
 /// assert_eq!(mark.to_string(), "2/3");

@@ -19,7 +19,8 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use steadfast_core::decide::budget::RetryBudget;
+/// # use steadfast_core as steadfast;
+/// use steadfast::decide::budget::RetryBudget;
 ///
 /// let mut budget = RetryBudget::new(0.1)?.with_reserve(0)?;
 /// for _ in 0..20 {

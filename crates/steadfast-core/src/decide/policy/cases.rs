@@ -19,11 +19,18 @@ fn route_that_calls(rate: f64, call_ms: u64) -> Policy {
     let mut policy = one_dependency(["GET"]);
     policy.timeouts.insert("call".into(), fixed(call_ms));
     policy.timeouts.insert("page".into(), fixed(60_000));
+    patient_drain(&mut policy);
     policy.admissions.insert("http".into(), admission(200));
     let mut orders = route(rate);
     orders.calls.push("payments".into());
     policy.routes.insert("/orders".into(), orders);
     policy
+}
+
+/// Lets everything end when the service stops, so that long timeouts are no mistake.
+fn patient_drain(policy: &mut Policy) {
+    policy.drain.lower = millis(60_000);
+    policy.drain.hard = millis(75_000);
 }
 
 #[test]
@@ -115,6 +122,7 @@ fn a_floor_that_alone_holds_all_permits_is_found_twice_over() {
 fn rates_that_are_not_known_are_not_guessed() {
     let mut policy = one_route();
     policy.timeouts.insert("page".into(), fixed(60_000));
+    patient_drain(&mut policy);
     orders(&mut policy).rate = None;
 
     check(&policy, &[]);
@@ -450,5 +458,106 @@ fn errors_come_before_warnings() {
     assert_eq!(
         severities,
         [Severity::Error, Severity::Warning, Severity::Warning]
+    );
+}
+
+#[test]
+fn the_drain_of_core_is_longer_than_that_of_others() {
+    let with_tier = |tier, ms| {
+        let mut policy = one_route();
+        policy.timeouts.insert("page".into(), fixed(ms));
+        orders(&mut policy).rate = None;
+        orders(&mut policy).tier = tier;
+        policy
+    };
+
+    check(&with_tier(Tier::DEFAULT, 5_000), &[]);
+    check(
+        &with_tier(Tier::DEFAULT, 5_001),
+        &["P031 routes./orders.timeout"],
+    );
+    check(&with_tier(Tier::CORE, 15_000), &[]);
+    check(
+        &with_tier(Tier::CORE, 15_001),
+        &["P031 routes./orders.timeout"],
+    );
+}
+
+#[test]
+fn a_drain_may_take_up_its_whole_limit() {
+    let mut policy = Policy::default();
+    policy.drain.not_ready = Some(millis(10_000));
+    check(&policy, &[]);
+
+    policy.drain.not_ready = Some(millis(10_001));
+    check(&policy, &["P030 drain.hard"]);
+}
+
+#[test]
+fn routes_of_one_template_share_its_methods() {
+    let with = |routes: &[(&str, &[&str])]| {
+        let mut policy = one_route();
+        policy.routes.clear();
+        for (name, methods) in routes {
+            let mut route = route(1.0);
+            route.methods = methods.iter().copied().map(String::from).collect();
+            policy.routes.insert((*name).to_owned(), route);
+        }
+        policy
+    };
+
+    check(&with(&[("/a", &[]), ("GET /a", &["GET"])]), &[]);
+    check(&with(&[("/a", &["PUT"]), ("GET /a", &["GET"])]), &[]);
+    check(
+        &with(&[("/a", &["PUT", "PUT"])]),
+        &["P025 routes./a.methods"],
+    );
+    check(
+        &with(&[("GET /a", &["PUT"])]),
+        &["P025 routes.\"GET /a\".methods"],
+    );
+    check(
+        &with(&[("GET /a", &[])]),
+        &["P025 routes.\"GET /a\".methods"],
+    );
+}
+
+#[test]
+fn a_body_that_may_stand_still_for_all_its_time_is_found() {
+    let mut policy = one_route();
+    let page = policy.timeouts.get_mut("page").unwrap();
+    page.body_total = Some(page.body_idle);
+
+    check(&policy, &["P028 timeouts.page.body_idle"]);
+}
+
+#[test]
+fn every_policy_that_can_be_in_shadow_is_told() {
+    let mut policy = with_stream();
+    policy.streams.get_mut("live").unwrap().shadow = true;
+    policy.timeouts.get_mut("page").unwrap().shadow = true;
+    policy.admissions.get_mut("http").unwrap().shadow = true;
+    let mut rate = RatePolicy::new(count(1), millis(1_000), count(1));
+    rate.shadow = true;
+    policy.rates.insert("public".into(), rate);
+    orders(&mut policy).quota = Some("public".into());
+    let mut breaker = BreakerPolicy::new();
+    breaker.consecutive = Some(count(5));
+    breaker.shadow = true;
+    policy.breakers.insert("careful".into(), breaker);
+    let mut dependency = Dependency::new(["GET"]);
+    dependency.breaker = Some("careful".into());
+    dependency.timeout = Some("page".into());
+    policy.dependencies.insert("stock".into(), dependency);
+
+    check(
+        &policy,
+        &[
+            "P034 admissions.http.shadow",
+            "P034 breakers.careful.shadow",
+            "P034 rates.public.shadow",
+            "P034 streams.live.shadow",
+            "P034 timeouts.page.shadow",
+        ],
     );
 }

@@ -17,7 +17,7 @@ pub(super) struct Example {
 type Pair = fn(bool) -> Policy;
 
 pub(super) fn examples() -> Vec<Example> {
-    let pairs: [(&str, Pair); 24] = [
+    let pairs: [(&str, Pair); 34] = [
         ("P001", stalled_route),
         ("P002", too_many_attempts),
         ("P003", few_probes),
@@ -42,6 +42,16 @@ pub(super) fn examples() -> Vec<Example> {
         ("P022", late_hedge),
         ("P023", idle_breaker),
         ("P024", endless),
+        ("P025", claimed_twice),
+        ("P026", unbounded_stream),
+        ("P027", stream_policy_of_response),
+        ("P028", never_idle),
+        ("P029", never_growing),
+        ("P030", hard_drain),
+        ("P031", cut_at_deploy),
+        ("P032", everybody_is_a_proxy),
+        ("P033", hops_without_proxies),
+        ("P034", in_shadow),
     ];
     pairs
         .into_iter()
@@ -153,6 +163,17 @@ pub(super) fn with_guarantees(core: f64, default: f64) -> Policy {
     let admission = policy.admissions.get_mut("http").unwrap();
     admission.guaranteed.insert(Tier::CORE, share(core));
     admission.guaranteed.insert(Tier::DEFAULT, share(default));
+    policy
+}
+
+pub(super) fn with_stream() -> Policy {
+    let mut policy = one_route();
+    let budget = StreamPolicy::new(count(500), millis(60_000));
+    policy.streams.insert("live".into(), budget);
+    let mut events = Route::new(["GET"]);
+    events.kind = RouteKind::Stream;
+    events.stream = Some("live".into());
+    policy.routes.insert("/events".into(), events);
     policy
 }
 
@@ -290,11 +311,9 @@ fn core_below(wrong: bool) -> Policy {
 }
 
 fn cut_stream(wrong: bool) -> Policy {
-    let mut policy = one_route();
-    let mut events = Route::new(["GET"]);
-    events.kind = RouteKind::Stream;
+    let mut policy = with_stream();
+    let events = policy.routes.get_mut("/events").unwrap();
     events.timeout = wrong.then(|| "page".into());
-    policy.routes.insert("/events".into(), events);
     policy
 }
 
@@ -347,6 +366,86 @@ fn endless(wrong: bool) -> Policy {
         reports.timeout = None;
     }
     policy.routes.insert("/reports".into(), reports);
+    policy
+}
+
+fn claimed_twice(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    let mut all = route(1.0);
+    all.methods = if wrong { vec!["GET".into()] } else { vec![] };
+    policy.routes.insert("/orders".into(), all);
+    policy.routes.insert("GET /orders".into(), route(300.0));
+    policy
+}
+
+fn unbounded_stream(wrong: bool) -> Policy {
+    let mut policy = with_stream();
+    if wrong {
+        policy.routes.get_mut("/events").unwrap().stream = None;
+        policy.streams.clear();
+    }
+    policy
+}
+
+fn stream_policy_of_response(wrong: bool) -> Policy {
+    let mut policy = with_stream();
+    if wrong {
+        let events = policy.routes.get_mut("/events").unwrap();
+        events.kind = RouteKind::Response;
+        events.timeout = Some("page".into());
+    }
+    policy
+}
+
+fn never_idle(wrong: bool) -> Policy {
+    let mut policy = with_stream();
+    let total = millis(if wrong { 60_000 } else { 3_600_000 });
+    policy.streams.get_mut("live").unwrap().total = Some(total);
+    policy
+}
+
+fn never_growing(wrong: bool) -> Policy {
+    with_breaker(|breaker| {
+        breaker.consecutive = Some(count(5));
+        breaker.open = millis(if wrong { 90_000 } else { 1_000 });
+    })
+}
+
+fn hard_drain(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    policy.drain.not_ready = Some(millis(if wrong { 15_000 } else { 5_000 }));
+    policy
+}
+
+fn cut_at_deploy(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    policy.timeouts.insert("page".into(), fixed(8_000));
+    orders(&mut policy).rate = Some(Rate::per_second(10.0).unwrap());
+    if !wrong {
+        policy.drain.lower = millis(8_000);
+    }
+    policy
+}
+
+fn everybody_is_a_proxy(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    let proxies = if wrong { "0.0.0.0/0" } else { "10.0.0.0/8" };
+    policy.trust.proxies = vec![proxies.parse().unwrap()];
+    policy
+}
+
+fn hops_without_proxies(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    policy.trust.hops = count(2);
+    if !wrong {
+        policy.trust.proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    }
+    policy
+}
+
+fn in_shadow(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    policy.admissions.get_mut("http").unwrap().shadow = wrong;
     policy
 }
 

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::parts::{
-    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, TimeoutPolicy,
+    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, StreamPolicy,
+    TimeoutPolicy,
 };
 use super::path::FieldPath;
-use super::users::{Dependency, Policy, Route, RouteKind};
+use super::service::{DrainPolicy, TrustPolicy};
+use super::users::{Dependency, Policy, Route};
 use super::values::{Setting, Timeout};
 
 /// Tells how one field of a policy differs from another policy.
@@ -36,8 +38,11 @@ impl Policy {
         fields.tables("breakers", &self.breakers, breaker);
         fields.tables("retries", &self.retries, retry);
         fields.tables("hedges", &self.hedges, hedge);
+        fields.tables("streams", &self.streams, stream);
         fields.tables("routes", &self.routes, route);
         fields.tables("dependencies", &self.dependencies, dependency);
+        fields.table("trust", &self.trust, trust);
+        fields.table("drain", &self.drain, drain);
         fields.0
     }
 
@@ -58,12 +63,25 @@ impl Policy {
             .collect()
     }
 
-    /// Writes the policy as a TOML document, in the order of [`fields`](Self::fields).
+    /// Writes the policy as a TOML document, in the order of [`fields`](Self::fields). `trust` and
+    /// `drain` are left out where all of them is default.
     #[must_use]
     pub fn to_toml(&self) -> String {
+        let mut fields = self.fields();
+        fields.retain(|(path, _)| match path.segments()[0].as_str() {
+            "trust" => self.trust != TrustPolicy::default(),
+            "drain" => self.drain != DrainPolicy::default(),
+            _ => true,
+        });
+        Self::toml_of(&fields)
+    }
+
+    /// Writes fields as a TOML document; those of one table stand together.
+    #[must_use]
+    pub fn toml_of(fields: &[(FieldPath, String)]) -> String {
         let mut document = String::new();
         let mut table: Option<FieldPath> = None;
-        for (path, value) in self.fields() {
+        for (path, value) in fields {
             let parent = path.parent();
             if parent != table {
                 if table.is_some() {
@@ -99,6 +117,11 @@ impl Fields {
             list(&mut Table { fields: self, at }, part);
         }
     }
+
+    fn table<T>(&mut self, section: &str, part: &T, list: fn(&mut Table<'_>, &T)) {
+        let at = FieldPath::new([section]);
+        list(&mut Table { fields: self, at }, part);
+    }
 }
 
 struct Table<'a> {
@@ -117,6 +140,12 @@ impl Table<'_> {
 
     fn time(&mut self, key: &str, value: Timeout) {
         self.text(key, spelled(value.get()));
+    }
+
+    fn time_if_set(&mut self, key: &str, value: Option<Timeout>) {
+        if let Some(value) = value {
+            self.time(key, value);
+        }
     }
 
     fn name(&mut self, key: &str, value: &Option<String>) {
@@ -154,6 +183,7 @@ fn admission(table: &mut Table<'_>, admission: &AdmissionPolicy) {
         let key = format!("guaranteed_{}", tier_key(tier.number()));
         table.put(&key, share.get());
     }
+    table.put("shadow", admission.shadow);
 }
 
 fn timeout(table: &mut Table<'_>, timeout: &TimeoutPolicy) {
@@ -161,6 +191,9 @@ fn timeout(table: &mut Table<'_>, timeout: &TimeoutPolicy) {
     if timeout.timeout.is_learned() {
         table.put("permit_share", timeout.permit_share.get());
     }
+    table.time("body_idle", timeout.body_idle);
+    table.time_if_set("body_total", timeout.body_total);
+    table.put("shadow", timeout.shadow);
 }
 
 fn rate(table: &mut Table<'_>, rate: &RatePolicy) {
@@ -168,6 +201,7 @@ fn rate(table: &mut Table<'_>, rate: &RatePolicy) {
     table.time("period", rate.period);
     table.put("burst", rate.burst);
     table.put("per_client", rate.per_client);
+    table.put("shadow", rate.shadow);
 }
 
 fn breaker(table: &mut Table<'_>, breaker: &BreakerPolicy) {
@@ -184,6 +218,10 @@ fn breaker(table: &mut Table<'_>, breaker: &BreakerPolicy) {
     table.put("min_calls", breaker.min_calls);
     table.time("window", breaker.window);
     table.put("half_open", breaker.half_open);
+    table.time("open", breaker.open);
+    table.time("open_longest", breaker.open_longest);
+    table.time("ramp", breaker.ramp);
+    table.put("shadow", breaker.shadow);
 }
 
 fn retry(table: &mut Table<'_>, retry: &RetryPolicy) {
@@ -203,21 +241,30 @@ fn hedge(table: &mut Table<'_>, hedge: &HedgePolicy) {
     }
 }
 
+fn stream(table: &mut Table<'_>, stream: &StreamPolicy) {
+    table.put("connections", stream.connections);
+    table.time("idle", stream.idle);
+    table.time_if_set("total", stream.total);
+    table.put("shadow", stream.shadow);
+}
+
 fn route(table: &mut Table<'_>, route: &Route) {
-    table.list("methods", &route.methods);
-    if route.kind == RouteKind::Stream {
-        table.text("kind", "stream");
+    let name = table.at.segments().last().map(String::as_str);
+    let (method, _) = Route::split_name(name.unwrap_or_default());
+    // Said by its name already.
+    if method.is_none_or(|method| route.methods != [method]) {
+        table.list("methods", &route.methods);
     }
+    table.text("kind", route.kind.as_str());
     table.text("tier", tier_key(route.tier.number()));
     if let Some(rate) = route.rate {
         table.put("rate", rate.get());
     }
-    if let Some(deadline) = route.deadline {
-        table.time("deadline", deadline);
-    }
+    table.time_if_set("deadline", route.deadline);
     table.name("timeout", &route.timeout);
     table.name("admission", &route.admission);
     table.name("quota", &route.quota);
+    table.name("stream", &route.stream);
     table.list("calls", &route.calls);
 }
 
@@ -233,6 +280,20 @@ fn dependency(table: &mut Table<'_>, dependency: &Dependency) {
     table.name("breaker", &dependency.breaker);
     table.name("retry", &dependency.retry);
     table.name("hedge", &dependency.hedge);
+}
+
+fn trust(table: &mut Table<'_>, trust: &TrustPolicy) {
+    table.text("clients", trust.clients.as_str());
+    let proxies: Vec<String> = trust.proxies.iter().map(ToString::to_string).collect();
+    table.list("proxies", &proxies);
+    table.put("hops", trust.hops);
+}
+
+fn drain(table: &mut Table<'_>, drain: &DrainPolicy) {
+    table.time_if_set("not_ready", drain.not_ready);
+    table.time("lower", drain.lower);
+    table.time("core", drain.core);
+    table.time("hard", drain.hard);
 }
 
 /// The name of a tier in a document: `core`, or `tier1` and so on.
@@ -289,6 +350,8 @@ mod tests {
     use super::*;
     use crate::context::Tier;
     use crate::decide::policy::parts::SlowCalls;
+    use crate::decide::policy::service::Clients;
+    use crate::decide::policy::users::RouteKind;
     use crate::decide::policy::values::{Attempts, Count, Rate, Share};
 
     fn millis(ms: u64) -> Timeout {
@@ -311,7 +374,8 @@ mod tests {
         admission.guaranteed.insert(Tier::CORE, share(0.6));
         admission.guaranteed.insert(Tier::DEFAULT, share(0.2));
         policy.admissions.insert("http".into(), admission);
-        let fixed = TimeoutPolicy::new(Setting::Fixed(millis(1_500)));
+        let mut fixed = TimeoutPolicy::new(Setting::Fixed(millis(1_500)));
+        fixed.body_total = Some(millis(90_000));
         policy.timeouts.insert("fixed".into(), fixed);
         let learned = TimeoutPolicy::new(Setting::Learn {
             floor: millis(50),
@@ -332,6 +396,15 @@ mod tests {
         policy.retries.insert("default".into(), retry);
         let hedge = HedgePolicy::new(Setting::Fixed(millis(30)), share(0.02));
         policy.hedges.insert("quick".into(), hedge);
+        let mut stream = StreamPolicy::new(Count::known(100), millis(60_000));
+        stream.total = Some(millis(3_600_000));
+        policy.streams.insert("events".into(), stream);
+        policy.trust.clients = Clients::Inside;
+        policy.trust.proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        policy.drain.not_ready = Some(millis(5_000));
+        let mut stock = Route::new(["PUT"]);
+        stock.timeout = Some("learned".into());
+        policy.routes.insert("PUT /stock".into(), stock);
         let mut route = Route::new(["GET", "POST"]);
         route.kind = RouteKind::Stream;
         route.tier = Tier::CORE;
@@ -340,6 +413,7 @@ mod tests {
         route.timeout = Some("fixed".into());
         route.admission = Some("http".into());
         route.quota = Some("public".into());
+        route.stream = Some("events".into());
         route.calls = vec!["pay\"ments".into()];
         policy.routes.insert("/orders/{id}".into(), route);
         let mut dependency = Dependency::new(["POST"]);
@@ -363,21 +437,28 @@ queue = 100
 queue_wait = "50ms"
 guaranteed_core = 0.6
 guaranteed_tier1 = 0.2
+shadow = false
 
 [timeouts.fixed]
 timeout = "1500ms"
+body_idle = "30s"
+body_total = "90s"
+shadow = false
 
 [timeouts.learned]
 timeout = "learn"
 timeout_floor = "50ms"
 timeout_ceiling = "2s"
 permit_share = 0.5
+body_idle = "30s"
+shadow = false
 
 [rates.public]
 requests = 100
 period = "1s"
 burst = 20
 per_client = false
+shadow = false
 
 [breakers.default]
 failure_share = 0.25
@@ -387,6 +468,10 @@ consecutive = 5
 min_calls = 20
 window = "10s"
 half_open = 10
+open = "5s"
+open_longest = "60s"
+ramp = "10s"
+shadow = false
 
 [retries.default]
 attempts = 3
@@ -399,6 +484,12 @@ unsafe_methods = false
 delay = "30ms"
 budget = 0.02
 
+[streams.events]
+connections = 100
+idle = "60s"
+total = "3600s"
+shadow = false
+
 [routes."/orders/{id}"]
 methods = ["GET", "POST"]
 kind = "stream"
@@ -408,7 +499,13 @@ deadline = "3s"
 timeout = "fixed"
 admission = "http"
 quota = "public"
+stream = "events"
 calls = ["pay\"ments"]
+
+[routes."PUT /stock"]
+kind = "response"
+tier = "tier1"
+timeout = "learned"
 
 [dependencies."pay\"ments"]
 methods = ["POST"]
@@ -420,6 +517,17 @@ admission = "http"
 breaker = "default"
 retry = "default"
 hedge = "quick"
+
+[trust]
+clients = "inside"
+proxies = ["10.0.0.0/8"]
+hops = 1
+
+[drain]
+not_ready = "5s"
+lower = "5s"
+core = "10s"
+hard = "25s"
 "#;
 
         assert_eq!(everything().to_toml(), expect);

@@ -34,7 +34,8 @@
 //! # Examples
 //!
 //! ```
-//! use steadfast_core::decide::policy::*;
+//! # use steadfast_core as steadfast;
+//! use steadfast::decide::policy::*;
 //! use std::time::Duration;
 //!
 //! let mut policy = Policy::default();
@@ -62,12 +63,14 @@
 //! ```
 
 mod fields;
+mod keys;
 mod lint;
 mod nearest;
 mod parts;
 mod path;
 mod reach;
 mod rules;
+mod service;
 mod users;
 mod values;
 
@@ -79,12 +82,15 @@ mod examples;
 mod reference;
 
 pub use fields::FieldChange;
+pub use keys::{Absent, Key, SECTIONS, Section};
 pub use lint::{Finding, Rule, Severity, lint};
 pub use nearest::nearest_name;
 pub use parts::{
-    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, SlowCalls, TimeoutPolicy,
+    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, SlowCalls, StreamPolicy,
+    TimeoutPolicy,
 };
-pub use path::FieldPath;
+pub use path::{FieldPath, InvalidPath};
 pub use rules::RULES;
+pub use service::{Clients, DrainPolicy, Network, TrustPolicy};
 pub use users::{Dependency, Policy, Route, RouteKind};
 pub use values::{Attempts, Count, OutOfRange, Rate, Setting, Share, Timeout};

@@ -18,6 +18,13 @@ pub struct TimeoutPolicy {
     /// When learned: how many permits of all may wait for this one thing, at most. Default
     /// [`DEFAULT_PERMIT_SHARE`](Self::DEFAULT_PERMIT_SHARE).
     pub permit_share: Share,
+    /// How long a body may stand still once the answer has begun. Default
+    /// [`DEFAULT_BODY_IDLE`](Self::DEFAULT_BODY_IDLE).
+    pub body_idle: Timeout,
+    /// How long a body may take in all. Default as long as it moves.
+    pub body_total: Option<Timeout>,
+    /// Whether it only says what it would have ended. Default no.
+    pub shadow: bool,
 }
 
 /// How many requests run at once, how many wait, and who goes first.
@@ -32,6 +39,8 @@ pub struct AdmissionPolicy {
     /// Parts of the permits that are kept for a tier when all want more than there is. A tier that
     /// is not named has no guarantee.
     pub guaranteed: BTreeMap<Tier, Share>,
+    /// Whether it only says what it would have rejected. Default no.
+    pub shadow: bool,
 }
 
 /// When to stop calling something that does not work.
@@ -51,6 +60,16 @@ pub struct BreakerPolicy {
     /// How many calls probe a target in a round of half-open. Default
     /// [`DEFAULT_HALF_OPEN`](Self::DEFAULT_HALF_OPEN).
     pub half_open: Count,
+    /// How long it stays open the first time; twice as long with each round of half-open that fails.
+    /// Default [`DEFAULT_OPEN`](Self::DEFAULT_OPEN).
+    pub open: Timeout,
+    /// The longest it stays open. Default [`DEFAULT_OPEN_LONGEST`](Self::DEFAULT_OPEN_LONGEST).
+    pub open_longest: Timeout,
+    /// How long it takes from the probes to all calls, once it has recovered. Default
+    /// [`DEFAULT_RAMP`](Self::DEFAULT_RAMP).
+    pub ramp: Timeout,
+    /// Whether it only says what it would have rejected. Default no.
+    pub shadow: bool,
 }
 
 /// Which calls are slow, and how many of them are too many.
@@ -99,6 +118,21 @@ pub struct RatePolicy {
     pub burst: Count,
     /// Whether each client has this quota, or all of them share it.
     pub per_client: bool,
+    /// Whether it only says what it would have rejected. Default no.
+    pub shadow: bool,
+}
+
+/// How many answers may be under way that do not end by themselves, and how long each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamPolicy {
+    /// The most streams at once. They have no part in the permits of an admission.
+    pub connections: Count,
+    /// How long a stream may stand still: longer than its heartbeat.
+    pub idle: Timeout,
+    /// How long a stream may take in all; who is still there comes again. Default as long as it moves.
+    pub total: Option<Timeout>,
+    /// Whether it only says what it would have rejected. Default no.
+    pub shadow: bool,
 }
 
 // === impl TimeoutPolicy ===
@@ -107,12 +141,19 @@ impl TimeoutPolicy {
     /// Half of the permits: one thing that stalls leaves as much to all others as it takes.
     pub const DEFAULT_PERMIT_SHARE: f64 = 0.5;
 
+    /// 30 s: nothing healthy stands still in the middle of an answer for that long, and a connection
+    /// whose other end is gone without a word costs its memory for no longer.
+    pub const DEFAULT_BODY_IDLE: Timeout = Timeout::known_millis(30_000);
+
     /// Makes a policy of a timeout.
     #[must_use]
     pub fn new(timeout: Setting<Timeout>) -> Self {
         Self {
             timeout,
             permit_share: Share::new(Self::DEFAULT_PERMIT_SHARE).expect("a half is a share"),
+            body_idle: Self::DEFAULT_BODY_IDLE,
+            body_total: None,
+            shadow: false,
         }
     }
 }
@@ -132,6 +173,7 @@ impl AdmissionPolicy {
             queue: Self::DEFAULT_QUEUE,
             queue_wait,
             guaranteed: BTreeMap::new(),
+            shadow: false,
         }
     }
 }
@@ -149,6 +191,16 @@ impl BreakerPolicy {
     /// 10 probes: enough to tell one failure in ten from a target that is down.
     pub const DEFAULT_HALF_OPEN: Count = Count::known(10);
 
+    /// 5 s: a process that is started again is back by then, and a blink of the network is over.
+    pub const DEFAULT_OPEN: Timeout = Timeout::known_millis(5_000);
+
+    /// 60 s: what is back after a long outage is found within a minute, and one round of probes a
+    /// minute burdens nobody.
+    pub const DEFAULT_OPEN_LONGEST: Timeout = Timeout::known_millis(60_000);
+
+    /// 10 s: caches and pools of a target that has just come back fill before all calls are there.
+    pub const DEFAULT_RAMP: Timeout = Timeout::known_millis(10_000);
+
     /// Makes a breaker that has no reason to trip yet: set at least one.
     #[must_use]
     pub fn new() -> Self {
@@ -159,6 +211,10 @@ impl BreakerPolicy {
             min_calls: Self::DEFAULT_MIN_CALLS,
             window: Self::DEFAULT_WINDOW,
             half_open: Self::DEFAULT_HALF_OPEN,
+            open: Self::DEFAULT_OPEN,
+            open_longest: Self::DEFAULT_OPEN_LONGEST,
+            ramp: Self::DEFAULT_RAMP,
+            shadow: false,
         }
     }
 }
@@ -228,6 +284,22 @@ impl RatePolicy {
             period,
             burst,
             per_client: false,
+            shadow: false,
+        }
+    }
+}
+
+// === impl StreamPolicy ===
+
+impl StreamPolicy {
+    /// Makes a budget of streams that may go on for as long as they move.
+    #[must_use]
+    pub fn new(connections: Count, idle: Timeout) -> Self {
+        Self {
+            connections,
+            idle,
+            total: None,
+            shadow: false,
         }
     }
 }

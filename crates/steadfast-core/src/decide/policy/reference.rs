@@ -1,4 +1,5 @@
-//! The page `docs/reference/policy-rules.md`, made from the rules and their examples.
+//! The pages `docs/reference/policy-rules.md`, made from the rules and their examples, and
+//! `docs/reference/policy.md`, made from the keys.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,26 +7,76 @@ use std::path::Path;
 use super::examples::{Example, examples};
 use super::*;
 
-const PAGE: &str = "../../docs/reference/policy-rules.md";
+#[test]
+fn the_page_of_the_rules_is_what_they_say() {
+    check("policy-rules.md", &rules());
+}
 
 #[test]
-fn the_reference_page_is_what_the_rules_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
-    let expect = page();
+fn the_page_of_the_keys_is_what_they_say() {
+    check("policy.md", &keys());
+}
+
+fn check(page: &str, expect: &str) {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
+    let path = pages.join(page);
 
     if std::env::var_os("STEADFAST_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &expect).unwrap();
+        std::fs::write(&path, expect).unwrap();
     }
 
     let is = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         is == expect,
-        "docs/reference/policy-rules.md is out of date: run with STEADFAST_BLESS=1"
+        "docs/reference/{page} is out of date: run with STEADFAST_BLESS=1"
     );
 }
 
-fn page() -> String {
+fn keys() -> String {
+    let mut page = String::from(
+        "# Policy document\n\n\
+         Everything that a policy may say, in TOML. What bounds memory or patience has a default; \
+         *timeouts, rates and\nthresholds have none*: they are written down, or learned between a \
+         floor and a ceiling. A key that is not listed\nhere is refused, as is every value out of \
+         its range. What numbers may not say together is in\n[policy rules](policy-rules.md).\n\n\
+         - A *length of time* is a string with its unit: `\"250ms\"`, `\"1.5s\"`, `\"2m\"`; units are \
+         ns, us, ms, s, m, h.\n\
+         - A *share* is a number from 0 to 1, or a string in percent: `0.1` is `\"10 %\"`.\n\
+         - `\"learn\"` stands for what is measured, never below the floor and never above the \
+         ceiling that stand beside it.\n\
+         - A *name* has 1 to 96 bytes and no control characters. There are at most 1000 tables in a \
+         section, and the\n  document has at most 1 MiB.\n\n\
+         This page is generated from what the program knows; `STEADFAST_BLESS=1 cargo test -p \
+         steadfast-core policy` writes\nit.\n",
+    );
+    for section in SECTIONS {
+        let header = match section.names {
+            Some(_) => format!("{}.NAME", section.name),
+            None => section.name.to_owned(),
+        };
+        let _ = writeln!(page, "\n## `[{header}]`\n\n{}\n", section.what);
+        if let Some(names) = section.names {
+            let _ = writeln!(page, "NAME is {names}.\n");
+        }
+        page.push_str("| key | takes | says | without it |\n|---|---|---|---|\n");
+        for key in section.keys {
+            let absent = match key.absent {
+                Absent::Refused => "refused".to_owned(),
+                Absent::RefusedIfLearned => "refused when learned".to_owned(),
+                Absent::Default { value, reason } => format!("`{value}`: {reason}"),
+                Absent::Nothing(means) => means.to_owned(),
+            };
+            let Key {
+                name, takes, what, ..
+            } = key;
+            let _ = writeln!(page, "| `{name}` | {takes} | {what} | {absent} |");
+        }
+    }
+    page
+}
+
+fn rules() -> String {
     let mut page = String::from(
         "# Policy rules\n\n\
          What the linter looks for in a policy before the service starts. An *error* refuses the \

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::parts::{
-    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, TimeoutPolicy,
+    AdmissionPolicy, BreakerPolicy, HedgePolicy, RatePolicy, RetryPolicy, StreamPolicy,
+    TimeoutPolicy,
 };
+use super::service::{DrainPolicy, TrustPolicy};
 use super::values::{Attempts, Rate, Timeout};
 use crate::context::Tier;
 
@@ -26,16 +28,24 @@ pub struct Policy {
     pub retries: BTreeMap<String, RetryPolicy>,
     /// When to send a second attempt, by name.
     pub hedges: BTreeMap<String, HedgePolicy>,
-    /// What is served, by route template.
+    /// How many streams there may be, by name.
+    pub streams: BTreeMap<String, StreamPolicy>,
+    /// What is served, by route template, or by method and template: `GET /orders`. The methods
+    /// count, see [`Route::methods`]; the key is what it is called.
     pub routes: BTreeMap<String, Route>,
     /// What is called, by name.
     pub dependencies: BTreeMap<String, Dependency>,
+    /// Whom the service believes.
+    pub trust: TrustPolicy,
+    /// How the service stops.
+    pub drain: DrainPolicy,
 }
 
 /// What is served under one route template, and which policies govern it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// The methods it serves, as in a request: `GET`.
+    /// The methods it serves, as in a request: `GET`. None stands for all that no other route of the
+    /// same template has.
     pub methods: Vec<String>,
     /// Whether the answer ends by itself.
     pub kind: RouteKind,
@@ -52,6 +62,8 @@ pub struct Route {
     pub admission: Option<String>,
     /// Names one of `rates`.
     pub quota: Option<String>,
+    /// Names one of `streams`.
+    pub stream: Option<String>,
     /// Names the `dependencies` that a request calls, one after the other.
     pub calls: Vec<String>,
 }
@@ -91,9 +103,47 @@ pub struct Dependency {
     pub hedge: Option<String>,
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// Finds the route of a request, by its method and the template that it matched, with the name
+    /// that the route has here. One with this method comes before one for all methods.
+    #[must_use]
+    pub fn route(&self, method: &str, template: &str) -> Option<(&str, &Route)> {
+        let named = format!("{method} {template}");
+        let with_method = self.routes.get_key_value(&named);
+        let found = with_method.or_else(|| self.routes.get_key_value(template));
+        let (name, route) = found?;
+        let serves = route.methods.is_empty() || route.methods.iter().any(|one| one == method);
+        serves.then_some((name.as_str(), route))
+    }
+}
+
+// === impl RouteKind ===
+
+impl RouteKind {
+    /// Gives the word of a document.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Response => "response",
+            Self::Stream => "stream",
+        }
+    }
+}
+
 // === impl Route ===
 
 impl Route {
+    /// Takes the name of a route apart into its method, if it has one, and its template.
+    #[must_use]
+    pub fn split_name(name: &str) -> (Option<&str>, &str) {
+        match name.split_once(' ') {
+            Some((method, template)) if is_method(method) => (Some(method), template),
+            _ => (None, name),
+        }
+    }
+
     /// Makes a route of the default tier that no policy governs yet.
     pub fn new<S: Into<String>>(methods: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -105,6 +155,7 @@ impl Route {
             timeout: None,
             admission: None,
             quota: None,
+            stream: None,
             calls: Vec::new(),
         }
     }
@@ -126,5 +177,50 @@ impl Dependency {
             retry: None,
             hedge: None,
         }
+    }
+}
+
+fn is_method(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_with_the_method_comes_before_one_for_all() {
+        let mut policy = Policy::default();
+        for (name, methods) in [
+            ("/orders", vec![]),
+            ("POST /orders", vec!["POST"]),
+            ("/carts", vec!["GET", "PUT"]),
+        ] {
+            policy.routes.insert(name.into(), Route::new(methods));
+        }
+        let check = |method, template, expect| {
+            let found = policy.route(method, template).map(|(name, _)| name);
+            assert_eq!(found, expect, "{method} {template}");
+        };
+
+        check("POST", "/orders", Some("POST /orders"));
+        check("GET", "/orders", Some("/orders"));
+        check("PUT", "/carts", Some("/carts"));
+        check("POST", "/carts", None);
+        check("GET", "/nothing", None);
+    }
+
+    #[test]
+    fn a_name_has_a_method_or_none() {
+        let check = |name, expect| assert_eq!(Route::split_name(name), expect);
+
+        check("GET /orders", (Some("GET"), "/orders"));
+        check("/orders", (None, "/orders"));
+        check("unmatched", (None, "unmatched"));
+        check("my fallback", (None, "my fallback"));
+        check("GET", (None, "GET"));
     }
 }

@@ -53,6 +53,18 @@ pub struct OutOfRange {
     reason: &'static str,
 }
 
+// === impl OutOfRange ===
+
+impl OutOfRange {
+    pub(super) fn new(given: String, range: &'static str, reason: &'static str) -> Self {
+        Self {
+            given,
+            range,
+            reason,
+        }
+    }
+}
+
 // === impl Setting ===
 
 impl<T: Copy> Setting<T> {
@@ -224,6 +236,18 @@ impl Count {
     }
 }
 
+impl TryFrom<i64> for Count {
+    type Error = OutOfRange;
+
+    fn try_from(count: i64) -> Result<Self, OutOfRange> {
+        let refused = |refused: OutOfRange| OutOfRange {
+            given: count.to_string(),
+            ..refused
+        };
+        Self::new(u32::try_from(count).unwrap_or(0)).map_err(refused)
+    }
+}
+
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -259,6 +283,18 @@ impl Attempts {
     #[must_use]
     pub fn get(self) -> u8 {
         self.0
+    }
+}
+
+impl TryFrom<i64> for Attempts {
+    type Error = OutOfRange;
+
+    fn try_from(attempts: i64) -> Result<Self, OutOfRange> {
+        let refused = |refused: OutOfRange| OutOfRange {
+            given: attempts.to_string(),
+            ..refused
+        };
+        Self::new(u8::try_from(attempts).unwrap_or(0)).map_err(refused)
     }
 }
 
@@ -300,6 +336,18 @@ mod tests {
         assert!(Count::new(1_000_001).is_err());
         check(Attempts::new(0).unwrap_err(), "0 is not from 1 to 10: ");
         assert!(Attempts::new(11).is_err());
+    }
+
+    #[test]
+    fn a_number_of_any_size_is_named_as_it_was_given() {
+        let count = |number: i64| Count::try_from(number).unwrap_err().to_string();
+        let attempts = |number: i64| Attempts::try_from(number).unwrap_err().to_string();
+
+        assert!(count(-5).starts_with("-5 is not from 1 to 1000000: "));
+        assert!(count(i64::MAX).starts_with("9223372036854775807 is not from "));
+        assert!(attempts(300).starts_with("300 is not from 1 to 10: "));
+        assert_eq!(Count::try_from(7), Count::new(7));
+        assert_eq!(Attempts::try_from(7), Attempts::new(7));
     }
 
     #[test]

@@ -55,8 +55,9 @@ use super::quota::{Answer, Quota};
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::rate::{KeyedRate, Quota, Seat};
+/// use steadfast::decide::rate::{KeyedRate, Quota, Seat};
 ///
 /// let quota = Quota::new(1, Duration::from_secs(1), 2)?;
 /// let mut limits = KeyedRate::new(quota, KeyedRate::DEFAULT_KEYS);

@@ -12,8 +12,9 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::rate::{Quota, RateLimiter};
+/// use steadfast::decide::rate::{Quota, RateLimiter};
 ///
 /// const SECOND: u64 = 1_000_000_000;
 /// let limiter = RateLimiter::new(Quota::new(2, Duration::from_secs(1), 3)?);

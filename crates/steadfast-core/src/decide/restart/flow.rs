@@ -196,6 +196,31 @@ impl Supervision {
         }
     }
 
+    /// Writes off a child that has ended but for something inside of it.
+    pub(super) fn write_off_ended(&mut self, index: usize, end: End) {
+        let child = &mut self.children[index];
+        if child.phase == Phase::WrittenOff {
+            return;
+        }
+        let was = child.lay_down();
+        child.phase = Phase::WrittenOff;
+        self.commands.push_back(Command::WriteOff(child.instance()));
+        let restart = child.spec.restart;
+        match was {
+            Was::Expected => {}
+            Was::NotReady { .. } if end.is_normal() && restart != Restart::Permanent => {
+                self.give_up(index);
+            }
+            Was::NotReady { .. } => self.fail_start(index, end),
+            Was::Ready { .. } if restart.restarts_after(end) => {
+                self.children[index].next = Next::Start;
+            }
+            Was::Ready { .. } => {
+                self.give_up(index);
+            }
+        }
+    }
+
     pub(super) fn stop_one(&mut self, index: usize) {
         let child = &mut self.children[index];
         if child.ask_to_stop(self.now) {

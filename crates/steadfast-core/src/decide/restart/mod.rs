@@ -53,7 +53,8 @@
 //! - OTP's kill always works. A task that blocks its thread cannot be stopped: when the abort
 //!   limit has passed it is [written off](Command::WriteOff). It might still be alive, so it is
 //!   never started a second time; if it would have to be, the group fails with
-//!   [`Outcome::Stuck`].
+//!   [`Outcome::Stuck`]. So does, for the same reason, the group around a group that has ended
+//!   with such a task in it.
 //!
 //! # What the shell owes
 //!
@@ -65,6 +66,8 @@
 //! 3. Every [`Command::Start`] is answered by exactly one [`ended`](Supervision::ended) with that
 //!    [`Instance`], at the moment when nothing of it runs any more, its `Drop` included; also when
 //!    it could not even be made (a factory that fails or panics).
+//!    When only something inside of it still lives and cannot be ended,
+//!    [`stuck`](Supervision::stuck) comes first.
 //! 4. [`ready`](Supervision::ready) is reported at most once for each instance. A child that has
 //!    no notion of readiness is ready as soon as it is spawned.
 //! 5. [`Command::Stop`] asks (a cancelled token), [`Command::Abort`] takes (a dropped future).
@@ -75,8 +78,9 @@
 //! # Examples
 //!
 //! ```
+//! # use steadfast_core as steadfast;
 //! use std::time::Duration;
-//! use steadfast_core::decide::restart::*;
+//! use steadfast::decide::restart::*;
 //!
 //! let intensity = Intensity::new(3, Duration::from_secs(5))?;
 //! let mut group = Supervision::new(Rules::new(Strategy::OneForOne, intensity));

@@ -68,8 +68,9 @@ pub enum AutoShutdown {
 /// # Examples
 ///
 /// ```
+/// # use steadfast_core as steadfast;
 /// use std::time::Duration;
-/// use steadfast_core::decide::restart::{ChildSpec, Restart, StopLimit};
+/// use steadfast::decide::restart::{ChildSpec, Restart, StopLimit};
 ///
 /// let warm_cache = ChildSpec::new(Restart::Permanent)
 ///     .with_ready_within(Duration::from_secs(120))?

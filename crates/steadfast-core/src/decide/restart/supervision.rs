@@ -215,6 +215,20 @@ impl Supervision {
         verdict
     }
 
+    /// Notes that an instance is over but for something inside of it that cannot be ended, as when
+    /// it is a group and a child of that was written off. It is written off itself, and judged as
+    /// if it had ended like this; a restart that it would need fails the group with
+    /// [`Outcome::Stuck`].
+    ///
+    /// Its end is still to be reported, should it come.
+    pub fn stuck(&mut self, instance: Instance, end: End, now: u64) {
+        self.observe(now);
+        if let Some(index) = self.position_live(instance) {
+            self.write_off_ended(index, end);
+            self.advance();
+        }
+    }
+
     /// Acts on every limit and wait that is over at `now`.
     pub fn tick(&mut self, now: u64) {
         self.observe(now);

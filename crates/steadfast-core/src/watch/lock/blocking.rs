@@ -23,7 +23,8 @@ use crate::context::Name;
 ///
 /// # Examples
 /// ```
-/// use steadfast_core::watch;
+/// # use steadfast_core as steadfast;
+/// use steadfast::watch;
 ///
 /// static COUNT: watch::SyncMutex<u32> = watch::SyncMutex::new("count", 0);
 ///

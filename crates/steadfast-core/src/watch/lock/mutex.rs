@@ -14,7 +14,7 @@ use crate::clock;
 use crate::context::Name;
 use crate::watch::time;
 
-/// A lock for async code, as [`tokio::sync::Mutex`] is, and knows who holds it.
+/// A lock for async code, as `tokio::sync::Mutex` is, and knows who holds it.
 ///
 /// Its guard may live across awaits and move between threads. Waiters are served first come,
 /// first served. There is no poison: a holder that panics or is dropped gives the lock back, and
@@ -23,9 +23,10 @@ use crate::watch::time;
 ///
 /// # Examples
 /// ```
+/// # use steadfast_core as steadfast;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// use std::time::Duration;
-/// use steadfast_core::{BoxError, scope, watch};
+/// use steadfast::{BoxError, scope, watch};
 ///
 /// static STOCK: watch::Mutex<u32> = watch::Mutex::new("stock", 3);
 ///
@@ -69,6 +70,8 @@ impl<T> Mutex<T> {
 
     /// Makes [`lock_within`](Self::lock_within) fail at once when the wait closes a circle,
     /// instead of after its limit.
+    ///
+    /// The lock whose wait closes the circle decides: mark every lock that may be in one.
     ///
     /// For code that does one thing after the other in each scope: futures that one scope joins
     /// are taken for one, and a circle through them may be no real one. A task that waits for

@@ -275,3 +275,62 @@ async fn each_life_knows_its_place_and_is_the_root_of_a_trace() {
         assert!(context.deadline().is_none());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_group_in_which_a_child_cannot_be_ended_is_not_started_a_second_time() {
+    // Keeps a thread of the runtime awake: one that sleeps does not take over the timers of one
+    // that blocks.
+    let awake = steadfast_core::spawn("awake", async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    let millis = Duration::from_millis;
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let blocked = Arc::new(Mutex::new(blocked));
+    let lives = Arc::new(Mutex::new(0));
+    let started = lives.clone();
+    let describe = move || {
+        let (blocked, started) = (blocked.clone(), started.clone());
+        let rules = rules(OneForAll, 0).with_abort_limit(millis(20)).unwrap();
+        Supervisor::builder("inner", rules)
+            .child(Child::permanent("fails", async |_| {
+                clock::sleep(Duration::from_millis(20)).await;
+                panic!("takes the group down");
+            }))
+            .child(
+                Child::permanent("stuck", move |_| {
+                    let (blocked, started) = (blocked.clone(), started.clone());
+                    async move {
+                        *started.lock().unwrap() += 1;
+                        let _ = blocked.lock().unwrap().recv();
+                    }
+                })
+                .stop_within(millis(20)),
+            )
+    };
+    let rules = Rules::new(
+        OneForOne,
+        Intensity::new(9, Duration::from_secs(60)).unwrap(),
+    );
+    let backoff = Backoff::new(millis(1), millis(1)).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hear = heard.clone();
+    let group = Supervisor::builder("outer", rules.with_backoff(backoff))
+        .observe(move |event| hear.lock().unwrap().push(event.kind.as_str()))
+        .child(Child::group("inner", Permanent, describe))
+        .start()
+        .await
+        .unwrap();
+
+    let ended = clock::timeout(Duration::from_secs(20), group.ended()).await;
+    let lived = *lives.lock().unwrap();
+
+    assert_eq!(lived, 1, "a child lives once");
+    let error = ended.unwrap().into_result().unwrap_err();
+    assert!(error.is_stuck(), "{error}");
+    assert_eq!(error.child().unwrap().as_str(), "inner");
+    assert!(heard.lock().unwrap().contains(&"written_off"));
+    drop(release);
+    awake.abort();
+}

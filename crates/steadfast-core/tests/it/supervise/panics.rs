@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 use super::*;
-use steadfast_core::supervise::{ChildContext, End};
+use steadfast_core::Cause;
+use steadfast_core::supervise::{ChildContext, End, GroupEnd};
 
 use Strategy::OneForOne;
 
@@ -294,4 +295,65 @@ async fn a_future_whose_drop_panics_can_be_aborted() {
         End::Cancelled
     );
     assert_eq!(puppets.log(), "start before1, stop before1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cause_that_comes_too_late_may_panic_when_it_is_dropped() {
+    let cause = || {
+        Cause::Other(Arc::new(Nasty {
+            on_display: false,
+            _on_drop: Some(Bomb("in the cause's Drop")),
+        }))
+    };
+    let puppets = Puppets::default();
+    let group = puppets
+        .trio(group(OneForOne, 3), [Restart::Permanent; 3])
+        .await;
+
+    let first = group.stop_with(Cause::Shutdown);
+    let second = group.stop_with(cause());
+    let (first, second) = tokio::join!(first, second);
+
+    for end in [first, second] {
+        assert!(matches!(end, GroupEnd::Stopped(Cause::Shutdown)), "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_harms_nobody() {
+    struct Broken;
+    impl std::task::Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("broken waker");
+        }
+    }
+    let waker = Arc::new(Broken).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let puppets = Puppets::default();
+    let patient = Child::permanent("patient", |context: ChildContext| async move {
+        let waker = Arc::new(Broken).into();
+        let mut stopping = Box::pin(context.stopping());
+        let polled = stopping
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        clock::sleep(Duration::from_secs(86_400)).await;
+    });
+    let group = puppets
+        .trio(group(OneForOne, 3), [Restart::Permanent; 3])
+        .await;
+    group.add_child(patient).await.unwrap();
+    let id = child(&group, "patient").id;
+    let mut ended = Box::pin(group.ended());
+    assert!(ended.as_mut().poll(&mut cx).is_pending());
+    let mut stopped = Box::pin(group.stop_child(id));
+    assert!(stopped.as_mut().poll(&mut cx).is_pending());
+
+    puppets.pull("a", Pull::Fail).await;
+    seconds(20).await;
+    assert_eq!(puppets.log(), "start a2");
+    assert_eq!(state(&group, "patient"), ChildState::AtRest);
+
+    assert!(!group.stop().await.is_failure());
+    assert_eq!(puppets.log(), "stop c1, stop b1, stop a2");
 }

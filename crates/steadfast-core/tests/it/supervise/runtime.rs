@@ -1,5 +1,7 @@
 //! Handles that are dropped, runtimes that are shut down.
 
+use std::task::Poll;
+
 use super::*;
 use steadfast_core::supervise::{ChildContext, GroupEnd, GroupState};
 use steadfast_core::{Cancel, Cause, reaper};
@@ -170,4 +172,44 @@ async fn what_factories_hold_is_let_go_when_the_group_has_ended() {
         1,
         "it can still be looked at"
     );
+}
+
+#[test]
+fn a_start_on_a_runtime_that_has_ended_is_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let ended = runtime.handle().clone();
+    drop(runtime);
+    let puppets = Puppets::default();
+    let mut start = Box::pin(group(OneForOne, 1).child(puppets.permanent("a")).start());
+
+    let _inside = ended.enter();
+    let waker = std::task::Waker::noop();
+    let polled = start
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(waker));
+
+    let Poll::Ready(Err(error)) = polled else {
+        panic!("{polled:?}");
+    };
+    assert!(error.is_aborted(), "{error}");
+    assert_eq!(puppets.log(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_cancelled_already_lets_nothing_start() {
+    let shutdown = Cancel::new();
+    shutdown.cancel(Cause::Shutdown);
+    let puppets = Puppets::default();
+
+    let started = group(OneForOne, 1)
+        .child(puppets.permanent("a"))
+        .stop_on(&shutdown)
+        .start()
+        .await;
+
+    let error = started.unwrap_err();
+    assert!(error.is_stopped(), "{error}");
+    assert_eq!(puppets.log(), "");
 }

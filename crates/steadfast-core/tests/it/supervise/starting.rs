@@ -4,6 +4,7 @@ use std::error::Error;
 
 use super::*;
 use steadfast_core::supervise::{ChildContext, End, GroupState};
+use steadfast_core::{Cancel, Cause};
 
 use Strategy::{OneForAll, OneForOne, RestForOne};
 
@@ -99,6 +100,10 @@ async fn a_child_that_is_not_ready_in_time_is_aborted_and_fails_the_start() {
     let end = error.child_end().unwrap();
     assert_eq!(end.kind(), End::NotReady);
     assert_eq!(end.to_string(), "not_ready: timed out after 5s");
+    assert!(
+        error.to_string().contains("was not ready within 5s"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,4 +195,27 @@ async fn a_group_without_children_is_ready_at_once_and_waits() {
 
     assert!(matches!(group.snapshot().state, GroupState::Running));
     assert!(!group.stop().await.is_failure());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_stopped_while_it_starts_does_not_claim_to_be_ready() {
+    let puppets = Puppets::default();
+    let stop = Cancel::new();
+    let starting = group(OneForOne, 9)
+        .child(slow(&puppets, "slow", 60, 120))
+        .stop_on(&stop)
+        .start();
+    let (started, ()) = tokio::join!(starting, async {
+        clock::sleep(Duration::from_secs(1)).await;
+        stop.cancel(Cause::Shutdown);
+    });
+
+    let error = started.unwrap_err();
+
+    assert!(error.is_stopped(), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("before all its children were ready")
+    );
 }

@@ -182,6 +182,20 @@ async fn a_snapshot_reads_like_a_page_for_people_on_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_snapshot_says_the_same_whenever_it_is_read() {
+    let puppets = Puppets::default();
+    let group = puppets.trio(group(OneForOne, 5), [Permanent; 3]).await;
+    puppets.pull("b", Pull::Fail).await;
+    let snapshot = group.snapshot();
+
+    let page = snapshot.to_string();
+    clock::sleep(Duration::from_millis(500)).await;
+
+    assert!(page.contains("starts in 999.0ms"), "{page}");
+    assert_eq!(snapshot.to_string(), page);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_reports_its_numbers() {
     let puppets = Puppets::default();
     let builder = Supervisor::builder("numbers", rules(OneForOne, 5));
@@ -293,7 +307,7 @@ async fn no_child_dies_without_a_line_that_says_which_where_why_and_in_which_tra
         "child=\"consumer\"",
         "run=1",
         "supervise/mod.rs:",
-        &trace.to_string(),
+        &format!("trace_id={trace}"),
         "pulled",
     ] {
         assert!(line.contains(part), "{part} is not in {line}");

@@ -147,6 +147,19 @@ fn who_is_retried_from_outside_does_not_retry() {
 }
 
 #[test]
+fn a_call_that_reaches_its_target_at_most_once_is_marked_so() {
+    let check = |replay, rule: RetryRule, expect: &str| {
+        let mark = rule.mark(&RetryCall::new(replay), 2);
+        assert_eq!(mark.to_string(), expect, "{replay:?}");
+    };
+
+    check(Replay::Safe, rule(3), "2/3");
+    check(Replay::Unsafe, rule(3), "1/1");
+    check(Replay::Unsafe, rule(3).with_unsafe_methods(), "2/3");
+    check(Replay::Impossible, rule(3).with_unsafe_methods(), "1/1");
+}
+
+#[test]
 fn nested_layers_add_attempts_and_do_not_multiply_them() {
     // Every call fails; each layer hands its mark to the one below.
     fn attempts_below(layers: u32, mark: Option<AttemptMark>) -> u32 {

@@ -44,6 +44,16 @@ pub(super) const P023: Rule = Rule {
     check: without_reason,
 };
 
+pub(super) const P029: Rule = Rule {
+    id: "P029",
+    title: "open time above the longest one",
+    severity: Severity::Error,
+    why: "The time that a breaker stays open doubles with each round that fails, up to the longest. \
+          If it begins above that, it never grows: a target that is down for hours is probed as \
+          often as one that stumbled.",
+    check: open_over_longest,
+};
+
 fn too_few_probes(policy: &Policy) -> Vec<Hit> {
     let check = |(name, breaker): (&String, &BreakerPolicy)| {
         let share = breaker.failure_share.filter(|share| share.get() > 0.0)?;
@@ -132,6 +142,20 @@ fn without_reason(policy: &Policy) -> Vec<Hit> {
                 path.join("failure_share"),
                 "it has no failure_share, no slow_over and no consecutive, so it never trips",
                 "set at least one of them",
+            )
+        })
+    };
+    policy.breakers.iter().filter_map(check).collect()
+}
+
+fn open_over_longest(policy: &Policy) -> Vec<Hit> {
+    let check = |(name, breaker): (&String, &BreakerPolicy)| {
+        let (open, longest) = (breaker.open, breaker.open_longest);
+        (open > longest).then(|| {
+            Hit::new(
+                FieldPath::new(["breakers", name, "open"]),
+                format!("open {open} is above open_longest {longest}"),
+                format!("lower it to {longest} or less, or raise open_longest"),
             )
         })
     };

@@ -4,6 +4,8 @@ mod attempts;
 mod breakers;
 mod load;
 mod names;
+mod service;
+mod streams;
 mod tiers;
 mod time;
 
@@ -35,4 +37,14 @@ pub const RULES: &[Rule] = &[
     time::P022,
     breakers::P023,
     time::P024,
+    names::P025,
+    streams::P026,
+    streams::P027,
+    streams::P028,
+    breakers::P029,
+    service::P030,
+    service::P031,
+    service::P032,
+    service::P033,
+    names::P034,
 ];

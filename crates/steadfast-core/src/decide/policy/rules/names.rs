@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::decide::policy::lint::{Hit, Rule, Severity};
 use crate::decide::policy::nearest::nearest_name;
 use crate::decide::policy::path::FieldPath;
-use crate::decide::policy::users::Policy;
+use crate::decide::policy::users::{Policy, Route};
 
 pub(super) const P007: Rule = Rule {
     id: "P007",
@@ -26,6 +26,25 @@ pub(super) const P008: Rule = Rule {
     check: unused,
 };
 
+pub(super) const P025: Rule = Rule {
+    id: "P025",
+    title: "two routes for one request",
+    severity: Severity::Error,
+    why: "A request belongs to one route. If two claim its template and its method, which of them \
+          governs it is decided by the order of their names, and the other looks as if it did.",
+    check: claimed_twice,
+};
+
+pub(super) const P034: Rule = Rule {
+    id: "P034",
+    title: "policy in shadow",
+    severity: Severity::Warning,
+    why: "A policy in shadow decides, counts and says what it would have rejected, and rejects \
+          nothing. That is how a new number is tried out; it is told at every start, because it \
+          looks like a protection and is none.",
+    check: in_shadow,
+};
+
 /// A part of the document whose names are used elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
@@ -35,6 +54,7 @@ enum Section {
     Breakers,
     Retries,
     Hedges,
+    Streams,
     Dependencies,
 }
 
@@ -93,12 +113,72 @@ fn unused(policy: &Policy) -> Vec<Hit> {
         .collect()
 }
 
+fn claimed_twice(policy: &Policy) -> Vec<Hit> {
+    let mut claims: BTreeMap<(&str, Option<&str>), &str> = BTreeMap::new();
+    let mut hits = Vec::new();
+    for (name, route) in &policy.routes {
+        let (said, template) = Route::split_name(name);
+        let methods: Vec<Option<&str>> = match &route.methods[..] {
+            [] => vec![None],
+            methods => methods.iter().map(|method| Some(method.as_str())).collect(),
+        };
+        let path = FieldPath::new(["routes", name, "methods"]);
+        if said.is_some_and(|said| methods != [Some(said)]) {
+            let message =
+                format!("its name says {template:?} for one method, and its methods others");
+            hits.push(Hit::new(
+                path,
+                message,
+                "let the name say the method, and leave methods out",
+            ));
+            continue;
+        }
+        for method in methods {
+            let Some(other) = claims.insert((template, method), name) else {
+                continue;
+            };
+            let what = method.unwrap_or("every other method");
+            hits.push(Hit::new(
+                path.clone(),
+                format!("the route {other:?} has {what} of {template:?} already"),
+                "leave it to one of them",
+            ));
+        }
+    }
+    hits
+}
+
+fn in_shadow(policy: &Policy) -> Vec<Hit> {
+    fn shadows<'a, T>(
+        section: &'static str,
+        parts: &'a BTreeMap<String, T>,
+        shadow: fn(&T) -> bool,
+    ) -> impl Iterator<Item = FieldPath> + 'a {
+        let shadows = parts.iter().filter(move |(_, part)| shadow(part));
+        shadows.map(move |(name, _)| FieldPath::new([section, name, "shadow"]))
+    }
+    shadows("admissions", &policy.admissions, |part| part.shadow)
+        .chain(shadows("timeouts", &policy.timeouts, |part| part.shadow))
+        .chain(shadows("rates", &policy.rates, |part| part.shadow))
+        .chain(shadows("breakers", &policy.breakers, |part| part.shadow))
+        .chain(shadows("streams", &policy.streams, |part| part.shadow))
+        .map(|path| {
+            Hit::new(
+                path,
+                "it says what it would have rejected, and lets it pass",
+                "set it to false once you believe it",
+            )
+        })
+        .collect()
+}
+
 fn references(policy: &Policy) -> Vec<Reference<'_>> {
     let routes = policy.routes.iter().flat_map(|(user, route)| {
         let parts = [
             ("timeout", Section::Timeouts, &route.timeout),
             ("admission", Section::Admissions, &route.admission),
             ("quota", Section::Rates, &route.quota),
+            ("stream", Section::Streams, &route.stream),
         ];
         let calls = route.calls.iter().map(move |name| Reference {
             path: FieldPath::new(["routes", user, "calls"]),
@@ -139,13 +219,14 @@ fn parts_of<'a, const N: usize>(
 
 impl Section {
     /// The sections that do nothing unless somebody names their parts.
-    const GOVERNING: [Self; 6] = [
+    const GOVERNING: [Self; 7] = [
         Self::Admissions,
         Self::Timeouts,
         Self::Rates,
         Self::Breakers,
         Self::Retries,
         Self::Hedges,
+        Self::Streams,
     ];
 
     fn key(self) -> &'static str {
@@ -156,6 +237,7 @@ impl Section {
             Self::Breakers => "breakers",
             Self::Retries => "retries",
             Self::Hedges => "hedges",
+            Self::Streams => "streams",
             Self::Dependencies => "dependencies",
         }
     }
@@ -171,6 +253,7 @@ impl Section {
             Self::Breakers => keys(&policy.breakers),
             Self::Retries => keys(&policy.retries),
             Self::Hedges => keys(&policy.hedges),
+            Self::Streams => keys(&policy.streams),
             Self::Dependencies => keys(&policy.dependencies),
         }
     }

@@ -239,24 +239,30 @@ impl World {
     }
 
     fn check_write_off(&mut self, instance: Instance) {
+        let index = instance.child.0 as usize - 1;
+        let stuck = self.stuck == Some(index);
         let was = self.book(instance).life;
         self.book(instance).life = Life::Lost;
         let book = *self.book(instance);
         match was {
             Life::Stopping => assert!(book.expected),
-            Life::Late if book.expected => {}
-            // Late, and nobody wanted it down: the start has failed.
-            Life::Late if book.asked => {
-                self.book(instance).at_rest = true;
-                self.book(instance).expected = true;
-            }
-            Life::Late => self.expect_all_down(),
-            other => panic!("written off while {other:?}"),
+            Life::Starting | Life::Running if !stuck => panic!("written off while {was:?}"),
+            Life::Starting | Life::Late | Life::Running if book.expected => {}
+            // Late or stuck, and nobody wanted it down: the start has failed.
+            Life::Starting | Life::Late if book.asked => self.lay_to_rest(instance),
+            Life::Running if book.restart == Restart::Temporary => self.lay_to_rest(instance),
+            Life::Starting | Life::Late | Life::Running => self.expect_all_down(),
+            Life::Down | Life::Lost => panic!("written off while {was:?}"),
         }
         // A life that cannot be ended stands in the way of the next one.
         if !self.books[instance.child.0 as usize - 1].at_rest {
             self.expect_all_down();
         }
+    }
+
+    fn lay_to_rest(&mut self, instance: Instance) {
+        self.book(instance).at_rest = true;
+        self.book(instance).expected = true;
     }
 
     fn check_finish(&mut self, outcome: Outcome) {

@@ -144,3 +144,49 @@ fn a_child_written_off_after_a_stop_by_hand_harms_nobody_until_it_is_needed() {
 
     assert_eq!(shell.log(), "stop c1, finish stuck b");
 }
+
+#[test]
+fn a_child_that_is_over_but_for_something_inside_is_written_off_and_judged_by_its_end() {
+    let check = |kind, end, log: &str, states: &str| {
+        let mut shell = Shell::running(rules(OneForOne, 5, 60), &format!("{kind}P"));
+        let instance = shell.instance('a');
+
+        shell.request(|group, now| group.stuck(instance, end, now));
+        shell.settle();
+
+        assert_eq!(shell.log(), log, "{kind} {end:?}");
+        assert_eq!(shell.states(), states);
+        shell.request(|group, now| group.stuck(instance, end, now));
+        assert_eq!(shell.log(), "", "said once");
+        assert_eq!(shell.ended('a', end), Verdict::Expected);
+    };
+
+    check(
+        'P',
+        Normal,
+        "write off a1, stop b1, finish stuck a",
+        "a lost, b rest",
+    );
+    check(
+        'T',
+        Failed,
+        "write off a1, stop b1, finish stuck a",
+        "a lost, b rest",
+    );
+    check('T', Normal, "write off a1", "a lost, b running");
+    check('t', Failed, "write off a1", "a lost, b running");
+}
+
+#[test]
+fn a_child_that_is_stuck_before_it_is_ready_fails_its_start() {
+    let mut shell = Shell::new(rules(OneForOne, 5, 60), [spec('P'), spec('P')]);
+    shell.start();
+    let instance = shell.instance('a');
+
+    shell.request(|group, now| group.stuck(instance, Failed, now));
+
+    assert_eq!(
+        shell.log(),
+        "start a1, write off a1, finish start failed a Failed"
+    );
+}

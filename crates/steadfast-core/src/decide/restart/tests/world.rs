@@ -14,6 +14,7 @@ pub(super) const WITHIN: u64 = 3;
 pub(super) enum Move {
     Ready(usize),
     End(usize, End),
+    Stuck(usize),
     Wake,
     Stop,
     StopChild(usize),
@@ -35,6 +36,8 @@ pub(super) struct World {
     pub(super) finished: bool,
     /// A request by hand stops a child out of turn.
     pub(super) by_hand: bool,
+    /// This one was reported to be over but for something inside of it.
+    pub(super) stuck: Option<usize>,
     /// Requests by hand that may still be made.
     pub(super) hands: u32,
     /// All moves so far: what to read when an assertion fails.
@@ -78,6 +81,7 @@ impl World {
             ending: false,
             finished: false,
             by_hand: false,
+            stuck: None,
             hands,
             trail: Vec::new(),
         };
@@ -108,6 +112,9 @@ impl World {
                 }
                 Life::Stopping | Life::Lost => moves.push(Move::End(index, End::Panicked)),
             }
+            if !matches!(book.life, Life::Down | Life::Lost) {
+                moves.push(Move::Stuck(index));
+            }
             if self.hands > 0 && !book.gone && !self.ending {
                 moves.extend([Move::StopChild(index), Move::RemoveChild(index)]);
                 if book.life == Life::Down && book.at_rest {
@@ -126,6 +133,7 @@ impl World {
 
     pub(super) fn make(&mut self, step: Move) {
         self.by_hand = false;
+        self.stuck = None;
         self.trail.push(step);
         match step {
             Move::Ready(index) => {
@@ -136,6 +144,11 @@ impl World {
                 self.books[index].asked = false;
             }
             Move::End(index, end) => self.end(index, end),
+            Move::Stuck(index) => {
+                self.stuck = Some(index);
+                let instance = self.instance(index);
+                self.group.stuck(instance, End::Failed, self.now);
+            }
             Move::Wake => {
                 let wake = self.group.wake_at().unwrap();
                 assert!(wake >= self.now, "woken in the past");

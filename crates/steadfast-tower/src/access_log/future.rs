@@ -1,0 +1,73 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Method, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+use super::AccessLogBody;
+use super::record::{Ended, Record};
+
+pin_project! {
+    /// The future of [`AccessLog`](super::AccessLog).
+    #[derive(Debug)]
+    pub struct AccessLogFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        // Absent once the body has it.
+        record: Option<Record>,
+        // Tells whether there will be a body.
+        asked: Method,
+    }
+
+    impl<F> PinnedDrop for AccessLogFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if let Some(record) = this.record
+                && this.inner.is_some()
+            {
+                record.abandon(|| this.inner.set(None));
+            }
+        }
+    }
+}
+
+impl<F> AccessLogFuture<F> {
+    pub(super) fn new(inner: F, record: Record, asked: Method) -> Self {
+        Self {
+            inner: Some(inner),
+            record: Some(record),
+            asked,
+        }
+    }
+}
+
+impl<F, B, E> Future for AccessLogFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<AccessLogBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let running = this.record.as_mut().expect("not polled after its end");
+        let answer = ready!(running.work(|| {
+            let inner = this.inner.as_mut().as_pin_mut();
+            let answer = ready!(inner.expect("there until it ends").poll(cx));
+            this.inner.set(None);
+            Poll::Ready(answer)
+        }));
+        let mut record = this.record.take().expect("it was there just now");
+        Poll::Ready(match answer {
+            Ok(response) => {
+                record.answered(response.status());
+                Ok(AccessLogBody::of(response, record, this.asked))
+            }
+            Err(error) => {
+                record.end(Ended::FAILED);
+                Err(error)
+            }
+        })
+    }
+}

@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode};
+use steadfast_core::cancel;
+use steadfast_core::clock::{self, Instant};
+use steadfast_core::context::{self, Context, Tier};
+use steadfast_core::{Cause, recover};
+
+use super::books::{Active, BOOKS, End, Target};
+use crate::noted::Noted;
+use crate::route::UNMATCHED;
+
+/// The longest path in a line, in bytes: 1,024, longer than people write them, and far less than
+/// a server takes.
+const PATH_BYTES_MAX: usize = 1_024;
+
+/// What nginx says, and by now everybody: the client has left before the answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// How a request has ended, as one stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Ended(&'static str);
+
+impl Ended {
+    pub(super) const SERVED: Self = Self("served");
+    pub(super) const BODY_BROKE: Self = Self("body_broke");
+    pub(super) const FAILED: Self = Self("failed");
+    const PANICKED: Self = Self("panicked");
+    const CLIENT_GONE: Self = Self("client_gone");
+
+    /// Gives what stands in the label of the metric: nothing for what went well.
+    pub(super) fn error_type(self) -> &'static str {
+        if self == Self::SERVED { "" } else { self.0 }
+    }
+}
+
+/// One request on its way. Its end is told once: at the latest when it is dropped.
+#[derive(Debug)]
+pub(super) struct Record {
+    begun: Instant,
+    target: Target,
+    active: Arc<Active>,
+    /// As it was when the request came; what was found out inside since is in the notes.
+    context: Context,
+    noted: Noted,
+    /// Somebody wants the line.
+    wanted: bool,
+    path: Option<PathAndQuery>,
+    head: Option<(StatusCode, Duration)>,
+    body_bytes: u64,
+    /// Inner code is at work: what is dropped now is dropped by its panic.
+    at_work: bool,
+    /// The server has all that it wants of the body.
+    pub(super) whole: bool,
+    over: bool,
+}
+
+impl Record {
+    pub(super) fn begin<B>(request: &mut Request<B>) -> Self {
+        let noted = Noted::begin(request.extensions_mut());
+        let context = context::current();
+        let target = Target::new(context.route().unwrap_or(UNMATCHED), request.method());
+        let wanted = tracing::enabled!(target: "steadfast::access", tracing::Level::INFO);
+        let path = request.uri().path_and_query().filter(|_| wanted);
+        Self {
+            begun: clock::now(),
+            target,
+            active: BOOKS.begin(target),
+            context,
+            noted,
+            wanted,
+            path: path.cloned(),
+            head: None,
+            body_bytes: 0,
+            at_work: false,
+            whole: false,
+            over: false,
+        }
+    }
+
+    /// Runs inner code, so that a panic of it is known as one.
+    pub(super) fn work<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.at_work = true;
+        let worked = f();
+        self.at_work = false;
+        worked
+    }
+
+    /// Drops inner code before its end, and tells it why.
+    pub(super) fn abandon(&mut self, drop_it: impl FnOnce()) {
+        if self.at_work || self.whole {
+            return drop_it();
+        }
+        let cause = cancel::told_cause().unwrap_or(Cause::ClientGone);
+        cancel::dropping(cause, drop_it);
+    }
+
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.head = Some((status, clock::now() - self.begun));
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.body_bytes += bytes as u64;
+    }
+
+    /// Counts and tells, the first time.
+    pub(super) fn end(&mut self, ended: Ended) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let duration = clock::now() - self.begun;
+        let notes = self.noted.read();
+        let end = End {
+            target: Target {
+                route: notes.route.unwrap_or(self.target.route),
+                ..self.target
+            },
+            status: self.status(ended),
+            ended,
+        };
+        BOOKS.end(&self.active, end, duration, self.body_bytes);
+        if self.wanted {
+            let tier = notes.tier.unwrap_or(self.context.tier());
+            let tell = || self.tell(end, tier, duration);
+            match notes.left {
+                Some(context) => context.run(tell),
+                None => tell(),
+            }
+        }
+    }
+
+    /// The status that the client has seen, or would have.
+    fn status(&self, ended: Ended) -> Option<StatusCode> {
+        match self.head {
+            Some((status, _)) => Some(status),
+            None if ended == Ended::CLIENT_GONE => StatusCode::from_u16(CLIENT_CLOSED_REQUEST).ok(),
+            None if ended == Ended::PANICKED => Some(StatusCode::INTERNAL_SERVER_ERROR),
+            None => None,
+        }
+    }
+
+    fn tell(&self, end: End, tier: Tier, duration: Duration) {
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        tracing::info!(
+            target: "steadfast::access",
+            method = %end.target.method,
+            path = head(path),
+            route = %end.target.route,
+            status = end.status.map(|status| status.as_u16()),
+            head_s = self.head.map(|(_, after)| after.as_secs_f64()),
+            duration_s = duration.as_secs_f64(),
+            body_bytes = self.body_bytes,
+            tier = tier.number(),
+            trace_id = self.context.trace_id().map(tracing::field::display),
+            ended = end.ended.0,
+            "request ended",
+        );
+    }
+}
+
+/// Gives the part of a path that is told, whole characters only.
+fn head(path: &str) -> &str {
+    let mut end = PATH_BYTES_MAX.min(path.len());
+    while !path.is_char_boundary(end) {
+        end -= 1;
+    }
+    &path[..end]
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let ended = if self.at_work {
+            Ended::PANICKED
+        } else if self.whole {
+            Ended::SERVED
+        } else {
+            let told = cancel::told_cause();
+            told.map_or(Ended::CLIENT_GONE, |cause| Ended(cause.as_str()))
+        };
+        // A subscriber that panics must not end the process while another panic unwinds.
+        let _ = recover(|| self.end(ended));
+    }
+}

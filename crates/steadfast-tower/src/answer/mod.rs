@@ -1,0 +1,123 @@
+//! Answers of our own: what is sent when the handler has not answered.
+
+mod body;
+mod document;
+mod future;
+
+pub use body::AnswerBody;
+pub use future::AnswerFuture;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use steadfast_core::context::{self, TraceId};
+
+use document::Document;
+
+/// What a request speaks, and so how it is answered when the handler does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    /// The status of the call is a header; the one of HTTP is always 200.
+    Grpc,
+}
+
+impl Protocol {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            let kind = kind.as_bytes();
+            // With or without `+proto` and the like, but not `grpc-web`, which is a body.
+            kind.strip_prefix(b"application/grpc")
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        });
+        if grpc { Self::Grpc } else { Self::Http }
+    }
+}
+
+/// An answer that no handler gave, to be told in the words of the client's protocol.
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    /// A code of gRPC: <https://grpc.io/docs/guides/status-codes/>.
+    pub(crate) grpc: u8,
+    /// Part of the type, which clients may compare.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) trace_id: Option<TraceId>,
+}
+
+impl Problem {
+    /// Makes the response; `more` adds members to the document.
+    pub(crate) fn answer<B>(
+        &self,
+        protocol: Protocol,
+        more: impl FnOnce(&mut Document),
+    ) -> Response<AnswerBody<B>> {
+        match protocol {
+            Protocol::Http => self.document(more),
+            Protocol::Grpc => self.trailers_only(),
+        }
+    }
+
+    fn document<B>(&self, more: impl FnOnce(&mut Document)) -> Response<AnswerBody<B>> {
+        let mut document = Document::new();
+        document
+            .text("type", format_args!("urn:steadfast:problem:{}", self.name))
+            .text("title", self.title)
+            .number("status", f64::from(self.status.as_u16()));
+        more(&mut document);
+        if let Some(id) = self.trace_id {
+            document.text("trace_id", id);
+        }
+        let mut response = Response::new(AnswerBody::whole(document.finish()));
+        *response.status_mut() = self.status;
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    fn trailers_only<B>(&self) -> Response<AnswerBody<B>> {
+        let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc)));
+        headers.insert("grpc-message", HeaderValue::from_static(self.title));
+        response
+    }
+}
+
+/// Gives the answer to a request whose handler panicked: an id to ask with, and nothing of the
+/// inside.
+pub(crate) fn panicked<B>(protocol: Protocol) -> Response<AnswerBody<B>> {
+    let problem = Problem {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        grpc: 13,
+        name: "internal",
+        title: "internal error",
+        trace_id: context::current().trace_id(),
+    };
+    problem.answer(protocol, |_| {})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn only_grpc_itself_is_answered_by_trailers() {
+        for (value, protocol) in [
+            ("application/grpc", Protocol::Grpc),
+            ("application/grpc+proto", Protocol::Grpc),
+            ("application/grpc;charset=utf-8", Protocol::Grpc),
+            ("application/grpc-web", Protocol::Http),
+            ("application/grpcish", Protocol::Http),
+            ("application/json", Protocol::Http),
+        ] {
+            assert_eq!(Protocol::of(&kind(value)), protocol, "{value}");
+        }
+        assert_eq!(Protocol::of(&HeaderMap::new()), Protocol::Http);
+    }
+}

@@ -1,0 +1,75 @@
+//! Layers that keep a tower service up, in front of handlers and around outgoing calls.
+//!
+//! # The problem
+//! One panicking handler closes a connection without an answer; one slow dependency takes the
+//! healthy paths with it; ten times the load takes everything. And nobody is told why.
+//!
+//! # Why the usual answer fails
+//! There is a layer for each of these. Put together in the obvious way, they compile, pass review
+//! and do nothing: a limiter is made anew for each connection, a breaker sees only `Ok`, a queue
+//! behind a forwarded `poll_ready` never fills, the trace layer inside the panic layer has no
+//! line for the panic.
+//!
+//! # The tool
+//! Each layer here does one thing on any service over [`http`] types, keeps tower's contract, and
+//! tells what it did:
+//!
+//! | | |
+//! |---|---|
+//! | [`trace_id`] | one id for a request and all that it starts, by the letter of W3C Trace Context |
+//! | [`route`] | which route a request belongs to, by a name from a bounded set |
+//! | [`recover`] | a panic becomes a clean answer, wherever it happens |
+//! | [`classify`] | how an outgoing call ended: whose fault it is, whether it may be repeated |
+//! | [`access_log`] | one line for every request, however it ends, and the counts of all |
+//! | [`tier`] | who is served first when there is not enough for all |
+//! | [`deadline`] | until when somebody wants the answer |
+//! | [`rate_limit`] | how much one client may send over time |
+//! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
+//! | [`drain`] | leaving without a failed request, the less important ones first |
+//! | [`policy`] | what all of it is told: a document, checked, explained, changed while running |
+//! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
+//!
+//! # Features
+//! None is on by default. `axum` names routes as an axum router does.
+#![forbid(unsafe_code)]
+
+pub mod access_log;
+pub mod classify;
+pub mod deadline;
+pub mod drain;
+pub mod policy;
+pub mod rate_limit;
+pub mod recover;
+pub mod reject;
+pub mod retry;
+pub mod route;
+pub mod tier;
+pub mod trace_id;
+
+mod answer;
+mod attempt;
+#[cfg(feature = "axum")]
+mod axum;
+mod count;
+mod counts;
+mod noted;
+mod placed;
+mod ready;
+mod trust;
+
+pub use access_log::AccessLogLayer;
+pub use answer::{AnswerBody, AnswerFuture};
+pub use classify::{CallEnd, Classify};
+pub use deadline::{DeadlineLayer, PropagateDeadlineLayer};
+pub use drain::{Drain, DrainLayer};
+pub use placed::{PlacedBody, PlacedFuture};
+pub use policy::PolicyDocument;
+pub use rate_limit::RateLimitLayer;
+pub use ready::WhenReady;
+pub use recover::RecoverLayer;
+pub use reject::{CallError, CallFuture, Reason, Rejection};
+pub use retry::RetryLayer;
+pub use route::RouteLayer;
+pub use tier::{PropagateTierLayer, TierLayer};
+pub use trace_id::{PropagateLayer, TraceIdLayer};
+pub use trust::Trust;

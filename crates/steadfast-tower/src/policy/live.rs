@@ -1,0 +1,258 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+use steadfast_core::clock::Timestamp;
+use steadfast_core::decide::policy::FieldPath;
+use steadfast_core::recover;
+
+use super::document::PolicyDocument;
+use super::in_force::{InForce, PolicyChange, PolicyObserver};
+use super::overrides::{InvalidOverride, Override, Refusal};
+use super::revision::{Proposal, Revision};
+use super::signed::Signed;
+
+/// A policy that changes while the service runs.
+///
+/// Whoever reads it never waits: [`in_force`](Self::in_force) is one atomic load. Whoever changes it
+/// waits for others who do. Observers are told after a change is in force, one change at a time, by
+/// one of those who made them; when several come together, they are told what all of them amount to.
+///
+/// Time is an argument, so that the one who asks says by which clock overrides end. Nothing ends by
+/// itself without being asked: ask [`at`](Self::at), or call [`expire`](Self::expire) at the time it
+/// told last.
+pub struct LivePolicy {
+    in_force: ArcSwap<InForce>,
+    state: Mutex<State>,
+}
+
+struct State {
+    history: VecDeque<Arc<Revision>>,
+    observers: Vec<Weak<dyn PolicyObserver>>,
+    /// What the observers know.
+    told: Arc<InForce>,
+    /// Somebody is telling them, and will go on until they know the newest.
+    telling: bool,
+}
+
+/// Refuses a proposal that was made for another revision than the one in force, or a revision that is
+/// no longer kept.
+///
+/// Look at what has changed, and propose again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct ApplyError(#[from] Stale);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Stale {
+    #[error("it was made for revision {base}, and revision {current} is in force")]
+    Outdated { base: u64, current: u64 },
+    #[error("revision {0} is not among the last {bound}", bound = LivePolicy::HISTORY_MAX)]
+    Forgotten(u64),
+}
+
+impl LivePolicy {
+    /// The most revisions that are kept, the one in force included: 50. With documents of the usual
+    /// ten kilobytes that is half a megabyte, and nobody goes back further without a store.
+    pub const HISTORY_MAX: usize = 50;
+
+    /// Puts a first revision in force.
+    pub fn new(revision: Revision) -> Self {
+        let revision = Arc::new(revision);
+        let in_force = Arc::new(InForce::new(revision.clone()));
+        Self {
+            in_force: ArcSwap::new(in_force.clone()),
+            state: Mutex::new(State {
+                history: VecDeque::from([revision]),
+                observers: Vec::new(),
+                told: in_force,
+                telling: false,
+            }),
+        }
+    }
+
+    /// Gives what is in force. An override that is over is still in it until somebody asks
+    /// [`at`](Self::at) or calls [`expire`](Self::expire).
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.in_force.load_full()
+    }
+
+    /// Gives what is in force now.
+    pub fn at(&self, now: Timestamp) -> Arc<InForce> {
+        let in_force = self.in_force();
+        match in_force.until() {
+            Some(until) if until <= now => {
+                self.expire(now);
+                self.in_force()
+            }
+            _ => in_force,
+        }
+    }
+
+    /// Gives the revisions that are kept, the one in force last.
+    pub fn history(&self) -> Vec<Arc<Revision>> {
+        self.lock().history.iter().cloned().collect()
+    }
+
+    /// Tells an observer of all changes from now on, for as long as it lives: it is not kept alive.
+    pub fn observe(&self, observer: &Arc<impl PolicyObserver + 'static>) {
+        let observer: Arc<dyn PolicyObserver> = observer.clone();
+        let mut state = self.lock();
+        state.observers.retain(|known| known.strong_count() > 0);
+        state.observers.push(Arc::downgrade(&observer));
+    }
+
+    /// Says what a document would change. Nothing is changed yet.
+    pub fn propose(&self, document: PolicyDocument, signed: Signed) -> Proposal {
+        Proposal::new(self.in_force().revision().clone(), document, signed)
+    }
+
+    /// Puts a proposal in force as the next revision. Overrides go on, except for those that no
+    /// longer fit.
+    ///
+    /// # Errors
+    /// When another revision has come in force since it was made.
+    pub fn apply(&self, proposal: Proposal, now: Timestamp) -> Result<Arc<Revision>, ApplyError> {
+        let state = self.lock();
+        let in_force = self.in_force();
+        let (base, current) = (&proposal.base, in_force.revision());
+        if !Arc::ptr_eq(base, current) {
+            let (base, current) = (base.n(), current.n());
+            return Err(Stale::Outdated { base, current }.into());
+        }
+        let (document, signed) = (proposal.document, proposal.signed);
+        Ok(self.put(state, document, signed, now))
+    }
+
+    /// Puts the document of an earlier revision in force again, as the next one.
+    ///
+    /// # Errors
+    /// When that revision is no longer kept.
+    pub fn revert(
+        &self,
+        n: u64,
+        signed: Signed,
+        now: Timestamp,
+    ) -> Result<Arc<Revision>, ApplyError> {
+        let state = self.lock();
+        let earlier = state.history.iter().find(|revision| revision.n() == n);
+        let document = earlier.ok_or(Stale::Forgotten(n))?.document().clone();
+        Ok(self.put(state, document, signed, now))
+    }
+
+    /// Holds a value against the document until a time. One that is held for the same field already
+    /// is replaced.
+    ///
+    /// # Errors
+    /// When there is no such field, the policy would have a mistake with it, the time is over or more
+    /// than a day away, or there are too many.
+    pub fn hold(&self, one: Override, now: Timestamp) -> Result<Arc<InForce>, InvalidOverride> {
+        one.check(now)?;
+        let state = self.lock();
+        let in_force = self.in_force();
+        let others = in_force.overrides().iter();
+        let others = others.filter(|held| held.holds(now) && held.path() != one.path());
+        let mut held: Vec<Override> = others.cloned().collect();
+        if held.len() >= Override::MAX {
+            return Err(Refusal::Many.into());
+        }
+        held.push(one);
+        let next = Arc::new(InForce::with(in_force.revision().clone(), held)?);
+        self.in_force.store(next.clone());
+        drop(state);
+        self.tell();
+        Ok(next)
+    }
+
+    /// Ends an override before its time; says whether there was one.
+    pub fn release(&self, path: &FieldPath) -> bool {
+        self.retain(|held| held.path() != path)
+    }
+
+    /// Ends the overrides whose time is over, and gives when the next one will be.
+    pub fn expire(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retain(|held| held.holds(now));
+        self.in_force().until()
+    }
+
+    fn put(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        document: PolicyDocument,
+        signed: Signed,
+        now: Timestamp,
+    ) -> Arc<Revision> {
+        let in_force = self.in_force();
+        let current = in_force.revision();
+        let (namespace, n) = (current.namespace(), current.n() + 1);
+        let next = Arc::new(Revision::new(namespace, n, document, signed, now));
+        if state.history.len() == Self::HISTORY_MAX {
+            state.history.pop_front();
+        }
+        state.history.push_back(next.clone());
+        let held = in_force.overrides().iter().filter(|held| held.holds(now));
+        let held: Vec<Override> = held.cloned().collect();
+        let next_in_force = InForce::with_those_that_fit(next.clone(), &held);
+        self.in_force.store(Arc::new(next_in_force));
+        drop(state);
+        self.tell();
+        next
+    }
+
+    /// Tells the observers until they know the newest. Without the lock, so that an observer may
+    /// change the policy: that change is told by the loop it came from.
+    fn tell(&self) {
+        loop {
+            let mut state = self.lock();
+            let newest = self.in_force();
+            if state.telling || Arc::ptr_eq(&state.told, &newest) {
+                return;
+            }
+            state.telling = true;
+            let before = std::mem::replace(&mut state.told, newest.clone());
+            let observers: Vec<_> = state.observers.iter().filter_map(Weak::upgrade).collect();
+            drop(state);
+            let change = PolicyChange::between(before, newest);
+            for observer in observers {
+                // A panic is reported where it happens; the others are told all the same.
+                let _ = recover(|| observer.changed(&change));
+                let _ = recover(|| drop(observer));
+            }
+            self.lock().telling = false;
+        }
+    }
+
+    fn retain(&self, keep: impl Fn(&Override) -> bool) -> bool {
+        let state = self.lock();
+        let in_force = self.in_force();
+        let held: Vec<Override> = in_force
+            .overrides()
+            .iter()
+            .filter(|one| keep(one))
+            .cloned()
+            .collect();
+        if held.len() == in_force.overrides().len() {
+            return false;
+        }
+        let next = InForce::with_those_that_fit(in_force.revision().clone(), &held);
+        self.in_force.store(Arc::new(next));
+        drop(state);
+        self.tell();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for LivePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_force = self.in_force();
+        f.debug_struct("LivePolicy")
+            .field("revision", &in_force.revision().n())
+            .field("overrides", &in_force.overrides().len())
+            .finish_non_exhaustive()
+    }
+}

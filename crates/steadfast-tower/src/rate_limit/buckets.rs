@@ -1,0 +1,175 @@
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderValue;
+use http::request::Parts;
+use steadfast_core::clock;
+use steadfast_core::context::Name;
+use steadfast_core::decide::rate::{Answer, KeyedRate, Quota, RateLimiter, Seat};
+use steadfast_core::report::{Collector, Source};
+
+use crate::{Reason, Rejection};
+
+/// How many tables there are for the clients, each under a lock of its own: 16, so that as many
+/// threads as a large machine has seldom wait for each other.
+const TABLES: usize = 16;
+
+/// The state of one limit.
+pub(super) struct Buckets {
+    name: Name,
+    quota: Quota,
+    kind: Kind,
+    /// `RateLimit-Policy`, the same for every answer.
+    policy: HeaderValue,
+}
+
+enum Kind {
+    Shared(RateLimiter),
+    PerClient {
+        hash: Box<dyn Fn(&Parts) -> u64 + Send + Sync>,
+        tables: Box<[Mutex<KeyedRate>]>,
+    },
+}
+
+/// What a limit says to one request.
+pub(super) struct Standing {
+    answer: Answer,
+    /// Its own bucket was asked.
+    own: bool,
+    pub(super) rate_limit: HeaderValue,
+    pub(super) policy: HeaderValue,
+}
+
+impl Buckets {
+    pub(super) fn shared(name: Name, quota: Quota) -> Self {
+        Self::new(name, quota, Kind::Shared(RateLimiter::new(quota)))
+    }
+
+    pub(super) fn per_client<K: Hash>(
+        clients: u32,
+        name: Name,
+        quota: Quota,
+        client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        // Keyed with a secret: whoever could choose the group of a key could crowd a victim out.
+        let secret = RandomState::new();
+        let each = clients.div_ceil(TABLES as u32);
+        let table = || Mutex::new(KeyedRate::new(quota, each));
+        let kind = Kind::PerClient {
+            hash: Box::new(move |request| secret.hash_one(client(request))),
+            tables: (0..TABLES).map(|_| table()).collect(),
+        };
+        Self::new(name, quota, kind)
+    }
+
+    fn new(name: Name, quota: Quota, kind: Kind) -> Self {
+        let seconds = quota.refill_secs();
+        let policy = format!("{};q={};w={seconds}", Quoted(name), quota.burst());
+        Self {
+            name,
+            quota,
+            kind,
+            policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
+        }
+    }
+
+    /// Asks for one request.
+    pub(super) fn check(&self, request: &Parts) -> Standing {
+        let now = clock::nanos();
+        let (answer, own) = match &self.kind {
+            Kind::Shared(limiter) => (limiter.check(now, 1), true),
+            Kind::PerClient { hash, tables } => {
+                let key = hash(request);
+                // By the low bits: the high ones choose the seat within a table.
+                let table = &tables[key as usize % TABLES];
+                let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                let judged = table.check(key, now, 1);
+                (judged.answer, judged.seat == Seat::Own)
+            }
+        };
+        let (left, reset) = (answer.remaining(), answer.reset_secs());
+        let standing = format!("{};r={left};t={reset}", Quoted(self.name));
+        Standing {
+            answer,
+            own,
+            rate_limit: HeaderValue::try_from(standing).expect("quoted"),
+            policy: self.policy.clone(),
+        }
+    }
+
+    /// Gives why the request does not pass, if it does not.
+    pub(super) fn rejection(&self, standing: &Standing) -> Option<Rejection> {
+        if standing.answer.is_allowed() {
+            return None;
+        }
+        let limit = f64::from(standing.answer.limit());
+        let unit = match (&self.kind, standing.own) {
+            (Kind::Shared(_), _) => "requests at once",
+            (Kind::PerClient { .. }, true) => "requests at once, of this client",
+            (Kind::PerClient { .. }, false) => "requests at once, of many clients together",
+        };
+        let rejection = Rejection::new(Reason::RateLimited, self.name);
+        let rejection = rejection.with_bound(limit, limit + 1.0, unit);
+        Some(match standing.answer.retry_after() {
+            Some(after) => rejection.with_retry_after(after),
+            None => rejection,
+        })
+    }
+}
+
+impl Source for Buckets {
+    fn collect(&self, to: &mut Collector) {
+        let mut limit = to.labels([("policy", self.name)]);
+        let cells = 1.0 / self.quota.cell_time().as_secs_f64();
+        limit.gauge("steadfast_rate_limit_per_second", cells);
+        if let Kind::PerClient { tables, .. } = &self.kind {
+            let (mut seated, mut shared) = (0, 0);
+            for table in tables {
+                let stats = table.lock().unwrap_or_else(PoisonError::into_inner).stats();
+                seated += stats.seated;
+                shared += stats.shared;
+            }
+            limit.gauge("steadfast_rate_limit_clients", seated as f64);
+            limit.counter("steadfast_rate_limit_shared_total", shared);
+        }
+    }
+}
+
+impl fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buckets")
+            .field("name", &self.name)
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A name as a string of structured fields, in which only visible ASCII may stand.
+struct Quoted(Name);
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for char in self.0.as_str().chars() {
+            match char {
+                '"' | '\\' => write!(f, "\\{char}")?,
+                ' '..='~' => write!(f, "{char}")?,
+                _ => f.write_str("?")?,
+            }
+        }
+        f.write_str("\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_any_characters_makes_a_header() {
+        assert_eq!(Quoted("a\"b\\c".into()).to_string(), r#""a\"b\\c""#);
+        assert_eq!(Quoted("préfixe\n".into()).to_string(), "\"pr?fixe?\"");
+    }
+}

@@ -1,0 +1,73 @@
+use std::sync::{Arc, LazyLock};
+
+use steadfast_core::clock;
+use steadfast_core::context::{self, Context, Name};
+use steadfast_core::report::{self, Collector, Source};
+
+use super::{Reason, Rejection};
+use crate::count::Count;
+use crate::counts::Counts;
+use crate::route::UNMATCHED;
+
+/// How many counts there are: 4,096, as many as there are names made at run time. What comes
+/// later is counted under the reason alone.
+const COUNTS_MAX: usize = 4_096;
+
+/// Route, policy, reason.
+type Key = (Name, Name, Reason);
+
+/// All that was rejected in this process: one place, so that a layer used alone counts, too.
+struct Tally {
+    counts: Counts<Key, Count>,
+}
+
+static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
+    let tally = Arc::new(Tally {
+        counts: Counts::new(COUNTS_MAX),
+    });
+    // Without a place in the report the log still tells.
+    let _ = report::register("rejections", &tally);
+    tally
+});
+
+/// Counts a rejection, and tells it unless one like it was told less than a second ago.
+pub(super) fn count(rejection: &Rejection) {
+    let context = context::current();
+    let route = context.route().unwrap_or(UNMATCHED);
+    let key = (route, rejection.policy, rejection.reason);
+    let beyond = |(_, _, reason)| (Name::OTHER, Name::OTHER, reason);
+    let count = TALLY.counts.of(key, beyond);
+    if let Some(since) = count.add(clock::nanos()) {
+        tell(rejection, &context, route, since);
+    }
+}
+
+fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
+    tracing::warn!(
+        target: "steadfast::reject",
+        route = %route,
+        policy = %rejection.policy,
+        reason = rejection.reason.as_str(),
+        tier = context.tier().number(),
+        limit = rejection.limit(),
+        observed = rejection.observed(),
+        unit = rejection.bound.map(|bound| bound.unit),
+        trace_id = rejection.trace_id.map(tracing::field::display),
+        count = since,
+        "rejected: {}", rejection.reason.title(),
+    );
+}
+
+impl Source for Tally {
+    fn collect(&self, to: &mut Collector) {
+        self.counts.each(|(route, policy, reason), count| {
+            let total = count.total();
+            to.labels([
+                ("route", *route),
+                ("policy", *policy),
+                ("reason", reason.as_str().into()),
+            ])
+            .counter("steadfast_rejections_total", total);
+        });
+    }
+}

@@ -1,0 +1,180 @@
+use std::collections::HashMap;
+
+use steadfast_core::decide::budget::RetryBudget;
+
+/// How many routes, and how many targets, have a budget of their own at a time: 1,024 each, far
+/// more than a service has dependencies, in less than half a megabyte for both. Those beyond
+/// share one.
+pub(super) const BUDGETS_MAX: usize = 1_024;
+
+/// How often a full table looks for budgets that nobody uses any more: once a second, so that a
+/// flood of targets does not pay for the look at each call.
+const SWEEP_EVERY: u64 = 1_000_000_000;
+
+/// The budgets of all routes and targets of one layer.
+pub(super) struct Budgets {
+    routes: Table,
+    targets: Table,
+}
+
+impl Budgets {
+    pub(super) fn new(budget: RetryBudget) -> Self {
+        Self {
+            routes: Table::new(budget.clone()),
+            targets: Table::new(budget),
+        }
+    }
+
+    /// Counts a call that succeeded.
+    pub(super) fn count_success(&mut self, route: Option<u64>, target: u64, now: u64) {
+        if let Some(route) = route {
+            self.routes.of(route, now).count_success(now);
+        }
+        self.targets.of(target, now).count_success(now);
+    }
+
+    /// Gives those that pay for a retry of the call.
+    pub(super) fn paying<R>(
+        &mut self,
+        route: Option<u64>,
+        target: u64,
+        now: u64,
+        decide: impl FnOnce(&mut [&mut RetryBudget]) -> R,
+    ) -> R {
+        let target = self.targets.of(target, now);
+        match route {
+            Some(route) => decide(&mut [self.routes.of(route, now), target]),
+            None => decide(&mut [target]),
+        }
+    }
+
+    /// How many routes and how many targets have one of their own.
+    pub(super) fn seated(&self) -> [(&'static str, usize); 2] {
+        [
+            ("route", self.routes.seats.len()),
+            ("target", self.targets.seats.len()),
+        ]
+    }
+}
+
+/// Budgets by a keyed hash, in bounded memory.
+struct Table {
+    fresh: RetryBudget,
+    seats: HashMap<u64, RetryBudget>,
+    /// Of those for whom there was no room.
+    shared: RetryBudget,
+    swept: u64,
+}
+
+impl Table {
+    fn new(fresh: RetryBudget) -> Self {
+        Self {
+            shared: fresh.clone(),
+            fresh,
+            seats: HashMap::new(),
+            swept: 0,
+        }
+    }
+
+    fn of(&mut self, key: u64, now: u64) -> &mut RetryBudget {
+        let known = self.seats.contains_key(&key);
+        if !known && self.seats.len() >= BUDGETS_MAX {
+            self.sweep(now);
+        }
+        if !known && self.seats.len() >= BUDGETS_MAX {
+            return &mut self.shared;
+        }
+        let fresh = &self.fresh;
+        self.seats.entry(key).or_insert_with(|| fresh.clone())
+    }
+
+    /// Forgets the budgets of which nothing is in their window: they are as good as new.
+    fn sweep(&mut self, now: u64) {
+        if now < self.swept.saturating_add(SWEEP_EVERY) {
+            return;
+        }
+        self.swept = now;
+        self.seats.retain(|_, budget| {
+            let used = budget.usage(now);
+            used.successes > 0 || used.retries > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn budgets(share: f64) -> Budgets {
+        Budgets::new(RetryBudget::new(share).unwrap().with_reserve(0).unwrap())
+    }
+
+    fn takes(budgets: &mut Budgets, route: Option<u64>, target: u64, now: u64) -> bool {
+        budgets.paying(route, target, now, |paying| {
+            RetryBudget::take_all(paying, now)
+        })
+    }
+
+    #[test]
+    fn route_and_target_both_pay_and_others_do_not() {
+        let mut budgets = budgets(1.0);
+        budgets.count_success(Some(1), 10, SECOND);
+        budgets.count_success(Some(2), 10, SECOND);
+
+        assert!(!takes(&mut budgets, Some(3), 10, SECOND), "a route unknown");
+        assert!(
+            !takes(&mut budgets, Some(1), 11, SECOND),
+            "a target unknown"
+        );
+        assert!(takes(&mut budgets, Some(1), 10, SECOND));
+        assert!(
+            !takes(&mut budgets, Some(1), 10, SECOND),
+            "the route is spent"
+        );
+        assert!(takes(&mut budgets, None, 10, SECOND));
+        assert!(
+            !takes(&mut budgets, Some(2), 10, SECOND),
+            "the target is spent"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_targets_shares_one_budget_in_bounded_memory() {
+        let mut budgets = budgets(1.0);
+        budgets.count_success(None, 0, SECOND);
+        for target in 1..100_000 {
+            budgets.count_success(None, target, SECOND);
+        }
+
+        assert_eq!(budgets.targets.seats.len(), BUDGETS_MAX);
+        assert!(
+            takes(&mut budgets, None, 0, SECOND),
+            "who was there keeps its own"
+        );
+        assert!(
+            takes(&mut budgets, None, 777_777, SECOND),
+            "who came later shares"
+        );
+    }
+
+    #[test]
+    fn budgets_that_nobody_uses_any_more_make_room() {
+        let mut budgets = budgets(1.0);
+        for target in 0..BUDGETS_MAX as u64 {
+            budgets.count_success(None, target, SECOND);
+        }
+        let later = 60 * SECOND;
+        budgets.count_success(None, 5, later - SECOND);
+
+        budgets.count_success(None, 9_999, later);
+
+        assert_eq!(budgets.targets.seats.len(), 2);
+        assert!(takes(&mut budgets, None, 5, later), "still in use");
+        assert!(
+            takes(&mut budgets, None, 9_999, later),
+            "has one of its own"
+        );
+    }
+}
