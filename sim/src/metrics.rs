@@ -116,6 +116,16 @@ impl Metrics {
         &self.tenths[(10 * seconds.start as usize).min(end)..end]
     }
 
+    /// Returns how many answers came in the range of seconds, at most `patience` after their attempt.
+    #[must_use]
+    pub fn answered(&self, seconds: Range<u64>, patience: u64) -> u64 {
+        let (from, to) = (seconds.start * SECOND, seconds.end * SECOND);
+        let answers = self.served.iter().filter(|served| {
+            served.took <= patience && (from..to).contains(&(served.arrived + served.took))
+        });
+        answers.count() as u64
+    }
+
     /// Returns how long those services took on average that lie within the seconds in the range, in
     /// milliseconds.
     #[must_use]

@@ -121,3 +121,60 @@ impl Default for Variation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throughput_that_falls_with_what_is_in_flight_follows_it() {
+        let point = |in_flight, throughput| Point {
+            samples: 1_000.0,
+            in_flight,
+            throughput,
+        };
+        let cases = [
+            (
+                "a queue got shorter",
+                (100.0, 10.0),
+                (50.0, 10.0),
+                Some(false),
+            ),
+            ("servers got idle", (10.0, 10.0), (5.0, 5.0), Some(true)),
+            ("some of both", (20.0, 10.0), (5.0, 5.0), Some(true)),
+            ("too little to tell", (10.0, 10.0), (9.0, 9.0), None),
+            ("servers are gone", (12.0, 10.0), (11.0, 3.0), Some(false)),
+        ];
+
+        for (what, (in_flight, throughput), to, expected) in cases {
+            let follows =
+                point(in_flight, throughput).follows(&point(to.0, to.1), Variation::default());
+            assert_eq!(follows, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn only_windows_of_one_limit_tell_chance_from_change() {
+        let seen = |rtt_ns| {
+            Seen::new(
+                Totals {
+                    samples: 100,
+                    rtt_ns: 100 * rtt_ns,
+                    dropped: 0,
+                    peak: 9,
+                },
+                1,
+            )
+        };
+        let mut variation = Variation::default();
+
+        for limit in 0..50 {
+            variation.note(&seen(1 + u64::from(limit) * 1_000), limit);
+        }
+        assert_eq!(variation.variance, 1.0, "each limit was another one");
+        for _ in 0..50 {
+            variation.note(&seen(7), 3);
+        }
+        assert!(variation.variance < 0.01, "nothing varies: {variation:?}");
+    }
+}
