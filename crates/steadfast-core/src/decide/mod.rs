@@ -8,6 +8,7 @@ pub mod admission;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod hedge;
 pub mod lateness;
 pub mod limit;
 pub mod policy;
