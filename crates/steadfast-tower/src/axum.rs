@@ -94,9 +94,8 @@ impl Guard {
 }
 
 impl RouteLayer {
-    /// Makes the layer that names a route as its [`Router`](::axum::Router) does: by the template
-    /// under which it was added, `/orders/{id}`, with the prefixes of all routers that it is
-    /// nested in.
+    /// Makes the layer that names a route as its [`Router`] does: by the template under which it was
+    /// added, `/orders/{id}`, with the prefixes of all routers that it is nested in.
     ///
     /// For `Router::layer`, after all routes were added: around the finished router nothing is
     /// matched yet. Fallbacks, and what is behind `nest_service`, are

@@ -19,6 +19,10 @@ pub(crate) struct Probe(Arc<Mutex<Option<Reached>>>);
 
 /// What a probe has reached.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "axum"),
+    expect(dead_code, reason = "it is the router of axum that is asked")
+)]
 pub(crate) struct Reached {
     /// The template of the router, if one has matched.
     pub(crate) template: Option<String>,
