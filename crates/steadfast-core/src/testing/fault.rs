@@ -233,6 +233,9 @@ pub async fn pause(name: impl Into<Name>) -> Result<(), Injected> {
 ///
 /// # Panics
 /// Outside of a tokio runtime with a timer.
+///
+/// # Cancel safety
+/// When it is dropped the case is dropped with it, and nobody waits for what the case has started.
 pub async fn inject<R>(fault: Fault, when: When, case: impl Future<Output = R>) -> Run<R> {
     let plan = Arc::new(Plan::new(fault, when));
     let leaks = LeakCheck::apart();
@@ -274,6 +277,9 @@ async fn until_dropped<R>(plan: &Plan, case: impl Future<Output = Result<R, Pani
 /// # Panics
 /// When `check` does; when [`RUNS_MAX`] runs were not enough; outside of a tokio runtime with a
 /// timer.
+///
+/// # Cancel safety
+/// When it is dropped the case at hand is dropped with it, unchecked; begin anew with the first.
 pub async fn sweep<R>(
     fault: Fault,
     mut case: impl AsyncFnMut() -> R,
