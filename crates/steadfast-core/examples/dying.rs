@@ -32,6 +32,7 @@ const PROGRAMS: &[Named] = &[
     ("first-guard-while-unwinding", first_guard_while_unwinding),
     ("payload-that-panics", payload_that_panics),
     ("abort-by-policy", abort_by_policy),
+    ("abort-by-policy-async", abort_by_policy_async),
     ("uncaught-in-a-thread", uncaught_in_a_thread),
     (
         "panic-under-a-lock-of-tracing",
@@ -138,6 +139,20 @@ fn abort_by_policy() -> ExitCode {
     });
     println!("not reached");
     ExitCode::SUCCESS
+}
+
+fn abort_by_policy_async() -> ExitCode {
+    run(async |_| -> Result<(), BoxError> {
+        let scope = scope("ledger").on_panic(Policy::Abort);
+        let _ = scope
+            .run(async |s| -> Result<(), BoxError> {
+                s.defer("must not run", || println!("a cleanup ran"));
+                panic!("balance is negative")
+            })
+            .await;
+        println!("not reached");
+        Ok(())
+    })
 }
 
 fn uncaught_in_a_thread() -> ExitCode {

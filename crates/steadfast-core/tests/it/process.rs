@@ -70,20 +70,18 @@ fn a_payload_whose_drop_panics_again_and_again_does_no_harm() {
 
 #[test]
 fn the_abort_policy_aborts_with_a_report_and_runs_no_cleanup() {
-    let ended = check("abort-by-policy", "");
-
     const SIGABRT: i32 = 6;
-    assert_eq!(ended.status.signal(), Some(SIGABRT));
-    assert!(
-        ended.stderr.contains("panicked in ledger"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended.stderr.contains("balance is negative"),
-        "{}",
-        ended.stderr
-    );
+    for (form, place) in [
+        ("abort-by-policy", "panicked in ledger"),
+        ("abort-by-policy-async", "panicked in main > ledger"),
+    ] {
+        let ended = check(form, "");
+
+        assert_eq!(ended.status.signal(), Some(SIGABRT), "{form}");
+        for told in [place, "balance is negative"] {
+            assert!(ended.stderr.contains(told), "{form}: {}", ended.stderr);
+        }
+    }
 }
 
 #[test]
