@@ -12,6 +12,7 @@
 //!
 //! - [`primitives`] holds one file per primitive: the peers, the unit that is counted, and
 //!   the budget ours has to keep.
+//! - [`layers`] holds one file per layer of a request's way, and the whole chain.
 //! - [`harness`] calibrates, refuses loops that were optimized out, alternates, and sums up.
 //! - [`table`] prints; [`budget`] judges; [`golang`] brings in the Go program.
 //!
@@ -25,6 +26,7 @@ pub mod budget;
 pub mod contender;
 pub mod golang;
 pub mod harness;
+pub mod layers;
 pub mod machine;
 mod ours;
 pub mod primitives;
@@ -32,3 +34,12 @@ pub mod table;
 pub mod work;
 
 pub use contender::{Batch, Contender, Group};
+
+/// Returns all that is measured, in the order of the table; Go takes part where it is there.
+pub fn groups(go: Option<&golang::Go>) -> Vec<Group> {
+    // Layers first: those who tell their panics are to be heard while they are made.
+    let layers = layers::all();
+    let mut groups = primitives::all(go);
+    groups.extend(layers);
+    groups
+}

@@ -74,6 +74,11 @@ where
     })
 }
 
+/// Runs what has to be there before measuring begins, on the thread of [`on_one_thread`].
+pub fn beforehand<T>(work: impl Future<Output = T>) -> T {
+    one_thread().block_on(work)
+}
+
 fn one_thread() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use peers::{Contender, primitives};
+use peers::Contender;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -24,7 +24,7 @@ fn main() {
         .skip(1)
         .map(|name| name.to_lowercase())
         .collect();
-    for mut group in primitives::all(None) {
+    for mut group in peers::groups(None) {
         if !names.is_empty() && !names.iter().any(|name| group.name.contains(name)) {
             continue;
         }

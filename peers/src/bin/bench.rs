@@ -9,16 +9,16 @@ use std::process::{Command, ExitCode};
 use peers::golang::Go;
 use peers::harness::{Plan, measure};
 use peers::table::{self, Section};
-use peers::{Group, machine, primitives};
+use peers::{Group, machine};
 
 const USAGE: &str = "\
 usage: ./bench [--markdown] [--go] [NAME…]
        ./bench --list
 
-  NAME        measure only primitives whose name contains NAME
+  NAME        measure only what has NAME in its name
   --markdown  print tables for a document
   --go        install a Go toolchain below peers/target if there is none on PATH
-  --list      print the names of the primitives";
+  --list      print the names of what is measured";
 
 /// Path of the built Go program. `./bench` sets it where there is a toolchain.
 const GO_PROGRAM: &str = "PEERS_GO";
@@ -48,7 +48,7 @@ fn run(request: &Request) -> Result<(), Box<dyn std::error::Error>> {
     let go = env::var_os(GO_PROGRAM)
         .map(|path| Go::start(Path::new(&path)))
         .transpose()?;
-    let mut groups = primitives::all(go.as_ref());
+    let mut groups = peers::groups(go.as_ref());
     if request.list {
         for group in groups {
             println!("{}", group.name);
@@ -57,7 +57,7 @@ fn run(request: &Request) -> Result<(), Box<dyn std::error::Error>> {
     }
     groups.retain(|group| request.wants(&group.name));
     if groups.is_empty() {
-        return Err("no primitive has such a name; --list prints them".into());
+        return Err("nothing has such a name; --list prints them".into());
     }
 
     let allocations = count_allocations(&request.names)?;
