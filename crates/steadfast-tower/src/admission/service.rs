@@ -48,25 +48,39 @@ impl<S, F> Admission<S, F> {
         S: Service<Request<In>>,
     {
         let Some(shared) = self.shared else {
-            return AdmissionFuture::admitted(WhenReady::new(self.inner, request), None, false);
+            return AdmissionFuture::admitted(WhenReady::now(self.inner, request), None, false);
         };
         let protocol = Protocol::of(request.headers());
-        let (parts, body) = request.into_parts();
-        let context = context::current();
-        let deadline = context.deadline().map(clock::nanos_at);
-        let user_of = self.user_of.as_deref();
-        let user = || user_of.map_or(0, |user_of| user_of(&parts));
-        let entered = shared.enter(context.tier(), deadline, user);
-        let served = WhenReady::new(self.inner, Request::from_parts(parts, body));
+        let (entered, request) = enter(&shared, self.user_of.as_ref(), request);
         let learns = self.learns;
         match entered {
-            Entered::In(permit) => AdmissionFuture::admitted(served, Some(permit), learns),
+            Entered::In(permit) => {
+                let served = WhenReady::now(self.inner, request);
+                AdmissionFuture::admitted(served, Some(permit), learns)
+            }
             Entered::Waiting(place) => {
+                let served = WhenReady::new(self.inner, request);
                 AdmissionFuture::waiting(served, place, shared, protocol, learns)
             }
             Entered::Out(refusal) => AdmissionFuture::rejected(refusal.tell(&shared), protocol),
         }
     }
+}
+
+/// Asks for a place for a request, and gives it back.
+fn enter<In>(
+    shared: &Arc<Shared>,
+    user_of: Option<&UserOf>,
+    request: Request<In>,
+) -> (Entered, Request<In>) {
+    let context = context::current();
+    let (tier, deadline) = (context.tier(), context.deadline().map(clock::nanos_at));
+    let Some(user_of) = user_of else {
+        return (shared.enter(tier, deadline, || 0), request);
+    };
+    let (parts, body) = request.into_parts();
+    let entered = shared.enter(tier, deadline, || user_of(&parts));
+    (entered, Request::from_parts(parts, body))
 }
 
 impl<S, F, In, Out> Service<Request<In>> for Admission<S, F>

@@ -51,9 +51,9 @@ where
         }
         let nearer = inside.deadline() != outside.deadline();
         let changed = nearer.then(|| inside.captured());
-        let placed = Placed::within(changed, &parts.extensions);
+        let mut placed = Placed::within(changed, &parts.extensions);
         let request = Request::from_parts(parts, body);
-        let passed = WhenReady::new(self.inner.clone(), request);
+        let passed = placed.enter(|| WhenReady::now(self.inner.clone(), request));
         AnswerFuture::inner(PlacedFuture::new(passed, placed))
     }
 }

@@ -40,7 +40,7 @@ where
         let closes = request.version() < Version::HTTP_2;
         match self.drain.enter(context::current().tier()) {
             Some(entered) => {
-                let passed = WhenReady::new(self.inner.clone(), request);
+                let passed = WhenReady::now(self.inner.clone(), request);
                 DrainFuture::new(AnswerFuture::inner(passed), Some(entered), closes)
             }
             None => {

@@ -3,8 +3,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, PoisonError};
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Request};
 use steadfast_core::clock;
 use steadfast_core::context::Name;
 use steadfast_core::decide::rate::{Answer, KeyedRate, Quota, RateLimiter, Seat};
@@ -19,6 +19,8 @@ const TABLES: usize = 16;
 /// The state of one limit.
 pub(crate) struct Buckets {
     name: Name,
+    /// The name as headers have it.
+    quoted: String,
     quota: Quota,
     kind: Kind,
     /// `RateLimit-Policy`, the same for every answer.
@@ -66,22 +68,26 @@ impl Buckets {
 
     fn new(name: Name, quota: Quota, kind: Kind) -> Self {
         let seconds = quota.refill_secs();
-        let policy = format!("{};q={};w={seconds}", Quoted(name), quota.burst());
+        let quoted = Quoted(name).to_string();
+        let policy = format!("{quoted};q={};w={seconds}", quota.burst());
         Self {
             name,
+            quoted,
             quota,
             kind,
             policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
         }
     }
 
-    /// Asks for one request.
-    pub(super) fn check(&self, request: &Parts) -> Standing {
+    /// Asks for one request, and gives it back.
+    pub(super) fn check<B>(&self, mut request: Request<B>) -> (Standing, Request<B>) {
         let now = clock::nanos();
         let (answer, own) = match &self.kind {
             Kind::Shared(limiter) => (limiter.check(now, 1), true),
             Kind::PerClient { hash, tables } => {
-                let key = hash(request);
+                let (parts, body) = request.into_parts();
+                let key = hash(&parts);
+                request = Request::from_parts(parts, body);
                 // By the low bits: the high ones choose the seat within a table.
                 let table = &tables[key as usize % TABLES];
                 let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,14 +95,25 @@ impl Buckets {
                 (judged.answer, judged.seat == Seat::Own)
             }
         };
-        let (left, reset) = (answer.remaining(), answer.reset_secs());
-        let standing = format!("{};r={left};t={reset}", Quoted(self.name));
-        Standing {
+        let standing = Standing {
             answer,
             own,
-            rate_limit: HeaderValue::try_from(standing).expect("quoted"),
+            rate_limit: self.rate_limit(&answer),
             policy: self.policy.clone(),
-        }
+        };
+        (standing, request)
+    }
+
+    /// Makes `RateLimit`. Every answer has one, so it is written in one piece.
+    fn rate_limit(&self, answer: &Answer) -> HeaderValue {
+        let mut digits = itoa::Buffer::new();
+        let mut value = String::with_capacity(self.quoted.len() + ";r=;t=".len() + 2 * 20);
+        value.push_str(&self.quoted);
+        value.push_str(";r=");
+        value.push_str(digits.format(answer.remaining()));
+        value.push_str(";t=");
+        value.push_str(digits.format(answer.reset_secs()));
+        HeaderValue::try_from(value).expect("quoted, so visible characters only")
     }
 
     /// Gives why the request does not pass, if it does not.

@@ -29,17 +29,13 @@ impl<S> RateLimit<S> {
         S: Service<Request<In>, Response = Response<Out>>,
     {
         let Some(buckets) = self.buckets else {
-            return RateLimitFuture::passed(WhenReady::new(self.inner, request), None);
+            return RateLimitFuture::passed(WhenReady::now(self.inner, request), None);
         };
-        let (parts, body) = request.into_parts();
-        let standing = buckets.check(&parts);
+        let (standing, request) = buckets.check(request);
         match buckets.rejection(&standing) {
-            None => {
-                let request = Request::from_parts(parts, body);
-                RateLimitFuture::passed(WhenReady::new(self.inner, request), Some(standing))
-            }
+            None => RateLimitFuture::passed(WhenReady::now(self.inner, request), Some(standing)),
             Some(rejection) => {
-                let answer = rejection.answer_in(Protocol::of(&parts.headers));
+                let answer = rejection.answer_in(Protocol::of(request.headers()));
                 RateLimitFuture::rejected(answer, standing)
             }
         }

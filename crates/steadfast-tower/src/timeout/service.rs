@@ -54,7 +54,8 @@ impl<S, F> Timeout<S, F> {
             Some(end) => context.with_deadline(end),
             None => context,
         };
-        let inner = WhenReady::new(self.inner, request);
+        let mut context = context.captured();
+        let inner = context.enter(|| WhenReady::now(self.inner, request));
         TimeoutFuture::called(context.wrap(inner), call, self.body, protocol)
     }
 }
