@@ -42,7 +42,7 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let gateway = listen(options.gateway, "--gateway").await?;
     let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
     let shop = steadfast_shop::open(gateway_address).await;
-    let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open: {error}"))?;
+    let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
     show(&introduction(address, gateway_address, &shop.guard.armed()));
     let stop = shutdown.stop_accepting();
     let served = axum::serve(listener, shop.routes).with_graceful_shutdown(async move {
