@@ -16,11 +16,10 @@ pub mod s3_core_burst;
 pub mod s4_retry_storm;
 pub mod s8_price;
 
-/// The documents of the project: what they show is compiled and run.
+/// The documents of the kernel: what they show is compiled and run. Those that show services are
+/// with the facade.
 #[cfg(doctest)]
 mod documents {
-    #[doc = include_str!("../../README.md")]
-    mod readme {}
     #[doc = include_str!("../../docs/coming-from-go.md")]
     mod coming_from_go {}
 }

@@ -48,3 +48,26 @@ pub mod tower {
     #[doc(inline)]
     pub use steadfast_tower::*;
 }
+
+/// The documents of the project that show services: what stands in them is compiled and run.
+#[cfg(all(doctest, feature = "axum"))]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/guide/protect-a-route.md")]
+    mod protect_a_route {}
+    #[doc = include_str!("../../../docs/how-to/tiers.md")]
+    mod tiers {}
+    #[doc = include_str!("../../../docs/how-to/timeouts.md")]
+    mod timeouts {}
+    #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
+    mod reading_a_rejection {}
+    #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
+    mod outgoing_calls {}
+    #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]
+    mod from_tower_and_tower_http {}
+    #[doc = include_str!("../../../docs/migration/from-tower-resilience.md")]
+    mod from_tower_resilience {}
+    #[doc = include_str!("../../../docs/migration/from-tower-governor.md")]
+    mod from_tower_governor {}
+}

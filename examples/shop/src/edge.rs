@@ -1,41 +1,52 @@
-//! Every request is a scope: it has a trace id, its panics become answers, and it is told apart
-//! whether it ended or its client left.
+//! In front of every handler stands the guard: a panic becomes a clean answer, too much load is
+//! turned away by importance, and whoever is turned away is told why.
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use steadfast::context::TraceId;
-use steadfast::{Cause, Context, ScopeError, cancel, scope};
+use std::time::Duration;
 
-/// The middleware around all routes.
-pub async fn in_scope(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or("unmatched".to_owned(), |route| route.as_str().to_owned());
-    let id = TraceId::random();
-    let context = Context::new().with_trace_id(id).with_route(route.clone());
-    let answer = scope(route).run(async |_| Ok(next.run(request).await));
-    // The server drops the future of a request when its client leaves, and at no other time.
-    let answer = cancel::if_dropped(Cause::ClientGone, context.wrap(answer)).await;
-    let mut response = answer.unwrap_or_else(|error| problem(id, &error));
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        response.headers_mut().insert("x-request-id", value);
-    }
-    response
+use axum::Router;
+use steadfast::BoxError;
+use steadfast::tower::drain::DrainLimits;
+use steadfast::tower::{Drain, DrainLayer, Guard, PolicyDocument};
+
+/// What the guard is told: a page that is worth reading.
+const POLICY: &str = include_str!("../policy.toml");
+
+/// What stands in front of the shop. There is one, since it holds all state.
+pub struct Edge {
+    /// Judges every request.
+    pub guard: Guard,
+    /// Closes the shop without failing what it has begun.
+    pub drain: Drain,
 }
 
-/// Answers for a handler that did not: the client learns the id, and nothing of the inside.
-fn problem(id: TraceId, error: &ScopeError<steadfast::BoxError>) -> Response {
-    let status = match error {
-        ScopeError::Cancelled(cause) if cause.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "trace_id": id.to_string(),
-    });
-    let json = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, json, body.to_string()).into_response()
+impl Edge {
+    /// Reads the policy.
+    ///
+    /// # Errors
+    /// All mistakes of the policy at once, each with its line and what to write instead.
+    pub fn new() -> Result<Self, BoxError> {
+        let document = PolicyDocument::new("examples/shop/policy.toml", POLICY)?;
+        let policy = document.policy();
+        let limits = DrainLimits {
+            notice: policy
+                .drain
+                .not_ready
+                .map_or(Duration::ZERO, |time| time.get()),
+            hard: policy.drain.hard.get(),
+        };
+        Ok(Self {
+            guard: Guard::new(policy.clone())?,
+            drain: Drain::new(limits),
+        })
+    }
+
+    /// Puts itself around the finished routes: the drain inside of the guard, which knows the tiers.
+    ///
+    /// # Errors
+    /// Every route of the policy that the shop does not have, or that goes past the guard: each is
+    /// asked here, before the first customer comes.
+    pub async fn protect(&self, routes: Router) -> Result<Router, BoxError> {
+        let routes = routes.layer(DrainLayer::new(&self.drain));
+        Ok(self.guard.protect(routes).await?)
+    }
 }

@@ -1,25 +1,53 @@
 //! A small shop on steadfast: each file shows one idea.
 //!
-//! - [`edge`]: every request is a scope; a panic becomes a clean answer with a trace id.
+//! - [`edge`]: in front of every handler stands the guard, told by `policy.toml`.
 //! - [`orders`]: what was begun is undone in every way out.
+//! - [`payments`]: a call to a service that may be slow or gone.
 //! - [`recommendations`]: a bug that costs one answer, not the process.
+//! - [`catalogue`]: what is good to have, and waits for the orders.
 //! - [`statements`]: slow work whose client may leave.
+//! - [`gateway`]: somebody else's service, to be made slow or failing.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod edge;
+pub mod gateway;
 pub mod orders;
+pub mod payments;
 pub mod recommendations;
 pub mod statements;
 
 use axum::Router;
-use axum::middleware::from_fn;
 use axum::routing::{get, post};
+use steadfast::BoxError;
 
-/// Builds the shop's routes, each request in a scope of its own.
-pub fn router() -> Router {
+use edge::Edge;
+use payments::Payments;
+
+/// The shop, ready to be served.
+pub struct Shop {
+    /// What stands in front of it.
+    pub edge: Edge,
+    /// Its routes, behind that.
+    pub routes: Router,
+}
+
+/// Makes the shop, which pays through the gateway at `gateway`.
+///
+/// # Errors
+/// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
+pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
+    let edge = Edge::new()?;
+    let routes = edge.protect(routes(Payments::new(gateway)?)).await?;
+    Ok(Shop { edge, routes })
+}
+
+fn routes(payments: Payments) -> Router {
     Router::new()
         .route("/orders", post(orders::create))
+        .route("/payments", post(payments::pay))
+        .route("/catalogue", get(catalogue::list))
         .route("/recommendations/{customer}", get(recommendations::list))
         .route("/statements", get(statements::render))
-        .route_layer(from_fn(edge::in_scope))
+        .with_state(payments)
 }

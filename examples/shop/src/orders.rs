@@ -5,41 +5,46 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use steadfast::clock::sleep;
 use steadfast::{ScopeError, scope};
 
+use crate::payments::{PaymentError, Payments};
+
 /// What can go wrong with an order; the client is told this, and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum OrderError {
     /// The request has no `"item"`.
     NoItem,
     /// There are none left of it.
     SoldOut,
+    /// The money did not come.
+    NotPaid(PaymentError),
 }
 
-/// Money that is put aside until the order is confirmed or given up.
-struct Hold;
-
 /// `POST /orders` with `{"item": "…"}`; the item `"unicorn"` is always sold out.
-pub async fn create(Json(order): Json<Value>) -> Response {
+///
+/// How long it may take is the guard's to say: the scope ends with the deadline of the request.
+pub async fn create(State(payments): State<Payments>, Json(order): Json<Value>) -> Response {
     let ended = scope("create_order")
         .error::<OrderError>()
-        .timeout(Duration::from_secs(2))
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
         .run(async |s| {
             let item = order["item"].as_str().ok_or(OrderError::NoItem)?;
-            let hold = s.own("release the hold", hold().await, async |hold| {
-                release(hold).await
+            let hold = payments.hold().await?;
+            let bank = payments.clone();
+            let hold = s.own("release the hold", hold, async move |hold| {
+                bank.release(hold).await
             });
             s.spawn("reserve stock", sleep(Duration::from_millis(5)));
             if item == "unicorn" {
                 return Err(OrderError::SoldOut);
             }
             // From here on the money is spent: there is nothing to release any more.
-            confirm(hold.disarm()).await;
+            payments.confirm(hold.disarm()).await?;
             Ok(next_number())
         })
         .await;
@@ -52,34 +57,25 @@ pub async fn create(Json(order): Json<Value>) -> Response {
     }
 }
 
-impl IntoResponse for OrderError {
-    fn into_response(self) -> Response {
-        let (status, title) = match self {
-            OrderError::NoItem => (
-                StatusCode::BAD_REQUEST,
-                "say which item: {\"item\": \"tea\"}",
-            ),
-            OrderError::SoldOut => (StatusCode::CONFLICT, "sold out"),
-        };
-        (
-            status,
-            Json(json!({ "title": title, "status": status.as_u16() })),
-        )
-            .into_response()
+impl From<PaymentError> for OrderError {
+    fn from(error: PaymentError) -> Self {
+        Self::NotPaid(error)
     }
 }
 
-async fn hold() -> Hold {
-    sleep(Duration::from_millis(10)).await;
-    Hold
-}
-
-async fn confirm(_hold: Hold) {
-    sleep(Duration::from_millis(10)).await;
-}
-
-async fn release(_hold: Hold) {
-    sleep(Duration::from_millis(10)).await;
+impl IntoResponse for OrderError {
+    fn into_response(self) -> Response {
+        let (status, title) = match self {
+            Self::NoItem => (
+                StatusCode::BAD_REQUEST,
+                "say which item: {\"item\": \"tea\"}",
+            ),
+            Self::SoldOut => (StatusCode::CONFLICT, "sold out"),
+            Self::NotPaid(error) => return error.into_response(),
+        };
+        let problem = json!({ "title": title, "status": status.as_u16() });
+        (status, Json(problem)).into_response()
+    }
 }
 
 fn next_number() -> u64 {

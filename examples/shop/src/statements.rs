@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use steadfast::clock::sleep;
 use steadfast::{ScopeError, scope};
 
-/// `GET /statements`: takes five seconds, with a working file and a slot of the renderer.
+/// `GET /statements`: takes four seconds, with a working file and a slot of the renderer.
 pub async fn render() -> Response {
     let ended = scope("render_statement")
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
@@ -15,7 +15,7 @@ pub async fn render() -> Response {
                 sleep(Duration::from_millis(50)).await;
             });
             s.defer("give the slot back", || {});
-            sleep(Duration::from_secs(5)).await;
+            sleep(Duration::from_secs(4)).await;
             Ok("your statement: all is well\n")
         })
         .await;

@@ -1,20 +1,32 @@
 //! `steadfast dev`: the shop, and what it goes through, in one terminal.
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use steadfast::Shutdown;
 use steadfast::panic::{self, Report};
+use steadfast::tower::guard::Armed;
+use steadfast::{Shutdown, context};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Without what is shown by the board or told by the shop, and without a line for each request.
+const LOGGED: &str = "info,steadfast::panic=off,steadfast::scope=off,steadfast::access=off";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Where the shop listens; port 0 takes any that is free.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4000")]
     listen: SocketAddr,
+
+    /// Where the payment gateway listens, which the shop calls and you can make slow.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
+    gateway: SocketAddr,
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
@@ -26,46 +38,77 @@ pub(crate) fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(options.listen).await.with_context(|| {
-        format!(
-            "cannot listen on {}; choose another address with --listen",
-            options.listen
-        )
-    })?;
-    let address = listener.local_addr().context("cannot tell the address")?;
-    show(&introduction(address));
-    let stop = shutdown.stop_accepting();
-    axum::serve(listener, steadfast_shop::router())
-        .with_graceful_shutdown(async move {
-            stop.cancelled().await;
-        })
-        .await
-        .context("the shop stopped serving")
+    let listener = listen(options.listen, "--listen").await?;
+    let gateway = listen(options.gateway, "--gateway").await?;
+    let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
+    let shop = steadfast_shop::open(gateway_address).await;
+    let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
+    let drain = shop.edge.drain;
+    drain.follow(&shutdown)?;
+    show(&introduction(
+        address,
+        gateway_address,
+        &shop.edge.guard.armed(),
+    ));
+    let served = axum::serve(listener, shop.routes).with_graceful_shutdown(drain.stop_accepting());
+    // The gateway is there for as long as the shop: what is served to the end still pays.
+    tokio::select! {
+        served = async { served.await } => served.context("the shop stopped serving"),
+        gone = async { axum::serve(gateway, steadfast_shop::gateway::router()).await } => {
+            gone.context("the gateway stopped serving")
+        }
+        // Whoever is still here does not read.
+        () = drain.hard_limit() => Ok(()),
+    }
+}
+
+async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| {
+        format!("cannot listen on {address}; choose another address with {option}")
+    })
 }
 
 /// What one sees first.
-fn introduction(address: SocketAddr) -> String {
+fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String {
+    let process = std::process::id();
     format!(
-        "\
-The shop is open at http://{address}. In another terminal, try:
+        r#"The shop is open at http://{shop}. In another terminal, try:
 
   an order that works
-    curl -i http://{address}/orders -H 'content-type: application/json' -d '{{\"item\": \"tea\"}}'
+    curl -i http://{shop}/orders -H 'content-type: application/json' -d '{{"item": "tea"}}'
   one that fails: its payment hold is released
-    curl -i http://{address}/orders -H 'content-type: application/json' -d '{{\"item\": \"unicorn\"}}'
-  a handler that panics: a clean answer with a trace id, and the place below
-    curl -i http://{address}/recommendations/bob
+    curl -i http://{shop}/orders -H 'content-type: application/json' -d '{{"item": "unicorn"}}'
+  a handler that panics: a clean 500 with a trace id, and the place below
+    curl -i http://{shop}/recommendations/bob
+  ten times the load the shop is made for: recommendations are turned away, and told why;
+  meanwhile, an order works as before
+    curl -sZ --no-progress-meter --parallel-immediate --parallel-max 160 -o /dev/null \
+      -w '%{{http_code}} %header{{x-steadfast-rejected}}\n' 'http://{shop}/recommendations/ada?[1-8000]' | sort | uniq -c
+  a gateway that hangs: the payment ends in time, and says what it waited for
+    curl -X PUT http://{gateway}/mood/slow
+    curl -i -X POST http://{shop}/payments
+    curl -X PUT http://{gateway}/mood/well
   slow work whose client leaves after a second: it is cleaned up all the same
-    curl -m 1 http://{address}/statements
+    curl -m 1 http://{shop}/statements
+  a stop while a request is served: it is served to the end, then the shop closes
+    curl -i http://{shop}/statements & sleep 1; kill -TERM {process}
 
-Below you see every panic and every cleanup report as it happens. Ctrl-C shuts down in order.
-"
+Its guard is told by examples/shop/policy.toml: {armed}.
+Below you see every panic, rejection and cleanup report as it happens; RUST_LOG=info shows every
+request, too. Ctrl-C shuts down in order.
+"#
     )
 }
 
 fn format_panic(report: &Report) -> String {
     let place = report.location().map(|place| place.to_string());
-    let trace = report.context().trace_id().map(|id| id.to_string());
+    let context = report.context();
+    let trace = context.trace_id().map(|id| id.to_string());
+    let path = match (report.scope_path().to_string(), context.route()) {
+        (path, Some(route)) if path.is_empty() => route.to_string(),
+        (path, _) => path,
+    };
     let fate = match (report.contained(), report.count()) {
         (_, count @ 2..) => format!("{count} more of the same place"),
         (true, _) => "contained".to_owned(),
@@ -76,7 +119,6 @@ fn format_panic(report: &Report) -> String {
         kind = report.kind(),
         message = report.message(),
         place = place.as_deref().unwrap_or("an unknown place"),
-        path = report.scope_path(),
         trace = trace.as_deref().unwrap_or("none"),
     )
 }
@@ -87,11 +129,32 @@ fn show(text: &str) {
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,steadfast::panic=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .event_format(Short)
+        .with_writer(context::lines(std::io::stderr))
         .init();
+}
+
+/// Lines without the spans around them: what these say, the context says at the end of the line.
+struct Short;
+
+impl<S, N> FormatEvent<S, N> for Short
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        write!(writer, "{:>5} {}: ", metadata.level(), metadata.target())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }

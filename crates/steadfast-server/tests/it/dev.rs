@@ -6,6 +6,8 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 struct Shop {
     child: Child,
     address: String,
+    /// Where the gateway listens that it pays through.
+    gateway: String,
     stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
 }
@@ -14,6 +16,7 @@ impl Shop {
     fn open() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0"])
+            .args(["--gateway", "127.0.0.1:0"])
             .env("RUST_LOG", "info,steadfast::scope=debug")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -24,31 +27,30 @@ impl Shop {
         let first = line_with(&mut stdout, "The shop is open at http://");
         let address = first.split("http://").nth(1).unwrap();
         let address = address.split(". In").next().unwrap().to_owned();
+        let mood = line_with(&mut stdout, "/mood/slow");
+        let gateway = mood.split("http://").nth(1).unwrap();
+        let gateway = gateway.split('/').next().unwrap().to_owned();
         Self {
             child,
             address,
+            gateway,
             stdout,
             stderr,
         }
     }
 
     fn send(&self, request: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        stream
+        send(&self.address, request, body)
     }
 
     fn answer(&self, request: &str, body: &str) -> String {
-        let mut answer = String::new();
-        let mut stream = self.send(request, body);
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        whole(self.send(request, body))
+    }
+
+    fn make_gateway(&self, mood: &str) {
+        let request = format!("PUT /mood/{mood}");
+        let answer = whole(send(&self.gateway, &request, ""));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     fn terminate(&self) {
@@ -70,6 +72,24 @@ impl Drop for Shop {
     }
 }
 
+fn send(address: &str, request: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    stream
+}
+
+fn whole(mut stream: TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 fn line_with(lines: &mut impl BufRead, text: &str) -> String {
     loop {
         let mut line = String::new();
@@ -84,6 +104,16 @@ fn line_with(lines: &mut impl BufRead, text: &str) -> String {
 fn trace_id(answer: &str) -> &str {
     let (_, rest) = answer.split_once("x-request-id: ").unwrap();
     rest.split("\r\n").next().unwrap()
+}
+
+#[test]
+fn what_to_try_is_said_first_and_the_guard_is_armed() {
+    let mut shop = Shop::open();
+
+    let process = shop.child.id();
+    line_with(&mut shop.stdout, &format!("kill -TERM {process}"));
+    line_with(&mut shop.stdout, "5 routes armed, asked at the start");
+    assert_eq!(shop.close(), 0);
 }
 
 #[test]
@@ -131,7 +161,7 @@ fn what_a_client_leaves_behind_is_cleaned_up_in_order() {
     let mut stream = TcpStream::connect(&shop.address).unwrap();
     write!(stream, "GET /statements HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
     // A client that leaves before its request is read is no client.
-    line_with(&mut shop.stderr, "scope=/statements > render_statement");
+    line_with(&mut shop.stderr, "scope=render_statement");
     drop(stream);
 
     line_with(
@@ -157,4 +187,80 @@ fn a_request_in_flight_is_answered_before_the_end() {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     line_with(&mut shop.stderr, "shutdown ended");
     assert_eq!(shop.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn under_load_recommendations_are_turned_away_with_a_reason_and_orders_go_through() {
+    let mut shop = Shop::open();
+    let ask = || shop.send("GET /recommendations/ada", "");
+
+    // More at once than run and wait; again, should the machine have been too slow for that.
+    let turned_away = (0..20).find_map(|_| {
+        let asked: Vec<_> = (0..150).map(|_| ask()).collect();
+        let order = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+        assert!(order.starts_with("HTTP/1.1 201"), "{order}");
+        let mut answers = asked.into_iter().map(whole);
+        answers.find(|answer| answer.starts_with("HTTP/1.1 503"))
+    });
+
+    let turned_away = turned_away.expect("the shop cannot serve all of them");
+    let id = trace_id(&turned_away);
+    for told in [
+        "x-steadfast-rejected: ",
+        "retry-after: ",
+        "application/problem+json",
+        r#""policy":"shop","limit":"#,
+        &format!(r#""trace_id":"{id}""#),
+    ] {
+        assert!(turned_away.contains(told), "{told} in {turned_away}");
+    }
+    let line = line_with(&mut shop.stderr, "steadfast::reject: rejected: ");
+    assert!(line.contains("route=/recommendations/{customer} policy=shop"));
+    assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn more_statements_than_the_quota_are_told_when_to_come_back() {
+    let mut shop = Shop::open();
+    let printed: Vec<_> = (0..3)
+        .map(|_| {
+            let stream = shop.send("GET /statements", "");
+            line_with(&mut shop.stderr, "scope=render_statement");
+            stream
+        })
+        .collect();
+
+    let fourth = shop.answer("GET /statements", "");
+
+    assert!(fourth.starts_with("HTTP/1.1 429"), "{fourth}");
+    assert!(fourth.contains("x-steadfast-rejected: rate-limited"));
+    assert!(fourth.contains("retry-after: "), "{fourth}");
+    drop(printed);
+    assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn a_gateway_that_hangs_costs_a_second_and_says_so() {
+    let shop = Shop::open();
+
+    shop.make_gateway("slow");
+    let begun = steadfast::clock::now();
+    let order = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+    let took = steadfast::clock::now() - begun;
+    let meanwhile = shop.answer("GET /catalogue", "");
+    shop.make_gateway("failing");
+    let failing = shop.answer("POST /payments", "");
+    shop.make_gateway("well");
+    let again = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+
+    assert!(order.starts_with("HTTP/1.1 504"), "{order}");
+    assert!(order.contains("no answer in time (policy payments)"));
+    assert!(
+        took.as_secs() < 4,
+        "two attempts of half a second: {took:?}"
+    );
+    assert!(meanwhile.starts_with("HTTP/1.1 200"), "{meanwhile}");
+    assert!(failing.starts_with("HTTP/1.1 502"), "{failing}");
+    assert!(again.starts_with("HTTP/1.1 201"), "{again}");
+    assert_eq!(shop.close(), 0);
 }

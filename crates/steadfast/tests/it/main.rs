@@ -1,0 +1,6 @@
+//! What the documents show: policies are read, servers are asked with what stands behind `$ curl`,
+//! and the answers compared with those on the page.
+
+mod client;
+mod document;
+mod pages;

@@ -1,0 +1,160 @@
+//! A call to somebody else's service, which may be slow or gone: it is waited for as long as the
+//! policy says, tried again where that is safe, and never takes the shop with it.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use serde_json::json;
+use steadfast::BoxError;
+use steadfast::decide::backoff::Backoff;
+use steadfast::decide::budget::{RetryBudget, RetryRule};
+use steadfast::tower::{
+    PropagateDeadlineLayer, PropagateLayer, Rejection, RetryLayer, TimeoutLayer, Trust,
+};
+use tower::util::BoxCloneSyncService;
+use tower::{ServiceBuilder, ServiceExt};
+
+/// Money that is put aside until it is paid or released.
+pub struct Hold(u64);
+
+/// Why there is no payment.
+#[derive(Debug, Clone)]
+pub enum PaymentError {
+    /// The guard did not wait any longer, or did not even ask.
+    Rejected(Rejection),
+    /// The gateway has answered, with this.
+    Failed(StatusCode),
+    /// The gateway has not answered.
+    Unreachable,
+}
+
+/// The way to the gateway. Clones are one way: they share what is known about it.
+#[derive(Clone)]
+pub struct Payments {
+    gateway: String,
+    client: Client,
+}
+
+type Client = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
+/// `POST /payments`: puts money aside and pays it, for customers who pay later.
+pub async fn pay(State(payments): State<Payments>) -> Result<StatusCode, PaymentError> {
+    let hold = payments.hold().await?;
+    payments.confirm(hold).await?;
+    Ok(StatusCode::CREATED)
+}
+
+impl Payments {
+    /// Makes the way to the gateway at `address`.
+    ///
+    /// # Errors
+    /// When a number of the way is out of its range.
+    pub fn new(address: impl std::fmt::Display) -> Result<Self, BoxError> {
+        Ok(Self {
+            gateway: format!("http://{address}"),
+            client: client()?,
+        })
+    }
+
+    /// Puts money aside.
+    pub async fn hold(&self) -> Result<Hold, PaymentError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let hold = Hold(NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.call(Method::PUT, &hold).await?;
+        Ok(hold)
+    }
+
+    /// Pays what was put aside.
+    pub async fn confirm(&self, hold: Hold) -> Result<(), PaymentError> {
+        self.call(Method::POST, &hold).await
+    }
+
+    /// Gives back what was put aside.
+    pub async fn release(&self, hold: Hold) -> Result<(), PaymentError> {
+        self.call(Method::DELETE, &hold).await
+    }
+
+    async fn call(&self, method: Method, Hold(number): &Hold) -> Result<(), PaymentError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}/holds/{number}", self.gateway))
+            // The gateway does once what it is told twice under one key.
+            .header("idempotency-key", format!("hold-{number}"))
+            .body(Body::empty())
+            .map_err(|_| PaymentError::Unreachable)?;
+        let response = self.client.clone().oneshot(request).await;
+        match response.map_err(PaymentError::of)?.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(PaymentError::Failed(status)),
+        }
+    }
+}
+
+/// Puts the client together: what an attempt may take, and when there is another one.
+fn client() -> Result<Client, BoxError> {
+    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
+    let retry = RetryLayer::new(
+        "payments",
+        RetryRule::new(2)?,
+        Backoff::new(first, longest)?,
+        RetryBudget::new(0.2)?,
+    );
+    let timeout = TimeoutLayer::fixed("payments", Duration::from_millis(500))?;
+    let client = ServiceBuilder::new()
+        .map_response(|response: Response<_>| response.map(Body::new))
+        .map_err(BoxError::from)
+        .layer(retry)
+        .layer(timeout.for_client())
+        .layer(PropagateDeadlineLayer::new())
+        .layer(PropagateLayer::new(Trust::Edge))
+        .service(legacy::Client::builder(TokioExecutor::new()).build_http());
+    Ok(BoxCloneSyncService::new(client))
+}
+
+impl PaymentError {
+    /// Finds out why a call has failed: a rejection is among the sources of its error.
+    fn of(error: BoxError) -> Self {
+        let mut source: Option<&(dyn Error + 'static)> = Some(&*error);
+        while let Some(error) = source {
+            if let Some(rejection) = error.downcast_ref::<Rejection>() {
+                return Self::Rejected(rejection.clone());
+            }
+            source = error.source();
+        }
+        Self::Unreachable
+    }
+}
+
+impl std::fmt::Display for PaymentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rejected(rejection) => write!(f, "{rejection}"),
+            Self::Failed(status) => write!(f, "the gateway has answered {status}"),
+            Self::Unreachable => f.write_str("the gateway cannot be reached"),
+        }
+    }
+}
+
+impl Error for PaymentError {}
+
+impl IntoResponse for PaymentError {
+    fn into_response(self) -> axum::response::Response {
+        let status = match &self {
+            Self::Rejected(rejection) => rejection.reason().status(),
+            Self::Failed(_) | Self::Unreachable => StatusCode::BAD_GATEWAY,
+        };
+        let title = "nothing was paid; please try again later";
+        let problem = json!({
+            "title": title, "status": status.as_u16(), "because": self.to_string(),
+        });
+        (status, Json(problem)).into_response()
+    }
+}
