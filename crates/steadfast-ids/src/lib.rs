@@ -1,0 +1,2 @@
+//! Unique, ordered ids, with or without a database.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Jobs that survive a crash, and the schedules that make them.
+#![forbid(unsafe_code)]
