@@ -21,6 +21,8 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Decided(StopReason),
+    /// The breaker of the target is not closed.
+    BreakerNotClosed,
     /// The body of the request is longer than what is kept.
     BodyTooLong,
     /// The body of the request has failed.
@@ -107,7 +109,7 @@ impl Tally {
 }
 
 impl Stop {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Decided(StopReason::Permanent),
         Self::Decided(StopReason::RetriedOutside),
         Self::Decided(StopReason::AttemptsSpent),
@@ -115,6 +117,7 @@ impl Stop {
         Self::Decided(StopReason::RetryAfterTooLong),
         Self::Decided(StopReason::Deadline),
         Self::Decided(StopReason::BudgetSpent),
+        Self::BreakerNotClosed,
         Self::BodyTooLong,
         Self::BodyBroken,
     ];
@@ -136,6 +139,8 @@ impl Stop {
                 | StopReason::Deadline
                 | StopReason::BudgetSpent => false,
             },
+            // The breaker has told it.
+            Self::BreakerNotClosed => true,
             Self::BodyTooLong | Self::BodyBroken => false,
         }
     }
@@ -149,6 +154,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "retry-after-too-long",
             Self::Decided(StopReason::Deadline) => "deadline",
             Self::Decided(StopReason::BudgetSpent) => "budget-spent",
+            Self::BreakerNotClosed => "breaker-not-closed",
             Self::BodyTooLong => "body-too-long",
             Self::BodyBroken => "body-broken",
         }
@@ -163,6 +169,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "the target asked to wait too long",
             Self::Decided(StopReason::Deadline) => "the deadline is too near",
             Self::Decided(StopReason::BudgetSpent) => "too many calls are tried again already",
+            Self::BreakerNotClosed => "the breaker of the target is not closed",
             Self::BodyTooLong => "the body is longer than what is kept of it",
             Self::BodyBroken => "the body has failed",
         }
