@@ -5,9 +5,11 @@ use super::queue::{Answer, Entry};
 use crate::recover;
 
 /// Sorts and folds the entries of a batch; gives those for which that panicked, with why.
-pub(super) type Arrange<T> = Box<
-    dyn Fn(Vec<Entry<T>>) -> (Vec<Entry<T>>, Vec<(Option<T>, Answer, WriteError)>) + Send + Sync,
->;
+pub(super) type Arrange<T> =
+    Box<dyn Fn(Vec<Entry<T>>) -> (Vec<Entry<T>>, Vec<Panicked<T>>) + Send + Sync>;
+
+/// A row, if it is still there, who wants to know, and why it cannot be written.
+pub(super) type Panicked<T> = (Option<T>, Answer, WriteError);
 
 /// Sorts by key, of one key in the order of arrival.
 pub(super) fn by_key<T, K: Ord>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> Arrange<T> {
@@ -54,7 +56,7 @@ type Keyed<T, K> = Vec<(K, Entry<T>)>;
 fn sorted<T, K: Ord>(
     entries: Vec<Entry<T>>,
     key: impl Fn(&T) -> K,
-) -> (Keyed<T, K>, Vec<(Option<T>, Answer, WriteError)>) {
+) -> (Keyed<T, K>, Vec<Panicked<T>>) {
     let mut keyed = Vec::with_capacity(entries.len());
     let mut panicked = Vec::new();
     for entry in entries {

@@ -5,7 +5,7 @@ use super::receipt::Reason;
 use super::sink::Kind;
 use crate::context::Name;
 use crate::decide::batch::Constraint;
-use crate::report::{Collector, Source};
+use crate::report::{Collector, MetricDoc, Source};
 
 /// What a writer has done, all of it seen at the same moment:
 /// `offered = written + dead + rejected() + queued + left`.
@@ -162,7 +162,80 @@ impl Books {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_batch_open",
+        &["batch"],
+        "1 while the writer takes rows, 0 once it drains.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_offered_total",
+        &["batch"],
+        "Rows that it was asked to write.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_rows_total",
+        &["batch", "outcome"],
+        "Rows that ended: written, dead or left.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_folded_total",
+        &["batch"],
+        "Rows that were folded into another of their key.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_rejected_total",
+        &["batch", "reason"],
+        "Rows that were not taken: the queue was full, the deadline came, or the writer was closed.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_commits_total",
+        &["batch"],
+        "Transactions that were committed.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_commit_seconds_total",
+        &["batch"],
+        "How long those took, added up.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_failed_total",
+        &["batch", "reason"],
+        "Transactions that failed: a row, a conflict, nobody there, or nothing can be written.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_queued",
+        &["batch"],
+        "Rows that wait or are being written.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_rows_limit",
+        &["batch"],
+        "Rows that the next batch may have.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_bound",
+        &["batch", "constraint"],
+        "1 for what bounds the size of batches, 0 for all else.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_paused",
+        &["batch"],
+        "1 while nothing is written because replicas are behind.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_broken",
+        &["batch"],
+        "1 while rows wait because none could be written.",
+    ),
+];
+
 impl Source for Books {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let stats = self.stats();
         let batch = ("batch", stats.name);

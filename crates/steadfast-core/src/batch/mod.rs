@@ -87,6 +87,9 @@ mod sink;
 mod worker;
 mod writer;
 
+pub(crate) use books::METRICS;
+pub(crate) use worker::EVENTS;
+
 pub use books::BatchStats;
 pub use build::BatchBuilder;
 pub use config::{BatchConfig, BatchError};

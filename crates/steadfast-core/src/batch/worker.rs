@@ -16,6 +16,7 @@ use crate::clock::{self, Instant};
 use crate::decide::batch::{
     BatchSize, Circuit, CircuitState, Constraint, Pressure, Search, Step, Tried, Wrote,
 };
+use crate::report::EventDoc;
 use crate::{recover_async, rng, voice};
 
 pub(super) struct Worker<T, S> {
@@ -31,6 +32,42 @@ pub(super) struct Worker<T, S> {
     writer: u64,
     batches: u64,
 }
+
+/// What it tells.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::batch",
+        &["error"],
+        "batch writer ended before all rows were written",
+        &["batch", "rows"],
+    )
+    .when("The deadline of a drain came, or its runtime ended, with rows still queued.")
+    .action("The rows are lost unless their senders send them again: give the drain more time, or look why the database did not write."),
+    EventDoc::new(
+        "steadfast::batch",
+        &["error"],
+        "a row cannot be written and is given up",
+        &["batch", "error", "rows", "trace_id"],
+    )
+    .when("A row failed in a transaction of its own.")
+    .action("`error` says why, `trace_id` who sent it; the sink may have stored it where it stores such rows."),
+    EventDoc::new(
+        "steadfast::batch",
+        &["error"],
+        "nothing can be written; rows wait",
+        &["batch", "error"],
+    )
+    .when("The sink said that nothing can be written, or row after row failed and none succeeded.")
+    .action("Mend what `error` says: a table, a column, a right. One row is tried now and then, and the others follow once it is written."),
+    EventDoc::new(
+        "steadfast::batch",
+        &["warn"],
+        "a batch is tried again",
+        &["attempt", "batch", "error"],
+    )
+    .when("A transaction failed for no fault of its rows: a deadlock, a lost connection, no answer in time.")
+    .action("None for a few. If it goes on, the database is away or others hold the locks."),
+];
 
 type Looked = Option<watch::Receiver<Option<(Pressure, u64)>>>;
 
@@ -302,13 +339,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 Kind::Row => return Ended::Failed(error),
                 Kind::Broken => {
                     self.circuit.open(clock::nanos(), rng::bits());
-                    self.tell(&error, "nothing can be written; rows wait");
+                    self.tell_broken(&error);
                     return Ended::Failed(error);
                 }
                 Kind::Conflict => self.size.conflict(clock::nanos()),
                 Kind::Unavailable => {}
             }
-            self.tell(&error, "a batch is tried again");
+            self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
         }
     }
@@ -342,7 +379,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let was_closed = self.circuit.state(clock::nanos()).is_closed();
         let is_open = self.circuit.bad(clock::nanos(), rng::bits());
         if is_open && was_closed {
-            self.tell(error, "row after row cannot be written; the others wait");
+            self.tell_broken(error);
         }
         is_open
     }
@@ -390,13 +427,25 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         }
     }
 
-    fn tell(&self, error: &WriteError, message: &'static str) {
+    fn tell_broken(&self, error: &WriteError) {
+        voice::tell(|| {
+            tracing::error!(
+                target: "steadfast::batch",
+                batch = self.config.name.as_str(),
+                error = %error,
+                "nothing can be written; rows wait"
+            );
+        });
+    }
+
+    fn tell_retry(&self, error: &WriteError, attempt: u32) {
         voice::tell(|| {
             tracing::warn!(
                 target: "steadfast::batch",
                 batch = self.config.name.as_str(),
+                attempt,
                 error = %error,
-                "{message}"
+                "a batch is tried again"
             );
         });
     }
