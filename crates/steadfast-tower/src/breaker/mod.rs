@@ -96,6 +96,7 @@ pub use handle::{Breakers, EndpointStatus, InvalidForce, LastTrip};
 pub use service::Breaker;
 pub use shared::ENDPOINTS_MAX;
 pub(crate) use shared::{Settings, Shared};
+pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use steadfast_core::context::Name;
 use steadfast_core::decide::breaker::{
     Breaker, BreakerConfig, BreakerState, InvalidBreaker, Override,
 };
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::endpoint::Endpoint;
 use super::pass::Pass;
@@ -271,6 +271,10 @@ impl Shared {
 }
 
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        super::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         if !self.is_there() {
             return;

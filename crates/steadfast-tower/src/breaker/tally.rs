@@ -3,11 +3,100 @@ use std::time::Duration;
 
 use steadfast_core::context::Name;
 use steadfast_core::decide::breaker::{Change, Rejected, TripReason};
-use steadfast_core::report::Collector;
+use steadfast_core::report::{Collector, EventDoc, MetricDoc};
 use steadfast_core::rng;
 
 use super::endpoint::Endpoint;
 use crate::count::Count;
+
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_breaker_endpoints",
+        &["policy", "state"],
+        "Endpoints of a dependency, by what their breaker does: closed, open, half-open or ramp.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_breaker_forced",
+        &["policy"],
+        "Endpoints on which an operator holds a hand.",
+    ),
+    MetricDoc::counter(
+        "steadfast_breaker_changes_total",
+        &["policy", "to"],
+        "How often a breaker tripped, was probed, came back and had recovered.",
+    ),
+    MetricDoc::counter(
+        "steadfast_breaker_rejected_total",
+        &["policy"],
+        "Calls that were rejected because the endpoint fails.",
+    ),
+    MetricDoc::counter(
+        "steadfast_breaker_would_reject_total",
+        &["policy"],
+        "Calls that would have been rejected if the breaker did more than look on.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::breaker",
+        &["warn"],
+        "the breaker is open: {}",
+        &["endpoint", "open_ms", "policy"],
+    )
+    .when("Too many calls to an endpoint failed or were slow, or its probes did.")
+    .action("Look at that dependency: the message has what was seen. Calls to it are rejected at once meanwhile."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["info"],
+        "the breaker is half-open: a few calls find out how things are",
+        &["endpoint", "policy"],
+    )
+    .when("It was open for its time.")
+    .action("Nothing."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["info"],
+        "the calls come back: the probes went well",
+        &["endpoint", "policy"],
+    )
+    .when("A round of half-open went well, and a growing share of the calls passes.")
+    .action("Nothing."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["info"],
+        "the breaker is closed: it has recovered",
+        &["endpoint", "policy"],
+    )
+    .when("All calls pass again.")
+    .action("Nothing."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["warn"],
+        "would have been rejected, but the breaker is in shadow mode",
+        &["count", "endpoint", "policy", "retry_after_ms"],
+    )
+    .when("A breaker that only looks on would have rejected a call; the first at once, then one a second with the `count` since.")
+    .action("If these are the calls that it should reject, take `shadow` out of the policy."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["warn"],
+        "an operator {}",
+        &["author", "endpoint", "lasts_s", "policy", "reason"],
+    )
+    .when("Somebody forces a breaker open or closed, or disables it, for a time.")
+    .action("Nothing: `author` and `reason` say who to ask. It ends by itself."),
+    EventDoc::new(
+        "steadfast::breaker",
+        &["warn"],
+        "an operator lets go of the breaker",
+        &["author", "endpoint", "policy", "reason"],
+    )
+    .when("Somebody ends what was forced before its time.")
+    .action("Nothing."),
+];
 
 /// What has happened to the endpoints of one dependency.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use steadfast_core::decide::policy::{
     self, AdmissionPolicy, BreakerPolicy, HedgePolicy, Policy, RetryPolicy, Setting, TimeoutPolicy,
     nearest_name,
 };
-use steadfast_core::report::{self, Collector, Source};
+use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
 use super::{GuardError, compile};
 use crate::breaker::{Breakers, EndpointStatus};
@@ -126,8 +126,7 @@ impl Dependencies {
                 Some(known) => known.follow(numbers)?,
                 None => {
                     let made = Arc::new(Dependency::new(name, numbers)?);
-                    // Without a place in the report it still governs.
-                    let _ = report::register("dependency", &made);
+                    made.register();
                     all.insert(name.to_owned(), made);
                 }
             }
@@ -208,6 +207,14 @@ impl Dependency {
         Ok(())
     }
 
+    /// Without a place in the report it still governs.
+    fn register(self: &Arc<Self>) {
+        let _ = report::register("dependency", self);
+        let _ = report::register("retry", &self.retry);
+        let _ = report::register("hedge", &self.hedge);
+        let _ = report::register("breaker", &self.breaker);
+    }
+
     pub(super) fn parts(&self) -> Arc<Parts> {
         self.parts.load_full()
     }
@@ -275,7 +282,45 @@ impl Dependency {
     }
 }
 
+/// What it tells.
+pub(crate) const DEPENDENCY_METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_dependency_armed",
+        &["dependency"],
+        "1 if a client of the guard was made for it; until then nothing of its policy is in force.",
+    ),
+    MetricDoc::counter(
+        "steadfast_dependency_calls_total",
+        &["dependency", "ended"],
+        "Calls, each with all its attempts, by how they ended: success, failure, rejected, or dropped.",
+    ),
+    MetricDoc::counter(
+        "steadfast_dependency_seconds_total",
+        &["dependency"],
+        "How long calls took, with all their attempts and the waits between them.",
+    ),
+    MetricDoc::counter(
+        "steadfast_dependency_unlisted_total",
+        &["dependency"],
+        "Calls by a method that the policy does not list.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const DEPENDENCY_EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::guard",
+    &["warn"],
+    "a call by a method that the policy does not list: its rules were checked without it",
+    &["count", "dependency", "method"],
+)
+.when("A call to a dependency by a method that is not among its `methods`; the first at once, then one a second.")
+.action("Add the method to the dependency: whether retries and hedges are safe is judged by it.")];
+
 impl Source for Dependency {
+    fn describe(&self) -> &'static [MetricDoc] {
+        DEPENDENCY_METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let name = self.name;
         to.labels([("dependency", name)])
@@ -292,9 +337,6 @@ impl Source for Dependency {
             to.labels([("dependency", name), ("ended", end.into())])
                 .counter("steadfast_dependency_calls_total", count);
         }
-        self.retry.collect(to);
-        self.hedge.collect(to);
-        self.breaker.collect(to);
     }
 }
 

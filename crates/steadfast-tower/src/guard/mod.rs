@@ -71,7 +71,8 @@ pub use governed::{Governed, GovernedBody};
 pub use service::{GuardLayer, Guarded};
 pub use told::Told;
 
-pub(crate) use armed::Probe;
+pub(crate) use armed::{EVENTS, METRICS, Probe};
+pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 
 use std::fmt;
 use std::hash::Hash;

@@ -89,7 +89,7 @@ pub use body::HedgeBody;
 pub use future::HedgeFuture;
 pub use service::Hedged;
 pub(crate) use service::Settings;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{METRICS, Shared};
 
 use std::fmt;
 use std::sync::Arc;

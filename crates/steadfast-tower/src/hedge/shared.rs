@@ -7,7 +7,7 @@ use steadfast_core::clock;
 use steadfast_core::context::Name;
 use steadfast_core::decide::hedge::{Hedge, HedgeCall, NoHedge};
 use steadfast_core::decide::sketch::{Histogram, Sketch};
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -170,7 +170,35 @@ impl Stop {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_hedge_delay_seconds",
+        &["policy"],
+        "After which time a call is hedged now; absent while that is learned.",
+    ),
+    MetricDoc::counter(
+        "steadfast_hedges_total",
+        &["policy"],
+        "Second attempts that were sent beside a first one.",
+    ),
+    MetricDoc::counter(
+        "steadfast_hedges_won_total",
+        &["policy"],
+        "Second attempts that gave the answer.",
+    ),
+    MetricDoc::counter(
+        "steadfast_hedge_stops_total",
+        &["policy", "reason"],
+        "Calls that are safe to repeat and were not hedged, and why.",
+    ),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         if !self.is_there() {
             return;

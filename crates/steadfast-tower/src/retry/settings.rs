@@ -4,7 +4,7 @@ use arc_swap::ArcSwap;
 use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
 use steadfast_core::decide::budget::{RetryBudget, RetryRule};
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::budgets::Budgets;
 use super::tally::Tally;
@@ -108,6 +108,10 @@ impl Shared {
 }
 
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        super::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.tally.collect(self.name, to);
         let seated = self.budgets().seated();

@@ -307,7 +307,7 @@ pub(crate) fn reported(name: &str, labels: &[(&str, &str)]) -> Option<report::Va
         };
         metric.name == name && labels.iter().all(has)
     });
-    metric.map(|metric| metric.value)
+    metric.map(|metric| metric.value.clone())
 }
 
 /// Polls once.
