@@ -14,6 +14,7 @@ mod manifests;
 mod purity;
 mod repository;
 mod source;
+mod statements;
 mod tokens;
 mod unsafety;
 
