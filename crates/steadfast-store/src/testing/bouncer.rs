@@ -1,8 +1,6 @@
 //! PgBouncer for tests.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -11,8 +9,7 @@ use sqlx::{ConnectOptions, Connection};
 use steadfast_core::clock;
 use tokio::sync::OnceCell;
 
-use super::cluster::{self, as_postgres, free_port};
-use super::unique;
+use super::cluster::{self, as_postgres, free_port, output, write_as_postgres};
 
 /// How many connections to the server all clients of a database share: 2, fewer than clients, so
 /// that every mistake about who has a connection shows.
@@ -59,11 +56,9 @@ async fn start(server: &str) -> Bouncer {
         options.get_port(),
         options.get_username(),
     );
-    let file = std::env::temp_dir()
-        .join(unique("steadfast-bouncer"))
-        .with_extension("ini");
-    fs::write(&file, config).expect("the folder for temporary files takes another one");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("the file is ours");
+    let file = output(as_postgres("mktemp").args(["-t", "steadfast-bouncer-XXXXXXXX"]));
+    let file = PathBuf::from(file.trim());
+    write_as_postgres(&file, &config);
     let janitor = spawn(&file);
     let bouncer = Bouncer {
         port,
@@ -90,7 +85,7 @@ async fn start(server: &str) -> Bouncer {
     }
 }
 
-fn spawn(file: &PathBuf) -> Child {
+fn spawn(file: &Path) -> Child {
     let found = std::env::var_os("PATH")
         .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
         .unwrap_or_default()
@@ -100,10 +95,11 @@ fn spawn(file: &PathBuf) -> Child {
         .find(|program| program.exists());
     let program = found
         .expect("this test needs PgBouncer: install it (on Debian: apt-get install pgbouncer)");
-    // The file is removed by this process, whose it is; what is left is a name in a folder that the
-    // system cleans.
     as_postgres("sh")
-        .args(["-c", "\"$0\" -q \"$1\" & read -r _; kill -INT $!; wait"])
+        .args([
+            "-c",
+            "\"$0\" -q \"$1\" & read -r _; kill -INT $!; wait; rm -f \"$1\"",
+        ])
         .arg(program)
         .arg(file)
         .stdin(Stdio::piped())

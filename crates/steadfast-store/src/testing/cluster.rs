@@ -270,7 +270,7 @@ fn janitor(bin: &Path, folder: &Path) -> Child {
         .expect("a shell can be started")
 }
 
-fn write_as_postgres(path: &Path, text: &str) {
+pub(super) fn write_as_postgres(path: &Path, text: &str) {
     let mut tee = as_postgres("tee")
         .arg(path)
         .stdin(Stdio::piped())
@@ -309,7 +309,7 @@ pub(super) fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 /// Runs a command to its end and gives what it wrote.
-fn output(mut command: impl std::borrow::BorrowMut<Command>) -> String {
+pub(super) fn output(mut command: impl std::borrow::BorrowMut<Command>) -> String {
     let command = command.borrow_mut();
     let ran = command.output();
     let ran = ran.unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
