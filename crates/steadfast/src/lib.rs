@@ -34,7 +34,8 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
-//! | `serde` | what is told about the policy, as data |
+//! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
+//! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
 #![forbid(unsafe_code)]
@@ -47,6 +48,20 @@ pub use steadfast_core::*;
 pub mod tower {
     #[doc(inline)]
     pub use steadfast_tower::*;
+}
+
+/// Unique, ordered ids. With the feature `ids`.
+#[cfg(feature = "ids")]
+pub mod ids {
+    #[doc(inline)]
+    pub use steadfast_ids::*;
+}
+
+/// The documents of the project about ids.
+#[cfg(all(doctest, feature = "ids"))]
+mod documents_of_ids {
+    #[doc = include_str!("../../../docs/guide/which-id.md")]
+    mod which_id {}
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.
