@@ -35,6 +35,9 @@
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
 //! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
+//! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
+//! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
@@ -62,6 +65,13 @@ pub mod ids {
 mod documents_of_ids {
     #[doc = include_str!("../../../docs/guide/which-id.md")]
     mod which_id {}
+}
+
+/// The one door to SQLite and PostgreSQL. With the feature `sqlite` or `postgres`.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod store {
+    #[doc(inline)]
+    pub use steadfast_store::*;
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.
