@@ -342,7 +342,7 @@ impl Shared {
     }
 }
 
-const METRICS: &[MetricDoc] = &[
+pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::gauge(
         "steadfast_ids_days_left",
         &["worker"],

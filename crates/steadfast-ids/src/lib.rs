@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod catalogue;
 pub mod generator;
 pub mod id;
 pub mod segment;
