@@ -12,6 +12,8 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
         crate::admission::METRICS,
         crate::drain::METRICS,
         crate::guard::METRICS,
+        #[cfg(feature = "prometheus")]
+        crate::prometheus::METRICS,
         crate::rate_limit::METRICS,
         crate::reject::METRICS,
         crate::retry::METRICS,
@@ -27,6 +29,8 @@ pub fn events() -> impl Iterator<Item = &'static EventDoc> {
         crate::access_log::EVENTS,
         crate::drain::EVENTS,
         crate::guard::EVENTS,
+        #[cfg(feature = "prometheus")]
+        crate::prometheus::EVENTS,
         crate::reject::EVENTS,
         crate::retry::EVENTS,
     ]

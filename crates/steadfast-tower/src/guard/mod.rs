@@ -56,9 +56,11 @@ pub use service::{GuardLayer, Guarded};
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use steadfast_core::decide::policy::{Clients, Finding, Policy};
@@ -84,6 +86,8 @@ struct Inner {
 pub struct GuardBuilder {
     policy: Policy,
     client: Option<ClientOf>,
+    /// What learned timeouts start from, by route.
+    starts: BTreeMap<String, Duration>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -107,6 +111,7 @@ impl Guard {
         GuardBuilder {
             policy,
             client: None,
+            starts: BTreeMap::new(),
         }
     }
 
@@ -162,6 +167,19 @@ impl GuardBuilder {
         self
     }
 
+    /// Has learned timeouts start from what a Prometheus knew, instead of what the policy says.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn starting_at(mut self, starts: &crate::prometheus::Starts) -> Self {
+        let starts = self.policy.routes.keys().filter_map(|key| {
+            let start = starts.route(key)?;
+            let measured = start.is_measured().then_some(start.timeout())?;
+            Some((key.clone(), measured))
+        });
+        self.starts = starts.collect();
+        self
+    }
+
     /// Checks the policy and makes the guard.
     ///
     /// # Errors
@@ -181,10 +199,24 @@ impl GuardBuilder {
             watch: Watch::default(),
             warnings,
         };
+        start(&inner.routes, &self.policy, &self.starts);
         let inner = Arc::new(inner);
         // Without a place in the report it still guards.
         let _ = steadfast_core::report::register("guard", &inner);
         Ok(Guard { inner })
+    }
+}
+
+/// Has learned timeouts start from what was measured, or else from what the policy says.
+fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) {
+    for route in routes.all() {
+        let of = policy.routes.get(&route.key);
+        let of = of.and_then(|of| policy.timeouts.get(of.timeout.as_ref()?));
+        let configured = of.and_then(|of| Some(of.start?.get()));
+        let start = starts.get(&route.key).copied().or(configured);
+        if let (Some(timeout), Some(start)) = (&route.timeout, start) {
+            timeout.start_at(start);
+        }
     }
 }
 

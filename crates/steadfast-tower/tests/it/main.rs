@@ -8,6 +8,8 @@ mod deadline;
 mod drain;
 #[cfg(feature = "axum")]
 mod guard;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod recover;
 mod retry;
 mod route;
