@@ -161,6 +161,7 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
     [
         super::kernel::METRICS,
         super::prometheus::METRICS,
+        crate::batch::METRICS,
         crate::pool::METRICS,
         crate::shutdown::METRICS,
         crate::supervise::METRICS,
@@ -174,6 +175,7 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
 pub fn events() -> impl Iterator<Item = &'static EventDoc> {
     [
         crate::panic::EVENTS,
+        crate::batch::EVENTS,
         crate::pool::EVENTS,
         crate::reaper::EVENTS,
         crate::scope::EVENTS,
