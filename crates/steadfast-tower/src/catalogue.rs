@@ -10,8 +10,11 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
     [
         crate::access_log::METRICS,
         crate::admission::METRICS,
+        crate::breaker::METRICS,
         crate::drain::METRICS,
         crate::guard::METRICS,
+        crate::guard::DEPENDENCY_METRICS,
+        crate::hedge::METRICS,
         #[cfg(feature = "prometheus")]
         crate::prometheus::METRICS,
         crate::rate_limit::METRICS,
@@ -27,8 +30,10 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
 pub fn events() -> impl Iterator<Item = &'static EventDoc> {
     [
         crate::access_log::EVENTS,
+        crate::breaker::EVENTS,
         crate::drain::EVENTS,
         crate::guard::EVENTS,
+        crate::guard::DEPENDENCY_EVENTS,
         #[cfg(feature = "prometheus")]
         crate::prometheus::EVENTS,
         crate::reject::EVENTS,
