@@ -114,10 +114,12 @@ impl<S> Prometheus<S> {
         let body = read(response.into_body()).await?;
         // A query that cannot be answered has a status of its own, and a document that says why.
         let says_why = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
-        if !status.is_success() && !(says_why.contains(&status) && body.starts_with(b"{")) {
-            return Err(Why::Status(status).into());
+        let is_document = says_why.contains(&status) && body.starts_with(b"{");
+        if status.is_success() || is_document {
+            Ok(body)
+        } else {
+            Err(Why::Status(status).into())
         }
-        Ok(body)
     }
 
     fn request<B: Default>(&self, query: &str) -> Request<B> {

@@ -207,8 +207,8 @@ fn written(query: &str, key: &str, route: &Route) -> String {
     }
     let methods = method.map_or_else(|| route.methods.join("|"), ToOwned::to_owned);
     query
-        .replace("$route", &template)
         .replace("$method", &methods)
+        .replace("$route", &escaped)
 }
 
 /// The whole chain, as one line of a log has it.
@@ -277,5 +277,25 @@ impl Source for Tally {
 
     fn describe(&self) -> &'static [MetricDoc] {
         METRICS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_written_into_its_query_and_cannot_leave_its_quotes() {
+        let route = Route::new(["GET", "HEAD"]);
+        let query = "p{r=\"$route\",m=~\"$method\"}";
+
+        assert_eq!(
+            written(query, "/a/{id}", &route),
+            "p{r=\"/a/{id}\",m=~\"GET|HEAD\"}"
+        );
+        assert_eq!(
+            written(query, "GET /a\"b\\$method", &route),
+            "p{r=\"/a\\\"b\\\\$method\",m=~\"GET\"}"
+        );
     }
 }
