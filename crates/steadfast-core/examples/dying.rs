@@ -23,6 +23,7 @@ use steadfast_core::{
     BoxError, Cause, Program, Shutdown, cancel, clock, defer, recover, run, scope, spawn,
 };
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 type Named = (&'static str, fn() -> ExitCode);
 
@@ -373,7 +374,13 @@ fn unheard() -> ExitCode {
             })
             .await;
         let pool = Pool::new(PoolConfig::new("letters", 1))?;
-        drop(pool.try_submit("send", pending::<()>())?);
+        let (begun, has_begun) = oneshot::channel();
+        drop(pool.try_submit("send", async move {
+            let _ = begun.send(());
+            pending::<()>().await
+        })?);
+        // One that runs and one that waits, however slow the machine.
+        has_begun.await?;
         drop(pool.try_submit("send", pending::<()>())?);
         ended.map_err(BoxError::from)
     })

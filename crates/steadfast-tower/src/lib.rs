@@ -31,6 +31,7 @@
 //! | [`drain`] | leaving without a failed request, the less important ones first |
 //! | [`policy`] | what all of it is told: a document, checked, explained, changed while running |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
+//! | [`catalogue`] | every metric and event that the layers tell |
 //!
 //! # Features
 //! None is on by default. `axum` names routes as an axum router does.
@@ -38,6 +39,7 @@
 
 pub mod access_log;
 pub mod admission;
+pub mod catalogue;
 pub mod classify;
 pub mod deadline;
 pub mod drain;

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use super::Inner;
 use super::route::Routes;
@@ -174,7 +174,58 @@ impl fmt::Display for Armed {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_guard_armed",
+        &[],
+        "1 while every route is guarded, by exactly one guard, under a policy of its own.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_requests_total",
+        &[],
+        "Requests that came to the guard.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_ungoverned_requests_total",
+        &[],
+        "Requests to routes that the policy does not name.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_twice_total",
+        &[],
+        "Requests that passed two layers of a guard.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "a route is served that the policy does not name",
+        &["route"],
+    )
+    .when("The first request to such a route.")
+    .action("Name it in the policy, or take it out of the router."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "a request passed two layers of a guard; it is governed once, by the outer one",
+        &[],
+    )
+    .when("The first request of that kind.")
+    .action("Put one guard around, once."),
+    EventDoc::new("steadfast::guard", &["warn"], "{finding}", &["rule"])
+        .when("At the start, for each finding of the linter that may be doubted.")
+        .action("The message has the arithmetic and the fix; the rules are in the reference."),
+];
+
 impl Source for Inner {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let armed = self.watch.armed(&self.routes);
         to.armed("steadfast_guard_armed", armed.is_clean())

@@ -54,7 +54,7 @@ pub use error::GuardError;
 pub use governed::{Governed, GovernedBody};
 pub use service::{GuardLayer, Guarded};
 
-pub(crate) use armed::Probe;
+pub(crate) use armed::{EVENTS, METRICS, Probe};
 
 use std::fmt;
 use std::hash::Hash;

@@ -28,6 +28,7 @@ mod tally;
 
 pub use call::{CallError, CallFuture};
 pub use reason::Reason;
+pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;
 use std::time::Duration;

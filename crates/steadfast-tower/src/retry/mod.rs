@@ -109,6 +109,7 @@ mod tally;
 pub use body::{RetryBody, RetryBodyError};
 pub use future::RetryFuture;
 pub use service::Retry;
+pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};

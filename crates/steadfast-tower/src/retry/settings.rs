@@ -8,7 +8,7 @@ use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
 use steadfast_core::decide::budget::{RetryBudget, RetryRule};
 use steadfast_core::recover;
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::budgets::Budgets;
 use super::tally::Tally;
@@ -103,6 +103,10 @@ impl Shared {
 }
 
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        super::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.tally.collect(self.name, to);
         let seated = self.budgets().seated();

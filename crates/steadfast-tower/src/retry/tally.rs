@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use steadfast_core::context::{self, Name};
 use steadfast_core::decide::budget::{Failure, StopReason};
-use steadfast_core::report::Collector;
+use steadfast_core::report::{Collector, EventDoc, MetricDoc};
 
 use crate::CallEnd;
 use crate::count::Count;
@@ -105,6 +105,41 @@ impl Tally {
         }
     }
 }
+
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::counter(
+        "steadfast_retry_calls_total",
+        &["policy"],
+        "Calls, each counted once however often it was tried.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retries_total",
+        &["policy"],
+        "Attempts after the first one.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retry_repaired_total",
+        &["policy"],
+        "Calls that failed at first and then succeeded.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retry_stops_total",
+        &["policy", "reason"],
+        "Failures that were given to the caller, and why there was no further attempt.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_retry_budgets",
+        &["policy", "by"],
+        "Budgets that are kept, by route and by target.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::retry", &["info"], "trying again", &["attempt", "count", "failure", "policy", "rejected", "route", "trace_id", "wait_ms"]).when("A call failed and is tried again; the first at once, then one a second with the `count` since.").action("Nothing for a few; many say that the dependency fails."),
+    EventDoc::new("steadfast::retry", &["warn"], "not tried again: {}", &["attempts", "count", "failure", "policy", "reason", "rejected", "route", "trace_id"]).when("A failure was given to the caller although it might have been repeated; one a second for each reason.").action("`budget-spent`: the dependency fails for everybody, and more retries would keep it down."),
+];
 
 impl Stop {
     const ALL: [Self; 9] = [

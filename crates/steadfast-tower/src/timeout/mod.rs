@@ -38,6 +38,8 @@
 //! | metric | |
 //! |---|---|
 //! | `steadfast_timeout_seconds` | how long a usual call may take now |
+//! | `steadfast_timeout_followed_seconds` | the quantile that a learned one follows, 0 until it is known |
+//! | `steadfast_timeout_calls_total` | calls that began |
 //! | `steadfast_timeout_cut_total` | calls whose time was up |
 //!
 //! # Examples
@@ -74,7 +76,7 @@ pub(crate) use body::BodyTimes;
 pub use body::{TimeoutBody, TimeoutBodyError};
 pub use future::TimeoutFuture;
 pub use service::Timeout;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{METRICS, Shared};
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,0 +1,35 @@
+//! Everything that the layers tell: metrics of [`report`](mod@steadfast_core::report), and events.
+//!
+//! Each part keeps its tables beside its code; here they are together, for the reference and for
+//! whoever makes dashboards and alerts.
+
+use steadfast_core::report::{EventDoc, MetricDoc};
+
+/// Gives every metric that this package tells.
+pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
+    [
+        crate::access_log::METRICS,
+        crate::admission::METRICS,
+        crate::drain::METRICS,
+        crate::guard::METRICS,
+        crate::rate_limit::METRICS,
+        crate::reject::METRICS,
+        crate::retry::METRICS,
+        crate::timeout::METRICS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Gives every event that this package tells.
+pub fn events() -> impl Iterator<Item = &'static EventDoc> {
+    [
+        crate::access_log::EVENTS,
+        crate::drain::EVENTS,
+        crate::guard::EVENTS,
+        crate::reject::EVENTS,
+        crate::retry::EVENTS,
+    ]
+    .into_iter()
+    .flatten()
+}
