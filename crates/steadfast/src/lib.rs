@@ -34,6 +34,9 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
+//! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
+//! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
@@ -47,6 +50,13 @@ pub use steadfast_core::*;
 pub mod tower {
     #[doc(inline)]
     pub use steadfast_tower::*;
+}
+
+/// The one door to SQLite and PostgreSQL. With the feature `sqlite` or `postgres`.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod store {
+    #[doc(inline)]
+    pub use steadfast_store::*;
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.

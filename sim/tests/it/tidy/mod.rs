@@ -15,6 +15,7 @@ mod manifests;
 mod purity;
 mod repository;
 mod source;
+mod statements;
 mod tokens;
 mod unsafety;
 

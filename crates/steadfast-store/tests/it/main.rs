@@ -1,0 +1,5 @@
+//! The store through its public API, on every database.
+
+mod conformance;
+mod foreign;
+mod prepare;
