@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     NoKind,
     #[error("the kind {0:?} has two handlers")]
     TwoHandlers(&'static str),
+    #[error("the queue {0:?} is named twice")]
+    TwoQueues(String),
     #[error("{what} is {is}, not within {least} to {most}")]
     Range {
         what: &'static str,

@@ -27,7 +27,7 @@ use super::run::{Inner, settled};
 use super::{Kind, Run, Settings, Tally};
 use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::pace::{Floor, Pace};
-use crate::decide::poll::Poll;
+use crate::decide::poll::{FLOOR, Poll};
 use crate::decide::retry::Follow;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
@@ -49,6 +49,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after its cancellation a run must have ended before its permit is written off: 10 s,
 /// twice what its cleanups have.
 const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the ends of runs are offered to the store after the lease is lost: 2 s.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// The first and the longest wait after an operation failed.
 const FAILED_FIRST: Duration = Duration::from_millis(100);
@@ -76,12 +79,16 @@ pub(crate) struct Engine {
     lane: Lane,
     tally: Arc<Tally>,
     incarnation: i64,
+    /// Cancelled when the lease is lost; every run has a child of it.
+    lost: Cancel,
     queues: Vec<Queue>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
     done: Vec<Finished>,
     /// Ended, on the way back to work.
     back: Vec<Finished>,
+    /// Completed by their handlers, in transactions whose end is not known.
+    perhaps: Vec<(Flight, Finished)>,
     /// When the first of `done` and `back` came.
     since: Option<u64>,
     pace: Pace,
@@ -89,6 +96,8 @@ pub(crate) struct Engine {
     next_poll: u64,
     /// Whether the last claim found as much as it wanted.
     more: bool,
+    /// Whether something came in since the last claim was begun.
+    woken: bool,
     suspect: bool,
     next_suspect: u64,
     /// Whether the outcome of the last operation is not known.
@@ -150,6 +159,10 @@ enum Outcome {
     },
     Suspect(Result<Rows, Error>),
     Found(Result<(Vec<i64>, Vec<(i64, i64)>), Error>),
+    Checked {
+        asked: Vec<(Flight, Finished)>,
+        told: Result<Vec<i64>, Error>,
+    },
 }
 
 struct Told {
@@ -164,6 +177,7 @@ impl Engine {
         jobs: Jobs,
         tally: Arc<Tally>,
         incarnation: i64,
+        lost: Cancel,
     ) -> (Self, mpsc::UnboundedReceiver<Finished>) {
         let (to, from) = mpsc::unbounded_channel();
         let queues = settings.queues.iter().map(|(name, permits)| Queue {
@@ -180,14 +194,17 @@ impl Engine {
             jobs,
             tally,
             incarnation,
+            lost,
             flights: HashMap::new(),
             done: Vec::new(),
             back: Vec::new(),
+            perhaps: Vec::new(),
             since: None,
             pace: Pace::new(),
             poll: Poll::default(),
             next_poll: 0,
             more: false,
+            woken: false,
             suspect: false,
             next_suspect: 0,
             uncertain: false,
@@ -204,7 +221,6 @@ impl Engine {
         mut self,
         mut ended: mpsc::UnboundedReceiver<Finished>,
         mut orders: mpsc::UnboundedReceiver<Order>,
-        lost: Cancel,
         drain: Cancel,
         stop: Cancel,
     ) -> Exit {
@@ -236,8 +252,8 @@ impl Engine {
                     None => pending().await,
                 }
             };
+            let lost = self.lost.clone();
             tokio::select! {
-                biased;
                 _ = lost.cancelled() => {
                     self.lose().await;
                     return Exit::LeaseLost;
@@ -248,10 +264,6 @@ impl Engine {
                 outcome = under_way => {
                     operation = None;
                     self.apply(clock::nanos(), outcome);
-                    if self.is_fenced() {
-                        self.lose().await;
-                        return Exit::LeaseLost;
-                    }
                 }
                 order = orders.recv() => {
                     if let Some(order) = order {
@@ -270,7 +282,7 @@ impl Engine {
                 }
                 _ = woken.changed(), if !draining => {
                     self.poll.found();
-                    self.next_poll = 0;
+                    self.woken = true;
                 }
                 () = clock::sleep_until(clock::instant_at(wake_at)) => {}
             }
@@ -281,12 +293,9 @@ impl Engine {
         self.flights.is_empty()
             && self.done.is_empty()
             && self.back.is_empty()
+            && self.perhaps.is_empty()
             && !self.uncertain
             && self.queues.iter().all(|queue| queue.ready.is_empty())
-    }
-
-    fn is_fenced(&self) -> bool {
-        self.incarnation == 0
     }
 
     fn show(&self) {
@@ -319,6 +328,9 @@ impl Engine {
         if self.uncertain {
             return Some(self.find_out());
         }
+        if !self.perhaps.is_empty() {
+            return Some(self.check_perhaps());
+        }
         let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
         let due = self.since.is_some_and(|since| urgent || now >= since + nanos(LINGER));
         if due && !self.back.is_empty() {
@@ -332,7 +344,8 @@ impl Engine {
             .sum();
         let wanted: usize = wants.iter().map(|(_, _, want)| want).sum();
         // While there is more, small claims would be many claims: they go along with the ends.
-        let claim = wanted > 0 && (now >= self.next_poll || (self.more && wanted >= held));
+        let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held);
+        let claim = wanted > 0 && ask;
         if claim || (due && !self.done.is_empty()) {
             return Some(self.exchange(wants));
         }
@@ -349,12 +362,14 @@ impl Engine {
             u64::MAX
         } else {
             let full = self.wants(now).is_empty();
-            let claims = if full { u64::MAX } else { self.next_poll };
+            let claims = if self.woken { now } else { self.next_poll };
+            let claims = if full { u64::MAX } else { claims };
             let suspects = if self.suspect { u64::MAX } else { self.next_suspect };
             claims.min(suspects)
         };
         let next = ends.min(polls);
-        let next = if self.uncertain { now } else { next };
+        let at_once = self.uncertain || !self.perhaps.is_empty();
+        let next = if at_once { now } else { next };
         next.max(self.not_before)
     }
 
@@ -367,6 +382,9 @@ impl Engine {
             self.since = None;
         }
         let began = clock::nanos();
+        if !asked.is_empty() {
+            self.woken = false;
+        }
         // SQLite takes the queues one by one: each is a statement of the same transaction writer.
         let single = self.jobs.store().dialect() == Dialect::Sqlite;
         let parts: Vec<Vec<(usize, i64, usize)>> = if single && asked.len() > 1 {
@@ -490,6 +508,23 @@ impl Engine {
         })
     }
 
+    /// Asks which of the runs that their handlers have completed are in the history.
+    fn check_perhaps(&mut self) -> Operation {
+        let asked = std::mem::take(&mut self.perhaps);
+        let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
+        let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = async {
+                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+                let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                Ok(ids?)
+            };
+            let told = told.await;
+            Outcome::Checked { asked, told }
+        })
+    }
+
     // === what came of it ===
 
     fn apply(&mut self, now: u64, outcome: Outcome) {
@@ -503,7 +538,7 @@ impl Engine {
                 self.failures = 0;
                 if !told.lease && !asked.is_empty() {
                     // Our own clock did not see it: the one of the database rules.
-                    self.incarnation = 0;
+                    self.lost.cancel(Cause::LeaseLost);
                 }
                 self.note_settled(sent, &told.ended);
                 self.take(now, &asked, began, told.claimed);
@@ -542,6 +577,22 @@ impl Engine {
                 self.failures = 0;
                 self.uncertain = false;
                 self.note_found(&ended, held);
+            }
+            Outcome::Checked {
+                asked,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                for (flight, finished) in asked {
+                    self.settle_checked(now, flight, finished, &told);
+                }
+            }
+            Outcome::Checked {
+                asked,
+                told: Err(error),
+            } => {
+                self.perhaps.extend(asked);
+                self.failed(now, &error);
             }
             Outcome::Suspect(Err(error)) | Outcome::Found(Err(error)) => self.failed(now, &error),
         }
@@ -586,7 +637,7 @@ impl Engine {
             return;
         }
         self.more = false;
-        let mut any = false;
+        let (mut any, mut again) = (false, false);
         for (index, from, want) in asked {
             let mut jobs = std::mem::take(&mut found[*index]);
             // The store gives them in the order of its pages.
@@ -596,22 +647,22 @@ impl Engine {
             let queue = &mut self.queues[*index];
             queue.floor.claimed(now, *from, *want, jobs.len(), last, took);
             any |= !jobs.is_empty();
-            // One that found nothing above its floor looks from the start before it says so.
-            self.more |= jobs.len() >= *want || *from != i64::MIN;
+            self.more |= jobs.len() >= *want;
+            // One that found too little above its floor looks from the start.
+            again |= jobs.len() < *want && *from != i64::MIN;
             queue.ready.extend(jobs);
         }
         if any {
             self.poll.found();
         }
-        self.next_poll = if self.more || any {
+        self.next_poll = if again {
             now
+        } else if any {
+            // What comes in meanwhile wakes, and the ends of these jobs take the next ones along.
+            now + nanos(FLOOR)
         } else {
             now + nanos(self.poll.nothing(rng::bits()))
         };
-        if self.more {
-            // The next claim goes along with the next ends, or when a good part is free.
-            self.next_poll = now + nanos(crate::decide::poll::FLOOR);
-        }
     }
 
     /// Reads a claimed job; `skip` columns come before it.
@@ -659,7 +710,7 @@ impl Engine {
 
     fn start(&mut self, job: Claimed) {
         let now = clock::nanos();
-        let cancel = Cancel::new();
+        let cancel = self.lost.child();
         let run = Run(Arc::new(Inner {
             id: JobId(job.id),
             term: job.term,
@@ -670,7 +721,6 @@ impl Engine {
             cancel: cancel.clone(),
             beat_ns: AtomicU64::new(now),
             settled: AtomicU8::new(settled::NO),
-            jobs: self.jobs.clone(),
         }));
         let flight = Flight {
             queue: job.queue,
@@ -701,8 +751,25 @@ impl Engine {
             };
             self.queues[flight.queue].running -= 1;
             self.suspect &= !flight.suspect;
-            self.settle(now, &flight, finished);
+            if finished.settled == settled::PERHAPS {
+                self.perhaps.push((flight, finished));
+            } else {
+                self.settle(now, &flight, finished);
+            }
         }
+    }
+
+    /// Goes on with a run whose handler has completed it, now that the store has said whether that
+    /// was committed.
+    fn settle_checked(&mut self, now: u64, flight: Flight, mut finished: Finished, told: &[i64]) {
+        if told.contains(&finished.id) {
+            finished.settled = settled::YES;
+        } else if finished.follow == Follow::Complete {
+            // The effects are not there, so the job must not be completed.
+            finished.follow = Follow::Retry(Duration::from_secs(1));
+            finished.error = Some("completed in a transaction that was not committed".into());
+        }
+        self.settle(now, &flight, finished);
     }
 
     /// Puts the end of a run on its way to the store.
@@ -710,12 +777,6 @@ impl Engine {
         if is_settled(&finished) {
             self.tell(flight, What::Completed);
             return;
-        }
-        if finished.settled == settled::PERHAPS && finished.follow == Follow::Complete {
-            // Its handler says that it committed. If it did, the row is gone; if it did not, the
-            // effects are not there, and the job must not be completed.
-            finished.follow = Follow::Retry(Duration::from_secs(1));
-            finished.error = Some("completed in a transaction that was not committed".into());
         }
         let what = what(&finished);
         self.tell(flight, what);
@@ -738,7 +799,7 @@ impl Engine {
         }
         let known: std::collections::HashSet<i64> = known.iter().copied().collect();
         for finished in sent {
-            if known.contains(&finished.id) || finished.settled == settled::PERHAPS {
+            if known.contains(&finished.id) {
                 continue;
             }
             tracing::warn!(
@@ -867,12 +928,20 @@ impl Engine {
         self.settle(now, &flight, finished);
     }
 
-    /// Ends after the lease is lost: handlers are told; what has ended is still offered to the
-    /// store, which takes what nobody has rescued yet.
+    /// Ends after the lease is lost. Handlers have been told by their token. What has ended well is
+    /// offered to the store once more, which takes what nobody has rescued yet.
     async fn lose(&mut self) {
         for flight in self.flights.values() {
-            flight.cancel.cancel(Cause::LeaseLost);
             self.tell(flight, What::LeaseLost);
+        }
+        if self.done.is_empty() {
+            return;
+        }
+        let binds = self.exchange_binds(ends(&self.done), &[]);
+        let last = exchange(&self.lane, vec![binds]);
+        if let Ok(Ok(told)) = clock::timeout(LAST_WORD, last).await {
+            let sent = std::mem::take(&mut self.done);
+            self.note_settled(sent, &told.ended);
         }
     }
 

@@ -125,7 +125,7 @@ fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
         Ok(result) => (Ended::Well, None, result),
         Err(ScopeError::Failed(error)) => judge_error(error),
         Err(ScopeError::Panicked(panic)) => {
-            let place = panic.location().map(ToString::to_string);
+            let place = panic.location().map(|place| place.to_string());
             let place = place.unwrap_or_else(|| "an unknown place".into());
             let text = format!("panicked at {place}: {}", panic.message());
             (Ended::Failed, Some(bounded(text)), None)

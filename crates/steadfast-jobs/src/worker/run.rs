@@ -7,7 +7,7 @@ use steadfast_core::{Cancel, clock};
 use steadfast_store::{Tx, binds};
 
 use crate::error::Repr;
-use crate::{Error, JobId, Jobs, sql};
+use crate::{Error, JobId, sql};
 
 /// One run of a job, in the hands of its handler. Cheap to clone.
 #[derive(Clone)]
@@ -24,7 +24,6 @@ pub(crate) struct Inner {
     /// When it last gave a sign, in nanoseconds of the monotonic clock.
     pub(crate) beat_ns: AtomicU64,
     pub(crate) settled: AtomicU8,
-    pub(crate) jobs: Jobs,
 }
 
 /// Whether the handler has completed its job itself.

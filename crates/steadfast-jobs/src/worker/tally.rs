@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use crate::event::{EVENTS_BEHIND_MAX, JobEvent, WORDS};
 
 /// What a worker tells about itself: counts for everybody, events for those who listen.
+#[derive(Debug)]
 pub(crate) struct Tally {
     counts: [AtomicU64; WORDS.len()],
     pub(crate) running: AtomicUsize,

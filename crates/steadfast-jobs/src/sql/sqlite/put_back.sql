@@ -11,4 +11,4 @@ SET state = CASE WHEN b.value->>2 > 0 THEN 'waiting' ELSE 'pending' END,
     incarnation = NULL, claimed_us = NULL, cancel = NULL
 FROM json_each(?1) AS b
 WHERE j.id = b.value->>0 AND j.term = b.value->>1 AND j.incarnation = ?2
-RETURNING j.id
+RETURNING id
