@@ -10,8 +10,11 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
     [
         crate::access_log::METRICS,
         crate::admission::METRICS,
+        crate::breaker::METRICS,
         crate::drain::METRICS,
         crate::guard::METRICS,
+        crate::guard::DEPENDENCY_METRICS,
+        crate::hedge::METRICS,
         crate::rate_limit::METRICS,
         crate::reject::METRICS,
         crate::retry::METRICS,
@@ -25,8 +28,10 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
 pub fn events() -> impl Iterator<Item = &'static EventDoc> {
     [
         crate::access_log::EVENTS,
+        crate::breaker::EVENTS,
         crate::drain::EVENTS,
         crate::guard::EVENTS,
+        crate::guard::DEPENDENCY_EVENTS,
         crate::reject::EVENTS,
         crate::retry::EVENTS,
     ]

@@ -69,7 +69,9 @@ mod propagate;
 mod service;
 
 pub use header::{ENVOY_EXPECTED_TIMEOUT, GRPC_TIMEOUT, TIMEOUT};
+pub(crate) use propagate::tell;
 pub use propagate::{PropagateDeadline, PropagateDeadlineLayer};
+pub(crate) use service::passed;
 pub use service::{Deadline, DeadlineFuture};
 
 use std::fmt;

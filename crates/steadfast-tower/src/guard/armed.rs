@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use super::Inner;
+use super::dependency::Dependencies;
 use super::route::Routes;
 
 /// How many templates without a policy are kept: 64, enough to see what was forgotten. Templates
@@ -60,6 +61,9 @@ pub struct Armed {
     pub ungoverned_requests: u64,
     /// How many came through two layers of a guard; governed once.
     pub twice: u64,
+    /// Dependencies of the policy for which no client was made, so that nothing of what it says of
+    /// them is in force.
+    pub unused: Vec<String>,
 }
 
 impl Probe {
@@ -118,7 +122,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn armed(&self, routes: &Routes) -> Armed {
+    pub(super) fn armed(&self, routes: &Routes, dependencies: &Dependencies) -> Armed {
         let mut names: Vec<_> = routes.all().map(|route| route.key.clone()).collect();
         names.sort();
         Armed {
@@ -128,6 +132,7 @@ impl Watch {
             requests: self.requests.load(Ordering::Relaxed),
             ungoverned_requests: self.ungoverned_requests.load(Ordering::Relaxed),
             twice: self.twice.load(Ordering::Relaxed),
+            unused: dependencies.unused(),
         }
     }
 
@@ -140,9 +145,10 @@ impl Watch {
 
 impl Armed {
     /// Tells whether nothing goes past the policy: all routes were asked, no other one was
-    /// requested, and none is guarded twice.
+    /// requested, none is guarded twice, and every dependency is called by a client of the guard.
     pub fn is_clean(&self) -> bool {
-        self.checked && self.ungoverned.is_empty() && self.twice == 0
+        let clean = self.ungoverned.is_empty() && self.twice == 0;
+        self.checked && clean && self.unused.is_empty()
     }
 }
 
@@ -169,6 +175,10 @@ impl fmt::Display for Armed {
         }
         if self.twice > 0 {
             write!(f, "\n  guarded twice: {} requests", self.twice)?;
+        }
+        if !self.unused.is_empty() {
+            let names = self.unused.join(", ");
+            write!(f, "\n  not called by a client of the guard: {names}")?;
         }
         Ok(())
     }
@@ -227,7 +237,7 @@ impl Source for Inner {
     }
 
     fn collect(&self, to: &mut Collector) {
-        let armed = self.watch.armed(&self.routes);
+        let armed = self.watch.armed(&self.routes, &self.dependencies);
         to.armed("steadfast_guard_armed", armed.is_clean())
             .counter("steadfast_guard_requests_total", armed.requests)
             .counter(

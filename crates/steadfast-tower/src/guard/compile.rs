@@ -82,12 +82,7 @@ fn not_yet(policy: &Policy) -> Vec<String> {
     let streams = streams.map(|(key, _)| {
         format!("routes.{key:?} has a stream budget, which the guard has not yet; give it an admission of its own")
     });
-    let calls = policy.dependencies.keys().map(|name| {
-        format!(
-            "dependencies.{name} is not governed by the guard yet; put the layers around its client"
-        )
-    });
-    shadows.chain(streams).chain(calls).collect()
+    shadows.chain(streams).collect()
 }
 
 /// Makes the state of all routes: one admission and one rate for all routes that name it, a
@@ -142,7 +137,7 @@ pub(super) fn routes(policy: &Policy, client: Option<&ClientOf>) -> Result<Route
     Ok(Routes::new(routes.collect::<Result<Vec<_>, GuardError>>()?))
 }
 
-fn admission_of(name: &str, of: &AdmissionPolicy) -> Result<AdmissionLayer, GuardError> {
+pub(super) fn admission_of(name: &str, of: &AdmissionPolicy) -> Result<AdmissionLayer, GuardError> {
     let default = AdmissionConfig::default();
     let wait_max = of.queue_wait.get();
     let mut guaranteed = [0; Tier::COUNT];
@@ -190,7 +185,7 @@ fn rate_of(
     })
 }
 
-fn body_times(of: &TimeoutPolicy) -> BodyTimes {
+pub(super) fn body_times(of: &TimeoutPolicy) -> BodyTimes {
     BodyTimes {
         idle: Some(of.body_idle.get()),
         total: of.body_total.map(|total| total.get()),
@@ -198,7 +193,7 @@ fn body_times(of: &TimeoutPolicy) -> BodyTimes {
 }
 
 /// Named by the route: each learns its own.
-fn timeout_of(
+pub(super) fn timeout_of(
     route: &str,
     of: &TimeoutPolicy,
     permits: Option<u32>,

@@ -31,30 +31,48 @@
 //! [`armed`](Guard::armed) tells routes that the policy does not name, and requests that passed two
 //! guards.
 //!
+//! # Outgoing calls
+//! [`client`](Guard::client) gives the stack of a dependency, from outside to inside: the deadline of
+//! the caller, [`retry`](crate::retry) with its budget, [`hedge`](crate::hedge), a
+//! [`breaker`](crate::breaker) for each endpoint, [`admission`](crate::admission) of as many calls at
+//! once as the policy says or as turn out to be right, a [`timeout`](crate::timeout) for each attempt,
+//! and the trace, the time that is left, the tier and the number of the attempt, told to whoever is
+//! called. A rejection by any of these is [`CallError::Rejected`](crate::CallError), with the name of
+//! the dependency as its policy; the error of the client inside stays what it is.
+//!
+//! The state of a dependency is one for all clients that are made for it. An idempotency key makes a
+//! call repeatable only where the policy says that the target honors keys. A dependency for which no
+//! client was made is told in [`armed`](Guard::armed): nothing of its policy is in force.
+//!
 //! # What it does not do yet
-//! Shadow mode, stream budgets with a name, and outgoing calls: a policy that asks for them is
-//! refused, since leaving them out in silence would be worse. The layers for outgoing calls
-//! ([`retry`](crate::retry), [`timeout`](crate::timeout), [`admission`](crate::admission)) are there
-//! to be put together by hand. Deadlines that clients send are read by
-//! [`deadline`](crate::deadline), outside of the guard.
+//! Shadow mode of anything but breakers, and stream budgets with a name: a policy that asks for them
+//! is refused, since leaving them out in silence would be worse. Deadlines that clients send are read
+//! by [`deadline`](crate::deadline), outside of the guard.
 //!
 //! # Streams
 //! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout, its admission is a budget of
 //! connections, held until the body ends, and nothing is learned from it.
 
 mod armed;
+mod client;
 mod compile;
+mod dependency;
 mod error;
 mod governed;
 mod route;
 mod service;
+mod told;
 
 pub use armed::Armed;
+pub use client::{CallBody, ClientBody, ClientFuture, ClientLayer, GuardedClient};
+pub use dependency::DependencyStatus;
 pub use error::GuardError;
 pub use governed::{Governed, GovernedBody};
 pub use service::{GuardLayer, Guarded};
+pub use told::Told;
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
+pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 
 use std::fmt;
 use std::hash::Hash;
@@ -64,7 +82,9 @@ use http::request::Parts;
 use steadfast_core::decide::policy::{Clients, Finding, Policy};
 
 use crate::Trust;
+use crate::breaker::Breakers;
 use armed::Watch;
+use dependency::Dependencies;
 use route::Routes;
 
 /// Guards the routes of one service; see the [module](self). Cheap to clone: clones are one guard.
@@ -76,6 +96,7 @@ pub struct Guard {
 struct Inner {
     trust: Trust,
     routes: Routes,
+    dependencies: Dependencies,
     watch: Watch,
     warnings: Vec<Finding>,
 }
@@ -139,9 +160,79 @@ impl Guard {
         &self.inner.warnings
     }
 
+    /// Makes the layer that goes around a client of a dependency, with all that the policy says of it.
+    ///
+    /// Clients of one dependency share its state: budgets, breakers, limits, and what was learned.
+    /// Any service will do that takes and gives the types of [`http`]: see [`ClientLayer`], and
+    /// [`ClientBody`] for the body that it is given.
+    ///
+    /// # Errors
+    /// [`GuardError`] if the policy has no such dependency; the nearest name is told.
+    ///
+    /// # Examples
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use steadfast_tower::guard::ClientBody;
+    /// use steadfast_tower::{Guard, PolicyDocument};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let policy = PolicyDocument::new("policy.toml", r#"
+    ///     [timeouts.quick]
+    ///     timeout = "500ms"
+    ///
+    ///     [breakers.careful]
+    ///     consecutive = 5
+    ///
+    ///     [dependencies.payments]
+    ///     methods = ["GET", "PUT"]
+    ///     timeout = "quick"
+    ///     breaker = "careful"
+    /// "#)?;
+    /// let guard = Guard::new(policy.policy().clone())?;
+    ///
+    /// // In place of a real client.
+    /// let http = service_fn(async |_: Request<ClientBody<Full<Bytes>>>| {
+    ///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+    /// });
+    /// let payments = ServiceBuilder::new().layer(guard.client("payments")?).service(http);
+    ///
+    /// let hold = Request::get("http://pay.example/holds/7").body(Full::default())?;
+    /// assert_eq!(payments.oneshot(hold).await?.status(), 200);
+    ///
+    /// let misspelt = guard.client("paymnets").unwrap_err().to_string();
+    /// assert!(misspelt.contains("did you mean \"payments\"?"), "{misspelt}");
+    /// # Ok(()) }
+    /// ```
+    pub fn client(&self, dependency: &str) -> Result<ClientLayer, GuardError> {
+        Ok(ClientLayer::new(self.inner.dependencies.get(dependency)?))
+    }
+
+    /// Gives the view of the breakers of a dependency, and the hand on them.
+    ///
+    /// # Errors
+    /// [`GuardError`] if the policy has no such dependency; the nearest name is told.
+    pub fn breakers(&self, dependency: &str) -> Result<Breakers, GuardError> {
+        Ok(self.inner.dependencies.get(dependency)?.breakers())
+    }
+
+    /// Tells how each dependency stands, by name.
+    pub fn dependencies(&self) -> Vec<DependencyStatus> {
+        self.inner.dependencies.status()
+    }
+
     /// Tells which routes are guarded, and what goes past the policy.
     pub fn armed(&self) -> Armed {
-        self.inner.watch.armed(&self.inner.routes)
+        let Inner {
+            watch,
+            routes,
+            dependencies,
+            ..
+        } = &*self.inner;
+        watch.armed(routes, dependencies)
     }
 }
 
@@ -178,6 +269,7 @@ impl GuardBuilder {
                 Clients::Inside => Trust::Inside,
             },
             routes: compile::routes(&self.policy, self.client.as_ref())?,
+            dependencies: Dependencies::new(&self.policy)?,
             watch: Watch::default(),
             warnings,
         };
@@ -193,6 +285,7 @@ impl fmt::Debug for Guard {
         f.debug_struct("Guard")
             .field("trust", &self.inner.trust)
             .field("routes", &self.inner.routes)
+            .field("dependencies", &self.inner.dependencies)
             .finish_non_exhaustive()
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Decided(StopReason),
+    /// The breaker of the target is not closed.
+    BreakerNotClosed,
     /// The body of the request is longer than what is kept.
     BodyTooLong,
     /// The body of the request has failed.
@@ -142,7 +144,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
 ];
 
 impl Stop {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Decided(StopReason::Permanent),
         Self::Decided(StopReason::RetriedOutside),
         Self::Decided(StopReason::AttemptsSpent),
@@ -150,6 +152,7 @@ impl Stop {
         Self::Decided(StopReason::RetryAfterTooLong),
         Self::Decided(StopReason::Deadline),
         Self::Decided(StopReason::BudgetSpent),
+        Self::BreakerNotClosed,
         Self::BodyTooLong,
         Self::BodyBroken,
     ];
@@ -171,6 +174,8 @@ impl Stop {
                 | StopReason::Deadline
                 | StopReason::BudgetSpent => false,
             },
+            // The breaker has told it.
+            Self::BreakerNotClosed => true,
             Self::BodyTooLong | Self::BodyBroken => false,
         }
     }
@@ -184,6 +189,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "retry-after-too-long",
             Self::Decided(StopReason::Deadline) => "deadline",
             Self::Decided(StopReason::BudgetSpent) => "budget-spent",
+            Self::BreakerNotClosed => "breaker-not-closed",
             Self::BodyTooLong => "body-too-long",
             Self::BodyBroken => "body-broken",
         }
@@ -198,6 +204,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "the target asked to wait too long",
             Self::Decided(StopReason::Deadline) => "the deadline is too near",
             Self::Decided(StopReason::BudgetSpent) => "too many calls are tried again already",
+            Self::BreakerNotClosed => "the breaker of the target is not closed",
             Self::BodyTooLong => "the body is longer than what is kept of it",
             Self::BodyBroken => "the body has failed",
         }

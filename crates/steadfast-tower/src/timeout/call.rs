@@ -91,9 +91,19 @@ impl Call {
             }
             None => (took, DEADLINE),
         };
-        let rejection = Rejection::new(Reason::TimedOut, policy);
+        let mut rejection = Rejection::new(Reason::TimedOut, policy);
+        if self.is_hurried(given) {
+            rejection = rejection.hurried();
+        }
         let (limit, observed) = (given.as_secs_f64(), took.as_secs_f64());
         (given, rejection.with_bound(limit, observed, "seconds"))
+    }
+
+    /// Tells whether the caller gave the call less than half of the time that is usual: then it says
+    /// nothing about whoever was called.
+    fn is_hurried(&self, given: Duration) -> bool {
+        let governed = self.governed.as_ref();
+        governed.is_some_and(|governed| given < governed.shared.usual() / 2)
     }
 
     fn took(&self) -> Duration {

@@ -29,6 +29,10 @@
 //! The layer decides by the request: it is always ready, and the time in which it drives a clone of
 //! the inner service to ready counts.
 //!
+//! A call of a client that was cut because its caller's deadline gave it less than half of the usual
+//! time says nothing about the dependency: [no breaker](crate::breaker) counts it. Otherwise anybody
+//! who asks for a millisecond could open it for all.
+//!
 //! A learned timeout belongs to one kind of call: one per route, one per dependency. Streams do
 //! not belong behind one.
 //!

@@ -110,7 +110,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn usual(&self) -> Duration {
+    pub(crate) fn usual(&self) -> Duration {
         match &self.kind {
             Kind::Fixed(timeout) => *timeout,
             Kind::Learned(learned) => learned.plan().usual(),

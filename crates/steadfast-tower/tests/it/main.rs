@@ -4,10 +4,13 @@ mod access_log;
 mod admission;
 #[cfg(feature = "axum")]
 mod axum;
+mod breaker;
+mod client;
 mod deadline;
 mod drain;
 #[cfg(feature = "axum")]
 mod guard;
+mod hedge;
 mod recover;
 mod retry;
 mod route;
