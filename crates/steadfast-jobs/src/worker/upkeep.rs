@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::{clock, rng};
-use steadfast_store::binds;
+use steadfast_store::{Node, binds};
 use tokio::sync::mpsc;
 
 use super::engine::Order;
-use super::node::Node;
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
 use crate::event::{JobEvent, What};
@@ -38,8 +37,11 @@ pub(crate) struct Upkeep {
     jobs: Jobs,
     tally: Arc<Tally>,
     node: Node,
+    incarnation: i64,
     orders: mpsc::UnboundedSender<Order>,
     brake: Brake,
+    /// The slowest beat that the brake has been told of.
+    slowest: Duration,
 }
 
 impl Upkeep {
@@ -48,14 +50,18 @@ impl Upkeep {
         jobs: Jobs,
         tally: Arc<Tally>,
         node: Node,
+        incarnation: i64,
         orders: mpsc::UnboundedSender<Order>,
     ) -> Self {
-        let brake = Brake::new(node.lease(), node.margin());
+        let config = node.config();
+        let brake = Brake::new(config.lease, config.margin());
         Self {
             settings,
             jobs,
             tally,
+            slowest: node.health().slowest_beat,
             node,
+            incarnation,
             orders,
             brake,
         }
@@ -72,6 +78,8 @@ impl Upkeep {
             tokio::select! {
                 () = clock::sleep_until(clock::instant_at(next)) => {}
                 // Perhaps with a delay that is over before we look next.
+                // Found dead by its file or by its lease: nobody has to wait.
+                () = self.node.death() => rescue_at = 0,
                 _ = woken.changed() => due_at = due_at.min(clock::nanos() + 10_000_000),
             }
             let now = clock::nanos();
@@ -125,7 +133,7 @@ impl Upkeep {
     }
 
     async fn cancels(&self) -> Result<(), Error> {
-        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.node.id()]).await?;
+        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.incarnation]).await?;
         for row in &rows {
             let order = Order::Cancel {
                 id: row.get(0)?,
@@ -139,23 +147,12 @@ impl Upkeep {
     }
 
     async fn rescue(&mut self, now: u64) -> Result<(), Error> {
-        let mut experience = self.node.experience();
-        while let Some((at, took_ns, renewed)) = experience.pop() {
-            self.brake.beat(at, took_ns, renewed);
-        }
-        if self.brake.may_rescue(now) {
-            for _ in 0..TURNS {
-                let rows = self.jobs.store().run(&sql::RESCUE, binds![BATCH]).await?;
-                for row in &rows {
-                    self.tell_rescued(row)?;
-                }
-                if !rows.is_empty() {
-                    self.jobs.wake();
-                }
-                if (rows.len() as i64) < BATCH {
-                    break;
-                }
-            }
+        // Whoever is marked as ended is dead for certain, of that no stall can make us doubt; and
+        // marks are forgotten after some days, so this comes first.
+        self.rescue_ended().await?;
+        self.note_beats(now);
+        if self.brake.may_rescue(now) && !self.node.end_expired().await?.is_empty() {
+            self.rescue_ended().await?;
         }
         for _ in 0..TURNS {
             let rows = self.jobs.store().run(&sql::EXPIRE, binds![BATCH]).await?;
@@ -164,6 +161,36 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+
+    async fn rescue_ended(&self) -> Result<(), Error> {
+        for _ in 0..TURNS {
+            let rows = self.jobs.store().run(&sql::RESCUE, binds![BATCH]).await?;
+            for row in &rows {
+                self.tell_rescued(row)?;
+            }
+            if !rows.is_empty() {
+                self.jobs.wake();
+            }
+            if (rows.len() as i64) < BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the brake how our own beats fared.
+    fn note_beats(&mut self, now: u64) {
+        let health = self.node.health();
+        if let Some((ago, _)) = health.last_failure {
+            let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+            self.brake.beat(now.saturating_sub(ago), 0, false);
+        }
+        if health.slowest_beat > self.slowest {
+            self.slowest = health.slowest_beat;
+            let took = u64::try_from(self.slowest.as_nanos()).unwrap_or(u64::MAX);
+            self.brake.beat(now, took, true);
+        }
     }
 
     fn tell_rescued(&self, row: &steadfast_store::Row) -> Result<(), Error> {
