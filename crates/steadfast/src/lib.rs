@@ -37,6 +37,7 @@
 //! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
@@ -72,6 +73,13 @@ mod documents_of_ids {
 pub mod store {
     #[doc(inline)]
     pub use steadfast_store::*;
+}
+
+/// Jobs that survive a crash. With the feature `jobs`.
+#[cfg(feature = "jobs")]
+pub mod jobs {
+    #[doc(inline)]
+    pub use steadfast_jobs::*;
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.

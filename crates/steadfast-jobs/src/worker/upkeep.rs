@@ -133,7 +133,11 @@ impl Upkeep {
     }
 
     async fn cancels(&self) -> Result<(), Error> {
-        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.incarnation]).await?;
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::CANCELS, binds![self.incarnation])
+            .await?;
         for row in &rows {
             let order = Order::Cancel {
                 id: row.get(0)?,
@@ -236,7 +240,11 @@ impl Upkeep {
             }
         }
         for _ in 0..TURNS {
-            let pruned = self.jobs.store().run(&sql::PRUNE_KEYS, binds![BATCH]).await?;
+            let pruned = self
+                .jobs
+                .store()
+                .run(&sql::PRUNE_KEYS, binds![BATCH])
+                .await?;
             if pruned.one()?.get::<i64>(0)? < BATCH {
                 break;
             }
