@@ -38,7 +38,8 @@ pub struct Shop {
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
     let edge = Edge::new()?;
-    let routes = edge.protect(routes(Payments::new(gateway)?)).await?;
+    let payments = Payments::new(&edge.guard, gateway)?;
+    let routes = edge.protect(routes(payments)).await?;
     Ok(Shop { edge, routes })
 }
 
