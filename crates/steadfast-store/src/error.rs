@@ -87,6 +87,7 @@ pub(crate) enum Trouble {
     Damaged(sqlx::Error),
     Ended,
     Closed,
+    Stalled(Duration),
 }
 
 /// A cause that is an error of the driver or of the system.
@@ -124,6 +125,7 @@ impl Error {
                 | Trouble::TimeLimit { .. }
                 | Trouble::Cancelled(_)
                 | Trouble::Conflict(_)
+                | Trouble::Stalled(_)
         )
     }
 
@@ -257,6 +259,7 @@ impl Trouble {
             Self::TooManyConnections(_) => "SF-1120",
             Self::Ended => "SF-1121",
             Self::Closed => "SF-1122",
+            Self::Stalled(_) => "SF-1123",
         }
     }
 
@@ -306,6 +309,7 @@ impl Trouble {
             }
             Self::Ended => "begin a new transaction; this one was ended by an earlier error",
             Self::Closed => "open the store again",
+            Self::Stalled(_) => "find what blocks the runtime: `steadfast_core::watch` names it",
         }
     }
 
@@ -392,6 +396,12 @@ impl fmt::Display for Trouble {
             Self::Damaged(_) => f.write_str("the file is damaged, or no database of SQLite"),
             Self::Ended => f.write_str("the transaction has ended already"),
             Self::Closed => f.write_str("the store is closed"),
+            Self::Stalled(limit) => {
+                write!(
+                    f,
+                    "the runtime that does the work has not answered within {limit:?}"
+                )
+            }
         }
     }
 }

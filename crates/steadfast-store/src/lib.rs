@@ -23,6 +23,8 @@
 //! - **SQLite**, compiled in. One thread writes, everybody who writes stands in its queue, and what
 //!   waits there together is committed together; a few connections read beside it. Transactions
 //!   begin with the lock that they need, and are ended by force when their time is up.
+//! - **Nodes** are the lives of processes, with a lease that is renewed by a thread of its own:
+//!   [`Store::join`]. **Locks** are leases with a term for your own exclusive work: [`Store::lock`].
 //! - **Errors** say whether a retry may help, whether it may have been done all the same, and what
 //!   to do: [`Error`].
 //!
@@ -66,6 +68,11 @@
 //!   themselves apart by a first column.
 //! - **Times** are microseconds since 1970, by the clock of the database: `{schema}.now_us()`, and
 //!   `CAST(unixepoch('subsec') * 1000000 AS INTEGER)` in SQLite, which knows milliseconds.
+//! - **Who is dead** has an `ended_us` in `node`: [`Node::end_expired`] sets it for those whose lease is
+//!   over, the nodes themselves for processes on their host that died. Look at `ended_us` alone, and
+//!   take a row that is not there for one that ended: whether a lease is over is judged by the store
+//!   (on SQLite by the clock of the host since its start, which nobody can set). What an
+//!   incarnation does is under [`Incarnation::cancel`], and asks [`Incarnation::is_held`] first.
 //! - **Tests** take a database each from `testing` (feature `test-util`): `on_every_store!` runs a
 //!   test on all of them, `assert_prepares` tries every statement.
 //!
@@ -91,7 +98,9 @@ mod config;
 mod error;
 #[cfg(feature = "sqlite")]
 mod json;
+mod lease;
 mod migrate;
+mod node;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -110,7 +119,9 @@ mod value;
 
 pub use config::{Config, Place, Pooler};
 pub use error::Error;
+pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
+pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
 pub use row::{Column, Row, Rows};
 pub use schema::PACKAGE;
 pub use statement::Statement;

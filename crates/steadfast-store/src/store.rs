@@ -1,12 +1,9 @@
 //! The one door to the database.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[cfg(feature = "postgres")]
-use std::{
-    collections::HashMap,
-    sync::{PoisonError, RwLock},
-};
+use std::{collections::HashMap, sync::RwLock};
 
 use crate::config::Place;
 use crate::tx::{Carrier, Tx};
@@ -46,6 +43,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     config: Config,
     backend: Backend,
+    /// Whose tables were brought up to date.
+    packages: Mutex<Vec<Package>>,
     /// What statements are called in our schema, each made when it is first used.
     #[cfg(feature = "postgres")]
     texts: RwLock<HashMap<usize, Arc<str>>>,
@@ -108,6 +107,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             config,
             backend,
+            packages: Mutex::default(),
             #[cfg(feature = "postgres")]
             texts: RwLock::default(),
         }));
@@ -127,7 +127,28 @@ impl Store {
     /// # Cancel safety
     /// Dropped half-way, it has applied some of them, each in whole.
     pub async fn migrate(&self, package: &Package) -> Result<(), Error> {
-        schema::migrate(self, package).await
+        schema::migrate(self, package).await?;
+        let mut packages = self.packages();
+        if !packages.iter().any(|known| known.name == package.name) {
+            packages.push(*package);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the database, which was changed by a newer node, still fits all packages.
+    pub(crate) async fn check_packages(&self) -> Result<(), Error> {
+        let packages = self.packages().clone();
+        for package in &packages {
+            schema::check(self, package).await?;
+        }
+        Ok(())
+    }
+
+    fn packages(&self) -> MutexGuard<'_, Vec<Package>> {
+        self.0
+            .packages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells which database it is.
@@ -160,7 +181,7 @@ impl Store {
     pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
         let ran: Result<Rows, Error> = match self.backend() {
             #[cfg(feature = "sqlite")]
-            Backend::Sqlite(sqlite) => sqlite.run(statement, &binds).await,
+            Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, false).await,
             #[cfg(feature = "postgres")]
             Backend::Postgres(postgres) => self.alone(postgres.pool(), statement, &binds).await,
             Backend::Never(never) => match *never {},
@@ -277,8 +298,18 @@ impl Store {
     /// It is made when it is first used, and anew when it was lost. What goes through it waits for
     /// what went before.
     pub fn lane(&self) -> Lane {
+        self.lane_of(false)
+    }
+
+    /// Gives one whose intents go before all others.
+    pub(crate) fn urgent_lane(&self) -> Lane {
+        self.lane_of(true)
+    }
+
+    fn lane_of(&self, urgent: bool) -> Lane {
         Lane {
             store: self.clone(),
+            urgent,
             #[cfg(feature = "postgres")]
             pool: match self.backend() {
                 Backend::Postgres(postgres) => Some(postgres.reserve()),
@@ -364,6 +395,7 @@ impl fmt::Debug for Store {
 #[derive(Clone)]
 pub struct Lane {
     store: Store,
+    urgent: bool,
     #[cfg(feature = "postgres")]
     pool: Option<Arc<crate::pool::Pool<crate::postgres::Connections>>>,
 }
@@ -380,6 +412,11 @@ impl Lane {
         #[cfg(feature = "postgres")]
         if let Some(pool) = &self.pool {
             let ran = self.store.alone(pool, statement, &binds).await;
+            return ran.map_err(|error| error.at(statement));
+        }
+        #[cfg(feature = "sqlite")]
+        if let Backend::Sqlite(sqlite) = self.store.backend() {
+            let ran = sqlite.run(statement, &binds, self.urgent).await;
             return ran.map_err(|error| error.at(statement));
         }
         self.store.run(statement, binds).await

@@ -46,11 +46,15 @@ impl Sqlite {
         &self,
         statement: &'static Statement,
         binds: &Binds,
+        urgent: bool,
     ) -> Result<Rows, Error> {
         let arguments = arguments(binds)?;
-        self.queue
-            .intent(statement, arguments, Urgency::Usual)
-            .await
+        let urgency = if urgent {
+            Urgency::Beat
+        } else {
+            Urgency::Usual
+        };
+        self.queue.intent(statement, arguments, urgency).await
     }
 
     /// Begins a transaction that writes, once it is its turn.

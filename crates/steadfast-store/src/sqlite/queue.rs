@@ -27,7 +27,6 @@ const ANSWER_GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// The beat of a node, without which it loses its work.
-    #[allow(dead_code, reason = "said by nodes, which come next")]
     Beat,
     /// Everything else.
     Usual,

@@ -2,4 +2,5 @@
 
 mod conformance;
 mod foreign;
+mod node;
 mod prepare;

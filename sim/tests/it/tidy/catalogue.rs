@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
+use steadfast::ids::catalogue as ids;
 use steadfast::report::{EventDoc, MetricDoc, MetricKind, catalogue as core};
 use steadfast::tower::catalogue as tower;
 
@@ -24,7 +25,7 @@ struct Catalogue {
     events: Vec<&'static EventDoc>,
 }
 
-fn catalogues() -> [Catalogue; 2] {
+fn catalogues() -> [Catalogue; 3] {
     [
         Catalogue {
             folder: "crates/steadfast-core/src",
@@ -37,6 +38,12 @@ fn catalogues() -> [Catalogue; 2] {
             title: "Requests and calls",
             metrics: tower::metrics().collect(),
             events: tower::events().collect(),
+        },
+        Catalogue {
+            folder: "crates/steadfast-ids/src",
+            title: "Ids",
+            metrics: ids::metrics().collect(),
+            events: Vec::new(),
         },
     ]
 }
