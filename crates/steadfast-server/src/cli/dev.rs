@@ -94,6 +94,8 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
     sleep 4; curl -sX POST 'http://{shop}/payments?[1-3]' -o /dev/null -w '%{{http_code}}\n'
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
+  what a Prometheus would scrape: who was admitted, who was turned away and why
+    curl -s http://{shop}/metrics | grep -v '^#'
   a stop while a request is served: it is served to the end, then the shop closes
     curl -i http://{shop}/statements & sleep 1; kill -TERM {process}
 
