@@ -95,6 +95,8 @@ mod documents {
     mod prometheus {}
     #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
     mod outgoing_calls {}
+    #[doc = include_str!("../../../docs/how-to/breakers.md")]
+    mod breakers {}
     #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]
     mod from_tower_and_tower_http {}
     #[doc = include_str!("../../../docs/migration/from-tower-resilience.md")]
