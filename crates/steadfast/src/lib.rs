@@ -95,6 +95,9 @@ mod documents {
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
     mod reading_a_rejection {}
+    #[cfg(feature = "log")]
+    #[doc = include_str!("../../../docs/how-to/logs.md")]
+    mod logs {}
     #[cfg(feature = "prometheus")]
     #[doc = include_str!("../../../docs/how-to/prometheus.md")]
     mod prometheus {}
