@@ -23,6 +23,10 @@
 //! - **SQLite**, compiled in. One thread writes, everybody who writes stands in its queue, and what
 //!   waits there together is committed together; a few connections read beside it. Transactions
 //!   begin with the lock that they need, and are ended by force when their time is up.
+//! - **Nodes** are the lives of processes, with a lease that is renewed by a thread of its own:
+//!   [`Store::join`]. **Locks** are leases with a term for your own exclusive work: [`Store::lock`].
+//! - **Wake-ups** tell at once that something has changed, where they can: [`Store::wakes`]; what the
+//!   database at hand can do is in [`Store::capabilities`], how it is in [`Store::health`].
 //! - **Errors** say whether a retry may help, whether it may have been done all the same, and what
 //!   to do: [`Error`].
 //!
@@ -66,6 +70,11 @@
 //!   themselves apart by a first column.
 //! - **Times** are microseconds since 1970, by the clock of the database: `{schema}.now_us()`, and
 //!   `CAST(unixepoch('subsec') * 1000000 AS INTEGER)` in SQLite, which knows milliseconds.
+//! - **Who is dead** has an `ended_us` in `node`: [`Node::end_expired`] sets it for those whose lease is
+//!   over, the nodes themselves for processes on their host that died. Look at `ended_us` alone, and
+//!   take a row that is not there for one that ended: whether a lease is over is judged by the store
+//!   (on SQLite by the clock of the host since its start, which nobody can set). What an
+//!   incarnation does is under [`Incarnation::cancel`], and asks [`Incarnation::is_held`] first.
 //! - **Tests** take a database each from `testing` (feature `test-util`): `on_every_store!` runs a
 //!   test on all of them, `assert_prepares` tries every statement.
 //!
@@ -77,7 +86,7 @@
 //! | `sqlite` | a file of SQLite, which is compiled in |
 //! | `postgres` | PostgreSQL, with rustls and ring for TLS |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `sqlx09::within` |
-//! | `test-util` | databases for tests: `testing` |
+//! | `test-util` | databases for tests: `testing`; faults at every operation: `Faults` |
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres")),
@@ -89,9 +98,14 @@
 
 mod config;
 mod error;
+#[cfg(feature = "test-util")]
+mod fault;
+mod health;
 #[cfg(feature = "sqlite")]
 mod json;
+mod lease;
 mod migrate;
+mod node;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -107,13 +121,20 @@ mod store;
 pub mod testing;
 mod tx;
 mod value;
+mod wake;
 
 pub use config::{Config, Place, Pooler};
 pub use error::Error;
+#[cfg(feature = "test-util")]
+pub use fault::{Fault, Faults};
+pub use health::{Capabilities, Health};
+pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
+pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
 pub use row::{Column, Row, Rows};
 pub use schema::PACKAGE;
 pub use statement::Statement;
 pub use store::{Dialect, Lane, Store};
 pub use tx::Tx;
 pub use value::{Array, Binds, HasKind, Kind, Text, Value};
+pub use wake::{Wake, Wakes};

@@ -14,6 +14,15 @@ use crate::{Dialect, Error, Migration, Package, binds};
 crate::statements! {
     pub(crate) MIGRATIONS_APPLIED = "migrations_applied";
     pub(crate) MIGRATION_NOTE = "migration_note";
+    pub(crate) NODE_JOIN = "node_join";
+    pub(crate) NODE_BEAT = "node_beat";
+    pub(crate) NODE_END = "node_end";
+    pub(crate) NODE_END_EXPIRED = "node_end_expired";
+    pub(crate) NODE_PEERS = "node_peers";
+    pub(crate) WAKE = "wake";
+    pub(crate) LEASE_TAKE = "lease_take";
+    pub(crate) LEASE_RENEW = "lease_renew";
+    pub(crate) LEASE_RELEASE = "lease_release";
 }
 
 /// What the store itself has in the database: nodes and leases. Public for tests of packages that
@@ -81,17 +90,31 @@ async fn is_prepared(store: &Store) -> Result<bool, Error> {
     Ok(rows.one()?.get::<i64>(0)? > 0)
 }
 
+/// Makes sure that a database which was changed meanwhile still fits a package.
+pub(crate) async fn check(store: &Store, package: &Package) -> Result<(), Error> {
+    let hashes = hashes(&texts(store, package));
+    let applied = store
+        .read(async |mut tx| applied(&mut tx, package).await)
+        .await?;
+    missing(package, &hashes, &applied).map(drop)
+}
+
+fn texts(store: &Store, package: &Package) -> Vec<&'static str> {
+    let text = |migration: &Migration| match store.dialect() {
+        Dialect::Sqlite => migration.sqlite,
+        Dialect::Postgres => migration.postgres,
+    };
+    package.migrations.iter().map(text).collect()
+}
+
+fn hashes(texts: &[&'static str]) -> Vec<String> {
+    texts.iter().map(|text| Migration::hash(text)).collect()
+}
+
 /// Applies what is missing of a package, one transaction each.
 pub(crate) async fn migrate(store: &Store, package: &Package) -> Result<(), Error> {
-    let texts: Vec<_> = package
-        .migrations
-        .iter()
-        .map(|migration| match store.dialect() {
-            Dialect::Sqlite => migration.sqlite,
-            Dialect::Postgres => migration.postgres,
-        })
-        .collect();
-    let hashes: Vec<_> = texts.iter().map(|text| Migration::hash(text)).collect();
+    let texts = texts(store, package);
+    let hashes = hashes(&texts);
     loop {
         let applied = store
             .read(async |mut tx| applied(&mut tx, package).await)

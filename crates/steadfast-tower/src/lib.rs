@@ -36,7 +36,8 @@
 //! | [`catalogue`] | every metric and event that the layers tell |
 //!
 //! # Features
-//! None is on by default. `axum` names routes as an axum router does.
+//! None is on by default. `axum` names routes as an axum router does; `prometheus` has learned
+//! timeouts start from what a Prometheus knows; `serde` gives explanations as data.
 #![forbid(unsafe_code)]
 
 pub mod access_log;
@@ -49,6 +50,8 @@ pub mod drain;
 pub mod guard;
 pub mod hedge;
 pub mod policy;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;
@@ -82,6 +85,7 @@ pub use drain::{Drain, DrainLayer};
 pub use form::{Client, Form, Server};
 pub use guard::Guard;
 pub use hedge::HedgeLayer;
+pub use noted::Leaving;
 pub use placed::{PlacedBody, PlacedFuture};
 pub use policy::PolicyDocument;
 pub use rate_limit::RateLimitLayer;

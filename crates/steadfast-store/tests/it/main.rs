@@ -2,4 +2,7 @@
 
 mod conformance;
 mod foreign;
+mod node;
 mod prepare;
+mod process;
+mod trouble;

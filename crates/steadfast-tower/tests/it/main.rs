@@ -6,11 +6,14 @@ mod admission;
 mod axum;
 mod breaker;
 mod client;
+mod client_sockets;
 mod deadline;
 mod drain;
 #[cfg(feature = "axum")]
 mod guard;
 mod hedge;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod recover;
 mod retry;
 mod route;

@@ -11,10 +11,15 @@ CREATE TABLE {schema}.node (
     version text NOT NULL,
     host text NOT NULL,
     pid bigint NOT NULL,
+    -- The host since it was last started, and the file that the process keeps locked there: who finds
+    -- the file unlocked knows that the process is dead.
+    boot text NOT NULL,
+    lock text NOT NULL,
     started_us bigint NOT NULL,
     beat_us bigint NOT NULL,
     lease_until_us bigint NOT NULL,
-    -- When it was ended, by itself or by others who found it dead; no beat is taken from then on.
+    -- When it was ended, by itself or by others who found it dead; no beat is taken from then on. This
+    -- is what other packages look at: whether a lease is over is judged by the store alone.
     ended_us bigint
 ) WITH (fillfactor = 50);
 
@@ -24,6 +29,6 @@ CREATE SEQUENCE {schema}.lease_term;
 CREATE TABLE {schema}.lease (
     name text PRIMARY KEY,
     term bigint NOT NULL,
-    node bigint NOT NULL,
+    holder text NOT NULL,
     until_us bigint NOT NULL
 ) WITH (fillfactor = 50);

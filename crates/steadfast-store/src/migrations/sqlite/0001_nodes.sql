@@ -5,10 +5,16 @@ CREATE TABLE steadfast_node (
     version TEXT NOT NULL,
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,
+    -- The host since it was last started, and the file that the process keeps locked there: who finds
+    -- the file unlocked knows that the process is dead.
+    boot TEXT NOT NULL,
+    lock TEXT NOT NULL,
     started_us INTEGER NOT NULL,
     beat_us INTEGER NOT NULL,
-    lease_until_us INTEGER NOT NULL,
-    -- When it was ended, by itself or by others who found it dead; no beat is taken from then on.
+    -- By the clock of the host, counted from its start: the time of day may be set, this one not.
+    lease_until_boot_us INTEGER NOT NULL,
+    -- When it was ended, by itself or by others who found it dead; no beat is taken from then on. This
+    -- is what other packages look at: whether a lease is over is judged by the store alone.
     ended_us INTEGER
 ) STRICT;
 
@@ -22,6 +28,7 @@ INSERT INTO steadfast_lease_term (only, last) VALUES (1, 0);
 CREATE TABLE steadfast_lease (
     name TEXT PRIMARY KEY,
     term INTEGER NOT NULL,
-    node INTEGER NOT NULL,
-    until_us INTEGER NOT NULL
+    holder TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    until_boot_us INTEGER NOT NULL
 ) STRICT;

@@ -1,0 +1,242 @@
+//! Who is alive, on every database.
+
+use std::time::Duration;
+
+use steadfast_core::cancel::Cause;
+use steadfast_store::testing::{Database, Kind};
+use steadfast_store::{
+    Config, Error, Fault, Faults, LockConfig, NodeConfig, Store, binds, on_every_store,
+};
+
+use crate::process;
+
+/// Short enough that a test does not wait for long, long enough for a machine that is busy.
+fn quick() -> NodeConfig {
+    NodeConfig::new("test", "1").with_lease(Duration::from_millis(1_500))
+}
+
+async fn ended(store: &Store, id: i64) -> bool {
+    let text = match store.dialect() {
+        steadfast_store::Dialect::Sqlite => "SELECT ended_us FROM steadfast_node WHERE id = ?1",
+        steadfast_store::Dialect::Postgres => "SELECT ended_us FROM steadfast.node WHERE id = $1",
+    };
+    let rows = store
+        .read(async |mut tx| tx.sql(text, binds![id]).await)
+        .await
+        .unwrap();
+    rows.one().unwrap().get::<Option<i64>>(0).unwrap().is_some()
+}
+
+on_every_store! {
+    async fn a_node_beats_until_it_leaves(database) {
+        let store = database.open().await;
+        let node = store.join(quick()).await.unwrap();
+        let life = node.incarnation().unwrap();
+
+        // Twice the lease: without beats it would be over.
+        steadfast_core::clock::sleep(quick().lease * 2).await;
+        assert!(life.is_held());
+        assert_eq!(node.end_expired().await.unwrap(), [0_i64; 0]);
+        assert!(!ended(&store, life.id()).await);
+
+        node.leave().await;
+        assert!(!life.is_held());
+        assert!(matches!(life.cancel().cause(), Some(Cause::Shutdown)));
+        assert!(ended(&store, life.id()).await);
+        assert!(node.alive().await.is_none());
+    }
+
+    async fn a_life_that_was_ended_by_others_is_lost_and_begun_anew(database) {
+        let store = database.open().await;
+        let node = store.join(quick()).await.unwrap();
+        let first = node.incarnation().unwrap();
+
+        let text = match store.dialect() {
+            steadfast_store::Dialect::Sqlite => "UPDATE steadfast_node SET ended_us = 1",
+            steadfast_store::Dialect::Postgres => "UPDATE steadfast.node SET ended_us = 1",
+        };
+        store.write(async |mut tx| tx.sql(text, binds![]).await).await.unwrap();
+        let cause = first.cancel().cancelled().await;
+
+        assert!(matches!(cause, Cause::LeaseLost));
+        let second = node.alive().await.unwrap();
+        assert!(second.id() > first.id());
+        assert!(!first.is_held() && second.is_held());
+        node.leave().await;
+    }
+
+    async fn a_lock_has_one_holder_and_a_term_that_grows(database) {
+        let store = database.open().await;
+        let lock = store.lock("report", LockConfig::default()).await.unwrap();
+
+        assert!(store.try_lock("report", LockConfig::default()).await.unwrap().is_none());
+        let other = store.try_lock("another", LockConfig::default()).await.unwrap().unwrap();
+        assert!(other.term() > lock.term());
+
+        let term = lock.term();
+        let cancel = lock.cancel().clone();
+        lock.release().await;
+        assert!(cancel.is_cancelled());
+        let next = store.try_lock("report", LockConfig::default()).await.unwrap().unwrap();
+        assert!(next.term() > other.term() && next.term() > term);
+    }
+
+    async fn a_lock_is_renewed_while_it_is_held(database) {
+        let store = database.open().await;
+        let config = LockConfig {
+            lease: Duration::from_millis(900),
+            poll: Duration::from_millis(50),
+        };
+        let lock = store.lock("report", config.clone()).await.unwrap();
+
+        steadfast_core::clock::sleep(config.lease * 2).await;
+
+        assert!(lock.is_held());
+        assert!(store.try_lock("report", config).await.unwrap().is_none());
+    }
+
+    async fn nodes_out_of_range_are_refused(database) {
+        let store = database.open().await;
+        let beat = NodeConfig { beat: Duration::from_millis(1), ..quick() };
+        let lease = NodeConfig { lease: quick().beat, ..quick() };
+
+        for config in [beat, lease] {
+            let refused: Error = store.join(config).await.unwrap_err();
+            assert_eq!(refused.code(), "SF-1114");
+        }
+        assert_eq!(store.try_lock("", LockConfig::default()).await.unwrap_err().code(), "SF-1114");
+    }
+}
+
+fn url(database: &steadfast_store::testing::Database) -> String {
+    match database.kind() {
+        Kind::Sqlite => format!("sqlite:{}", database.file().display()),
+        _ => database.direct_url(),
+    }
+}
+
+async fn a_process_that_is_killed_is_known_at_once(kind: Kind) {
+    let database = Database::make(kind).await;
+    let store = database.open().await;
+    let mut child = process::start(
+        "be_a_node",
+        &[("URL", &url(&database)), ("LEASE_MS", "600000")],
+    );
+    let id: i64 = child.says("alive").parse().unwrap();
+    let node = store.join(quick()).await.unwrap();
+
+    child.signal("KILL");
+    let death = steadfast_core::clock::timeout(Duration::from_secs(30), node.death()).await;
+
+    death.expect("long before its lease is over");
+    assert!(ended(&store, id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_is_known_at_once_on_sqlite() {
+    a_process_that_is_killed_is_known_at_once(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_is_known_at_once_on_postgres() {
+    a_process_that_is_killed_is_known_at_once(Kind::Postgres).await;
+}
+
+async fn a_process_that_was_frozen_relies_on_nothing(kind: Kind) {
+    let database = Database::make(kind).await;
+    let store = database.open().await;
+    let mut child = process::start(
+        "be_a_node",
+        &[("URL", &url(&database)), ("LEASE_MS", "1000")],
+    );
+    let id: i64 = child.says("alive").parse().unwrap();
+    let node = store.join(quick()).await.unwrap();
+
+    child.signal("STOP");
+    while !node.end_expired().await.unwrap().contains(&id) {
+        steadfast_core::clock::sleep(Duration::from_millis(50)).await;
+    }
+    child.signal("CONT");
+
+    assert_eq!(child.says("fenced"), id.to_string());
+    let next: i64 = child.says("alive").parse().unwrap();
+    assert!(next > id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_relies_on_nothing_on_sqlite() {
+    a_process_that_was_frozen_relies_on_nothing(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_relies_on_nothing_on_postgres() {
+    a_process_that_was_frozen_relies_on_nothing(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_is_blocked_gets_no_beats() {
+    let database = Database::make(Kind::Postgres).await;
+    let store = database.open().await;
+    let watcher = store.join(quick()).await.unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    let config = database.config();
+    let blocked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = Store::open(config).await.unwrap();
+            let node = store.join(quick()).await.unwrap();
+            let life = node.incarnation().unwrap();
+            send.send(life.id()).unwrap();
+            // Nothing on this runtime runs meanwhile; its beats could, from their thread.
+            steadfast_core::clock::block(quick().lease * 3);
+            assert!(!life.is_held());
+            let next = node.alive().await.unwrap();
+            assert!(next.id() > life.id());
+            node.leave().await;
+        });
+    });
+    let id = receive.recv().unwrap();
+
+    while !ended(&store, id).await {
+        watcher.end_expired().await.unwrap();
+        steadfast_core::clock::sleep(Duration::from_millis(50)).await;
+    }
+
+    tokio::task::block_in_place(|| blocked.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_stops_before_others_take_over() {
+    let database = Database::make(Kind::Postgres).await;
+    let faults = Faults::new();
+    let cut_off = database
+        .open_with(Config {
+            faults: faults.clone(),
+            ..database.config()
+        })
+        .await;
+    let others = database.open().await;
+    let node = cut_off.join(quick()).await.unwrap();
+    let watcher = others.join(quick()).await.unwrap();
+    let life = node.incarnation().unwrap();
+
+    faults.on_name("node_beat", Fault::Before);
+    faults.on_name("node_join", Fault::Before);
+    let cause = life.cancel().cancelled().await;
+    assert!(matches!(cause, Cause::LeaseLost));
+    assert!(
+        !ended(&others, life.id()).await,
+        "it stopped before its lease was over"
+    );
+    while !ended(&others, life.id()).await {
+        watcher.end_expired().await.unwrap();
+        steadfast_core::clock::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(node.health().failures > 0);
+
+    faults.clear();
+    assert!(node.alive().await.unwrap().id() > life.id());
+}
