@@ -82,10 +82,13 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
   meanwhile, an order works as before
     curl -sZ --no-progress-meter --parallel-immediate --parallel-max 160 -o /dev/null \
       -w '%{{http_code}} %header{{x-steadfast-rejected}}\n' 'http://{shop}/recommendations/ada?[1-8000]' | sort | uniq -c
-  a gateway that hangs: the payment ends in time, and says what it waited for
+  a gateway that hangs: payments end in time, and say what they waited for; after five failures in a
+  row its breaker opens, and nobody waits any more
     curl -X PUT http://{gateway}/mood/slow
-    curl -i -X POST http://{shop}/payments
+    curl -sX POST 'http://{shop}/payments?[1-6]' -w ' after %{{time_total}} s\n'
+  the gateway is well again: some seconds later two payments find out, and the others follow
     curl -X PUT http://{gateway}/mood/well
+    sleep 4; curl -sX POST 'http://{shop}/payments?[1-3]' -o /dev/null -w '%{{http_code}}\n'
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
   what a Prometheus would scrape: who was admitted, who was turned away and why
