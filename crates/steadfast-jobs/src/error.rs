@@ -12,6 +12,8 @@ pub(crate) enum Repr {
     Store(#[source] steadfast_store::Error),
     #[error("the payload cannot be written as JSON")]
     Payload(#[source] serde_json::Error),
+    #[error("the result is not of the type asked for")]
+    Result(#[source] serde_json::Error),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the lease of job {0} is lost: nothing of this transaction stays")]
@@ -64,7 +66,11 @@ impl Error {
         match &*self.0 {
             Repr::Store(error) => error.is_retryable(),
             Repr::Contended(_) => true,
-            Repr::Payload(_) | Repr::Refused(_) | Repr::LeaseLost(_) | Repr::Answer(_) => false,
+            Repr::Payload(_)
+            | Repr::Result(_)
+            | Repr::Refused(_)
+            | Repr::LeaseLost(_)
+            | Repr::Answer(_) => false,
         }
     }
 

@@ -9,7 +9,18 @@ use super::support::{Act, kill, look, node, statement};
 const FENCED: &[&str] = &["exchange", "put_back", "complete_in"];
 
 /// What changes nothing.
-const READS: &[&str] = &["find", "find_unique", "held", "cancels", "settled"];
+const READS: &[&str] = &[
+    "find",
+    "find_unique",
+    "held",
+    "cancels",
+    "settled",
+    "list_live",
+    "list_ended",
+    "counts",
+    "limited",
+    "lock_limited",
+];
 
 /// What never touches a running row but one of a dead node (`rescue`) or to ask its holder to stop
 /// (`cancel`).
@@ -26,6 +37,9 @@ const NOT_ABOUT_RUNS: &[&str] = &[
     "redrive",
     "run_now",
     "pause",
+    "limit",
+    "unblock",
+    "claim_limited",
 ];
 
 #[test]

@@ -3,6 +3,8 @@
 mod enqueue;
 mod fence;
 mod killed;
+mod limits;
+mod lists;
 mod prepare;
 mod runs;
 mod support;
