@@ -1,4 +1,22 @@
 //! Jobs that survive a crash, and the schedules that make them.
 #![forbid(unsafe_code)]
 
+pub mod decide;
+pub mod end;
 pub mod schedule;
+pub mod state;
+pub mod worker;
+
+mod client;
+mod error;
+mod event;
+mod job;
+mod sql;
+
+pub use client::{BATCH_MAX, Batch, Cancelled, Jobs, Wake};
+pub use error::Error;
+pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};
+pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_MAX, WAIT_MAX};
+pub use sql::PACKAGE;
+pub use state::State;
+pub use worker::{Kind, Retention, Run, Running, Worker, WorkerBuilder};

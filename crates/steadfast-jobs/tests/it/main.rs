@@ -1,0 +1,3 @@
+//! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
+
+mod prepare;
