@@ -41,14 +41,23 @@ mod cron;
 mod describe;
 mod due;
 mod error;
+mod occur;
 mod parse;
 mod plan;
 mod rule;
+mod schedules;
+mod stored;
 mod zone;
 
 pub use cron::Cron;
 pub use due::{COUNTED_MAX, Decision, Due, FIRED_MAX, ON_TIME, SkipReason, Skipped, Standing};
 pub use error::{InvalidPlan, InvalidRule, UnknownZone};
+pub use occur::Occurred;
 pub use plan::{Change, Missed, Overlap, Plan, PlanBuilder, Upcoming};
 pub use rule::Rule;
+pub use schedules::{
+    BACKFILL_MAX, Backfilled, KEPT, OVERDUE_AFTER, OccurrenceOf, Outcome, PAGE_MAX, Past, RanNow,
+    Registered, Schedules, View,
+};
+pub use stored::Schedule;
 pub use zone::Zone;
