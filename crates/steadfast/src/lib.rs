@@ -87,6 +87,9 @@ mod documents {
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
     mod reading_a_rejection {}
+    #[cfg(feature = "prometheus")]
+    #[doc = include_str!("../../../docs/how-to/prometheus.md")]
+    mod prometheus {}
     #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
     mod outgoing_calls {}
     #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]

@@ -6,12 +6,14 @@
 //! - [`recommendations`]: a bug that costs one answer, not the process.
 //! - [`catalogue`]: what is good to have, and waits for the orders.
 //! - [`statements`]: slow work whose client may leave.
+//! - [`metrics`]: what a Prometheus scrapes.
 //! - [`gateway`]: somebody else's service, to be made slow or failing.
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
 pub mod edge;
 pub mod gateway;
+pub mod metrics;
 pub mod orders;
 pub mod payments;
 pub mod recommendations;
@@ -39,6 +41,8 @@ pub struct Shop {
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
     let edge = Edge::new()?;
     let routes = edge.protect(routes(Payments::new(gateway)?)).await?;
+    // Past the guard, on purpose: it is asked when nothing else answers.
+    let routes = routes.route("/metrics", get(metrics::tell));
     Ok(Shop { edge, routes })
 }
 

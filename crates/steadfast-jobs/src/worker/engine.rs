@@ -11,7 +11,7 @@
 //! 2. After an operation whose outcome is not known, the next one finds out, before anything else:
 //!    which ends have been noted, and what was claimed without our knowing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -207,7 +207,8 @@ impl Engine {
             woken: false,
             suspect: false,
             next_suspect: 0,
-            uncertain: false,
+            // An engine before this one may have held something under the same incarnation.
+            uncertain: true,
             failures: 0,
             not_before: 0,
             written_off: 0,
@@ -775,11 +776,10 @@ impl Engine {
     /// Puts the end of a run on its way to the store.
     fn settle(&mut self, now: u64, flight: &Flight, mut finished: Finished) {
         if is_settled(&finished) {
-            self.tell(flight, What::Completed);
+            finished.follow = Follow::Complete;
+            self.tell_end(&finished);
             return;
         }
-        let what = what(&finished);
-        self.tell(flight, what);
         match finished.follow {
             Follow::Complete | Follow::Discard | Follow::Stop => self.done.push(finished),
             Follow::Retry(_) if flight.run.attempt() >= flight.run.max_attempts() => {
@@ -787,44 +787,85 @@ impl Engine {
                 self.done.push(finished);
             }
             Follow::Retry(_) | Follow::Snooze(_) | Follow::Release => self.back.push(finished),
-            Follow::Nothing => return,
+            Follow::Nothing => {
+                self.tell_end(&finished);
+                return;
+            }
         }
         self.since.get_or_insert(now);
     }
 
     /// Takes notice of what the store says of the ends that were sent.
     fn note_settled(&mut self, sent: Vec<Finished>, known: &[i64]) {
-        if sent.len() == known.len() {
-            return;
-        }
-        let known: std::collections::HashSet<i64> = known.iter().copied().collect();
-        for finished in sent {
-            if known.contains(&finished.id) {
-                continue;
+        let all = sent.len() == known.len();
+        let known: HashSet<i64> = if all { HashSet::new() } else { known.iter().copied().collect() };
+        for mut finished in sent {
+            if !all && !known.contains(&finished.id) {
+                finished.follow = Follow::Nothing;
             }
-            tracing::warn!(
+            self.tell_end(&finished);
+        }
+    }
+
+    /// Tells how a run has ended, now that the store knows.
+    fn tell_end(&self, finished: &Finished) {
+        let error = finished.error.as_deref();
+        match finished.follow {
+            Follow::Nothing => tracing::warn!(
                 target: "steadfast::jobs",
                 job = finished.id,
+                kind = finished.kind,
                 term = finished.term,
                 "the lease of a job was lost: what this run did does not count"
-            );
-            self.tally.tell(What::LeaseLost.index(), || JobEvent {
-                id: JobId(finished.id),
-                kind: "".into(),
-                attempt: 0,
-                term: finished.term.unsigned_abs(),
-                what: What::LeaseLost,
-            });
+            ),
+            Follow::Discard => tracing::error!(
+                target: "steadfast::jobs",
+                job = finished.id,
+                kind = finished.kind,
+                attempt = finished.attempt,
+                error,
+                "a job is discarded: it failed for the last time"
+            ),
+            Follow::Retry(wait) => tracing::warn!(
+                target: "steadfast::jobs",
+                job = finished.id,
+                kind = finished.kind,
+                attempt = finished.attempt,
+                error,
+                wait_s = wait.as_secs_f64(),
+                "a job failed and is tried again"
+            ),
+            Follow::Complete | Follow::Snooze(_) | Follow::Release | Follow::Stop => {}
         }
+        self.tally.tell(what(finished).index(), || JobEvent {
+            id: JobId(finished.id),
+            kind: finished.kind.into(),
+            attempt: finished.attempt,
+            term: finished.term.unsigned_abs(),
+            what: what(finished),
+        });
     }
 
     /// Puts right what an operation without a known outcome has left.
     fn note_found(&mut self, ended: &[i64], held: Vec<(i64, i64)>) {
-        self.done.retain(|end| !ended.contains(&end.id));
-        self.back.retain(|end| !ended.contains(&end.id));
+        let (known, open) = std::mem::take(&mut self.done)
+            .into_iter()
+            .partition(|end| ended.contains(&end.id));
+        self.done = open;
+        let known: Vec<Finished> = known;
+        for finished in &known {
+            self.tell_end(finished);
+        }
         let books: HashMap<i64, i64> = held.iter().copied().collect();
         // What was put back is pending by now, or another's.
-        self.back.retain(|end| books.get(&end.id) == Some(&end.term));
+        let (open, gone) = std::mem::take(&mut self.back)
+            .into_iter()
+            .partition(|end| books.get(&end.id) == Some(&end.term));
+        self.back = open;
+        let gone: Vec<Finished> = gone;
+        for finished in &gone {
+            self.tell_end(finished);
+        }
         let known = |id: i64, term: i64| {
             self.flights.get(&id).is_some_and(|flight| flight.run.0.term == term)
                 || self.done.iter().chain(&self.back).any(|end| (end.id, end.term) == (id, term))
@@ -921,6 +962,8 @@ impl Engine {
         self.tell(&flight, What::WrittenOff);
         let last = flight.run.attempt() >= flight.run.max_attempts();
         let finished = Finished {
+            kind: flight.kind.name,
+            attempt: flight.run.attempt(),
             follow: if last { Follow::Discard } else { Follow::Retry(Duration::from_secs(1)) },
             error: Some("its handler did not end when its time was up".into()),
             ..released(id, flight.run.0.term)
@@ -960,7 +1003,11 @@ type BoxedText = Box<dyn std::error::Error + Send + Sync>;
 
 fn what(finished: &Finished) -> What {
     let error = || Arc::from(finished.error.as_deref().unwrap_or_default());
-    match finished.follow {
+    what_of(finished.follow, &error)
+}
+
+fn what_of(follow: Follow, error: &dyn Fn() -> Arc<str>) -> What {
+    match follow {
         Follow::Complete => What::Completed,
         Follow::Discard => What::Discarded { error: error() },
         Follow::Retry(after) => What::Retried {
@@ -978,6 +1025,8 @@ fn released(id: i64, term: i64) -> Finished {
     Finished {
         id,
         term,
+        kind: "",
+        attempt: 0,
         follow: Follow::Release,
         error: None,
         result: None,

@@ -29,6 +29,9 @@ pub(crate) const CANCELLED_BY: &str = "job cancelled";
 pub(crate) struct Finished {
     pub(crate) id: i64,
     pub(crate) term: i64,
+    /// Empty for a job that was not started.
+    pub(crate) kind: &'static str,
+    pub(crate) attempt: u32,
     pub(crate) follow: Follow,
     /// Why it failed, or why the result was not kept.
     pub(crate) error: Option<String>,
@@ -51,7 +54,11 @@ pub(crate) fn start(
         block = block.with_trace_id(trace_id);
     }
     let name = kind.name;
-    let told = Told { run, to: Some(to) };
+    let told = Told {
+        run,
+        kind: name,
+        to: Some(to),
+    };
     block.run(|| {
         spawn(name, async move {
             // Eight keys fit, and none is taken yet.
@@ -65,6 +72,7 @@ pub(crate) fn start(
 /// Tells the end of a run, also when its task is dropped.
 struct Told {
     run: Run,
+    kind: &'static str,
     to: Option<mpsc::UnboundedSender<Finished>>,
 }
 
@@ -87,6 +95,8 @@ impl Told {
         let _ = to.send(Finished {
             id: self.run.0.id.0,
             term: self.run.0.term,
+            kind: self.kind,
+            attempt: self.run.attempt(),
             follow,
             error,
             result,

@@ -23,7 +23,6 @@
 mod engine;
 mod execute;
 mod kind;
-mod node;
 mod run;
 mod tally;
 mod upkeep;
@@ -35,6 +34,7 @@ use std::time::Duration;
 
 use steadfast_core::context::Tier;
 use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report, spawn};
+use steadfast_store::{Incarnation, Node, NodeConfig};
 use tokio::sync::{broadcast, mpsc};
 
 pub use kind::{Kind, TIMEOUT, TIMEOUT_MAX};
@@ -93,6 +93,16 @@ pub struct WorkerBuilder {
     version: u32,
     rescue_every: Duration,
     retention: Retention,
+    node: Membership,
+}
+
+/// As which node a worker works.
+#[derive(Debug, Clone)]
+enum Membership {
+    /// As one of its own.
+    Joins(NodeConfig),
+    /// As one that the process has joined as already.
+    Given(Node),
 }
 
 /// What a worker was told, checked.
@@ -136,6 +146,20 @@ impl WorkerBuilder {
     /// 10 ms to 5 minutes.
     pub fn rescue_every(mut self, every: Duration) -> Self {
         self.rescue_every = every;
+        self
+    }
+
+    /// Works as a node of its own with this config: the service `jobs` with the usual times, unless
+    /// set.
+    pub fn join(mut self, config: NodeConfig) -> Self {
+        self.node = Membership::Joins(config);
+        self
+    }
+
+    /// Works as this node, which several parts of a process can share. It has to be of the same
+    /// store, and is not left when the worker ends.
+    pub fn node(mut self, node: Node) -> Self {
+        self.node = Membership::Given(node);
         self
     }
 
@@ -192,6 +216,7 @@ impl WorkerBuilder {
             jobs: self.jobs,
             settings: Arc::new(settings),
             tally: Tally::new(),
+            node: self.node,
         })
     }
 }
@@ -241,6 +266,7 @@ pub struct Worker {
     jobs: Jobs,
     settings: Arc<Settings>,
     tally: Arc<Tally>,
+    node: Membership,
 }
 
 impl Worker {
@@ -253,6 +279,7 @@ impl Worker {
             version: 0,
             rescue_every: RESCUE_EVERY,
             retention: Retention::default(),
+            node: Membership::Joins(NodeConfig::new("jobs", env!("CARGO_PKG_VERSION"))),
         }
     }
 
@@ -313,46 +340,83 @@ impl Worker {
         }
     }
 
-    /// Lives one life as a node after the other, until it is told to end.
+    /// Joins the nodes of the store, and works until it is told to end.
     async fn work(self, drain: Cancel, stop: Cancel) {
+        let node = match &self.node {
+            Membership::Given(node) => node.clone(),
+            Membership::Joins(config) => match self.join(config, &drain).await {
+                Some(node) => node,
+                None => return,
+            },
+        };
         let mut failures: u32 = 0;
         while !drain.is_cancelled() {
-            match self.live(&drain, &stop).await {
-                Ok(Exit::Drained) => return,
-                Ok(Exit::LeaseLost) => failures = 0,
-                Err(reason) => {
+            let life = tokio::select! {
+                life = node.alive() => life,
+                _ = drain.cancelled() => None,
+            };
+            let Some(life) = life else {
+                break;
+            };
+            match self.live(&node, life, &drain, &stop).await {
+                Some(Exit::Drained) => break,
+                Some(Exit::LeaseLost) => failures = failures.max(1),
+                // It panicked, which was reported when it happened.
+                None => failures = failures.saturating_add(1),
+            }
+            pause(failures, &drain).await;
+        }
+        if matches!(self.node, Membership::Joins(_)) {
+            node.leave().await;
+        }
+    }
+
+    /// Joins, however often that takes; `None` when the worker was told to end first.
+    async fn join(&self, config: &NodeConfig, drain: &Cancel) -> Option<Node> {
+        let mut failures: u32 = 0;
+        loop {
+            match self.jobs.store().join(config.clone()).await {
+                Ok(node) => return Some(node),
+                Err(error) => {
                     failures = failures.saturating_add(1);
                     tracing::error!(
                         target: "steadfast::jobs",
                         failures,
-                        reason,
-                        "the worker cannot work, and tries again"
+                        %error,
+                        "the worker cannot join the nodes of its store, and tries again"
                     );
-                    let wait = Duration::from_millis(100 << failures.min(6));
-                    // Told to end meanwhile: it does so at once.
-                    let _ = clock::timeout(wait, drain.cancelled()).await;
+                    pause(failures, drain).await;
                 }
+            }
+            if drain.is_cancelled() {
+                return None;
             }
         }
     }
 
-    async fn live(&self, drain: &Cancel, stop: &Cancel) -> Result<Exit, String> {
-        let node = node::Node::register(self.jobs.store())
-            .await
-            .map_err(|error| error.to_string())?;
+    /// Works for one life; `None` when the engine panicked.
+    async fn live(
+        &self,
+        node: &Node,
+        life: Incarnation,
+        drain: &Cancel,
+        stop: &Cancel,
+    ) -> Option<Exit> {
+        let lost = life.cancel().child();
         let (orders, obeyed) = mpsc::unbounded_channel();
         let (engine, ended) = Engine::new(
             self.settings.clone(),
             self.jobs.clone(),
             self.tally.clone(),
-            node.id(),
-            node.lost(),
+            life.id(),
+            lost.clone(),
         );
         let upkeep = upkeep::Upkeep::new(
             self.settings.clone(),
             self.jobs.clone(),
             self.tally.clone(),
             node.clone(),
+            life.id(),
             orders,
         );
         let upkeep = spawn("jobs upkeep", upkeep.run());
@@ -360,10 +424,15 @@ impl Worker {
         let exit = recover_async(run).await;
         upkeep.abort();
         // Whatever still runs has no owner any more.
-        node.lost().cancel(Cause::LeaseLost);
-        node.end().await;
-        exit.map_err(|panic| format!("the worker panicked: {}", panic.message()))
+        lost.cancel(Cause::LeaseLost);
+        exit.ok()
     }
+}
+
+/// Waits before the next try, from 200 ms doubling to some seconds; not once it is told to end.
+async fn pause(failures: u32, drain: &Cancel) {
+    let wait = Duration::from_millis(100 << failures.min(6));
+    let _ = clock::timeout(wait, drain.cancelled()).await;
 }
 
 /// A worker at work.

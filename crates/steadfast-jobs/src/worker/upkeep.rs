@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::{clock, rng};
-use steadfast_store::binds;
+use steadfast_store::{Node, binds};
 use tokio::sync::mpsc;
 
 use super::engine::Order;
-use super::node::Node;
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
+use crate::schedule::Schedules;
 use crate::{Error, JobId, Jobs, State, sql};
 
 /// How many jobs one statement takes: 1,000, some milliseconds for the store.
@@ -30,16 +30,23 @@ const DUE_EVERY: Duration = Duration::from_secs(1);
 /// How often a node asks which of its runs somebody wants to stop: every second.
 const CANCELS_EVERY: Duration = Duration::from_secs(1);
 
+/// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them overdue.
+const OVERDUE_EVERY: Duration = Duration::from_secs(30);
+
 /// How often ended jobs are pruned: every minute.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Upkeep {
     settings: Arc<Settings>,
+    schedules: Schedules,
     jobs: Jobs,
     tally: Arc<Tally>,
     node: Node,
+    incarnation: i64,
     orders: mpsc::UnboundedSender<Order>,
     brake: Brake,
+    /// The slowest beat that the brake has been told of.
+    slowest: Duration,
 }
 
 impl Upkeep {
@@ -48,14 +55,19 @@ impl Upkeep {
         jobs: Jobs,
         tally: Arc<Tally>,
         node: Node,
+        incarnation: i64,
         orders: mpsc::UnboundedSender<Order>,
     ) -> Self {
-        let brake = Brake::new(node.lease(), node.margin());
+        let config = node.config();
+        let brake = Brake::new(config.lease, config.margin());
         Self {
             settings,
+            schedules: Schedules::new(&jobs),
             jobs,
             tally,
+            slowest: node.health().slowest_beat,
             node,
+            incarnation,
             orders,
             brake,
         }
@@ -64,14 +76,17 @@ impl Upkeep {
     /// Works until it is dropped.
     pub(crate) async fn run(mut self) {
         let mut woken = self.jobs.woken();
-        let (mut due_at, mut cancels_at, mut rescue_at) = (0, 0, 0);
+        let (mut due_at, mut cancels_at, mut rescue_at, mut occur_at) = (0, 0, 0, 0);
+        let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
         loop {
-            let next = [due_at, cancels_at, rescue_at, prune_at];
+            let next = [due_at, cancels_at, rescue_at, prune_at, occur_at, overdue_at];
             let next = next.into_iter().min().unwrap_or(0);
             tokio::select! {
                 () = clock::sleep_until(clock::instant_at(next)) => {}
                 // Perhaps with a delay that is over before we look next.
+                // Found dead by its file or by its lease: nobody has to wait.
+                () = self.node.death() => rescue_at = 0,
                 _ = woken.changed() => due_at = due_at.min(clock::nanos() + 10_000_000),
             }
             let now = clock::nanos();
@@ -79,6 +94,15 @@ impl Upkeep {
                 let wait = self.due().await;
                 due_at = clock::nanos() + self.or_told("due", wait, DUE_EVERY);
                 woken.mark_unchanged();
+            }
+            if now >= occur_at {
+                let occurred = self.schedules.occur().await.map(|occurred| occurred.next_in);
+                occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
+            }
+            if now >= overdue_at {
+                let told = self.schedules.alarm().await.map(|()| OVERDUE_EVERY);
+                self.or_told("overdue", told, OVERDUE_EVERY);
+                overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
             }
             if now >= cancels_at {
                 let asked = self.cancels().await.map(|()| CANCELS_EVERY);
@@ -125,7 +149,7 @@ impl Upkeep {
     }
 
     async fn cancels(&self) -> Result<(), Error> {
-        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.node.id()]).await?;
+        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.incarnation]).await?;
         for row in &rows {
             let order = Order::Cancel {
                 id: row.get(0)?,
@@ -139,23 +163,12 @@ impl Upkeep {
     }
 
     async fn rescue(&mut self, now: u64) -> Result<(), Error> {
-        let mut experience = self.node.experience();
-        while let Some((at, took_ns, renewed)) = experience.pop() {
-            self.brake.beat(at, took_ns, renewed);
-        }
-        if self.brake.may_rescue(now) {
-            for _ in 0..TURNS {
-                let rows = self.jobs.store().run(&sql::RESCUE, binds![BATCH]).await?;
-                for row in &rows {
-                    self.tell_rescued(row)?;
-                }
-                if !rows.is_empty() {
-                    self.jobs.wake();
-                }
-                if (rows.len() as i64) < BATCH {
-                    break;
-                }
-            }
+        // Whoever is marked as ended is dead for certain, of that no stall can make us doubt; and
+        // marks are forgotten after some days, so this comes first.
+        self.rescue_ended().await?;
+        self.note_beats(now);
+        if self.brake.may_rescue(now) && !self.node.end_expired().await?.is_empty() {
+            self.rescue_ended().await?;
         }
         for _ in 0..TURNS {
             let rows = self.jobs.store().run(&sql::EXPIRE, binds![BATCH]).await?;
@@ -164,6 +177,36 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+
+    async fn rescue_ended(&self) -> Result<(), Error> {
+        for _ in 0..TURNS {
+            let rows = self.jobs.store().run(&sql::RESCUE, binds![BATCH]).await?;
+            for row in &rows {
+                self.tell_rescued(row)?;
+            }
+            if !rows.is_empty() {
+                self.jobs.wake();
+            }
+            if (rows.len() as i64) < BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the brake how our own beats fared.
+    fn note_beats(&mut self, now: u64) {
+        let health = self.node.health();
+        if let Some((ago, _)) = health.last_failure {
+            let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+            self.brake.beat(now.saturating_sub(ago), 0, false);
+        }
+        if health.slowest_beat > self.slowest {
+            self.slowest = health.slowest_beat;
+            let took = u64::try_from(self.slowest.as_nanos()).unwrap_or(u64::MAX);
+            self.brake.beat(now, took, true);
+        }
     }
 
     fn tell_rescued(&self, row: &steadfast_store::Row) -> Result<(), Error> {
@@ -206,6 +249,11 @@ impl Upkeep {
                 if pruned.one()?.get::<i64>(0)? < BATCH {
                     break;
                 }
+            }
+        }
+        for _ in 0..TURNS {
+            if !self.schedules.prune().await? {
+                break;
             }
         }
         for _ in 0..TURNS {

@@ -74,9 +74,11 @@ pub use told::Told;
 pub(crate) use armed::{EVENTS, METRICS, Probe};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use steadfast_core::decide::policy::{Clients, Finding, Policy};
@@ -105,6 +107,8 @@ struct Inner {
 pub struct GuardBuilder {
     policy: Policy,
     client: Option<ClientOf>,
+    /// What learned timeouts start from, by route.
+    starts: BTreeMap<String, Duration>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -128,6 +132,7 @@ impl Guard {
         GuardBuilder {
             policy,
             client: None,
+            starts: BTreeMap::new(),
         }
     }
 
@@ -253,6 +258,19 @@ impl GuardBuilder {
         self
     }
 
+    /// Has learned timeouts start from what a Prometheus knew, instead of what the policy says.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn starting_at(mut self, starts: &crate::prometheus::Starts) -> Self {
+        let starts = self.policy.routes.keys().filter_map(|key| {
+            let start = starts.route(key)?;
+            let measured = start.is_measured().then_some(start.timeout())?;
+            Some((key.clone(), measured))
+        });
+        self.starts = starts.collect();
+        self
+    }
+
     /// Checks the policy and makes the guard.
     ///
     /// # Errors
@@ -273,10 +291,24 @@ impl GuardBuilder {
             watch: Watch::default(),
             warnings,
         };
+        start(&inner.routes, &self.policy, &self.starts);
         let inner = Arc::new(inner);
         // Without a place in the report it still guards.
         let _ = steadfast_core::report::register("guard", &inner);
         Ok(Guard { inner })
+    }
+}
+
+/// Has learned timeouts start from what was measured, or else from what the policy says.
+fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) {
+    for route in routes.all() {
+        let of = policy.routes.get(&route.key);
+        let of = of.and_then(|of| policy.timeouts.get(of.timeout.as_ref()?));
+        let configured = of.and_then(|of| Some(of.start?.get()));
+        let start = starts.get(&route.key).copied().or(configured);
+        if let (Some(timeout), Some(start)) = (&route.timeout, start) {
+            timeout.start_at(start);
+        }
     }
 }
 

@@ -11,6 +11,8 @@ mod drain;
 #[cfg(feature = "axum")]
 mod guard;
 mod hedge;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod recover;
 mod retry;
 mod route;

@@ -380,9 +380,9 @@ Everything that steadfast tells, made from the tables beside the code, which a t
 code. Names, labels, targets, messages and fields are stable: a change of them is in the
 [changelog](../../CHANGELOG.md).
 
-Metrics are in `steadfast::report`, and as text for Prometheus in `report::prometheus`. Units are in
-the names; labels come from bounded sets: a route is a template of the router, never a path. A metric
-is there once its part is in use.
+Metrics are in `steadfast::report`, and as text for Prometheus in `report::prometheus`: see
+[how to scrape and alert](../how-to/prometheus.md). Units are in the names; labels come from bounded
+sets: a route is a template of the router, never a path. A metric is there once its part is in use.
 
 Events are those of `tracing`. Beside them there are two spans: `request` (target
 `steadfast::request`), around all that is done for a request, and `scope` (target `steadfast::scope`),

@@ -12,8 +12,7 @@ WHERE j.ctid = ANY (ARRAY (
             OR r.expires_us > (SELECT {schema}.now_us()))
         AND EXISTS (
             SELECT 1 FROM {schema}.node
-            WHERE node.id = $1
-                AND node.ended_us IS NULL AND node.lease_until_us > (SELECT {schema}.now_us())
+            WHERE node.id = $1 AND node.ended_us IS NULL
         )
         AND NOT EXISTS (
             SELECT 1 FROM {schema}.job_queue AS q

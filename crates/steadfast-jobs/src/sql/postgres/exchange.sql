@@ -4,14 +4,14 @@
 -- the answer. It goes by the primary key; `IS NOT DISTINCT FROM` keeps the planner from taking the
 -- index of running jobs, which is full of dead entries. Claiming goes along `job_ready` from the
 -- floor given, locks what it takes and skips what others have locked, so that no two nodes wait for
--- each other. A node whose lease is over claims nothing.
+-- each other. A node that was found dead claims nothing.
 --
 -- Rows: (0, whether the lease holds), (1, id that has ended), (2, a claimed job).
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
 lease AS MATERIALIZED (
-    SELECT 1 FROM {schema}.node, clock WHERE node.id = $6 AND node.ended_us IS NULL AND node.lease_until_us > clock.now_us
+    SELECT 1 FROM {schema}.node WHERE node.id = $6 AND node.ended_us IS NULL
 ),
 ended AS (
     DELETE FROM {schema}.job AS j

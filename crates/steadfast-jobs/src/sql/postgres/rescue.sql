@@ -1,4 +1,4 @@
--- Takes jobs from nodes whose lease is over: back to pending, or into quarantine when they were the
+-- Takes jobs from nodes that were found dead: back to pending, or into quarantine when they were the
 -- only suspect of their process once too often. Gives (id, queue, kind, crashes, quarantined).
 --
 -- The term grows, so nothing of the old holder counts any more. Locks what it takes and skips what
@@ -11,7 +11,7 @@ taken AS MATERIALIZED (
     SELECT j.ctid, j.held + CASE WHEN j.crashes >= 2 THEN 1 ELSE 0 END AS held
     FROM {schema}.job AS j
     WHERE j.state = 'running' AND j.incarnation = ANY (ARRAY (
-        SELECT node.id FROM {schema}.node, clock WHERE node.lease_until_us <= clock.now_us OR node.ended_us IS NOT NULL
+        SELECT node.id FROM {schema}.node WHERE node.ended_us IS NOT NULL
     ))
     LIMIT $1 FOR UPDATE SKIP LOCKED
 ),

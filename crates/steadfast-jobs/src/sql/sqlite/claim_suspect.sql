@@ -10,7 +10,7 @@ WHERE id = (
         AND (r.expires_us IS NULL OR r.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
         AND EXISTS (
             SELECT 1 FROM steadfast_node AS n
-            WHERE n.id = ?1 AND n.ended_us IS NULL AND n.lease_until_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+            WHERE n.id = ?1 AND n.ended_us IS NULL
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job_queue AS q

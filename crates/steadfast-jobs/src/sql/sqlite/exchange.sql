@@ -1,12 +1,12 @@
 -- Ends runs and claims jobs of one queue, in one transaction.
 --
 -- Ending is fenced: a row whose term or incarnation is another's is left alone, and is missing from
--- the answer. Claiming goes along `steadfast_job_ready` from the floor given. A node whose lease is
--- over claims nothing.
+-- the answer. Claiming goes along `steadfast_job_ready` from the floor given. A node that was
+-- found dead claims nothing.
 --
 -- Rows: (0, whether the lease holds), (1, id that has ended), (2, a claimed job).
 SELECT 0, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM steadfast_node AS n WHERE n.id = ?2 AND n.ended_us IS NULL AND n.lease_until_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER);
+FROM steadfast_node AS n WHERE n.id = ?2 AND n.ended_us IS NULL;
 
 INSERT INTO steadfast_job_history (
     id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,
@@ -34,7 +34,7 @@ WHERE id IN (
         AND (r.expires_us IS NULL OR r.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
         AND EXISTS (
             SELECT 1 FROM steadfast_node AS n
-            WHERE n.id = ?2 AND n.ended_us IS NULL AND n.lease_until_us > CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+            WHERE n.id = ?2 AND n.ended_us IS NULL
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job_queue AS q

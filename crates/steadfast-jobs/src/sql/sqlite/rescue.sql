@@ -1,4 +1,4 @@
--- Takes jobs from nodes whose lease is over: back to pending, or into quarantine when they were the
+-- Takes jobs from nodes that were found dead: back to pending, or into quarantine when they were the
 -- only suspect of their process once too often. Gives (id, queue, kind, crashes, quarantined).
 --
 -- The term grows, so nothing of the old holder counts any more. Each batch is bounded; what is left
@@ -12,14 +12,14 @@ SELECT
     j.held + 1, j.term + 1, j.incarnation, j.claimed_us, j.created_us, (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)), j.limit_key, j.min_version,
     j.trace_id, 'its process died twice while it was the only suspect there'
 FROM steadfast_node AS n CROSS JOIN steadfast_job AS j INDEXED BY steadfast_job_running_of
-WHERE (n.lease_until_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) OR n.ended_us IS NOT NULL)
+WHERE n.ended_us IS NOT NULL
     AND j.incarnation = n.id AND j.state = 'running' AND j.crashes >= 2 AND j.held >= 1
 LIMIT ?1;
 
 DELETE FROM steadfast_job
 WHERE state = 'running' AND crashes >= 2 AND held >= 1
     AND incarnation IN (
-        SELECT n.id FROM steadfast_node AS n WHERE n.lease_until_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) OR n.ended_us IS NOT NULL
+        SELECT n.id FROM steadfast_node AS n WHERE n.ended_us IS NOT NULL
     )
     AND term + 1 = (SELECT h.term FROM steadfast_job_history AS h WHERE h.id = steadfast_job.id)
 RETURNING id, queue, kind, crashes + 1, 1;
@@ -29,7 +29,7 @@ SET state = 'pending', term = term + 1, crashes = crashes + 1, held = held + CAS
     incarnation = NULL, claimed_us = NULL, cancel = NULL
 WHERE id IN (
     SELECT j.id FROM steadfast_node AS n CROSS JOIN steadfast_job AS j INDEXED BY steadfast_job_running_of
-    WHERE (n.lease_until_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER) OR n.ended_us IS NOT NULL)
+    WHERE n.ended_us IS NOT NULL
         AND j.incarnation = n.id AND j.state = 'running' AND NOT (j.crashes >= 2 AND j.held >= 1)
     LIMIT ?1
 )
