@@ -34,7 +34,7 @@ const PRUNED: i64 = 1_000;
 /// The schedules of a store. Cheap to clone.
 ///
 /// Any process may register, change and list them. Jobs are made by the workers of the store, without a leader:
-/// each of them looks about once a second at what is due.
+/// each of them looks about once a second at what is due, and sooner when it knows that something is.
 ///
 /// # Examples
 /// ```
@@ -182,8 +182,6 @@ impl Schedules {
         let mut tx = self.jobs.store().begin().await?;
         let registered = self.register_in(&mut tx, schedule).await?;
         tx.commit().await?;
-        // Workers of this process look at once.
-        self.jobs.wake();
         Ok(registered)
     }
 
@@ -306,7 +304,6 @@ impl Schedules {
             moved_on(&rows, name)?;
         }
         tx.commit().await?;
-        self.jobs.wake();
         Ok(())
     }
 

@@ -299,11 +299,6 @@ on_every_store! {
             let name = overlap.as_str();
             node.register(name, Plan::builder(rule.clone()).overlap(overlap)).await;
             node.next_is(name, last - 3600).await;
-            node.sql(
-                "UPDATE steadfast_schedule SET rule = rule WHERE name = ?1 RETURNING 1",
-                "UPDATE steadfast.schedule SET rule = rule WHERE name = $1 RETURNING 1::bigint",
-                binds![name],
-            ).await;
         }
         // The first run of each: the last due time.
         node.schedules.occur().await.unwrap();
@@ -477,50 +472,18 @@ on_every_store! {
         assert_eq!(node.register("strange", once(now())).await, Registered::Changed);
         assert_eq!(node.schedules.occur().await.unwrap().made, 1);
     }
+}
 
-    async fn processes_that_are_killed_leave_one_job_of_each_occurrence(database) {
-        if database.kind() == Kind::Pgbouncer {
-            return; // The same statements; the server sees the same end of its client.
-        }
-        let node = Node::of(database).await;
-        let place = match database.kind() {
-            Kind::Sqlite => database.file().display().to_string(),
-            _ => database.direct_url(),
-        };
-        let second = now();
-        let (mut kills, mut names) = (0, Vec::new());
-        while kills < 15 {
-            for _ in 0..6 {
-                let name = format!("process-{}", names.len());
-                node.register(&name, once(second)).await;
-                names.push(name);
-            }
-            let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "schedules::the_process_that_is_killed", "--nocapture"])
-                .env("STEADFAST_TEST_KILLED", &place)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            // It says when it begins to look; how far it comes is left to chance.
-            let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
-            let mut line = String::new();
-            while !line.contains("looking") {
-                line.clear();
-                assert!(std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0, "it ended");
-            }
-            clock::block(Duration::from_micros(rng::bits() % 12_000));
-            child.kill().unwrap();
-            child.wait().unwrap();
-            kills += 1;
-        }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_killed_over_sqlite_leave_one_job_of_each_occurrence() {
+    let database = Database::make(Kind::Sqlite).await;
+    kill_processes(&database, database.file().display().to_string()).await;
+}
 
-        node.schedules.occur().await.unwrap();
-
-        for name in &names {
-            assert_eq!(node.made(name).await, [second]);
-        }
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_killed_over_postgres_leave_one_job_of_each_occurrence() {
+    let database = Database::make(Kind::Postgres).await;
+    kill_processes(&database, database.direct_url()).await;
 }
 
 /// Looks until it is killed, if the test above has started it; else there is nothing to do.
@@ -544,5 +507,50 @@ async fn the_process_that_is_killed() {
     }
     loop {
         let _ = node.schedules.occur().await;
+    }
+}
+
+/// Kills processes that look, each a moment after it began, with six occurrences to make.
+async fn kill_processes(database: &Database, place: String) {
+    let node = Node::of(database).await;
+    let second = now();
+    let (mut kills, mut names) = (0, Vec::new());
+    while kills < 15 {
+        for _ in 0..6 {
+            let name = format!("process-{}", names.len());
+            node.register(&name, once(second)).await;
+            names.push(name);
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "schedules::the_process_that_is_killed",
+                "--nocapture",
+            ])
+            .env("STEADFAST_TEST_KILLED", &place)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // It says when it begins to look; how far it comes is left to chance.
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("looking") {
+            line.clear();
+            assert!(
+                std::io::BufRead::read_line(&mut said, &mut line).unwrap() > 0,
+                "it ended"
+            );
+        }
+        clock::block(Duration::from_micros(rng::bits() % 12_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+
+    node.schedules.occur().await.unwrap();
+
+    for name in &names {
+        assert_eq!(node.made(name).await, [second]);
     }
 }
