@@ -26,7 +26,9 @@ impl Job for Nothing {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let mut arguments = std::env::args().skip(1);
-    let count: u64 = arguments.next().map_or(Ok(100_000), |count| count.parse())?;
+    let count: u64 = arguments
+        .next()
+        .map_or(Ok(100_000), |count| count.parse())?;
     let folder = std::env::temp_dir().join(format!("empty-a-queue-{}", std::process::id()));
     let config = match arguments.next() {
         Some(url) => Config::parse(&url)?,
@@ -80,7 +82,9 @@ async fn completed(store: &Store) -> Result<i64, BoxError> {
         steadfast_store::Dialect::Sqlite => "SELECT count(*) FROM steadfast_job_history",
         steadfast_store::Dialect::Postgres => "SELECT count(*) FROM steadfast.job_history",
     };
-    let rows = store.read(async |mut tx| tx.sql(count, binds![]).await).await;
+    let rows = store
+        .read(async |mut tx| tx.sql(count, binds![]).await)
+        .await;
     let rows: steadfast_store::Rows = rows.map_err(|error: steadfast_store::Error| error)?;
     Ok(rows.one()?.get(0)?)
 }

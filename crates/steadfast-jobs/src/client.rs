@@ -101,8 +101,18 @@ impl Jobs {
     /// # Cancel safety
     /// Dropped half-way, all of them may be there or none.
     pub async fn enqueue_batch(&self, batch: Batch) -> Result<Vec<JobId>, Error> {
-        let ids = if batch.is_plain() {
-            let rows = self.store.run(&sql::ENQUEUE, binds![columns(&batch.drafts)]);
+        let alone = batch.len() == 1 && !batch.is_plain();
+        let known = if alone {
+            self.enqueue_alone(&batch.drafts).await?
+        } else {
+            None
+        };
+        let ids = if let Some(id) = known {
+            vec![id]
+        } else if batch.is_plain() {
+            let rows = self
+                .store
+                .run(&sql::ENQUEUE, binds![columns(&batch.drafts)]);
             ids_in_order(rows.await?, batch.len())?
         } else {
             let mut tx = self.store.begin().await?;
@@ -112,6 +122,21 @@ impl Jobs {
         };
         self.wake();
         Ok(ids)
+    }
+
+    /// Enqueues one job with a key, without a transaction that others would have to wait for; `None`
+    /// when the key changes hands in this very moment.
+    async fn enqueue_alone(&self, draft: &[Draft]) -> Result<Option<JobId>, Error> {
+        let binds = binds![keyed_columns(draft)];
+        let rows = self.store.run(&sql::ENQUEUE_UNIQUE, binds).await?;
+        if let Some(row) = rows.first() {
+            return Ok(Some(JobId(row.get(1)?)));
+        }
+        let unique = draft[0].options.unique.as_ref();
+        let key: Vec<String> = unique.map(|(key, _)| key.clone()).into_iter().collect();
+        let rows = self.store.ask(&sql::FIND_UNIQUE, binds![key]).await?;
+        let known = rows.first().map(|row| row.get(1).map(JobId));
+        Ok(known.transpose()?)
     }
 
     /// Enqueues a job in the transaction of the caller: it is there if that commits, and was never
@@ -322,7 +347,9 @@ impl Batch {
     }
 
     fn is_plain(&self) -> bool {
-        self.drafts.iter().all(|draft| draft.options.unique.is_none())
+        self.drafts
+            .iter()
+            .all(|draft| draft.options.unique.is_none())
     }
 }
 
@@ -436,8 +463,7 @@ fn settle(
 }
 
 fn ids_in_order(rows: steadfast_store::Rows, expected: usize) -> Result<Vec<JobId>, Error> {
-    let ids: Result<Vec<i64>, steadfast_store::Error> =
-        rows.iter().map(|row| row.get(0)).collect();
+    let ids: Result<Vec<i64>, steadfast_store::Error> = rows.iter().map(|row| row.get(0)).collect();
     let mut ids = ids?;
     if ids.len() != expected {
         return Err(Repr::Answer("not one id for each job").into());

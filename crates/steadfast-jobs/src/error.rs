@@ -1,7 +1,7 @@
 use std::fmt;
 
-use crate::job::{KEY_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::JobId;
+use crate::job::{KEY_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 /// Why jobs could not be enqueued, run or changed.
 pub struct Error(Box<Repr>);
@@ -22,7 +22,9 @@ pub(crate) enum Repr {
     Answer(&'static str),
     #[error("there is no schedule {0:?}")]
     NoSchedule(String),
-    #[error("the schedule {name:?} in the store cannot be read by this program, which may be older than what wrote it")]
+    #[error(
+        "the schedule {name:?} in the store cannot be read by this program, which may be older than what wrote it"
+    )]
     StoredSchedule {
         name: String,
         #[source]
@@ -90,7 +92,8 @@ impl Error {
     /// Tells whether the store may have done it although it did not say so: an enqueue with a
     /// key of [`Options::unique_for`](crate::Options::unique_for) can be repeated safely then.
     pub fn is_outcome_unknown(&self) -> bool {
-        self.store().is_some_and(steadfast_store::Error::is_outcome_unknown)
+        self.store()
+            .is_some_and(steadfast_store::Error::is_outcome_unknown)
     }
 
     /// Tells whether another node has the job now, so that nothing this one does may count.

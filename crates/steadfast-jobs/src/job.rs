@@ -234,7 +234,10 @@ impl Draft {
         for (what, length) in [
             ("delay", Some(options.delay)),
             ("time to expire", options.expires_in),
-            ("period of the unique key", unique.and_then(|(_, period)| *period)),
+            (
+                "period of the unique key",
+                unique.and_then(|(_, period)| *period),
+            ),
         ] {
             if length.is_some_and(|length| length > WAIT_MAX) {
                 return Err(Refusal::Wait(what));

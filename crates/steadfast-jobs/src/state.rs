@@ -305,9 +305,7 @@ mod tests {
                 let drawn = ALLOWED
                     .iter()
                     .find(|(from, by, _)| (*from, *by) == (state, event));
-                let expect = drawn
-                    .map(|(_, _, to)| *to)
-                    .ok_or(Refused { state, event });
+                let expect = drawn.map(|(_, _, to)| *to).ok_or(Refused { state, event });
 
                 assert_eq!(next(state, event), expect, "{state} and {event}");
             }
@@ -336,7 +334,10 @@ mod tests {
                     continue;
                 };
                 if to == State::Running {
-                    assert!(event.raises_term(), "{event} starts a run under an old term");
+                    assert!(
+                        event.raises_term(),
+                        "{event} starts a run under an old term"
+                    );
                 }
                 let reached = (to, event.raises_term());
                 if !seen.contains(&reached) {
@@ -344,7 +345,11 @@ mod tests {
                 }
             }
         }
-        assert!(State::ALL.iter().all(|state| seen.iter().any(|(s, _)| s == state)));
+        assert!(
+            State::ALL
+                .iter()
+                .all(|state| seen.iter().any(|(s, _)| s == state))
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub struct Shop {
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
     let edge = Edge::new()?;
-    let routes = edge.protect(routes(Payments::new(gateway)?)).await?;
+    let payments = Payments::new(&edge.guard, gateway)?;
+    let routes = edge.protect(routes(payments)).await?;
     // Past the guard, on purpose: it is asked when nothing else answers.
     let routes = routes.route("/metrics", get(metrics::tell));
     Ok(Shop { edge, routes })

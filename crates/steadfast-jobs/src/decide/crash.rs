@@ -142,7 +142,11 @@ mod tests {
 
         fn claim(&mut self) {
             for process in 0..2 {
-                let mut running = self.jobs.iter().filter(|job| job.on == Some(process)).count();
+                let mut running = self
+                    .jobs
+                    .iter()
+                    .filter(|job| job.on == Some(process))
+                    .count();
                 let mut suspect = self
                     .jobs
                     .iter()
@@ -172,7 +176,11 @@ mod tests {
                     job.on = None;
                 }
             }
-            for job in self.jobs.iter_mut().filter(|job| job.on.is_some() && job.left == 0) {
+            for job in self
+                .jobs
+                .iter_mut()
+                .filter(|job| job.on.is_some() && job.left == 0)
+            {
                 (job.done, job.on) = (true, None);
             }
         }

@@ -57,14 +57,22 @@ pub fn usual() -> Backoff {
 }
 
 /// Decides. `spent` are the attempts before this one, `random` 64 uniform bits.
-pub fn follow(ended: Ended, spent: u32, max_attempts: u32, backoff: &Backoff, random: u64) -> Follow {
+pub fn follow(
+    ended: Ended,
+    spent: u32,
+    max_attempts: u32,
+    backoff: &Backoff,
+    random: u64,
+) -> Follow {
     let attempt = spent.saturating_add(1);
     let last = attempt >= max_attempts;
     match ended {
         Ended::Well => Follow::Complete,
         Ended::Failed | Ended::FailedUntil(_) if last => Follow::Discard,
         // Not at once: a wait of zero would be a loop around a call that fails at once.
-        Ended::Failed => Follow::Retry(backoff.delay(attempt, random).max(Duration::from_millis(1))),
+        Ended::Failed => {
+            Follow::Retry(backoff.delay(attempt, random).max(Duration::from_millis(1)))
+        }
         Ended::FailedUntil(wait) => Follow::Retry(wait.max(Duration::from_millis(1))),
         Ended::FailedForGood => Follow::Discard,
         Ended::Snoozed(wait) => Follow::Snooze(wait.max(Duration::from_millis(1))),
@@ -92,7 +100,10 @@ mod tests {
 
             assert_eq!(spent + 1, max);
             assert_eq!(after(Ended::Failed, spent, max), Follow::Discard);
-            assert_eq!(after(Ended::FailedUntil(FIRST), spent, max), Follow::Discard);
+            assert_eq!(
+                after(Ended::FailedUntil(FIRST), spent, max),
+                Follow::Discard
+            );
         }
     }
 

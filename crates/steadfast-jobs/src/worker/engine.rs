@@ -158,11 +158,17 @@ enum Outcome {
         told: Result<Vec<i64>, Error>,
     },
     Suspect(Result<Rows, Error>),
-    Found(Result<(Vec<i64>, Vec<(i64, i64)>), Error>),
+    Found(Result<Found, Error>),
     Checked {
         asked: Vec<(Flight, Finished)>,
         told: Result<Vec<i64>, Error>,
     },
+}
+
+/// What the books say: which ends are noted, and what we hold, as (id, term).
+struct Found {
+    ended: Vec<i64>,
+    held: Vec<(i64, i64)>,
 }
 
 struct Told {
@@ -256,7 +262,7 @@ impl Engine {
             let lost = self.lost.clone();
             tokio::select! {
                 _ = lost.cancelled() => {
-                    self.lose().await;
+                    self.lose(operation.take()).await;
                     return Exit::LeaseLost;
                 }
                 _ = ended.recv_many(&mut batch, ENDS_MAX) => {
@@ -301,7 +307,9 @@ impl Engine {
 
     fn show(&self) {
         let ready = self.queues.iter().map(|queue| queue.ready.len()).sum();
-        self.tally.running.store(self.flights.len(), Ordering::Relaxed);
+        self.tally
+            .running
+            .store(self.flights.len(), Ordering::Relaxed);
         self.tally.ready.store(ready, Ordering::Relaxed);
         let permits = self.queues.iter().map(|queue| queue.permits).sum();
         self.tally.permits.store(permits, Ordering::Relaxed);
@@ -333,11 +341,17 @@ impl Engine {
             return Some(self.check_perhaps());
         }
         let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
-        let due = self.since.is_some_and(|since| urgent || now >= since + nanos(LINGER));
+        let due = self
+            .since
+            .is_some_and(|since| urgent || now >= since + nanos(LINGER));
         if due && !self.back.is_empty() {
             return Some(self.put_back());
         }
-        let wants = if draining { Vec::new() } else { self.wants(now) };
+        let wants = if draining {
+            Vec::new()
+        } else {
+            self.wants(now)
+        };
         let held: usize = self
             .queues
             .iter()
@@ -365,7 +379,11 @@ impl Engine {
             let full = self.wants(now).is_empty();
             let claims = if self.woken { now } else { self.next_poll };
             let claims = if full { u64::MAX } else { claims };
-            let suspects = if self.suspect { u64::MAX } else { self.next_suspect };
+            let suspects = if self.suspect {
+                u64::MAX
+            } else {
+                self.next_suspect
+            };
             claims.min(suspects)
         };
         let next = ends.min(polls);
@@ -394,9 +412,10 @@ impl Engine {
             vec![asked.clone()]
         };
         let mut runs = Vec::new();
-        let mut ends = Some(ends(&sent));
+        // The ends go along with the first one.
+        let mut first = Some(ends(&sent));
         for part in parts {
-            let ends = ends.take().unwrap_or_else(|| ends_of_none());
+            let ends = first.take().unwrap_or_else(|| ends(&[]));
             runs.push(self.exchange_binds(ends, &part));
         }
         let lane = self.lane.clone();
@@ -503,7 +522,10 @@ impl Engine {
                     .iter()
                     .map(|row| Ok((row.get(0)?, row.get(1)?)))
                     .collect();
-                Ok((ended?, held?))
+                Ok(Found {
+                    ended: ended?,
+                    held: held?,
+                })
             };
             Outcome::Found(found.await)
         })
@@ -574,10 +596,10 @@ impl Engine {
                     self.queues[job.queue].ready.push_front(job);
                 }
             }
-            Outcome::Found(Ok((ended, held))) => {
+            Outcome::Found(Ok(found)) => {
                 self.failures = 0;
                 self.uncertain = false;
-                self.note_found(&ended, held);
+                self.note_found(&found.ended, found.held);
             }
             Outcome::Checked {
                 asked,
@@ -606,7 +628,9 @@ impl Engine {
         if !self.done.is_empty() || !self.back.is_empty() {
             self.since.get_or_insert(now);
         }
-        let ceiling = FAILED_FIRST.saturating_mul(1 << self.failures.min(10)).min(FAILED_LONGEST);
+        let ceiling = FAILED_FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(FAILED_LONGEST);
         let wait = ((u128::from(rng::bits()) * u128::from(nanos(ceiling))) >> 64) as u64;
         self.not_before = now + wait.max(nanos(FAILED_FIRST) / 2);
         if self.failures == 1 || self.failures.is_power_of_two() {
@@ -646,7 +670,9 @@ impl Engine {
             let last = jobs.last().map(|job| job.rank_us);
             let took = now.saturating_sub(began);
             let queue = &mut self.queues[*index];
-            queue.floor.claimed(now, *from, *want, jobs.len(), last, took);
+            queue
+                .floor
+                .claimed(now, *from, *want, jobs.len(), last, took);
             any |= !jobs.is_empty();
             self.more |= jobs.len() >= *want;
             // One that found too little above its floor looks from the start.
@@ -734,12 +760,21 @@ impl Engine {
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
         self.flights.insert(job.id, flight);
-        execute::start(job.kind, run, job.payload, job.trace_id.as_deref(), self.to.clone());
+        execute::start(
+            job.kind,
+            run,
+            job.payload,
+            job.trace_id.as_deref(),
+            self.to.clone(),
+        );
     }
 
     /// Takes notice of runs that have ended.
     fn note_ended(&mut self, now: u64, batch: &mut Vec<Finished>) {
-        let busy = self.queues.iter().any(|queue| queue.running == queue.permits);
+        let busy = self
+            .queues
+            .iter()
+            .any(|queue| queue.running == queue.permits);
         self.pace.ended(now, batch.len(), busy);
         for finished in batch.drain(..) {
             // One that was written off has been told about already.
@@ -798,7 +833,11 @@ impl Engine {
     /// Takes notice of what the store says of the ends that were sent.
     fn note_settled(&mut self, sent: Vec<Finished>, known: &[i64]) {
         let all = sent.len() == known.len();
-        let known: HashSet<i64> = if all { HashSet::new() } else { known.iter().copied().collect() };
+        let known: HashSet<i64> = if all {
+            HashSet::new()
+        } else {
+            known.iter().copied().collect()
+        };
         for mut finished in sent {
             if !all && !known.contains(&finished.id) {
                 finished.follow = Follow::Nothing;
@@ -867,10 +906,19 @@ impl Engine {
             self.tell_end(finished);
         }
         let known = |id: i64, term: i64| {
-            self.flights.get(&id).is_some_and(|flight| flight.run.0.term == term)
-                || self.done.iter().chain(&self.back).any(|end| (end.id, end.term) == (id, term))
+            self.flights
+                .get(&id)
+                .is_some_and(|flight| flight.run.0.term == term)
+                || self
+                    .done
+                    .iter()
+                    .chain(&self.back)
+                    .any(|end| (end.id, end.term) == (id, term))
                 || self.queues.iter().any(|queue| {
-                    queue.ready.iter().any(|job| (job.id, job.term) == (id, term))
+                    queue
+                        .ready
+                        .iter()
+                        .any(|job| (job.id, job.term) == (id, term))
                 })
         };
         let unknown: Vec<(i64, i64)> = held
@@ -888,12 +936,19 @@ impl Engine {
 
     fn obey(&mut self, order: Order) {
         let Order::Cancel { id, term, reason } = order;
-        if let Some(flight) = self.flights.get(&id).filter(|flight| flight.run.0.term == term) {
+        if let Some(flight) = self
+            .flights
+            .get(&id)
+            .filter(|flight| flight.run.0.term == term)
+        {
             flight.cancel.cancel(Cause::Requested(CANCELLED_BY.into()));
             return;
         }
         for queue in &mut self.queues {
-            let place = queue.ready.iter().position(|job| (job.id, job.term) == (id, term));
+            let place = queue
+                .ready
+                .iter()
+                .position(|job| (job.id, job.term) == (id, term));
             if let Some(job) = place.and_then(|place| queue.ready.remove(place)) {
                 self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
                 self.done.push(Finished {
@@ -927,7 +982,9 @@ impl Engine {
                 let silent = now.saturating_sub(flight.run.0.beat_ns.load(Ordering::Relaxed));
                 if silent > nanos(every).saturating_mul(3) {
                     let stuck = format!("stuck: no sign of progress for three times {every:?}");
-                    flight.cancel.cancel(Cause::Other(Arc::from(BoxedText::from(stuck))));
+                    flight
+                        .cancel
+                        .cancel(Cause::Other(Arc::from(BoxedText::from(stuck))));
                 }
             }
             if now >= flight.over {
@@ -964,7 +1021,11 @@ impl Engine {
         let finished = Finished {
             kind: flight.kind.name,
             attempt: flight.run.attempt(),
-            follow: if last { Follow::Discard } else { Follow::Retry(Duration::from_secs(1)) },
+            follow: if last {
+                Follow::Discard
+            } else {
+                Follow::Retry(Duration::from_secs(1))
+            },
             error: Some("its handler did not end when its time was up".into()),
             ..released(id, flight.run.0.term)
         };
@@ -973,18 +1034,29 @@ impl Engine {
 
     /// Ends after the lease is lost. Handlers have been told by their token. What has ended well is
     /// offered to the store once more, which takes what nobody has rescued yet.
-    async fn lose(&mut self) {
+    async fn lose(&mut self, under_way: Option<Operation>) {
         for flight in self.flights.values() {
             self.tell(flight, What::LeaseLost);
         }
-        if self.done.is_empty() {
-            return;
+        if let Some(under_way) = under_way
+            && let Ok(outcome) = clock::timeout(LAST_WORD, under_way).await
+        {
+            self.apply(clock::nanos(), outcome);
         }
-        let binds = self.exchange_binds(ends(&self.done), &[]);
-        let last = exchange(&self.lane, vec![binds]);
-        if let Ok(Ok(told)) = clock::timeout(LAST_WORD, last).await {
-            let sent = std::mem::take(&mut self.done);
-            self.note_settled(sent, &told.ended);
+        if !self.done.is_empty() {
+            let binds = self.exchange_binds(ends(&self.done), &[]);
+            let last = exchange(&self.lane, vec![binds]);
+            if let Ok(Ok(told)) = clock::timeout(LAST_WORD, last).await {
+                let sent = std::mem::take(&mut self.done);
+                self.note_settled(sent, &told.ended);
+            }
+        }
+        let perhaps = std::mem::take(&mut self.perhaps);
+        let rest = self.done.drain(..).chain(self.back.drain(..));
+        let rest = rest.chain(perhaps.into_iter().map(|(_, finished)| finished));
+        for mut finished in rest.collect::<Vec<_>>() {
+            finished.follow = Follow::Nothing;
+            self.tell_end(&finished);
         }
     }
 
@@ -1057,10 +1129,6 @@ fn ends(sent: &[Finished]) -> Value {
     let errors: Vec<Option<String>> = sent.iter().map(|end| end.error.clone()).collect();
     let results: Vec<Option<String>> = sent.iter().map(|end| end.result.clone()).collect();
     batch![ids, terms, states, errors, results]
-}
-
-fn ends_of_none() -> Value {
-    ends(&[])
 }
 
 async fn exchange(lane: &Lane, runs: Vec<Vec<Value>>) -> Result<Told, Error> {

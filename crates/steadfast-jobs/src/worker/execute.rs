@@ -205,7 +205,9 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Cuts a text to [`ERROR_BYTES_MAX`], and takes out the one character that PostgreSQL cannot keep.
 pub(crate) fn bounded(mut text: String) -> String {
     if text.len() > ERROR_BYTES_MAX {
-        let cut = (0..=ERROR_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at));
+        let cut = (0..=ERROR_BYTES_MAX)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
         text.truncate(cut.unwrap_or(0));
     }
     if text.contains('\0') {

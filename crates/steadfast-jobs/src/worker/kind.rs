@@ -144,7 +144,8 @@ impl Kind {
             })
         };
         range("the timeout of a kind", self.timeout)?;
-        self.beat_every.map_or(Ok(()), |every| range("the interval of beats", every))
+        self.beat_every
+            .map_or(Ok(()), |every| range("the interval of beats", every))
     }
 
     /// Starts a run: the repair if one is due, then the handler.

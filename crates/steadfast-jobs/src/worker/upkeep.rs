@@ -30,7 +30,8 @@ const DUE_EVERY: Duration = Duration::from_secs(1);
 /// How often a node asks which of its runs somebody wants to stop: every second.
 const CANCELS_EVERY: Duration = Duration::from_secs(1);
 
-/// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them overdue.
+/// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them
+/// overdue.
 const OVERDUE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often ended jobs are pruned: every minute.
@@ -80,7 +81,9 @@ impl Upkeep {
         let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
         loop {
-            let next = [due_at, cancels_at, rescue_at, prune_at, occur_at, overdue_at];
+            let next = [
+                due_at, cancels_at, rescue_at, prune_at, occur_at, overdue_at,
+            ];
             let next = next.into_iter().min().unwrap_or(0);
             tokio::select! {
                 () = clock::sleep_until(clock::instant_at(next)) => {}
@@ -96,7 +99,8 @@ impl Upkeep {
                 woken.mark_unchanged();
             }
             if now >= occur_at {
-                let occurred = self.schedules.occur().await.map(|occurred| occurred.next_in);
+                let occurred = self.schedules.occur().await;
+                let occurred = occurred.map(|occurred| occurred.next_in);
                 occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
             }
             if now >= overdue_at {
@@ -149,7 +153,11 @@ impl Upkeep {
     }
 
     async fn cancels(&self) -> Result<(), Error> {
-        let rows = self.jobs.store().ask(&sql::CANCELS, binds![self.incarnation]).await?;
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::CANCELS, binds![self.incarnation])
+            .await?;
         for row in &rows {
             let order = Order::Cancel {
                 id: row.get(0)?,
@@ -257,7 +265,11 @@ impl Upkeep {
             }
         }
         for _ in 0..TURNS {
-            let pruned = self.jobs.store().run(&sql::PRUNE_KEYS, binds![BATCH]).await?;
+            let pruned = self
+                .jobs
+                .store()
+                .run(&sql::PRUNE_KEYS, binds![BATCH])
+                .await?;
             if pruned.one()?.get::<i64>(0)? < BATCH {
                 break;
             }

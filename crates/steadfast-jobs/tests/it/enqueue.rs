@@ -202,7 +202,8 @@ steadfast_store::on_every_store! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_language_enqueues_by_the_sql_function() {
-    let database = steadfast_store::testing::Database::make(steadfast_store::testing::Kind::Postgres).await;
+    let database =
+        steadfast_store::testing::Database::make(steadfast_store::testing::Kind::Postgres).await;
     let store = database.open().await;
     Jobs::open(&store).await.unwrap();
     let enqueue = async |options: &'static str| -> Result<i64, Error> {
@@ -216,13 +217,25 @@ async fn any_language_enqueues_by_the_sql_function() {
     };
 
     let plain = enqueue("{}").await.unwrap();
-    let later = enqueue(r#"{"queue": "mail", "delay_seconds": 60, "priority": 5}"#).await.unwrap();
+    let later = enqueue(r#"{"queue": "mail", "delay_seconds": 60, "priority": 5}"#)
+        .await
+        .unwrap();
     let once = enqueue(r#"{"unique_key": "a"}"#).await.unwrap();
-    let for_long = enqueue(r#"{"unique_key": "b", "unique_seconds": 60}"#).await.unwrap();
+    let for_long = enqueue(r#"{"unique_key": "b", "unique_seconds": 60}"#)
+        .await
+        .unwrap();
 
     assert_eq!(enqueue(r#"{"unique_key": "a"}"#).await.unwrap(), once);
-    assert_eq!(enqueue(r#"{"unique_key": "b", "unique_seconds": 60}"#).await.unwrap(), for_long);
-    assert!(enqueue(r#"{"delay": 60}"#).await.is_err(), "a misspelt option is refused");
+    assert_eq!(
+        enqueue(r#"{"unique_key": "b", "unique_seconds": 60}"#)
+            .await
+            .unwrap(),
+        for_long
+    );
+    assert!(
+        enqueue(r#"{"delay": 60}"#).await.is_err(),
+        "a misspelt option is refused"
+    );
     let state = |id: i64| {
         let id = steadfast_jobs::JobId::new(id as u64).unwrap();
         let store = store.clone();

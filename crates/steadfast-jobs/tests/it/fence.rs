@@ -34,7 +34,10 @@ fn every_statement_is_in_one_of_the_lists() {
     for known in PACKAGE.statements.iter().map(|known| known.name()) {
         let lists = [FENCED, READS, NOT_ABOUT_RUNS];
         let count = lists.iter().filter(|list| list.contains(&known)).count();
-        assert!(count == 1 || schedules(known), "{known}: say how it is fenced");
+        assert!(
+            count == 1 || schedules(known),
+            "{known}: say how it is fenced"
+        );
     }
 }
 
@@ -45,7 +48,13 @@ async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
         .run(
             statement("exchange"),
             binds![
-                batch![none(), none(), Vec::<String>::new(), Vec::<Option<String>>::new(), Vec::<Option<String>>::new()],
+                batch![
+                    none(),
+                    none(),
+                    Vec::<String>::new(),
+                    Vec::<Option<String>>::new(),
+                    Vec::<Option<String>>::new()
+                ],
                 incarnation,
                 batch![vec!["default".to_owned()], vec![10_i64], vec![i64::MIN]],
                 vec!["act".to_owned()],
@@ -55,7 +64,9 @@ async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
         .await
         .unwrap();
     let claimed = rows.iter().filter(|row| row.get::<i64>(0).unwrap() == 2);
-    claimed.map(|row| (row.get(1).unwrap(), row.get(2).unwrap())).collect()
+    claimed
+        .map(|row| (row.get(1).unwrap(), row.get(2).unwrap()))
+        .collect()
 }
 
 /// Offers the end of a run by each statement that can tell one; gives whether the row was taken.
@@ -67,7 +78,13 @@ async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> 
                 .run(
                     statement("exchange"),
                     binds![
-                        batch![vec![id], vec![term], vec![how.to_owned()], text(None), text(Some("1"))],
+                        batch![
+                            vec![id],
+                            vec![term],
+                            vec![how.to_owned()],
+                            text(None),
+                            text(Some("1"))
+                        ],
                         incarnation,
                         batch![Vec::<String>::new(), Vec::<i64>::new(), Vec::<i64>::new()],
                         Vec::<String>::new(),
@@ -93,7 +110,14 @@ async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> 
                 .run(
                     statement("put_back"),
                     binds![
-                        batch![vec![id], vec![term], vec![delay], vec![spent], vec![ended], text(Some("late"))],
+                        batch![
+                            vec![id],
+                            vec![term],
+                            vec![delay],
+                            vec![spent],
+                            vec![ended],
+                            text(Some("late"))
+                        ],
                         incarnation
                     ],
                 )

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::clock;
-use steadfast_jobs::{Job, Jobs, Kind, Options, Run, Worker, What};
+use steadfast_jobs::{Job, Jobs, Kind, Options, Run, What, Worker};
 use steadfast_store::testing::Database;
 use steadfast_store::{Config, NodeConfig, Place, Pooler, Store};
 
@@ -54,7 +54,9 @@ async fn child() {
     if std::env::var(POOLED).is_ok() {
         config.pooler = Pooler::Transaction;
     }
-    let jobs = Jobs::open(&Store::open(config).await.unwrap()).await.unwrap();
+    let jobs = Jobs::open(&Store::open(config).await.unwrap())
+        .await
+        .unwrap();
     let running = worker(&jobs, "child").start();
     let mut events = running.events();
     loop {

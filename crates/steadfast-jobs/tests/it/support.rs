@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::{BoxError, clock};
-use steadfast_jobs::{Job, JobEvent, JobId, Jobs, Kind, PACKAGE, Run, What, Worker, WorkerBuilder, end};
+use steadfast_jobs::{
+    Job, JobEvent, JobId, Jobs, Kind, PACKAGE, Run, What, Worker, WorkerBuilder, end,
+};
 use steadfast_store::{Binds, Dialect, NodeConfig, Rows, Statement, Store, binds};
 use tokio::sync::broadcast;
 
@@ -79,11 +81,18 @@ pub(crate) async fn until(
 /// Gives a statement of the package.
 pub(crate) fn statement(name: &str) -> &'static Statement {
     let found = PACKAGE.statements.iter().find(|known| known.name() == name);
-    found.copied().unwrap_or_else(|| panic!("no statement {name}"))
+    found
+        .copied()
+        .unwrap_or_else(|| panic!("no statement {name}"))
 }
 
 /// Runs SQL of the test: the words for SQLite, those for PostgreSQL.
-pub(crate) async fn sql(store: &Store, sqlite: &'static str, postgres: &'static str, binds: Binds) -> Rows {
+pub(crate) async fn sql(
+    store: &Store,
+    sqlite: &'static str,
+    postgres: &'static str,
+    binds: Binds,
+) -> Rows {
     let text = match store.dialect() {
         Dialect::Sqlite => sqlite,
         Dialect::Postgres => postgres,

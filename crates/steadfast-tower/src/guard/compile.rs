@@ -35,6 +35,7 @@ pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>
         }
     }
     others.extend(not_yet(policy));
+    others.extend(asked_for_calls(policy));
     for (key, route) in &policy.routes {
         if !template_of(key).starts_with('/') {
             others.push(format!(
@@ -83,6 +84,18 @@ fn not_yet(policy: &Policy) -> Vec<String> {
         format!("routes.{key:?} has a stream budget, which the guard has not yet; give it an admission of its own")
     });
     shadows.chain(streams).collect()
+}
+
+/// Names queries that nobody asks: those of dependencies, of which there is no histogram.
+fn asked_for_calls(policy: &Policy) -> impl Iterator<Item = String> {
+    policy.dependencies.iter().filter_map(|(dependency, of)| {
+        let name = of.timeout.as_ref()?;
+        policy.timeouts.get(name)?.start_query.as_ref()?;
+        Some(format!(
+            "dependencies.{dependency}: timeouts.{name} has a timeout_start_query, which is asked for \
+             routes alone; give the dependency a timeout of its own, with timeout_start"
+        ))
+    })
 }
 
 /// Makes the state of all routes: one admission and one rate for all routes that name it, a
@@ -211,7 +224,10 @@ pub(super) fn timeout_of(
             let config = TimeoutConfig::new(floor.get(), ceiling)
                 .and_then(|config| config.with_permit_share(of.permit_share.get()))
                 .map_err(|error| refused(&error))?;
-            Ok(TimeoutLayer::learned(name, config, permits))
+            Ok(match of.start {
+                Some(start) => TimeoutLayer::learned_from(name, config, permits, start.get()),
+                None => TimeoutLayer::learned(name, config, permits),
+            })
         }
     }
 }

@@ -107,8 +107,8 @@ struct Inner {
 pub struct GuardBuilder {
     policy: Policy,
     client: Option<ClientOf>,
-    /// What learned timeouts start from, by route.
-    starts: BTreeMap<String, Duration>,
+    /// What learned timeouts start from, by route; absent if nobody was asked.
+    starts: Option<BTreeMap<String, Duration>>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -132,7 +132,7 @@ impl Guard {
         GuardBuilder {
             policy,
             client: None,
-            starts: BTreeMap::new(),
+            starts: None,
         }
     }
 
@@ -267,7 +267,7 @@ impl GuardBuilder {
             let measured = start.is_measured().then_some(start.timeout())?;
             Some((key.clone(), measured))
         });
-        self.starts = starts.collect();
+        self.starts = Some(starts.collect());
         self
     }
 
@@ -291,7 +291,17 @@ impl GuardBuilder {
             watch: Watch::default(),
             warnings,
         };
-        start(&inner.routes, &self.policy, &self.starts);
+        let asks = start(
+            &inner.routes,
+            &self.policy,
+            self.starts.as_ref().unwrap_or(&BTreeMap::new()),
+        );
+        if asks && self.starts.is_none() {
+            tracing::warn!(
+                target: "steadfast::guard",
+                "the policy has a timeout_start_query, and nobody was asked"
+            );
+        }
         let inner = Arc::new(inner);
         // Without a place in the report it still guards.
         let _ = steadfast_core::report::register("guard", &inner);
@@ -299,17 +309,19 @@ impl GuardBuilder {
     }
 }
 
-/// Has learned timeouts start from what was measured, or else from what the policy says.
-fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) {
+/// Has learned timeouts start from what was measured; without that they start from what the policy
+/// says. Gives whether the policy has something to ask.
+fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) -> bool {
+    let mut asks = false;
     for route in routes.all() {
+        if let (Some(timeout), Some(start)) = (&route.timeout, starts.get(&route.key)) {
+            timeout.start_at(*start);
+        }
         let of = policy.routes.get(&route.key);
         let of = of.and_then(|of| policy.timeouts.get(of.timeout.as_ref()?));
-        let configured = of.and_then(|of| Some(of.start?.get()));
-        let start = starts.get(&route.key).copied().or(configured);
-        if let (Some(timeout), Some(start)) = (&route.timeout, start) {
-            timeout.start_at(start);
-        }
+        asks |= of.is_some_and(|of| of.start_query.is_some());
     }
+    asks
 }
 
 impl fmt::Debug for Guard {
