@@ -79,7 +79,8 @@ impl Schedules {
                     occurred.next_in = occurred.next_in.min(wait);
                     break;
                 }
-                match self.occur_one(name).await {
+                // Boxed, so that whoever looks has not all of it on the stack.
+                match Box::pin(self.occur_one(name)).await {
                     Ok(decision) => {
                         done += 1;
                         occurred.note(&decision);

@@ -13,7 +13,7 @@ use steadfast_jobs::schedule::{
 };
 use steadfast_jobs::{Cancelled, Job, JobId, Jobs, Options};
 use steadfast_store::testing::{Database, Kind};
-use steadfast_store::{Config, Dialect, Store, binds, on_every_store};
+use steadfast_store::{Config, Dialect, Fault, Faults, Store, binds, on_every_store};
 
 #[derive(Serialize, Deserialize)]
 struct Settle {
@@ -112,6 +112,16 @@ impl Node {
             "UPDATE steadfast_schedule SET next_us = ?2, look_us = ?2, decided_us = NULL WHERE name = ?1 RETURNING 1",
             "UPDATE steadfast.schedule SET next_us = $2, look_us = $2, decided_us = NULL WHERE name = $1 RETURNING 1::bigint",
             binds![name, us],
+        )
+        .await;
+    }
+
+    /// Has nobody wait until it is looked at again.
+    async fn look_now(&self, name: &str) {
+        self.sql(
+            "UPDATE steadfast_schedule SET look_us = 0 WHERE name = ?1 RETURNING 1",
+            "UPDATE steadfast.schedule SET look_us = 0 WHERE name = $1 RETURNING 1::bigint",
+            binds![name],
         )
         .await;
     }
@@ -258,7 +268,7 @@ on_every_store! {
             let [one, two, three, four] = &nodes;
             let kill = |node: &'_ Node| {
                 let schedules = node.schedules.clone();
-                killed_after(1 + rng::bits() % 48, async move { schedules.occur().await })
+                killed_after(1 + rng::bits() % 48, Box::pin(async move { schedules.occur().await }))
             };
             tokio::join!(kill(one), kill(two), kill(three), kill(four));
         }
@@ -267,6 +277,41 @@ on_every_store! {
         nodes[0].schedules.occur().await.unwrap();
         for round in 0..rounds {
             assert_eq!(nodes[0].made(&format!("killed-{round}")).await, [second]);
+        }
+    }
+
+    async fn a_store_that_fails_at_any_operation_leaves_one_job_of_each_occurrence(database) {
+        let faults = Faults::new();
+        let config = Config {
+            faults: faults.clone(),
+            ..database.config()
+        };
+        let (failing, sound) = (Node::at(config).await, Node::of(database).await);
+        let second = now();
+        for fault in [Fault::Before, Fault::After] {
+            for n in 1.. {
+                let name = format!("{fault:?}-{n}");
+                // With an earlier run that is to be cancelled, so that every statement has its turn.
+                sound.register(&name, once(second - 1).overlap(Overlap::CancelOther)).await;
+                sound.schedules.occur().await.unwrap();
+                sound.next_is(&name, second).await;
+
+                faults.on(n, fault);
+                let _ = failing.schedules.occur().await;
+                let hits = faults.hits();
+                faults.clear();
+                sound.schedules.occur().await.unwrap();
+                let queued = sound.schedules.find(&name).await.unwrap().unwrap().queued;
+                assert_eq!(queued.map(|at| at.unix_millis() / 1000), Some(second), "{name}");
+                sound.look_now(&name).await;
+                failing.schedules.occur().await.unwrap();
+
+                assert_eq!(sound.made(&name).await, [second - 1, second], "{name}");
+                if hits == 0 {
+                    assert!(n > 8, "{n} operations");
+                    break;
+                }
+            }
         }
     }
 
@@ -330,11 +375,7 @@ on_every_store! {
         let again = node.jobs.cancel(cancelled, "again").await.unwrap();
         assert!(matches!(again, Cancelled::Ended(_)), "{again:?}");
         for name in ["queue_one", "cancel_other"] {
-            node.sql(
-                "UPDATE steadfast_schedule SET look_us = 0 WHERE name = ?1 RETURNING 1",
-                "UPDATE steadfast.schedule SET look_us = 0 WHERE name = $1 RETURNING 1::bigint",
-                binds![name],
-            ).await;
+            node.look_now(name).await;
         }
         node.schedules.occur().await.unwrap();
         for name in ["queue_one", "cancel_other"] {
