@@ -20,14 +20,14 @@ pub mod statements;
 use axum::Router;
 use axum::routing::{get, post};
 use steadfast::BoxError;
+use steadfast::tower::Guard;
 
-use edge::Edge;
 use payments::Payments;
 
 /// The shop, ready to be served.
 pub struct Shop {
     /// What stands in front of it.
-    pub edge: Edge,
+    pub guard: Guard,
     /// Its routes, behind that.
     pub routes: Router,
 }
@@ -37,9 +37,9 @@ pub struct Shop {
 /// # Errors
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
-    let edge = Edge::new()?;
-    let routes = edge.protect(routes(Payments::new(gateway)?)).await?;
-    Ok(Shop { edge, routes })
+    let guard = edge::guard()?;
+    let routes = edge::protect(&guard, routes(Payments::new(gateway)?)).await?;
+    Ok(Shop { guard, routes })
 }
 
 fn routes(payments: Payments) -> Router {

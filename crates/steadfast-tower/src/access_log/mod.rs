@@ -91,6 +91,8 @@ mod service;
 pub use body::AccessLogBody;
 pub use books::COUNTS_MAX;
 pub use future::AccessLogFuture;
+#[cfg(feature = "serve")]
+pub(crate) use record::head;
 pub use service::AccessLog;
 
 use tower_layer::Layer;

@@ -68,8 +68,10 @@ mod header;
 mod propagate;
 mod service;
 
+pub(crate) use header::shortest as said;
 pub use header::{ENVOY_EXPECTED_TIMEOUT, GRPC_TIMEOUT, TIMEOUT};
 pub use propagate::{PropagateDeadline, PropagateDeadlineLayer};
+pub(crate) use service::passed;
 pub use service::{Deadline, DeadlineFuture};
 
 use std::fmt;

@@ -59,7 +59,7 @@ where
 }
 
 /// Gives the rejection of work that nobody waits for any more.
-pub(super) fn passed(context: &Facts, now: clock::Instant) -> Option<Rejection> {
+pub(crate) fn passed(context: &Facts, now: clock::Instant) -> Option<Rejection> {
     let late = now.checked_duration_since(context.deadline()?)?;
     let rejection = Rejection::new(Reason::DeadlinePassed, "deadline");
     Some(rejection.with_bound(0.0, late.as_secs_f64(), "seconds past the deadline"))

@@ -84,6 +84,7 @@ pub use future::DrainFuture;
 pub use handle::{Drain, Drained};
 pub use limits::DrainLimits;
 pub use service::Draining;
+pub(crate) use service::{closes, rejected};
 
 use tower_layer::Layer;
 

@@ -1,7 +1,8 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{HeaderValue, Request};
@@ -25,13 +26,14 @@ pub(crate) struct Buckets {
     kind: Kind,
     /// `RateLimit-Policy`, the same for every answer.
     policy: HeaderValue,
+    shadow: AtomicBool,
 }
 
 enum Kind {
     Shared(RateLimiter),
     PerClient {
-        hash: Box<dyn Fn(&Parts) -> u64 + Send + Sync>,
-        tables: Box<[Mutex<KeyedRate>]>,
+        hash: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
+        tables: Arc<[Mutex<KeyedRate>]>,
     },
 }
 
@@ -45,11 +47,11 @@ pub(super) struct Standing {
 }
 
 impl Buckets {
-    pub(super) fn shared(name: Name, quota: Quota) -> Self {
+    pub(crate) fn shared(name: Name, quota: Quota) -> Self {
         Self::new(name, quota, Kind::Shared(RateLimiter::new(quota)))
     }
 
-    pub(super) fn per_client<K: Hash>(
+    pub(crate) fn per_client<K: Hash>(
         clients: u32,
         name: Name,
         quota: Quota,
@@ -60,10 +62,38 @@ impl Buckets {
         let each = clients.div_ceil(TABLES as u32);
         let table = || Mutex::new(KeyedRate::new(quota, each));
         let kind = Kind::PerClient {
-            hash: Box::new(move |request| secret.hash_one(client(request))),
+            hash: Arc::new(move |request| secret.hash_one(client(request))),
             tables: (0..TABLES).map(|_| table()).collect(),
         };
         Self::new(name, quota, kind)
+    }
+
+    /// Gives the same buckets with another quota: what is missing from them stays missing.
+    pub(crate) fn with_quota(&self, quota: Quota) -> Self {
+        let now = clock::nanos();
+        let kind = match &self.kind {
+            Kind::Shared(limiter) => Kind::Shared(limiter.with_quota(quota, now)),
+            Kind::PerClient { hash, tables } => {
+                for table in tables.iter() {
+                    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                    table.set_quota(quota, now);
+                }
+                Kind::PerClient {
+                    hash: hash.clone(),
+                    tables: tables.clone(),
+                }
+            }
+        };
+        Self::new(self.name, quota, kind)
+    }
+
+    /// Says whether it only looks on.
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
     }
 
     fn new(name: Name, quota: Quota, kind: Kind) -> Self {
@@ -76,6 +106,7 @@ impl Buckets {
             quota,
             kind,
             policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
+            shadow: AtomicBool::new(false),
         }
     }
 
@@ -143,7 +174,7 @@ impl Source for Buckets {
         limit.gauge("steadfast_rate_limit_per_second", cells);
         if let Kind::PerClient { tables, .. } = &self.kind {
             let (mut seated, mut shared) = (0, 0);
-            for table in tables {
+            for table in tables.iter() {
                 let stats = table.lock().unwrap_or_else(PoisonError::into_inner).stats();
                 seated += stats.seated;
                 shared += stats.shared;

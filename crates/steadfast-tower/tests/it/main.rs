@@ -4,10 +4,19 @@ mod access_log;
 mod admission;
 #[cfg(feature = "axum")]
 mod axum;
+mod contract;
 mod deadline;
 mod drain;
 #[cfg(feature = "axum")]
 mod guard;
+#[cfg(feature = "axum")]
+mod guard_live;
+#[cfg(feature = "axum")]
+mod guard_shadow;
+#[cfg(feature = "axum")]
+mod guard_streams;
+#[cfg(feature = "axum")]
+mod guard_trust;
 mod recover;
 mod retry;
 mod route;
