@@ -20,6 +20,8 @@ mod guard_trust;
 mod recover;
 mod retry;
 mod route;
+#[cfg(feature = "axum")]
+mod serve;
 mod support;
 mod tier;
 mod timeout;
