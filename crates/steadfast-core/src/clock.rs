@@ -88,6 +88,19 @@ pub fn timestamp() -> Timestamp {
 pub struct Timestamp(SystemTime);
 
 impl Timestamp {
+    /// Makes one from the milliseconds since 1970-01-01T00:00:00Z, negative before: the form in which
+    /// stores hand them out. What no wall clock can show becomes 1970-01-01T00:00:00Z.
+    pub fn from_unix_millis(millis: i64) -> Self {
+        let distance = Duration::from_millis(millis.unsigned_abs());
+        let epoch = SystemTime::UNIX_EPOCH;
+        let time = if millis < 0 {
+            epoch.checked_sub(distance)
+        } else {
+            epoch.checked_add(distance)
+        };
+        Self(time.unwrap_or(epoch))
+    }
+
     /// Gives the milliseconds since 1970-01-01T00:00:00Z, negative before.
     pub fn unix_millis(self) -> i64 {
         let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);

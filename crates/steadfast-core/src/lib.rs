@@ -29,6 +29,7 @@
 //! | [`spawn()`], [`wait_group`], [`once`] | tasks, waiting for them, doing a thing once |
 //! | [`supervise`] | tasks that are restarted when they fail, in groups, with an end to it |
 //! | [`pool`] | a bound on what runs and on what waits, and an answer for every task |
+//! | [`batch`] | rows from many, written in batches that hurt nobody, acknowledged after the commit |
 //! | [`shutdown`], [`run`](run()) | an orderly end, and the runtime that outlives every scope |
 //! | [`cancel`], [`context`] | why work stops, and what is known about it |
 //! | [`watch`] | stalled runtimes, stuck work, locks that know who holds them |
@@ -59,6 +60,7 @@
 //! tasks, and faults injected at every await and cleanup. `log` adds `context::lines`: the facts of
 //! the context in every line that `tracing_subscriber` writes, in whichever format.
 
+pub mod batch;
 pub mod cancel;
 pub mod clock;
 pub mod context;

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::recover;
+use crate::report::EventDoc;
 
 /// How long, in the whole life of the process, threads that shut a runtime down wait for the
 /// fallback thread: 10 s, twice the default limit of a cleanup.
@@ -40,6 +41,9 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// How much is under way. Its mutex is a leaf: no other lock is taken under it.
 struct Outstanding {
     scopes: usize,
+    /// How many there ever were, and how many of these fell back.
+    reaped: u64,
+    fell_back: u64,
     on_fallback: usize,
     /// How many of those wait for something outside of the fallback thread.
     stalled: usize,
@@ -48,6 +52,8 @@ struct Outstanding {
 
 static OUTSTANDING: Mutex<Outstanding> = Mutex::new(Outstanding {
     scopes: 0,
+    reaped: 0,
+    fell_back: 0,
     on_fallback: 0,
     stalled: 0,
     exit_waited: Duration::ZERO,
@@ -73,6 +79,12 @@ pub fn in_flight() -> usize {
     outstanding().scopes
 }
 
+/// Gives how many scopes were taken over so far, and how many of these by the fallback thread.
+pub(crate) fn totals() -> (u64, u64) {
+    let outstanding = outstanding();
+    (outstanding.reaped, outstanding.fell_back)
+}
+
 /// Waits until no cleanup of a dropped scope is running.
 ///
 /// # Cancel safety
@@ -90,6 +102,7 @@ pub async fn drain() {
 
 /// Takes over what a dropped scope has left to do.
 pub(crate) fn submit(work: Work) {
+    outstanding().reaped += 1;
     let work = Reaped {
         work: Some(work),
         _counted: Counted::start(),
@@ -175,7 +188,10 @@ impl Drop for Reaped {
 
 impl Reaped {
     fn fall_back(self) {
-        outstanding().on_fallback += 1;
+        let mut outstanding = outstanding();
+        outstanding.on_fallback += 1;
+        outstanding.fell_back += 1;
+        drop(outstanding);
         let counted = OnFallback(());
         let task = async move {
             self.await;
@@ -213,6 +229,12 @@ fn fallback() -> &'static mpsc::UnboundedSender<Work> {
         sender
     })
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::reaper", &["error"], "no fallback thread for cleanups", &["error"]).when("The system gives no further thread.").action("Cleanups of dropped scopes whose runtime is gone do not run: look at the limits of the process."),
+    EventDoc::new("steadfast::reaper", &["error"], "no fallback runtime for cleanups", &["error"]).when("The system gives no files for a further runtime.").action("As above: look at the limit of open files."),
+];
 
 fn run_fallback(mut queue: mpsc::UnboundedReceiver<Work>) {
     ON_FALLBACK.set(true);

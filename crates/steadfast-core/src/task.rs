@@ -14,6 +14,7 @@ use tracing::instrument::Instrumented;
 use crate::cancel::{self, Cancel, Cause};
 use crate::context::{AsNode, Captured, Frame, InContext, Name, Node};
 use crate::panic::Panic;
+use crate::report::EventDoc;
 use crate::scope::{PendingGuard, What};
 use crate::{RecoverAsync, recover_async, voice};
 
@@ -167,6 +168,16 @@ impl<R, F: Future<Output = R>> Future for Alone<F> {
         Poll::Ready(ended.map_err(TaskError::Panicked))
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::task",
+    &["warn"],
+    "task was dropped before its end",
+    &["cause", "scope", "task", "trace_id"],
+)
+.when("A named task was dropped: aborted, or its runtime ended.")
+.action("`cause` tells why. Where it must not happen, spawn it in a scope, or join it.")];
 
 /// Says so when a task is dropped before its end.
 struct Unfinished(Option<Name>);

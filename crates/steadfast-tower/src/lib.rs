@@ -29,9 +29,12 @@
 //! | [`streams`] | how many answers there may be that do not end by themselves |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
+//! | [`hedge`] | a second attempt beside a first one that takes long |
+//! | [`breaker`] | leaving alone what does not work, and finding out when it does again |
 //! | [`drain`] | leaving without a failed request, the less important ones first |
 //! | [`policy`] | what all of it is told: a document, checked, explained, changed while running |
 //! | [`reject`] | why a request was not served: the answer, the count, the line in the log |
+//! | [`catalogue`] | every metric and event that the layers tell |
 //!
 //! # Features
 //! None is on by default. `axum` names routes as an axum router does.
@@ -39,10 +42,13 @@
 
 pub mod access_log;
 pub mod admission;
+pub mod breaker;
+pub mod catalogue;
 pub mod classify;
 pub mod deadline;
 pub mod drain;
 pub mod guard;
+pub mod hedge;
 pub mod policy;
 pub mod rate_limit;
 pub mod recover;
@@ -64,16 +70,20 @@ mod form;
 mod noted;
 mod placed;
 mod ready;
+mod replay;
+mod target;
 mod trust;
 
 pub use access_log::AccessLogLayer;
 pub use admission::AdmissionLayer;
 pub use answer::{AnswerBody, AnswerFuture};
+pub use breaker::BreakerLayer;
 pub use classify::{CallEnd, Classify};
 pub use deadline::{DeadlineLayer, PropagateDeadlineLayer};
 pub use drain::{Drain, DrainLayer};
 pub use form::{Client, Form, Server};
 pub use guard::Guard;
+pub use hedge::HedgeLayer;
 pub use placed::{PlacedBody, PlacedFuture};
 pub use policy::PolicyDocument;
 pub use rate_limit::RateLimitLayer;

@@ -34,6 +34,9 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
+//! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
+//! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
@@ -47,6 +50,13 @@ pub use steadfast_core::*;
 pub mod tower {
     #[doc(inline)]
     pub use steadfast_tower::*;
+}
+
+/// The one door to SQLite and PostgreSQL. With the feature `sqlite` or `postgres`.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod store {
+    #[doc(inline)]
+    pub use steadfast_store::*;
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.
@@ -70,4 +80,37 @@ mod documents {
     mod from_tower_resilience {}
     #[doc = include_str!("../../../docs/migration/from-tower-governor.md")]
     mod from_tower_governor {}
+    #[doc = include_str!("../../../docs/traps/t01-layers-per-connection.md")]
+    mod t01_layers_per_connection {}
+    #[doc = include_str!("../../../docs/traps/t02-limit-per-route.md")]
+    mod t02_limit_per_route {}
+    #[doc = include_str!("../../../docs/traps/t03-limit-that-queues.md")]
+    mod t03_limit_that_queues {}
+    #[doc = include_str!("../../../docs/traps/t04-rate-of-each-connection.md")]
+    mod t04_rate_of_each_connection {}
+    #[doc = include_str!("../../../docs/traps/t06-panic-without-a-layer.md")]
+    mod t06_panic_without_a_layer {}
+    #[doc = include_str!("../../../docs/traps/t07-trace-inside-of-catch.md")]
+    mod t07_trace_inside_of_catch {}
+    #[doc = include_str!("../../../docs/traps/t08-task-that-nobody-joins.md")]
+    mod t08_task_that_nobody_joins {}
+    #[doc = include_str!("../../../docs/traps/t09-panic-in-a-body.md")]
+    mod t09_panic_in_a_body {}
+    #[doc = include_str!("../../../docs/traps/t10-client-that-leaves.md")]
+    mod t10_client_that_leaves {}
+    #[doc = include_str!("../../../docs/traps/t11-abort-in-the-release.md")]
+    mod t11_abort_in_the_release {}
+    #[cfg(feature = "log")]
+    #[doc = include_str!("../../../docs/traps/t12-lines-without-an-id.md")]
+    mod t12_lines_without_an_id {}
+    #[doc = include_str!("../../../docs/traps/t13-types-that-do-not-fit.md")]
+    mod t13_types_that_do_not_fit {}
+    #[doc = include_str!("../../../docs/traps/t14-retries-that-multiply.md")]
+    mod t14_retries_that_multiply {}
+    #[doc = include_str!("../../../docs/traps/t15-paths-as-labels.md")]
+    mod t15_paths_as_labels {}
+    #[doc = include_str!("../../../docs/traps/t17-permit-of-a-dead-socket.md")]
+    mod t17_permit_of_a_dead_socket {}
+    #[doc = include_str!("../../../docs/traps/t28-waiters-out-of-sight.md")]
+    mod t28_waiters_out_of_sight {}
 }

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod backoff;
+pub mod batch;
 pub mod breaker;
 pub mod budget;
 pub mod hedge;

@@ -43,6 +43,7 @@ pub use value::{Location, Panic};
 
 pub(crate) use hook::Catching;
 pub(crate) use payload::{Contained, drop_contained};
+pub(crate) use reporter::EVENTS;
 pub(crate) use value::claim;
 
 /// Tells whether panics unwind in this build; with `panic = "abort"` nothing can be contained.

@@ -9,6 +9,7 @@ use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
 use crate::context::{Context, Name, ScopePath};
 use crate::observers::{Observers, Registered};
+use crate::report::EventDoc;
 use crate::{recover, voice};
 
 /// How long a panic may unwind before it is reported as uncaught: 400 ms, so that the report is
@@ -421,6 +422,14 @@ impl Round {
         }
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::panic", &["error"], "panic", &["backtrace", "contained", "count", "job", "kind", "location", "panic_message", "route", "scope", "span_id", "thread", "trace_id"]).when("A panic, when it happens; repeats are added up in `count`. `contained` says whether it became a value or ended its thread.").action("`location` is the place, `backtrace` how it came there, `trace_id` the request. Mend it: a contained panic is still a failed request."),
+    EventDoc::new("steadfast::panic", &["error"], "an observer of panics panicked and was removed", &[]).when("A closure given to `observe` panicked.").action("Mend the observer; it hears nothing more."),
+    EventDoc::new("steadfast::panic", &["error"], "no thread to report panics", &["error"]).when("The system gives no further thread.").action("Panics are still counted and carried to whoever joins, and told by nobody: look at the limits of the process."),
+    EventDoc::new("steadfast::panic", &["error"], "no thread to symbolize", &["error"]).when("The system gives no further thread.").action("Panics are told without backtraces: look at the limits of the process."),
+];
 
 fn emit(report: &Report) {
     voice::tell(|| trace(report));

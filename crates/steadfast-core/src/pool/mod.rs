@@ -103,7 +103,8 @@ mod tasks;
 mod ticket;
 mod worker;
 
-pub(crate) use shared::unfinished;
+pub(crate) use shared::{EVENTS, unfinished};
+pub(crate) use stats::METRICS;
 
 pub use block_on::block_on;
 pub use blocking::BlockingPool;

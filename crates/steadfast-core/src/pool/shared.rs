@@ -16,6 +16,7 @@ use super::worker::Worker;
 use crate::cancel::{self, Cause};
 use crate::clock;
 use crate::context::{AsNode, Name, Node, Tier};
+use crate::report::EventDoc;
 use crate::scope::Verdict;
 use crate::{report, voice};
 
@@ -99,6 +100,26 @@ impl AsNode for Shared {
         &self.node
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::pool",
+        &["warn"],
+        "pool is missing in reports",
+        &["error", "pool"],
+    )
+    .when("There are 1,024 sources already.")
+    .action("Fewer pools, groups and guards, or longer lives of them."),
+    EventDoc::new(
+        "steadfast::pool",
+        &["warn"],
+        "pool lost its runtime with tasks in the queue",
+        &["pool", "tasks"],
+    )
+    .when("The runtime of a pool ended before the pool.")
+    .action("Drain the pool before the runtime ends; the tasks were cancelled."),
+];
 
 impl Shared {
     fn start(config: PoolConfig, kind: Workers) -> Result<Arc<Self>, PoolError> {

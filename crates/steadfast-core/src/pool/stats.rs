@@ -4,7 +4,7 @@ use super::crew::Running;
 use super::shared::Shared;
 use crate::clock;
 use crate::context::{Name, Tier, TraceId};
-use crate::report::{Collector, Source};
+use crate::report::{Collector, MetricDoc, Source};
 
 /// What a pool does at one moment, all of it seen at the same time.
 #[derive(Debug, Clone)]
@@ -147,7 +147,75 @@ const TIERS: [Name; Tier::COUNT] = [
     Name::new("7"),
 ];
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_pool_open",
+        &["pool"],
+        "1 while the pool takes tasks, 0 once it drains.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_workers",
+        &["pool"],
+        "Workers that there are.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_workers_target",
+        &["pool"],
+        "Workers that there should be.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_in_flight",
+        &["pool"],
+        "Tasks that are running.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_longest_run_seconds",
+        &["pool"],
+        "How long the task has been running that runs for the longest.",
+    ),
+    MetricDoc::counter(
+        "steadfast_pool_tasks_total",
+        &["pool", "outcome"],
+        "Tasks that ended: completed, failed, panicked or cancelled.",
+    ),
+    MetricDoc::counter(
+        "steadfast_pool_rejected_total",
+        &["pool", "reason"],
+        "Tasks that were not taken: the queue was full, the deadline came, or the pool was closed.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_depth",
+        &["pool", "tier"],
+        "Tasks that wait for a worker.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_submitters_waiting",
+        &["pool", "tier"],
+        "Submitters that wait for room in the queue.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_pool_oldest_wait_seconds",
+        &["pool", "tier"],
+        "How long the task has waited that waits for the longest.",
+    ),
+    MetricDoc::counter(
+        "steadfast_pool_started_total",
+        &["pool", "tier"],
+        "Tasks that a worker has started.",
+    ),
+    MetricDoc::counter(
+        "steadfast_pool_waited_seconds_total",
+        &["pool", "tier"],
+        "How long the started tasks have waited, all together.",
+    ),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let stats = self.stats();
         let pool = ("pool", self.name);
@@ -176,7 +244,6 @@ impl Source for Shared {
                 .counter("steadfast_pool_rejected_total", count);
         }
         for (tier, label) in stats.tiers.iter().zip(TIERS) {
-            let waited = u64::try_from(tier.waited.as_micros()).unwrap_or(u64::MAX);
             to.labels([pool, ("tier", label)])
                 .gauge("steadfast_pool_depth", tier.depth as f64)
                 .gauge("steadfast_pool_submitters_waiting", tier.submitters as f64)
@@ -185,7 +252,10 @@ impl Source for Shared {
                     tier.oldest_wait.as_secs_f64(),
                 )
                 .counter("steadfast_pool_started_total", tier.started)
-                .counter("steadfast_pool_waited_microseconds_total", waited);
+                .sum(
+                    "steadfast_pool_waited_seconds_total",
+                    tier.waited.as_secs_f64(),
+                );
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{CleanupStatus, OnReport, Verdict};
 use crate::cancel::Cause;
 use crate::clock::{self, Instant};
 use crate::context::{Context, Node, ScopePath};
+use crate::report::EventDoc;
 use crate::{panic, recover, voice};
 
 /// Emits the one end event of a scope, and its report.
@@ -130,6 +131,15 @@ impl Recorder {
         });
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::scope", &["debug"], "scope started", &["scope"]).when("A named scope begins.").action("Nothing."),
+    EventDoc::new("steadfast::scope", &["info", "warn", "error"], "scope ended", &["cause", "children_left", "cleanups", "duration_s", "outcome", "reaped", "reason", "scope", "span_id", "trace_id", "troubles"]).when("A named scope is over, in whatever way: info when it went well, warn when it failed or was cancelled, error when it panicked.").action("`reason` is the error or the panic, `cause` why it was stopped; `reaped` says that its future was dropped."),
+    EventDoc::new("steadfast::scope", &["warn"], "a cleanup did not end well", &["cleanup", "duration_s", "place", "reason", "scope", "status", "trace_id"]).when("A cleanup failed, panicked, took too long, or lost its runtime.").action("What it should have undone may still be there: look at `reason`."),
+    EventDoc::new("steadfast::scope", &["warn"], "cleanup was registered after the end of its scope and runs at once", &["cleanup", "place", "scope"]).when("Code kept the handle of a scope beyond its end.").action("At `place`: register earlier, or give the work a scope of its own."),
+    EventDoc::new("steadfast::scope", &["error"], "a deferred block panicked", &["place"]).when("A `defer!` block panicked.").action("Look for the event of the panic; what the block should have undone may still be there."),
+];
 
 fn start_event(node: &Node) -> Span {
     let context = &node.block;

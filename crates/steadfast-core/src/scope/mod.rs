@@ -103,6 +103,7 @@ pub use owned::Owned;
 pub use report::{CleanupEntry, CleanupReport, CleanupResult, CleanupStatus};
 pub use sync::{SyncCleanupHandle, SyncOutcomeHandle, SyncOwned, SyncScope};
 
+pub(crate) use end::EVENTS;
 pub(crate) use pending::{Pending, PendingGuard, What};
 
 /// An error of any type, with its sources.

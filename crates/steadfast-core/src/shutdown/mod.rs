@@ -52,12 +52,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub(crate) use report::EVENTS;
 pub use report::{HookEnd, HookReport, PhaseReport, Plan, PlannedHook, ShutdownReport};
 pub use sequence::{Limits, Phase, PhaseEnd};
 
 use crate::cancel::Cancel;
 use crate::clock;
 use crate::context::{Name, Tier};
+use crate::report::{Collector, MetricDoc, Source};
 use crate::scope::CleanupResult;
 use drive::Progress;
 use sequence::Sequence;
@@ -125,6 +127,48 @@ pub enum HookRefused {
     TooMany,
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_shutdown_phase",
+        &["phase"],
+        "1 for the phase in which the shutdown of the process is, `running` until one begins.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_shutdown_in_flight",
+        &["tier"],
+        "Work that the shutdown waits for, or would.",
+    ),
+];
+
+impl Source for Shared {
+    fn collect(&self, to: &mut Collector) {
+        let phase = self.state().sequence.phase();
+        to.labels([("phase", phase.as_str().into())])
+            .gauge("steadfast_shutdown_phase", 1.0);
+        for (number, count) in self.in_flight.iter().enumerate() {
+            let count = count.load(Ordering::SeqCst);
+            to.labels([("tier", TIERS[number])])
+                .gauge("steadfast_shutdown_in_flight", count as f64);
+        }
+    }
+
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+}
+
+const TIERS: [Name; Tier::COUNT] = [
+    Name::new("0"),
+    Name::new("1"),
+    Name::new("2"),
+    Name::new("3"),
+    Name::new("4"),
+    Name::new("5"),
+    Name::new("6"),
+    Name::new("7"),
+];
+
 impl Default for Shutdown {
     fn default() -> Self {
         Self::new(Limits::default())
@@ -135,25 +179,26 @@ impl Shutdown {
     /// Makes a shutdown that has not been asked for.
     pub fn new(limits: Limits) -> Self {
         let token = Cancel::new();
-        Self {
-            shared: Arc::new(Shared {
-                limits,
-                state: Mutex::new(State {
-                    sequence: Sequence::new(limits),
-                    reason: None,
-                    hooks: Vec::new(),
-                    driven: false,
-                    progress: None,
-                    report: None,
-                    main_over: true,
-                }),
-                changed: Notify::new(),
-                stop_accepting: Cancel::new(),
-                lower: token.child(),
-                token,
-                in_flight: Default::default(),
+        let shared = Arc::new(Shared {
+            limits,
+            state: Mutex::new(State {
+                sequence: Sequence::new(limits),
+                reason: None,
+                hooks: Vec::new(),
+                driven: false,
+                progress: None,
+                report: None,
+                main_over: true,
             }),
-        }
+            changed: Notify::new(),
+            stop_accepting: Cancel::new(),
+            lower: token.child(),
+            token,
+            in_flight: Default::default(),
+        });
+        // Without a place in the report it still goes through its phases.
+        let _ = crate::report::register("shutdown", &shared);
+        Self { shared }
     }
 
     /// Asks for the shutdown; tells whether this was the first time. Later reasons are ignored.

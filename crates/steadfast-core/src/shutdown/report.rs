@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Limits, Phase, PhaseEnd};
 use crate::context::Name;
 use crate::panic::Panic;
+use crate::report::EventDoc;
 use crate::voice;
 
 /// What a shutdown will do; printed before anything happens.
@@ -198,6 +199,17 @@ impl ShutdownReport {
         });
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::shutdown", &["info"], "shutdown started", &["plan", "reason"]).when("Somebody asked for the end: a signal, the program, a supervisor.").action("Nothing; `plan` tells what comes, and how long each phase may take."),
+    EventDoc::new("steadfast::shutdown", &["info", "warn"], "shutdown phase ended", &["duration_s", "end", "in_flight", "phase"]).when("A phase is over; at warn level its limit came before its end.").action("`in_flight` is what was left: shorten it, or raise the limit of the phase."),
+    EventDoc::new("steadfast::shutdown", &["warn"], "a shutdown hook did not end well", &["hook", "phase", "place", "reason"]).when("A hook failed, panicked or took too long.").action("The reason is that of the hook."),
+    EventDoc::new("steadfast::shutdown", &["warn"], "a pool still has tasks, which end with the runtime", &["pool", "queued", "running"]).when("The program ends with work in a pool.").action("Drain the pool in a hook, or accept it."),
+    EventDoc::new("steadfast::shutdown", &["info", "warn"], "shutdown ended", &["clean", "duration_s", "hurried", "pool_tasks", "reaping", "reason"]).when("The end of the shutdown; at warn level something was cut short.").action("The events before name it."),
+    EventDoc::new("steadfast::shutdown", &["error"], "cannot catch signals", &["error"]).when("The process cannot listen to signals.").action("Without them only the program itself starts a shutdown: look at the limits of the container."),
+    EventDoc::new("steadfast::shutdown", &["warn"], "no thread for the last resort", &["error"]).when("The system gives no further thread.").action("The hard limit of the shutdown is not enforced: look at the limits of the process."),
+];
 
 impl PhaseReport {
     /// Tells whether it did all that it was for within its limit.

@@ -9,6 +9,7 @@ use super::error::GroupError;
 use crate::cancel::Cause;
 use crate::context::{Name, TraceId};
 use crate::decide::restart::{ChildId, Intensity};
+use crate::report::EventDoc;
 
 /// Something that happened in a group.
 ///
@@ -116,6 +117,28 @@ impl EventKind {
         }
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::supervise", &["info"], "child started", &["child", "group", "place", "run", "trace_id"]).when("A life of a child begins.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["info"], "child is ready", &["child", "group", "place", "run", "trace_id"]).when("A child says that it is ready, or is so at once.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["info"], "child was asked to stop", &["child", "group", "place", "reason", "run", "trace_id"]).when("A child is told to stop, and may take its time limit for it.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["warn"], "child was aborted", &["child", "group", "place", "reason", "run", "trace_id"]).when("A child did not stop within its time limit.").action("Make it watch its token, or raise its limit."),
+    EventDoc::new("steadfast::supervise", &["error"], "child, or one inside of it, was aborted and does not end; what it holds stays held", &["child", "group", "place", "run", "trace_id"]).when("A child blocks its thread, or keeps on in a drop.").action("Find what blocks at the place told; until then the process should be replaced."),
+    EventDoc::new("steadfast::supervise", &["info"], "child ended", &["child", "end", "group", "lived_s", "place", "reason", "run", "trace_id"]).when("A child ended as it was told to.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["warn"], "child panicked while it was being stopped", &["child", "end", "group", "lived_s", "place", "reason", "run", "trace_id"]).when("The code that ends a child panicked.").action("Look for the event of the panic under the same trace id."),
+    EventDoc::new("steadfast::supervise", &["info"], "child is done", &["child", "end", "group", "lived_s", "place", "reason", "run", "trace_id"]).when("A child ended by itself, and well.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["warn"], "child ended abnormally", &["child", "end", "group", "lived_s", "place", "reason", "run", "trace_id"]).when("A child ended with an error, or was aborted from outside.").action("The reason is the error of the child."),
+    EventDoc::new("steadfast::supervise", &["error"], "child panicked", &["child", "end", "group", "lived_s", "place", "reason", "run", "trace_id"]).when("A child panicked.").action("Look for the event of the panic under the same trace id."),
+    EventDoc::new("steadfast::supervise", &["warn"], "child will be restarted", &["after_s", "child", "group", "place", "restarts", "restarts_max", "run", "trace_id", "within_s"]).when("A child ended abnormally, and its terms want it back.").action("When `restarts` comes near `restarts_max`, the group is about to fail."),
+    EventDoc::new("steadfast::supervise", &["info"], "child is not restarted, by its terms", &["child", "group", "place", "run", "trace_id"]).when("A transient child ended well, or a temporary one ended.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["warn"], "child ended before it was ready", &["child", "group", "place", "run", "trace_id"]).when("A start failed.").action("The event before tells the reason."),
+    EventDoc::new("steadfast::supervise", &["debug"], "child was removed", &["child", "group", "place", "run", "trace_id"]).when("A child was taken out of its group.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["info"], "group is ready", &["child", "group", "place", "run", "trace_id"]).when("All children are ready.").action("Nothing."),
+    EventDoc::new("steadfast::supervise", &["error"], "group failed", &["child", "group", "place", "reason", "run", "trace_id"]).when("More restarts than the intensity allows, or a start that failed for good.").action("What is above restarts the group, or ends the process: find out why the child keeps failing."),
+    EventDoc::new("steadfast::supervise", &["info", "error"], "group ended", &["child", "group", "outcome", "place", "reason", "run", "trace_id"]).when("A group is over, with all of its children.").action("At error level: as `group failed`."),
+    EventDoc::new("steadfast::supervise", &["warn"], "group is missing from reports", &["error", "group"]).when("There are 1,024 sources already.").action("Fewer groups, pools and guards, or longer lives of them."),
+];
 
 /// One line for people.
 impl fmt::Display for Event {

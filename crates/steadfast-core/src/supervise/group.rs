@@ -15,7 +15,7 @@ use crate::cancel::{Cancel, Cause};
 use crate::clock::{self, Instant};
 use crate::decide::restart::{End, Instance};
 use crate::panic::{Contained, drop_contained};
-use crate::report::{Collector, Source};
+use crate::report::{Collector, MetricDoc, Source};
 use crate::{recover, voice};
 
 /// What the handles, the driver and the lives of a group share.
@@ -243,6 +243,10 @@ pub(super) fn cancel(token: &Cancel, cause: Cause) {
 }
 
 impl Source for Group {
+    fn describe(&self) -> &'static [MetricDoc] {
+        super::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.snapshot().collect(to);
     }

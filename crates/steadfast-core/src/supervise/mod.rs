@@ -184,6 +184,9 @@ pub use crate::decide::backoff::{Backoff, Jitter};
 pub use crate::decide::restart::{
     AutoShutdown, ChildId, End, Intensity, InvalidRules, Restart, Rules, Strategy,
 };
+pub(crate) use event::EVENTS;
+pub(crate) use snapshot::METRICS;
+
 pub use builder::SupervisorBuilder;
 pub use child::Child;
 pub use end::{ChildEnd, GroupEnd};

@@ -8,7 +8,7 @@ use super::event::Place;
 use crate::clock::Instant;
 use crate::context::{Name, TraceId};
 use crate::decide::restart::{ChildId, Intensity, Restart, Strategy};
-use crate::report::Collector;
+use crate::report::{Collector, MetricDoc};
 
 /// A group at one moment: taken under one lock, so that it never mixes two moments.
 ///
@@ -124,6 +124,40 @@ impl ChildState {
         "written_off",
     ];
 }
+
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_supervise_running",
+        &["group"],
+        "1 while all children of the group are meant to run, 0 while it starts, stops or is over.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_supervise_restarts_counted",
+        &["group"],
+        "Restarts that count for the intensity now.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_supervise_restarts_max",
+        &["group"],
+        "Restarts within the window that the group bears; one more, and it escalates.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_supervise_children",
+        &["group", "state"],
+        "Children in each state.",
+    ),
+    MetricDoc::counter(
+        "steadfast_supervise_starts_total",
+        &["group", "child"],
+        "Lives of a child, the present one included.",
+    ),
+    MetricDoc::counter(
+        "steadfast_supervise_restarts_total",
+        &["group", "child"],
+        "Lives of a child after its first one.",
+    ),
+];
 
 impl GroupState {
     /// Gives a short stable word for labels and log fields.

@@ -11,7 +11,7 @@ use super::lock::waits;
 use super::{progress, time};
 use crate::clock;
 use crate::context::Name;
-use crate::report::{self, Collector, Source};
+use crate::report::{self, Collector, MetricDoc, Source};
 
 /// What a watchdog looks for. The limits have no default: how long is too long is a question of
 /// the service, and a wrong answer is noise or silence.
@@ -290,10 +290,54 @@ impl Dog {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge("steadfast_watch_armed", &[], "1 while a watchdog runs."),
+    MetricDoc::gauge(
+        "steadfast_watch_runtimes",
+        &[],
+        "Runtimes whose responsiveness is watched.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_watch_progress",
+        &[],
+        "Pieces of work that have promised signs of progress.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_watch_stuck",
+        &[],
+        "Pieces of work without a sign of progress for three promised intervals.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_watch_lock_waits",
+        &[],
+        "Waits for watched locks, at this moment.",
+    ),
+    MetricDoc::counter(
+        "steadfast_watch_lock_waits_unwatched_total",
+        &[],
+        "Waits for locks that were not watched, because too many waited already.",
+    ),
+    MetricDoc::counter(
+        "steadfast_watch_events_total",
+        &["kind"],
+        "What the watchdog has found, by kind.",
+    ),
+    MetricDoc::counter(
+        "steadfast_watch_events_left_out_total",
+        &[],
+        "Findings that were not told, because there were too many at once.",
+    ),
+];
+
 /// What the watch tells about itself while a watchdog runs.
 struct WatchSource(());
 
 impl Source for WatchSource {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         to.armed("steadfast_watch_armed", true);
         to.gauge("steadfast_watch_runtimes", heart::count() as f64);

@@ -10,6 +10,7 @@ use super::polls::Busy;
 use super::{dog, time};
 use crate::context::Name;
 use crate::observers::{self, Observers, Registered};
+use crate::report::EventDoc;
 use crate::{recover, voice};
 
 /// How many observers there can be: 16.
@@ -359,6 +360,12 @@ pub(super) fn handed_over() -> Vec<Event> {
     }
     queue().drain(..).collect()
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::watch", &["info", "warn", "error"], "{event}", &["duration_s", "kind", "lock", "progress", "runtime", "scope", "trace_id"]).when("A runtime stalls or goes on, work is stuck or goes on, somebody waits long for a lock, its holder is not polled, or waits form a cycle; `kind` says which.").action("`scope` and the message name the work and the place: something blocks a thread of the runtime, or holds a lock over an await."),
+    EventDoc::new("steadfast::watch", &["error"], "an observer of the watch panicked and was removed", &[]).when("A closure given to `observe` panicked.").action("Mend the observer; it hears nothing more."),
+];
 
 pub(super) fn emit(event: &Event) {
     TOTALS[event.index()].fetch_add(1, Ordering::Relaxed);

@@ -81,4 +81,6 @@ pub use party::Who;
 pub use polls::Busy;
 pub use progress::{PROGRESS_MAX, Progress, ProgressError, progress};
 
+pub(crate) use dog::METRICS;
+pub(crate) use event::EVENTS;
 pub(crate) use polls::{Polled, entering, leaving};

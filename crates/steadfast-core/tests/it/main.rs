@@ -1,5 +1,6 @@
 //! Behavior of the kernel through its public API.
 
+mod batch;
 mod blocking_pool;
 mod cancel;
 mod context;

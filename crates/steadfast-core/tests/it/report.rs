@@ -1,9 +1,14 @@
 //! The registry of sources.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use steadfast_core::report::{self, Collector, METRICS_MAX, Metric, SOURCES_MAX, Source, Value};
-use steadfast_core::{recover, scope};
+use steadfast_core::pool::{Pool, PoolConfig};
+use steadfast_core::report::{
+    self, Collector, METRICS_MAX, Metric, MetricDoc, SOURCES_MAX, Source, Value,
+};
+use steadfast_core::supervise::{Child, ChildContext, Intensity, Rules, Strategy};
+use steadfast_core::{Shutdown, Supervisor, recover, scope};
 
 use crate::support::in_own_process;
 
@@ -40,7 +45,7 @@ fn a_source_is_asked_until_it_is_dropped() {
     let (metrics, left_out) = told("orders").unwrap();
     let values: Vec<_> = metrics
         .iter()
-        .map(|metric| (metric.name, metric.value))
+        .map(|metric| (metric.name, metric.value.clone()))
         .collect();
     assert_eq!(
         values,
@@ -161,11 +166,80 @@ fn the_kernel_tells_its_panics_by_place_and_what_the_reaper_has() {
         let found = metrics.iter().find(|metric| {
             metric.name == name && metric.labels[0] == ("place", place.to_owned().into())
         });
-        match found.unwrap().value {
-            Value::Counter(count) => count,
+        match &found.unwrap().value {
+            Value::Counter(count) => *count,
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn the_parts_tell_what_they_describe_and_nothing_else() {
+    let pool = Pool::new(PoolConfig::new("described", 1)).unwrap();
+    let intensity = Intensity::new(1, Duration::from_secs(1)).unwrap();
+    let rules = Rules::new(Strategy::OneForOne, intensity);
+    let child = Child::permanent("child", async |child: ChildContext| {
+        child.stop_token().cancelled().await;
+    });
+    let group = Supervisor::builder("described", rules).child(child).start();
+    let group = group.await.unwrap();
+    let shutdown = Shutdown::default();
+    let _ = recover(|| panic!("to be told by place"));
+
+    let snapshot = report::snapshot();
+
+    assert_eq!(snapshot.undescribed(), <Vec<String>>::new());
+    for name in [
+        "steadfast_pool_depth",
+        "steadfast_supervise_children",
+        "steadfast_shutdown_phase",
+        "steadfast_panics_total",
+    ] {
+        assert!(
+            snapshot.metrics().any(|metric| metric.name == name),
+            "{name}"
+        );
+    }
+    drop((pool, shutdown, group));
+}
+
+#[test]
+fn what_is_told_otherwise_than_described_is_found() {
+    struct Wrong;
+    impl Source for Wrong {
+        fn collect(&self, to: &mut Collector) {
+            to.counter("right_total", 1)
+                .gauge("wrong_total", 1.0)
+                .gauge("new", 1.0);
+            to.labels([("b", "x".into())]).counter("labelled_total", 1);
+        }
+
+        fn describe(&self) -> &'static [MetricDoc] {
+            const {
+                &[
+                    MetricDoc::counter("right_total", &[], "Right."),
+                    MetricDoc::counter("wrong_total", &[], "Wrong."),
+                    MetricDoc::counter("labelled_total", &["a"], "Labelled."),
+                ]
+            }
+        }
+    }
+    in_own_process(
+        "report::what_is_told_otherwise_than_described_is_found",
+        || {
+            let wrong = Arc::new(Wrong);
+            report::register("wrong", &wrong).unwrap();
+
+            assert_eq!(
+                report::snapshot().undescribed(),
+                [
+                    r#"labelled_total is told with the labels ["b"], described with ["a"]"#,
+                    "new is told and not described",
+                    "wrong_total is told as gauge, described as counter",
+                ]
+            );
+        },
+    );
 }
 
 #[test]

@@ -252,7 +252,10 @@ fn what_the_watch_knows_is_in_the_report() {
     rig.advance(4 * SECOND, "reported");
 
     let snapshot = report::snapshot();
-    let value = |name: &str| snapshot.metrics().find(|m| m.name == name).unwrap().value;
+    let value = |name: &str| {
+        let found = snapshot.metrics().find(|m| m.name == name);
+        found.unwrap().value.clone()
+    };
     assert_eq!(value("steadfast_watch_armed"), Value::Armed(true));
     let Value::Gauge(stuck) = value("steadfast_watch_stuck") else {
         panic!("a gauge");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use steadfast_core::context::Name;
-use steadfast_core::report::{self, Collector, Source};
+use steadfast_core::report::{self, Buckets, Collector, MetricDoc, Source};
 
 use super::record::Ended;
 use crate::counts::Counts;
@@ -49,10 +49,15 @@ pub(super) struct Active(AtomicU64);
 
 #[derive(Debug, Default)]
 struct Totals {
-    count: AtomicU64,
+    durations: [AtomicU64; Buckets::HTTP_SECONDS.len() + 1],
     nanos: AtomicU64,
+    sizes: [AtomicU64; SIZES.len() + 1],
     body_bytes: AtomicU64,
 }
+
+/// Up to which sizes bodies are counted, in bytes: a few, since they say how large answers are and
+/// not how slow.
+const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
 impl Target {
     pub(super) fn new(route: Name, method: &Method) -> Self {
@@ -102,13 +107,49 @@ impl Books {
             ..end
         });
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        totals.count.fetch_add(1, Ordering::Relaxed);
+        let slower_than = bounds_below(Buckets::HTTP_SECONDS, duration.as_secs_f64());
+        let larger_than = bounds_below(SIZES, body_bytes as f64);
+        totals.durations[slower_than].fetch_add(1, Ordering::Relaxed);
         totals.nanos.fetch_add(nanos, Ordering::Relaxed);
+        totals.sizes[larger_than].fetch_add(1, Ordering::Relaxed);
         totals.body_bytes.fetch_add(body_bytes, Ordering::Relaxed);
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "http_server_active_requests",
+        &["http_route", "http_request_method"],
+        "Requests whose answer is not over.",
+    ),
+    MetricDoc::histogram(
+        "http_server_request_duration_seconds",
+        &[
+            "http_route",
+            "http_request_method",
+            "http_response_status_code",
+            "error_type",
+        ],
+        "How long requests took to the end of their answer. Without a status nobody saw one; `error_type` is how it ended, unless it was served.",
+    ),
+    MetricDoc::histogram(
+        "http_server_response_body_size_bytes",
+        &[
+            "http_route",
+            "http_request_method",
+            "http_response_status_code",
+            "error_type",
+        ],
+        "How much of the body was handed to the server.",
+    ),
+];
+
 impl Source for Books {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.active.each(|target, active| {
             let active = active.0.load(Ordering::Relaxed);
@@ -122,10 +163,20 @@ impl Source for Books {
     }
 }
 
+/// Gives how many bounds a value is above.
+fn bounds_below(bounds: &[f64], value: f64) -> usize {
+    bounds.partition_point(|bound| *bound < value)
+}
+
 fn tell(to: &mut Collector, end: &End, totals: &Totals) {
-    let count = totals.count.load(Ordering::Relaxed);
+    let read = |counts: &[AtomicU64]| {
+        let counts = counts.iter().map(|count| count.load(Ordering::Relaxed));
+        counts.collect::<Vec<_>>()
+    };
     let seconds = totals.nanos.load(Ordering::Relaxed) as f64 / 1e9;
-    let bytes = totals.body_bytes.load(Ordering::Relaxed);
+    let bytes = totals.body_bytes.load(Ordering::Relaxed) as f64;
+    let durations = Buckets::new(Buckets::HTTP_SECONDS, read(&totals.durations), seconds);
+    let sizes = Buckets::new(SIZES, read(&totals.sizes), bytes);
     // An empty label is one that is not there, says Prometheus.
     let status = end.status.map_or(Name::new(""), |status| {
         Name::from(status.as_str().to_owned())
@@ -136,10 +187,8 @@ fn tell(to: &mut Collector, end: &End, totals: &Totals) {
         ("http_response_status_code", status),
         ("error_type", end.ended.error_type().into()),
     ])
-    .counter("http_server_request_duration_seconds_count", count)
-    .sum("http_server_request_duration_seconds_sum", seconds)
-    .counter("http_server_response_body_size_bytes_count", count)
-    .counter("http_server_response_body_size_bytes_sum", bytes);
+    .histogram("http_server_request_duration_seconds", durations)
+    .histogram("http_server_response_body_size_bytes", sizes);
 }
 
 #[cfg(test)]

@@ -42,8 +42,9 @@
 //! [`ClientGone`](steadfast_core::Cause::ClientGone), unless whoever drops it says otherwise.
 //!
 //! The counts are in [`report`](steadfast_core::report), under the names of OpenTelemetry as
-//! Prometheus spells them: `http_server_request_duration_seconds_{count,sum}` and
-//! `http_server_response_body_size_bytes_{count,sum}` by `http_route`, `http_request_method`,
+//! Prometheus spells them: the histograms `http_server_request_duration_seconds`, with the bounds
+//! that OpenTelemetry recommends, and
+//! `http_server_response_body_size_bytes` by `http_route`, `http_request_method`,
 //! `http_response_status_code` and, unless it was served, `error_type`; and
 //! `http_server_active_requests` by route and method. The route of the latter is the one that is
 //! known when the request comes, so [`RouteLayer`](crate::RouteLayer) should stand outside.
@@ -74,9 +75,10 @@
 //! service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();
 //!
 //! let snapshot = report::snapshot();
-//! let name = "http_server_request_duration_seconds_count";
-//! let count = snapshot.metrics().find(|metric| metric.name == name).unwrap();
-//! assert_eq!(count.value, Value::Counter(1));
+//! let name = "http_server_request_duration_seconds";
+//! let durations = snapshot.metrics().find(|metric| metric.name == name).unwrap();
+//! let Value::Histogram(durations) = &durations.value else { unreachable!() };
+//! assert_eq!(durations.count(), 1);
 //! # }
 //! ```
 //!
@@ -90,7 +92,9 @@ mod service;
 
 pub use body::AccessLogBody;
 pub use books::COUNTS_MAX;
+pub(crate) use books::METRICS;
 pub use future::AccessLogFuture;
+pub(crate) use record::EVENTS;
 #[cfg(feature = "serve")]
 pub(crate) use record::head;
 pub use service::AccessLog;

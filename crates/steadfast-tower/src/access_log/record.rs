@@ -6,6 +6,7 @@ use http::{Request, StatusCode};
 use steadfast_core::cancel;
 use steadfast_core::clock::{self, Instant};
 use steadfast_core::context::{self, Context, Tier};
+use steadfast_core::report::EventDoc;
 use steadfast_core::{Cause, recover};
 
 use super::books::{Active, BOOKS, End, Target};
@@ -36,6 +37,27 @@ impl Ended {
         if self == Self::SERVED { "" } else { self.0 }
     }
 }
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::access",
+    &["info"],
+    "request ended",
+    &[
+        "body_bytes",
+        "duration_s",
+        "ended",
+        "head_s",
+        "method",
+        "path",
+        "route",
+        "status",
+        "tier",
+        "trace_id",
+    ],
+)
+.when("Every request, when all of it is over: served, broken off, or given up by its client (499).")
+.action("Nothing for one; `ended` says how it ended, `trace_id` finds all its other lines.")];
 
 /// One request on its way. Its end is told once: at the latest when it is dropped.
 #[derive(Debug)]

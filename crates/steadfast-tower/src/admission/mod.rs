@@ -43,6 +43,8 @@
 //! | `steadfast_admission_in_flight` | | how many are |
 //! | `steadfast_admission_waiting` | `tier` | how many wait |
 //! | `steadfast_admission_admitted_total` | `tier` | how many got in |
+//! | `steadfast_admission_queued_total` | `tier` | how many had to wait |
+//! | `steadfast_admission_waited_seconds_total` | `tier` | how long those waited that got in, together |
 //!
 //! # Examples
 //! ```
@@ -86,7 +88,7 @@ pub use body::AdmissionBody;
 pub use future::AdmissionFuture;
 pub(crate) use future::Until;
 pub use service::Admission;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{METRICS, Shared};
 
 use std::collections::hash_map::RandomState;
 use std::fmt;

@@ -9,7 +9,7 @@ use steadfast_core::decide::admission::{
     AdmissionConfig, AdmissionQueue, Gate, Leave, Next, Offer, Rejection, Ticket, Waiter,
 };
 use steadfast_core::decide::limit::{Limit, LimitConfig, Tally};
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::oneshot;
 
 use super::ghost::Ghost;
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// The mean time of a request, in nanoseconds.
     service_ns: AtomicU64,
     admitted: [AtomicU64; Tier::COUNT],
+    queued: [AtomicU64; Tier::COUNT],
+    waited_ns: [AtomicU64; Tier::COUNT],
 }
 
 /// Those who wait, and how each of them is told.
@@ -111,6 +113,8 @@ impl Shared {
             shadow: AtomicBool::new(false),
             service_ns: AtomicU64::new(0),
             admitted: Default::default(),
+            queued: Default::default(),
+            waited_ns: Default::default(),
         })
     }
 
@@ -184,6 +188,7 @@ impl Shared {
             let refusal = waiting.refusal(Rejection::Displaced, displaced.tier(), now);
             told.0.extend(waiting.teller(displaced, Err(refusal)));
         }
+        self.queued[usize::from(waiter.tier.number())].fetch_add(1, Ordering::Relaxed);
         let (teller, turn) = oneshot::channel();
         waiting.tellers.insert(queued.ticket, teller);
         // Between the failed attempt and the lock the last one may have left.
@@ -255,6 +260,9 @@ impl Shared {
         loop {
             match waiting.queue.next(&self.gate, now) {
                 Some(Next::Admit(ticket)) => {
+                    let waited = now.saturating_sub(ticket.since());
+                    self.waited_ns[usize::from(ticket.tier().number())]
+                        .fetch_add(waited, Ordering::Relaxed);
                     let permit = self.permit(ticket.tier(), now);
                     told.0.extend(waiting.teller(ticket, Ok(permit)));
                     return;
@@ -328,7 +336,45 @@ impl Learning {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_admission_limit",
+        &["policy"],
+        "Requests that may be in flight now: the permits, or what was learned.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_admission_in_flight",
+        &["policy"],
+        "Requests that are in flight.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_admission_waiting",
+        &["policy", "tier"],
+        "Requests that wait for a permit.",
+    ),
+    MetricDoc::counter(
+        "steadfast_admission_admitted_total",
+        &["policy", "tier"],
+        "Requests that got a permit.",
+    ),
+    MetricDoc::counter(
+        "steadfast_admission_queued_total",
+        &["policy", "tier"],
+        "Requests that found no permit and had to wait, whatever became of them.",
+    ),
+    MetricDoc::counter(
+        "steadfast_admission_waited_seconds_total",
+        &["policy", "tier"],
+        "How long the requests have waited that had to wait and got a permit, all together.",
+    ),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         to.labels([("policy", self.name)])
             .gauge("steadfast_admission_limit", f64::from(self.gate.limit()))
@@ -341,12 +387,19 @@ impl Source for Shared {
             let tier = Tier::new(number).expect("below the count");
             let admitted = self.admitted[usize::from(number)].load(Ordering::Relaxed);
             let depth = waiting.queue.len_of(tier);
-            if admitted == 0 && depth == 0 {
+            let queued = self.queued[usize::from(number)].load(Ordering::Relaxed);
+            let waited_ns = self.waited_ns[usize::from(number)].load(Ordering::Relaxed);
+            if admitted == 0 && queued == 0 {
                 continue;
             }
             to.labels([("policy", self.name), ("tier", TIERS[usize::from(number)])])
                 .gauge("steadfast_admission_waiting", depth as f64)
-                .counter("steadfast_admission_admitted_total", admitted);
+                .counter("steadfast_admission_admitted_total", admitted)
+                .counter("steadfast_admission_queued_total", queued)
+                .sum(
+                    "steadfast_admission_waited_seconds_total",
+                    waited_ns as f64 / 1e9,
+                );
         }
     }
 }

@@ -16,6 +16,9 @@ enum Kind {
     Success,
     Failed(Failure),
     Rejected(Reason),
+    /// Its caller gave it too little time: it may have been sent, and says nothing about the
+    /// dependency.
+    Hurried,
 }
 
 impl CallEnd {
@@ -30,11 +33,14 @@ impl CallEnd {
     }
 
     /// One of our own layers, between the caller and the dependency, has said no. One that waited
-    /// in vain for the dependency has seen it fail.
+    /// in vain for the dependency has seen it fail, unless the caller gave it less than half of the
+    /// time that the [timeout](crate::timeout) would have.
     pub fn rejected(rejection: &Rejection) -> Self {
         let reason = rejection.reason();
         let kind = if reason.is_unsent() {
             Kind::Rejected(reason)
+        } else if rejection.is_hurried() {
+            Kind::Hurried
         } else {
             Kind::Failed(Failure::Unknown)
         };
@@ -64,17 +70,19 @@ impl CallEnd {
     pub fn rejection(&self) -> Option<Reason> {
         match self.kind {
             Kind::Rejected(reason) => Some(reason),
+            Kind::Hurried => Some(Reason::TimedOut),
             _ => None,
         }
     }
 
     /// Gives what is known about a call that is no success, as far as its repetition depends on
-    /// it: a rejected one was never sent.
+    /// it: a rejected one was never sent, unless it timed out.
     pub fn failure(&self) -> Option<Failure> {
         match self.kind {
             Kind::Success => None,
             Kind::Failed(failure) => Some(failure),
             Kind::Rejected(_) => Some(Failure::Unsent),
+            Kind::Hurried => Some(Failure::Unknown),
         }
     }
 
@@ -114,6 +122,15 @@ mod tests {
         assert_eq!(end.rejection(), Some(Reason::BreakerOpen));
         assert_eq!(end.failure(), Some(Failure::Unsent));
         assert_eq!(end.retry_after(), Some(after));
+    }
+
+    #[test]
+    fn a_call_whose_caller_was_in_a_hurry_may_have_been_sent_and_speaks_against_nobody() {
+        let end = CallEnd::rejected(&Rejection::new(Reason::TimedOut, "p").hurried());
+
+        assert!(!end.is_success() && !end.is_failure());
+        assert_eq!(end.rejection(), Some(Reason::TimedOut));
+        assert_eq!(end.failure(), Some(Failure::Unknown));
     }
 
     #[test]

@@ -27,7 +27,7 @@
 //! | `grpc-status` 4, 8, 14 | a failure that may have taken effect |
 //! | `grpc-status` 2, 12, 13, 15, and what is none | a failure that would come again |
 //! | any other `grpc-status` | success: it is the request that is wrong, or its caller |
-//! | an error with a [`Rejection`](crate::Rejection) among its sources | a rejection; if it [timed out](crate::Reason::TimedOut), a failure that may have taken effect |
+//! | an error with a [`Rejection`](crate::Rejection) among its sources | a rejection; if it [timed out](crate::Reason::TimedOut), a failure that may have taken effect, but for one whose caller was in a hurry |
 //! | an error with [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused) among its sources | a failure that is unsent |
 //! | any other error | a failure that may have taken effect |
 //!
@@ -35,8 +35,8 @@
 //!
 //! It is made when the head of the response is there. A call of gRPC tells its status there only
 //! if it has no message; otherwise the status comes in the trailers, after the body. To a retry
-//! such a call is a success, since its messages are on their way; whoever sees the trailers judges
-//! them with [`CallEnd::of_grpc`].
+//! such a call is a success, since its messages are on their way; whoever sees the trailers, as a
+//! [breaker](crate::breaker) does, judges them with [`CallEnd::of_grpc`].
 //!
 //! Anything else is said by a closure, or a [`Classify`] of your own. When it panics, the panic is
 //! reported and the call is a failure that is not repeated.
@@ -67,9 +67,14 @@ pub use end::CallEnd;
 pub use steadfast_core::decide::budget::Failure;
 
 use std::error::Error;
+use std::sync::Arc;
 
+use http::StatusCode;
 use http::response::Parts;
 use steadfast_core::{BoxError, recover};
+
+use crate::CallError;
+use crate::answer::Protocol;
 
 /// Judges how a call ended; see the [module](self).
 #[diagnostic::on_unimplemented(
@@ -103,6 +108,41 @@ impl<E: Error + 'static> Classify<E> for Standard {
     }
 }
 
+/// Judges what a layer of ours around a client gives: its rejections, and what is inside of it by
+/// another classifier.
+///
+/// [`Standard`] does without it, since it looks through the sources of an error. It is for others:
+/// `Through::new(StandardBoxed)` judges a service with boxed errors from outside of one layer.
+#[derive(Debug)]
+pub struct Through<C>(Arc<C>);
+
+impl<C> Through<C> {
+    /// Judges what is inside by `classifier`.
+    pub fn new(classifier: C) -> Self {
+        Self::of(Arc::new(classifier))
+    }
+
+    pub(crate) fn of(classifier: Arc<C>) -> Self {
+        Self(classifier)
+    }
+}
+
+impl<C> Clone for Through<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<E, C: Classify<E>> Classify<CallError<E>> for Through<C> {
+    fn classify(&self, answer: Result<&Parts, &CallError<E>>) -> CallEnd {
+        match answer {
+            Ok(head) => self.0.classify(Ok(head)),
+            Err(CallError::Inner(error)) => self.0.classify(Err(error)),
+            Err(CallError::Rejected(rejection)) => CallEnd::rejected(rejection),
+        }
+    }
+}
+
 /// Judges like [`Standard`], for services whose errors are boxed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StandardBoxed;
@@ -114,6 +154,12 @@ impl Classify<BoxError> for StandardBoxed {
             Err(error) => CallEnd::of_error(&**error),
         }
     }
+}
+
+/// Tells whether the status of a call is still to come: one of gRPC that has messages.
+pub(crate) fn is_told_by_trailers(head: &Parts) -> bool {
+    let grpc = head.status == StatusCode::OK && Protocol::of(&head.headers) == Protocol::Grpc;
+    grpc && !head.headers.contains_key("grpc-status")
 }
 
 /// Judges; one that panics has seen a failure that is best not repeated.

@@ -70,6 +70,7 @@ mod service;
 
 pub(crate) use header::shortest as said;
 pub use header::{ENVOY_EXPECTED_TIMEOUT, GRPC_TIMEOUT, TIMEOUT};
+pub(crate) use propagate::tell;
 pub use propagate::{PropagateDeadline, PropagateDeadlineLayer};
 pub(crate) use service::passed;
 pub use service::{Deadline, DeadlineFuture};

@@ -60,12 +60,17 @@ where
             return CallFuture::rejected(rejection);
         }
         let deadline = context.deadline();
-        tell(request.headers_mut(), deadline.map(|end| end - now));
+        tell_left(request.headers_mut(), deadline.map(|end| end - now));
         CallFuture::passed(self.inner.call(request))
     }
 }
 
-fn tell(headers: &mut HeaderMap, left: Option<Duration>) {
+/// Says in the headers of a call how much time is left.
+pub(crate) fn tell(headers: &mut HeaderMap) {
+    tell_left(headers, context::current().time_left());
+}
+
+fn tell_left(headers: &mut HeaderMap, left: Option<Duration>) {
     let Some(left) = left else {
         headers.remove(TIMEOUT);
         return;

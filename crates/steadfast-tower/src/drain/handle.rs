@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use steadfast_core::context::Tier;
-use steadfast_core::report::{self, Collector, Source};
+use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use steadfast_core::shutdown::{self, HookRefused, Phase};
 use steadfast_core::{Cancel, Cause, Shutdown, clock};
 use tokio::sync::Notify;
@@ -345,7 +345,32 @@ impl Shared {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_drain_ready",
+        &[],
+        "1 while the service is ready for requests, 0 once it drains.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_drain_in_flight",
+        &["tier"],
+        "Requests in flight that a drain waits for, or would.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::drain", &["info"], "draining", &["hard_ms", "in_flight", "notice_ms"]).when("The service is about to stop: it is not ready any more, and after the notice rejects what is not core.").action("Nothing; balancers should see the readiness probe fail within the notice."),
+    EventDoc::new("steadfast::drain", &["info"], "drained", &["took_ms"]).when("Every request was answered to its end.").action("Nothing."),
+    EventDoc::new("steadfast::drain", &["warn"], "the hard limit came before the end of all requests", &["left", "took_ms"]).when("Requests were still in flight at the hard limit, and are cut.").action("Shorten them, or raise the limit."),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let ready = self.stage() == Stage::Serving;
         to.gauge("steadfast_drain_ready", f64::from(u8::from(ready)));

@@ -82,6 +82,7 @@ mod service;
 pub use body::DrainBody;
 pub use future::DrainFuture;
 pub use handle::{Drain, Drained};
+pub(crate) use handle::{EVENTS, METRICS};
 pub use limits::DrainLimits;
 pub use service::Draining;
 pub(crate) use service::{closes, rejected};

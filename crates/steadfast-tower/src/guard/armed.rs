@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use steadfast_core::clock::Instant;
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use super::Inner;
+use super::dependency::Dependencies;
 use super::state::State;
 
 /// How many templates without a policy are kept: 64, enough to see what was forgotten. Templates
@@ -70,6 +71,9 @@ pub struct Armed {
     pub ungoverned_requests: u64,
     /// How many came through two layers of a guard; governed once.
     pub twice: u64,
+    /// Dependencies of the policy for which no client was made, so that nothing of what it says of
+    /// them is in force.
+    pub unused: Vec<String>,
     /// How many were answered past the guard, where [`Guard::serve`](super::Guard::serve) sees it.
     pub past: u64,
     /// How many had no client that could be told from others, on routes with a rate per client: they
@@ -178,7 +182,13 @@ impl Watch {
         }
     }
 
-    pub(super) fn armed(&self, state: &State, streaming: Vec<String>, revision: u64) -> Armed {
+    pub(super) fn armed(
+        &self,
+        state: &State,
+        dependencies: &Dependencies,
+        streaming: Vec<String>,
+        revision: u64,
+    ) -> Armed {
         let routes = state.routes.all();
         let mut names: Vec<_> = routes.map(|route| route.key.clone()).collect();
         names.sort();
@@ -189,6 +199,7 @@ impl Watch {
             requests: self.requests.load(Ordering::Relaxed),
             ungoverned_requests: self.ungoverned_requests.load(Ordering::Relaxed),
             twice: self.twice.load(Ordering::Relaxed),
+            unused: dependencies.unused(),
             past: self.past.load(Ordering::Relaxed),
             unknown_clients: self.unknown_clients.load(Ordering::Relaxed),
             streaming,
@@ -206,12 +217,13 @@ impl Watch {
 
 impl Armed {
     /// Tells whether nothing goes past the policy: all routes were asked, no other one was
-    /// requested, none is guarded twice or served past the guard, every client that has to be known
-    /// is, and no answer is a stream whose route is none. What is in shadow mode is meant to be.
+    /// requested, none is guarded twice or served past the guard, every dependency is called by a
+    /// client of the guard, every client that has to be known is, and no answer is a stream whose route is none. What is in shadow mode is meant to be.
     pub fn is_clean(&self) -> bool {
         self.checked
             && self.ungoverned.is_empty()
             && self.streaming.is_empty()
+            && self.unused.is_empty()
             && self.twice + self.past + self.unknown_clients == 0
     }
 }
@@ -258,11 +270,103 @@ impl fmt::Display for Armed {
                 write!(f, "\n  {what}: {}", names.join(", "))?;
             }
         }
+        if !self.unused.is_empty() {
+            let names = self.unused.join(", ");
+            write!(f, "\n  not called by a client of the guard: {names}")?;
+        }
         Ok(())
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_guard_armed",
+        &[],
+        "1 while every route is guarded, by exactly one guard, under a policy of its own.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_requests_total",
+        &[],
+        "Requests that came to the guard.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_ungoverned_requests_total",
+        &[],
+        "Requests to routes that the policy does not name.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_twice_total",
+        &[],
+        "Requests that passed two layers of a guard.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_past_total",
+        &[],
+        "Requests that were answered past the guard, as its server has seen.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_unknown_clients_total",
+        &[],
+        "Requests whose client could not be told from others, on routes with a rate per client.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_guard_shadowed",
+        &[],
+        "Policies in shadow mode, which say what they would have rejected, and reject nothing.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_guard_policy_revision",
+        &[],
+        "The revision of the policy that is in force.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "a route is served that the policy does not name",
+        &["route"],
+    )
+    .when("The first request to such a route.")
+    .action("Name it in the policy, or take it out of the router."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "a request passed two layers of a guard; it is governed once, by the outer one",
+        &[],
+    )
+    .when("The first request of that kind.")
+    .action("Put one guard around, once."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["error"],
+        "a request was served past the guard; call `Guard::protect` last, around all routes",
+        &["method", "path"],
+    )
+    .when("The first answer that `Guard::serve` sees of a route that the guard does not stand in front of.")
+    .action("Call `protect` last: routes that are added to what it gives back are not guarded."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "clients cannot be told apart: the server does not say where requests come from, so all share \
+         the rate of one; serve with `Guard::serve`, or say `client_by`",
+        &[],
+    )
+    .when("The first request of that kind, to a route with a rate per client.")
+    .action("Serve with `Guard::serve`, or with the connect info of axum, or say `client_by`."),
+    EventDoc::new("steadfast::guard", &["warn"], "{finding}", &["rule"])
+        .when("At the start, for each finding of the linter that may be doubted.")
+        .action("The message has the arithmetic and the fix; the rules are in the reference."),
+];
+
 impl Source for Inner {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let armed = self.armed();
         to.armed("steadfast_guard_armed", armed.is_clean())

@@ -12,15 +12,15 @@ use steadfast_core::decide::policy::{
     self, AdmissionPolicy, Clients as Who, DrainPolicy, Finding, Policy, RatePolicy, RouteKind,
     Setting, Severity, StreamPolicy, TimeoutPolicy,
 };
-use steadfast_core::decide::rate::Quota;
-use steadfast_core::decide::timeout::TimeoutConfig;
+use steadfast_core::decide::rate::{InvalidQuota, KeyedRate, Quota};
+use steadfast_core::decide::timeout::{InvalidTimeout, TimeoutConfig};
 use steadfast_core::report::{self, Source};
 
 use super::armed::Passed;
 use super::clients::{Clients, PeerOf};
 use super::route::{Route, Routes, UNMATCHED, template_of};
 use super::state::{Kept, Parts, State, TimeoutOf};
-use super::{ClientOf, GuardError};
+use super::{ClientOf, GuardError, dependency};
 use crate::admission::Permits;
 use crate::drain::DrainLimits;
 use crate::rate_limit::Buckets;
@@ -35,7 +35,6 @@ pub(super) fn check(policy: &Policy) -> Result<Vec<Finding>, GuardError> {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let mut others = Vec::new();
-    others.extend(not_yet(policy));
     for (key, route) in &policy.routes {
         if !template_of(key).starts_with('/') && key != UNMATCHED {
             others.push(format!(
@@ -49,22 +48,15 @@ pub(super) fn check(policy: &Policy) -> Result<Vec<Finding>, GuardError> {
         }
     }
     others.extend(out_of_range(policy));
+    // What names lead nowhere is told by the linter.
+    if errors.is_empty() {
+        others.extend(dependency::wrong(policy));
+    }
     if errors.is_empty() && others.is_empty() {
         Ok(warnings)
     } else {
         Err(GuardError::new(errors, others))
     }
-}
-
-/// Names what the policy may say and this guard does not do: what would be silently left out is
-/// refused instead.
-fn not_yet(policy: &Policy) -> Vec<String> {
-    let calls = policy.dependencies.keys().map(|name| {
-        format!(
-            "dependencies.{name} is not governed by the guard yet; put the layers around its client"
-        )
-    });
-    calls.collect()
 }
 
 /// Names numbers that the parts refuse.
@@ -104,9 +96,8 @@ pub(super) fn build(
 ) -> Result<State, GuardError> {
     let mut parts = Parts::default();
     for (name, of) in &policy.admissions {
-        let kept = admission_part(name, of, before)
+        let kept = admission_part(name, of, before.admissions.get(name))
             .map_err(|error| GuardError::other(format_args!("admissions.{name}: {error}")))?;
-        kept.state.set_shadow(of.shadow);
         parts.admissions.insert(name.clone(), kept);
     }
     for (name, of) in &policy.rates {
@@ -130,10 +121,10 @@ pub(super) fn build(
         let timeout = route.timeout.as_deref().filter(|_| !is_stream);
         if let Some(name) = timeout {
             let of = &policy.timeouts[name];
-            let kept = timeout_part(key, timeout_of(of, permits), before).map_err(|error| {
+            let kept = before.timeouts.get(key);
+            let kept = timeout_part(key, of, permits, kept).map_err(|error| {
                 GuardError::other(format_args!("the timeout of routes.{key:?}: {error}"))
             })?;
-            kept.state.set_shadow(of.shadow);
             parts.timeouts.insert(key.clone(), kept);
         }
         let stream = route.stream.as_deref().filter(|_| is_stream);
@@ -210,14 +201,14 @@ fn register<S: Source + 'static>(name: &'static str, state: S) -> Arc<S> {
 
 // === Admissions ===
 
-fn admission_part(
+pub(super) fn admission_part(
     name: &str,
     of: &AdmissionPolicy,
-    before: &Parts,
+    kept: Option<&Kept<AdmissionPolicy, admission::Shared>>,
 ) -> Result<Kept<AdmissionPolicy, admission::Shared>, admission::InvalidAdmissionLayer> {
     let (permits, config) = admission_of(of);
     let numbers = of.clone();
-    let state = match before.admissions.get(name) {
+    let state = match kept {
         Some(kept) => {
             if !is_same(&kept.numbers, of) {
                 kept.state.reconfigure(permits, config);
@@ -229,6 +220,7 @@ fn admission_part(
             register("admission", admission::Shared::new(name, permits, config)?)
         }
     };
+    state.set_shadow(of.shadow);
     Ok(Kept { numbers, state })
 }
 
@@ -274,7 +266,7 @@ fn rate_part(
     name: &str,
     of: &RatePolicy,
     before: &Parts,
-) -> Result<Kept<RatePolicy, Buckets>, steadfast_core::decide::rate::InvalidQuota> {
+) -> Result<Kept<RatePolicy, Buckets>, InvalidQuota> {
     let quota = quota_of(of)?;
     let numbers = of.clone();
     let kept = before.rates.get(name);
@@ -286,7 +278,7 @@ fn rate_part(
         None => {
             let name = Name::from(name.to_owned());
             let buckets = match of.per_client {
-                true => Buckets::per_client(KEYS, name, quota, |request| {
+                true => Buckets::per_client(KeyedRate::DEFAULT_KEYS, name, quota, |request| {
                     request.extensions.get::<Passed>()?.client
                 }),
                 false => Buckets::shared(name, quota),
@@ -297,9 +289,7 @@ fn rate_part(
     Ok(Kept { numbers, state })
 }
 
-const KEYS: u32 = steadfast_core::decide::rate::KeyedRate::DEFAULT_KEYS;
-
-fn quota_of(of: &RatePolicy) -> Result<Quota, steadfast_core::decide::rate::InvalidQuota> {
+fn quota_of(of: &RatePolicy) -> Result<Quota, InvalidQuota> {
     Quota::new(of.requests.get(), of.period.get(), of.burst.get())
 }
 
@@ -326,7 +316,7 @@ fn stream_times(name: &str, of: &StreamPolicy) -> BodyTimes {
 
 // === Timeouts ===
 
-fn body_times(route: &str, of: &TimeoutPolicy) -> BodyTimes {
+pub(super) fn body_times(route: &str, of: &TimeoutPolicy) -> BodyTimes {
     BodyTimes {
         idle: Some(of.body_idle.get()),
         total: of.body_total.map(|total| total.get()),
@@ -343,9 +333,7 @@ fn timeout_of(of: &TimeoutPolicy, permits: Option<u32>) -> TimeoutOf {
     }
 }
 
-fn learned(
-    of: &TimeoutOf,
-) -> Result<TimeoutConfig, steadfast_core::decide::timeout::InvalidTimeout> {
+fn learned(of: &TimeoutOf) -> Result<TimeoutConfig, InvalidTimeout> {
     let (floor, ceiling): (Duration, Duration) = match of.timeout {
         Setting::Learn { floor, ceiling } => (floor.get(), ceiling.get()),
         Setting::Fixed(timeout) => (timeout.get(), timeout.get()),
@@ -353,31 +341,37 @@ fn learned(
     TimeoutConfig::new(floor, ceiling)?.with_permit_share(of.share.get())
 }
 
-/// Named by the route: each learns its own. One whose numbers change goes on from where it was.
-fn timeout_part(
-    route: &str,
-    of: TimeoutOf,
-    before: &Parts,
-) -> Result<Kept<TimeoutOf, timeout::Shared>, steadfast_core::decide::timeout::InvalidTimeout> {
-    let kept = before.timeouts.get(route);
-    if let Some(kept) = kept.filter(|kept| kept.numbers == of) {
-        let state = kept.state.clone();
-        return Ok(Kept { numbers: of, state });
-    }
-    let name = Name::from(route.to_owned());
-    let state = match of.timeout {
-        Setting::Fixed(timeout) => timeout::Shared::fixed(name, timeout.get()),
-        Setting::Learn { .. } => {
-            let start = kept.map(|kept| kept.state.usual());
-            timeout::Shared::learned(name, learned(&of)?, of.permits, start)
+/// Named by the route or dependency: each learns its own. One whose numbers change goes on from
+/// where it was.
+pub(super) fn timeout_part(
+    name: &str,
+    of: &TimeoutPolicy,
+    permits: Option<u32>,
+    kept: Option<&Kept<TimeoutOf, timeout::Shared>>,
+) -> Result<Kept<TimeoutOf, timeout::Shared>, InvalidTimeout> {
+    let numbers = timeout_of(of, permits);
+    let state = match kept {
+        Some(kept) if kept.numbers == numbers => kept.state.clone(),
+        _ => {
+            let name = Name::from(name.to_owned());
+            let state = match numbers.timeout {
+                Setting::Fixed(timeout) => timeout::Shared::fixed(name, timeout.get()),
+                Setting::Learn { .. } => {
+                    let start = kept.map(|kept| kept.state.usual());
+                    timeout::Shared::learned(name, learned(&numbers)?, permits, start)
+                }
+            };
+            register(
+                "timeout",
+                match kept {
+                    Some(kept) => state.following(&kept.state),
+                    None => state,
+                },
+            )
         }
     };
-    let state = match kept {
-        Some(kept) => state.following(&kept.state),
-        None => state,
-    };
-    let state = register("timeout", state);
-    Ok(Kept { numbers: of, state })
+    state.set_shadow(of.shadow);
+    Ok(Kept { numbers, state })
 }
 
 // === The service ===

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use steadfast_core::clock::{self, Instant, Timestamp};
 use steadfast_core::decide::policy::{FieldChange, FieldPath, Policy};
+use steadfast_core::report::EventDoc;
 
 use super::route::{UNMATCHED, template_of};
 use super::state::State;
@@ -162,6 +163,42 @@ impl Inner {
         self.next_end.store(next, Ordering::Relaxed);
     }
 }
+
+/// What it tells to the log.
+pub(crate) const LIVE_EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::policy",
+        &["info"],
+        "another policy is in force",
+        &["author", "changes", "reason", "revision"],
+    )
+    .when("A document, or an earlier revision, was put in force.")
+    .action("None; it says who has changed the policy, and why."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["warn"],
+        "an override is held",
+        &["held"],
+    )
+    .when("An operator holds a value against the document.")
+    .action("Nothing now; what should hold for longer is a change of the document."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["info"],
+        "an override has ended",
+        &["held"],
+    )
+    .when("Its time is over, it was released, or the document does not fit it any more.")
+    .action("None."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["error"],
+        "a policy is not in force",
+        &["error"],
+    )
+    .when("A change that was checked could not be followed. This is a bug.")
+    .action("Put the revision before it in force again, and report the `error`."),
+];
 
 impl PolicyObserver for Inner {
     fn changed(&self, change: &PolicyChange) {

@@ -44,6 +44,19 @@
 //! A request whose time is over, or too short for what the fastest answer of the last seconds has
 //! taken, is rejected before anything runs for it.
 //!
+//! # Outgoing calls
+//! [`client`](Guard::client) gives the stack of a dependency, from outside to inside: the deadline of
+//! the caller, [`retry`](crate::retry) with its budget, [`hedge`](crate::hedge), a
+//! [`breaker`](crate::breaker) for each endpoint, [`admission`](crate::admission) of as many calls at
+//! once as the policy says or as turn out to be right, a [`timeout`](crate::timeout) for each attempt,
+//! and the trace, the time that is left, the tier and the number of the attempt, told to whoever is
+//! called. A rejection by any of these is [`CallError::Rejected`](crate::CallError), with the name of
+//! the dependency as its policy; the error of the client inside stays what it is.
+//!
+//! The state of a dependency is one for all clients that are made for it. An idempotency key makes a
+//! call repeatable only where the policy says that the target honors keys. A dependency for which no
+//! client was made is told in [`armed`](Guard::armed): nothing of its policy is in force.
+//!
 //! # Streams
 //! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout
 //! and holds a connection of the budget that it names until its body ends; its admission, if it has
@@ -61,16 +74,12 @@
 //! [`apply`](Guard::apply) puts another document in force, [`hold`](Guard::hold) a single value for a
 //! while; [`live`](Guard::live) has the revisions, the differences, and the way back. A change that
 //! the guard cannot follow is refused, and all is as it was.
-//!
-//! # What it does not do yet
-//! Outgoing calls: a policy that names `dependencies` is refused, since leaving them out in silence
-//! would be worse. The layers for outgoing calls ([`retry`](crate::retry),
-//! [`timeout`](crate::timeout), [`admission`](crate::admission)) are there to be put together by
-//! hand.
 
 mod armed;
+mod client;
 mod clients;
 mod compile;
+mod dependency;
 mod error;
 mod governed;
 mod live;
@@ -80,16 +89,24 @@ mod seen;
 mod serve;
 mod service;
 mod state;
+mod told;
 
 pub use armed::Armed;
+pub use client::{CallBody, ClientBody, ClientFuture, ClientLayer, GuardedClient};
 pub use clients::Peer;
+pub use dependency::DependencyStatus;
 pub use error::GuardError;
 pub use governed::{Governed, GovernedBody, GovernedFuture};
 #[cfg(feature = "serve")]
 pub use serve::{Serve, ServeBody, Served};
 pub use service::{GuardLayer, Guarded};
+pub use told::Told;
 
-pub(crate) use armed::Probe;
+pub(crate) use armed::{EVENTS, METRICS, Probe};
+pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
+pub(crate) use live::LIVE_EVENTS;
+#[cfg(feature = "serve")]
+pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -104,12 +121,14 @@ use steadfast_core::decide::policy::{Finding, Policy};
 use steadfast_core::shutdown::HookRefused;
 use steadfast_core::{Shutdown, report};
 
+use crate::breaker::Breakers;
 use crate::policy::{LivePolicy, Revision, Signed};
 use crate::streams::Budget;
 use crate::{Drain, PolicyDocument};
 use armed::Watch;
 #[cfg(feature = "axum")]
 use clients::PeerOf;
+use dependency::Dependencies;
 use state::{Parts as Known, State};
 
 /// How many streams there may be at once on routes whose kind is not stream: 1,000, each a
@@ -136,26 +155,27 @@ struct Inner {
     drain: Drain,
     /// For streams of routes that are none.
     detected: Arc<Budget>,
+    dependencies: Dependencies,
     watch: Watch,
 }
 
 /// What a guard is told: a [`PolicyDocument`], or a [`Policy`] that was made in code.
-pub struct GuardPolicy(Told);
+pub struct GuardPolicy(Given);
 
-enum Told {
+enum Given {
     Document(PolicyDocument),
     Policy(Box<Policy>),
 }
 
 impl From<PolicyDocument> for GuardPolicy {
     fn from(document: PolicyDocument) -> Self {
-        Self(Told::Document(document))
+        Self(Given::Document(document))
     }
 }
 
 impl From<Policy> for GuardPolicy {
     fn from(policy: Policy) -> Self {
-        Self(Told::Policy(Box::new(policy)))
+        Self(Given::Policy(Box::new(policy)))
     }
 }
 
@@ -254,6 +274,70 @@ impl Guard {
         self.inner.state.load().warnings.clone()
     }
 
+    /// Makes the layer that goes around a client of a dependency, with all that the policy says of it.
+    ///
+    /// Clients of one dependency share its state: budgets, breakers, limits, and what was learned.
+    /// Any service will do that takes and gives the types of [`http`]: see [`ClientLayer`], and
+    /// [`ClientBody`] for the body that it is given.
+    ///
+    /// # Errors
+    /// [`GuardError`] if the policy has no such dependency; the nearest name is told.
+    ///
+    /// # Examples
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body_util::Full;
+    /// use steadfast_tower::guard::ClientBody;
+    /// use steadfast_tower::{Guard, PolicyDocument};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let policy = PolicyDocument::new("policy.toml", r#"
+    ///     [timeouts.quick]
+    ///     timeout = "500ms"
+    ///
+    ///     [breakers.careful]
+    ///     consecutive = 5
+    ///
+    ///     [dependencies.payments]
+    ///     methods = ["GET", "PUT"]
+    ///     timeout = "quick"
+    ///     breaker = "careful"
+    /// "#)?;
+    /// let guard = Guard::new(policy)?;
+    ///
+    /// // In place of a real client.
+    /// let http = service_fn(async |_: Request<ClientBody<Full<Bytes>>>| {
+    ///     Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+    /// });
+    /// let payments = ServiceBuilder::new().layer(guard.client("payments")?).service(http);
+    ///
+    /// let hold = Request::get("http://pay.example/holds/7").body(Full::default())?;
+    /// assert_eq!(payments.oneshot(hold).await?.status(), 200);
+    ///
+    /// let misspelt = guard.client("paymnets").unwrap_err().to_string();
+    /// assert!(misspelt.contains("did you mean \"payments\"?"), "{misspelt}");
+    /// # Ok(()) }
+    /// ```
+    pub fn client(&self, dependency: &str) -> Result<ClientLayer, GuardError> {
+        Ok(ClientLayer::new(self.inner.dependencies.get(dependency)?))
+    }
+
+    /// Gives the view of the breakers of a dependency, and the hand on them.
+    ///
+    /// # Errors
+    /// [`GuardError`] if the policy has no such dependency; the nearest name is told.
+    pub fn breakers(&self, dependency: &str) -> Result<Breakers, GuardError> {
+        Ok(self.inner.dependencies.get(dependency)?.breakers())
+    }
+
+    /// Tells how each dependency stands, by name.
+    pub fn dependencies(&self) -> Vec<DependencyStatus> {
+        self.inner.dependencies.status()
+    }
+
     /// Tells which routes are guarded, and what goes past the policy.
     pub fn armed(&self) -> Armed {
         self.inner.armed()
@@ -283,8 +367,8 @@ impl GuardBuilder {
     /// [`GuardError`] with all that is wrong at once. Trying again with the same policy fails again.
     pub fn build(self) -> Result<Guard, GuardError> {
         let document = match self.policy.0 {
-            Told::Document(document) => document,
-            Told::Policy(policy) => {
+            Given::Document(document) => document,
+            Given::Policy(policy) => {
                 // First, so that what is wrong is told by its path and not by a line of nobody's.
                 compile::check(&policy)?;
                 let text = Policy::toml_of(&policy.fields());
@@ -309,6 +393,7 @@ impl GuardBuilder {
             &secret,
             &detected,
         )?;
+        let dependencies = Dependencies::new(policy)?;
         let signed = Signed::new("start", "in force since the process has started");
         let signed = signed.expect("both are said");
         let first = Revision::new("guard", 1, document, signed, clock::timestamp());
@@ -319,6 +404,7 @@ impl GuardBuilder {
             next_end: AtomicU64::new(live::NEVER),
             ends: Mutex::new(None),
             client: self.client,
+            dependencies,
             secret,
             detected,
             watch: Watch::default(),
@@ -337,6 +423,7 @@ impl Inner {
         let (client, secret) = (self.client.as_ref(), &self.secret);
         let known = &before.parts;
         let state = compile::build(policy, warnings, known, client, secret, &self.detected)?;
+        self.dependencies.follow(policy)?;
         self.drain.set_limits(state.drain);
         self.state.store(Arc::new(state));
         Ok(())
@@ -345,7 +432,8 @@ impl Inner {
     fn armed(&self) -> Armed {
         let revision = self.live.in_force().revision().n();
         let streaming = self.detected.routes();
-        self.watch.armed(&self.state.load(), streaming, revision)
+        let (state, dependencies) = (self.state.load(), &self.dependencies);
+        self.watch.armed(&state, dependencies, streaming, revision)
     }
 }
 
@@ -361,6 +449,7 @@ impl fmt::Debug for Inner {
         f.debug_struct("Guard")
             .field("trust", &state.trust)
             .field("routes", &state.routes)
+            .field("dependencies", &self.dependencies)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
@@ -9,7 +9,7 @@ use http::{HeaderValue, Request};
 use steadfast_core::clock;
 use steadfast_core::context::Name;
 use steadfast_core::decide::rate::{Answer, KeyedRate, Quota, RateLimiter, Seat};
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use crate::{Reason, Rejection};
 
@@ -24,6 +24,7 @@ pub(crate) struct Buckets {
     quoted: String,
     quota: Quota,
     kind: Kind,
+    checked: AtomicU64,
     /// `RateLimit-Policy`, the same for every answer.
     policy: HeaderValue,
     shadow: AtomicBool,
@@ -84,7 +85,10 @@ impl Buckets {
                 }
             }
         };
-        Self::new(self.name, quota, kind)
+        let next = Self::new(self.name, quota, kind);
+        let checked = self.checked.load(Ordering::Relaxed);
+        next.checked.store(checked, Ordering::Relaxed);
+        next
     }
 
     /// Says whether it only looks on.
@@ -105,6 +109,7 @@ impl Buckets {
             quoted,
             quota,
             kind,
+            checked: AtomicU64::new(0),
             policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
             shadow: AtomicBool::new(false),
         }
@@ -113,6 +118,7 @@ impl Buckets {
     /// Asks for one request, and gives it back.
     pub(super) fn check<B>(&self, mut request: Request<B>) -> (Standing, Request<B>) {
         let now = clock::nanos();
+        self.checked.fetch_add(1, Ordering::Relaxed);
         let (answer, own) = match &self.kind {
             Kind::Shared(limiter) => (limiter.check(now, 1), true),
             Kind::PerClient { hash, tables } => {
@@ -167,11 +173,41 @@ impl Buckets {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_rate_limit_per_second",
+        &["policy"],
+        "Requests that are allowed over time: all together, or of each client.",
+    ),
+    MetricDoc::counter(
+        "steadfast_rate_limit_checked_total",
+        &["policy"],
+        "Requests that were asked about; those rejected among them are in `steadfast_rejections_total`.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_rate_limit_clients",
+        &["policy"],
+        "Clients with a bucket of their own.",
+    ),
+    MetricDoc::counter(
+        "steadfast_rate_limit_shared_total",
+        &["policy"],
+        "Requests of clients that had to share a bucket, because there are too many clients.",
+    ),
+];
+
 impl Source for Buckets {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let mut limit = to.labels([("policy", self.name)]);
         let cells = 1.0 / self.quota.cell_time().as_secs_f64();
         limit.gauge("steadfast_rate_limit_per_second", cells);
+        let checked = self.checked.load(Ordering::Relaxed);
+        limit.counter("steadfast_rate_limit_checked_total", checked);
         if let Kind::PerClient { tables, .. } = &self.kind {
             let (mut seated, mut shared) = (0, 0);
             for table in tables.iter() {

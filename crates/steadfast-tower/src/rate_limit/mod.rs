@@ -61,6 +61,7 @@ mod future;
 mod service;
 
 pub(crate) use buckets::Buckets;
+pub(crate) use buckets::METRICS;
 pub use future::RateLimitFuture;
 pub use service::RateLimit;
 

@@ -34,6 +34,7 @@ use tally::Acts;
 
 pub use call::{CallError, CallFuture};
 pub use reason::Reason;
+pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct Rejection {
     bound: Option<Bound>,
     retry_after: Option<Duration>,
     trace_id: Option<TraceId>,
+    /// It timed out because its caller gave it too little time.
+    hurried: bool,
 }
 
 /// What was reached.
@@ -78,7 +81,18 @@ impl Rejection {
             bound: None,
             retry_after: None,
             trace_id: context::current().trace_id(),
+            hurried: false,
         }
+    }
+
+    /// Says that it timed out because its caller gave it too little time.
+    pub(crate) fn hurried(mut self) -> Self {
+        self.hurried = true;
+        self
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried
     }
 
     /// Adds the limit that was reached, what was seen, and the unit of both.

@@ -2,7 +2,7 @@ use std::sync::{Arc, LazyLock};
 
 use steadfast_core::clock;
 use steadfast_core::context::{self, Context, Name};
-use steadfast_core::report::{self, Collector, Source};
+use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
 use super::{Reason, Rejection};
 use crate::count::Count;
@@ -79,8 +79,30 @@ impl Acts {
         }
     }
 }
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::counter(
+        "steadfast_rejections_total",
+        &["route", "policy", "reason"],
+        "Requests and calls that were not served, by the policy that said no, and why.",
+    ),
+    MetricDoc::counter(
+        "steadfast_shadow_rejections_total",
+        &["route", "policy", "reason"],
+        "Requests and calls that a policy in shadow mode would have rejected, and why.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::reject", &["warn"], "{what}: {}", &["count", "limit", "observed", "policy", "reason", "route", "shadow", "tier", "trace_id", "unit"]).when("A request was not served. The first of each route, policy and reason is told at once, then one a second, with the `count` since the last. A policy in shadow mode says `would have rejected`, with `shadow`.").action("`reason` says what to look at, `limit` and `observed` how far it is: see how to read a rejection."),
+];
 
 impl Source for Tally {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.counts.each(|(route, policy, reason, acts), count| {
             let total = count.total();

@@ -48,6 +48,12 @@ impl Budgets {
         }
     }
 
+    /// Changes the share of all of them, which go on with what they have counted.
+    pub(super) fn reconfigure(&mut self, budget: &RetryBudget) {
+        self.routes.reconfigure(budget);
+        self.targets.reconfigure(budget);
+    }
+
     /// How many routes and how many targets have one of their own.
     pub(super) fn seated(&self) -> [(&'static str, usize); 2] {
         [
@@ -86,6 +92,16 @@ impl Table {
         }
         let fresh = &self.fresh;
         self.seats.entry(key).or_insert_with(|| fresh.clone())
+    }
+
+    fn reconfigure(&mut self, budget: &RetryBudget) {
+        if self.fresh == *budget {
+            return;
+        }
+        self.fresh = budget.clone();
+        for known in self.seats.values_mut().chain([&mut self.shared]) {
+            *known = budget.clone().taking_over(known);
+        }
     }
 
     /// Forgets the budgets of which nothing is in their window: they are as good as new.
@@ -156,6 +172,24 @@ mod tests {
         assert!(
             takes(&mut budgets, None, 777_777, SECOND),
             "who came later shares"
+        );
+    }
+
+    #[test]
+    fn a_share_that_changes_keeps_what_was_counted() {
+        let mut changing = budgets(0.1);
+        for _ in 0..20 {
+            changing.count_success(None, 7, SECOND);
+        }
+        assert!(takes(&mut changing, None, 7, SECOND));
+
+        changing.reconfigure(&RetryBudget::new(0.2).unwrap().with_reserve(0).unwrap());
+
+        let granted = (0..9).filter(|_| takes(&mut changing, None, 7, SECOND));
+        assert_eq!(
+            granted.count(),
+            3,
+            "a fifth of twenty, of which one is spent"
         );
     }
 

@@ -1,18 +1,19 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use steadfast_core::decide::budget::{
     AttemptMark, Failed, Failure, Replay, RetryCall, RetryDecision, StopReason,
 };
-use steadfast_core::{clock, context, recover, rng};
+use steadfast_core::{clock, context, rng};
 
-use super::recording::Gone;
-use super::settings::{Hooks, Shared};
+use super::settings::{Hooks, Plan, Shared};
 use super::tally::Stop;
-use crate::{CallEnd, attempt};
+use crate::{CallEnd, attempt, replay};
 
 /// One call, through all its attempts.
 pub(super) struct Call {
+    plan: Arc<Plan>,
     route: Option<u64>,
     target: u64,
     replay: Replay,
@@ -30,7 +31,8 @@ impl Call {
         let context = context::current();
         let marked = attempt::read(&request.headers);
         let mark = marked.or_else(|| context::propagated().and_then(|came| came.attempt));
-        let replay = replay(request, hooks);
+        let plan = shared.plan();
+        let replay = replay::of(request, plan.honors_keys, hooks.repeatable.as_ref());
         let mut known = RetryCall::new(replay);
         if let Some(deadline) = context.deadline() {
             known = known.with_deadline(clock::nanos_at(deadline));
@@ -39,7 +41,8 @@ impl Call {
             known = known.with_mark(mark);
         }
         Self {
-            route: context.route().map(|route| shared.key_of(route)),
+            plan,
+            route: context.route().map(|route| shared.targets.hash(route)),
             target: shared.target_of(request, hooks),
             replay,
             known,
@@ -53,16 +56,16 @@ impl Call {
     }
 
     /// Tells whether there may be a second attempt, as far as is known before the first.
-    pub(super) fn may_be_repeated(&self, shared: &Shared) -> bool {
-        !self.is_retried_outside && shared.rule.max_attempts() > 1
+    pub(super) fn may_be_repeated(&self) -> bool {
+        !self.is_retried_outside && self.plan.rule.max_attempts() > 1
     }
 
     /// Gives the mark of the present attempt; none where the request goes on as it came, so that a
     /// layer inside may retry what this one does not.
-    pub(super) fn mark(&self, shared: &Shared) -> Option<AttemptMark> {
-        let retried = self.is_retried_outside || shared.rule.max_attempts() > 1;
+    pub(super) fn mark(&self) -> Option<AttemptMark> {
+        let retried = self.is_retried_outside || self.plan.rule.max_attempts() > 1;
         let marks = retried && !self.is_marked;
-        marks.then(|| shared.rule.mark(&self.known, self.attempt))
+        marks.then(|| self.plan.rule.mark(&self.known, self.attempt))
     }
 
     pub(super) fn attempt(&self) -> u8 {
@@ -70,11 +73,11 @@ impl Call {
     }
 
     /// Takes how the present attempt has ended. Gives how long to wait before the next one, or
-    /// `None` when its answer is the answer.
+    /// `None` when its answer is the answer. What `hinders` another one is asked only then.
     pub(super) fn ended(
         &mut self,
         end: &CallEnd,
-        gone: Option<Gone>,
+        hinders: impl FnOnce() -> Option<Stop>,
         shared: &Shared,
     ) -> Option<Duration> {
         let now = clock::nanos();
@@ -82,7 +85,7 @@ impl Call {
             self.succeeded(shared, now);
             return None;
         };
-        match self.decide(failure, end.retry_after(), gone, shared, now) {
+        match self.decide(failure, end.retry_after(), hinders, shared, now) {
             Ok((wait, attempt)) => {
                 self.attempt = attempt;
                 shared.tally.retried(shared.name, attempt, end, wait, now);
@@ -110,7 +113,7 @@ impl Call {
         &self,
         failure: Failure,
         retry_after: Option<Duration>,
-        gone: Option<Gone>,
+        hinders: impl FnOnce() -> Option<Stop>,
         shared: &Shared,
         now: u64,
     ) -> Result<(Duration, u8), Stop> {
@@ -121,39 +124,22 @@ impl Call {
         if let Some(after) = retry_after {
             failed = failed.with_retry_after(after);
         }
-        let may = self.attempt < shared.rule.max_attempts()
-            && shared.rule.may_repeat(self.replay, failure);
-        match gone {
-            Some(Gone::TooLong) if may => return Err(Stop::BodyTooLong),
-            Some(Gone::Broken) if may => return Err(Stop::BodyBroken),
-            _ => {}
+        let Plan { rule, backoff, .. } = &*self.plan;
+        let may = failure != Failure::Permanent
+            && self.attempt < rule.max_attempts()
+            && rule.may_repeat(self.replay, failure);
+        if let Some(stop) = may.then(hinders).flatten() {
+            return Err(stop);
         }
-        let drawn = shared.backoff.delay(u32::from(self.attempt), rng::bits());
+        let drawn = backoff.delay(u32::from(self.attempt), rng::bits());
         let decision = shared
             .budgets()
             .paying(self.route, self.target, now, |budgets| {
-                shared
-                    .rule
-                    .decide(&self.known, &failed, drawn, now, budgets)
+                rule.decide(&self.known, &failed, drawn, now, budgets)
             });
         match decision {
             RetryDecision::Retry { after, attempt } => Ok((after, attempt)),
             RetryDecision::Stop(reason) => Err(Stop::Decided(reason)),
         }
-    }
-}
-
-fn replay(request: &Parts, hooks: &Hooks) -> Replay {
-    let key = request.headers.get("idempotency-key");
-    let has_key = key.is_some_and(|key| !key.is_empty());
-    let replay = Replay::of_method(request.method.as_str(), has_key);
-    let opted_in = || {
-        let repeatable = hooks.repeatable.as_ref();
-        // One that panics has not said yes.
-        repeatable.is_some_and(|repeatable| recover(|| repeatable(request)).unwrap_or(false))
-    };
-    match replay {
-        Replay::Unsafe if opted_in() => Replay::Safe,
-        replay => replay,
     }
 }

@@ -91,8 +91,9 @@ where
                     let called = attempt.is_called();
                     let (answer, end) = judge(&*this.settings.classifier, answer, called);
                     let original = this.again.as_ref().map(|again| &again.original);
-                    let gone = original.and_then(Original::gone);
-                    let wait = this.call.ended(&end, gone, &this.settings.shared);
+                    let breakers = this.settings.hooks.breakers.as_ref();
+                    let hinders = || original.and_then(|original| original.hinders(breakers));
+                    let wait = this.call.ended(&end, hinders, &this.settings.shared);
                     match (wait, original) {
                         (Some(wait), Some(original)) => {
                             // What is given up gets no more of the body from here on.
@@ -111,7 +112,7 @@ where
                     ready!(wait.as_mut().poll(cx));
                     let again = this.again.as_ref();
                     let Again { service, original } = again.expect("there are several attempts");
-                    let mark = this.call.mark(&this.settings.shared);
+                    let mark = this.call.mark();
                     let request = original.request(mark, this.call.attempt());
                     let attempt = WhenReady::new(service.clone(), request);
                     State::Running { attempt }

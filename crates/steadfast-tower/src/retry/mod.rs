@@ -23,7 +23,8 @@
 //! - as long as there are attempts, and budget, both of the route at hand and of the target: host
 //!   and port of the request, unless [you say otherwise](RetryLayer::by_target);
 //! - after a wait with full jitter, and not earlier than `Retry-After` says;
-//! - if the wait ends before the [deadline](steadfast_core::Context::deadline) of the context.
+//! - if the wait ends before the [deadline](steadfast_core::Context::deadline) of the context;
+//! - if the breaker of the target, where one is [consulted](RetryLayer::consulting), is closed.
 //!
 //! Otherwise the last response, or the last error, is the caller's, unchanged.
 //!
@@ -109,9 +110,10 @@ mod tally;
 pub use body::{RetryBody, RetryBodyError};
 pub use future::RetryFuture;
 pub use service::Retry;
+pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -121,8 +123,10 @@ use steadfast_core::decide::budget::{RetryBudget, RetryRule};
 use steadfast_core::report;
 use tower_layer::Layer;
 
+use crate::breaker::Breakers;
 use crate::classify::Standard;
-use settings::{Hooks, Settings, Shared};
+use crate::target::Targets;
+pub(crate) use settings::{Hooks, Plan, Settings, Shared, Target};
 
 /// Tries calls again; see the [module](self).
 pub struct RetryLayer<C = Standard> {
@@ -145,7 +149,12 @@ impl RetryLayer {
         backoff: Backoff,
         budget: RetryBudget,
     ) -> Self {
-        let shared = Arc::new(Shared::new(name.into(), rule, backoff, budget));
+        let plan = Plan {
+            rule,
+            backoff,
+            honors_keys: true,
+        };
+        let shared = Arc::new(Shared::new(name.into(), plan, budget));
         // Without a place in the report it still retries.
         let _ = report::register("retry", &shared);
         Self {
@@ -189,10 +198,20 @@ impl<C> RetryLayer<C> {
         mut self,
         target: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        let target = move |request: &Parts, secret: &std::hash::RandomState| {
-            target(request).map(|target| secret.hash_one(target))
+        let target = move |request: &Parts, targets: &Targets| {
+            target(request).map(|target| targets.hash(target))
         };
-        self.settings.hooks.target = Some(Arc::new(target));
+        self.settings.hooks.target = Some(Target::ByHash(Arc::new(target)));
+        self
+    }
+
+    /// Makes no other attempt of a call whose breaker is not closed: it would be rejected, take the
+    /// place of a probe, or burden what is just coming back.
+    ///
+    /// For the breakers of a [`BreakerLayer`](crate::BreakerLayer) further in.
+    #[must_use]
+    pub fn consulting(mut self, breakers: &Breakers) -> Self {
+        self.settings.hooks.breakers = Some(breakers.clone());
         self
     }
 }
@@ -201,7 +220,7 @@ impl<S, C> Layer<S> for RetryLayer<C> {
     type Service = Retry<S, C>;
 
     fn layer(&self, inner: S) -> Retry<S, C> {
-        Retry::new(inner, self.settings.clone())
+        Retry::new(inner, Arc::new(self.settings.clone()))
     }
 }
 
@@ -218,8 +237,7 @@ impl<C> fmt::Debug for RetryLayer<C> {
         let shared = &self.settings.shared;
         f.debug_struct("RetryLayer")
             .field("name", &shared.name)
-            .field("rule", &shared.rule)
-            .field("backoff", &shared.backoff)
+            .field("plan", &shared.plan())
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,9 @@ use steadfast_core::decide::budget::AttemptMark;
 
 use super::RetryBody;
 use super::recording::{Gone, Recording};
+use super::tally::Stop;
 use crate::attempt::{self, ATTEMPT};
+use crate::breaker::Breakers;
 
 /// What the request of every attempt is made of.
 pub(super) struct Original<In> {
@@ -41,8 +43,15 @@ where
         marked(self.head.clone(), body, mark)
     }
 
-    pub(super) fn gone(&self) -> Option<Gone> {
-        self.body.as_ref()?.gone()
+    /// Says why there can be no other attempt, if so.
+    pub(super) fn hinders(&self, breakers: Option<&Breakers>) -> Option<Stop> {
+        match self.body.as_ref().and_then(|body| body.gone()) {
+            Some(Gone::TooLong) => return Some(Stop::BodyTooLong),
+            Some(Gone::Broken) => return Some(Stop::BodyBroken),
+            None => {}
+        }
+        let unwelcome = breakers.is_some_and(|breakers| !breakers.welcomes(&self.head));
+        unwelcome.then_some(Stop::BreakerNotClosed)
     }
 
     /// The attempt before is given up for this one.

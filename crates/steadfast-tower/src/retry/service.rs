@@ -21,11 +21,8 @@ pub struct Retry<S, C> {
 }
 
 impl<S, C> Retry<S, C> {
-    pub(super) fn new(inner: S, settings: Settings<C>) -> Self {
-        Self {
-            inner,
-            settings: Arc::new(settings),
-        }
+    pub(crate) fn new(inner: S, settings: Arc<Settings<C>>) -> Self {
+        Self { inner, settings }
     }
 }
 
@@ -50,9 +47,9 @@ where
         let (head, body) = request.into_parts();
         let call = Call::of(&head, &settings.shared, &settings.hooks);
         settings.shared.tally.called();
-        let mark = call.mark(&settings.shared);
+        let mark = call.mark();
         let service = self.inner.clone();
-        let (request, again) = if call.may_be_repeated(&settings.shared) {
+        let (request, again) = if call.may_be_repeated() {
             let original = Original::new(head, body);
             let request = original.request(mark, call.attempt());
             let service = service.clone();

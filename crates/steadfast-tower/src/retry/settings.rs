@@ -1,44 +1,59 @@
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::request::Parts;
-use http::uri::Authority;
+use arc_swap::ArcSwap;
 use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
 use steadfast_core::decide::budget::{RetryBudget, RetryRule};
-use steadfast_core::recover;
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::budgets::Budgets;
 use super::tally::Tally;
+use crate::breaker::Breakers;
+use crate::replay::Repeatable;
+use crate::target::{EndpointOf, Targets};
 
 /// What belongs to the layer, and is shared by all that is made of it.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) name: Name,
-    pub(super) rule: RetryRule,
-    pub(super) backoff: Backoff,
+    plan: ArcSwap<Plan>,
     pub(super) tally: Tally,
     budgets: Mutex<Budgets>,
     /// Whoever could choose the key of a target could spend the budget of another one.
-    secret: RandomState,
+    pub(super) targets: Targets,
+}
+
+/// How often and when to try again. A call keeps the one that it has begun with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) rule: RetryRule,
+    pub(crate) backoff: Backoff,
+    /// Whether the target does once what it is told twice under one key.
+    pub(crate) honors_keys: bool,
 }
 
 /// What the user says about calls.
 #[derive(Clone, Default)]
-pub(super) struct Hooks {
-    pub(super) repeatable: Option<Arc<Repeatable>>,
-    pub(super) target: Option<Arc<Target>>,
+pub(crate) struct Hooks {
+    pub(crate) repeatable: Option<Repeatable>,
+    pub(crate) target: Option<Target>,
+    /// Asked before another attempt.
+    pub(crate) breakers: Option<Breakers>,
 }
 
-pub(super) type Repeatable = dyn Fn(&Parts) -> bool + Send + Sync;
-pub(super) type Target = dyn Fn(&Parts, &RandomState) -> Option<u64> + Send + Sync;
+/// Tells targets apart.
+#[derive(Clone)]
+pub(crate) enum Target {
+    ByHash(Arc<ByHash>),
+    ByEndpoint(EndpointOf),
+}
+
+type ByHash = dyn Fn(&http::request::Parts, &Targets) -> Option<u64> + Send + Sync;
 
 /// All that a service needs.
-pub(super) struct Settings<C> {
-    pub(super) shared: Arc<Shared>,
-    pub(super) hooks: Hooks,
-    pub(super) classifier: Arc<C>,
+pub(crate) struct Settings<C> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) hooks: Hooks,
+    pub(crate) classifier: Arc<C>,
 }
 
 impl<C> Clone for Settings<C> {
@@ -52,57 +67,51 @@ impl<C> Clone for Settings<C> {
 }
 
 impl Shared {
-    pub(super) fn new(name: Name, rule: RetryRule, backoff: Backoff, budget: RetryBudget) -> Self {
+    pub(crate) fn new(name: Name, plan: Plan, budget: RetryBudget) -> Self {
         Self {
             name,
-            rule,
-            backoff,
+            plan: ArcSwap::from_pointee(plan),
             tally: Tally::default(),
             budgets: Mutex::new(Budgets::new(budget)),
-            secret: RandomState::new(),
+            targets: Targets::new(),
         }
+    }
+
+    /// Changes the numbers for calls to come; what the budgets have counted goes on.
+    pub(crate) fn reconfigure(&self, plan: Plan, budget: &RetryBudget) {
+        if **self.plan.load() != plan {
+            self.plan.store(Arc::new(plan));
+        }
+        self.budgets().reconfigure(budget);
+    }
+
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.load_full()
     }
 
     pub(super) fn budgets(&self) -> MutexGuard<'_, Budgets> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn key_of(&self, route: Name) -> u64 {
-        self.secret.hash_one(route)
-    }
-
     /// Calls whose target is not known have one together.
-    pub(super) fn target_of(&self, request: &Parts, hooks: &Hooks) -> u64 {
-        let known = match &hooks.target {
-            // One that panics does not know it.
-            Some(target) => recover(|| target(request, &self.secret)).ok().flatten(),
-            None => self.authority_of(request),
-        };
-        known.unwrap_or(0)
-    }
-
-    /// By host and port alone: what else an authority may hold is a password.
-    fn authority_of(&self, request: &Parts) -> Option<u64> {
-        if let Some(authority) = request.uri.authority() {
-            return Some(self.hash_of(authority, request.uri.scheme_str()));
+    pub(super) fn target_of(&self, request: &http::request::Parts, hooks: &Hooks) -> u64 {
+        match &hooks.target {
+            None => self.targets.key(request, None),
+            Some(Target::ByEndpoint(endpoint_of)) => self.targets.key(request, Some(endpoint_of)),
+            Some(Target::ByHash(hash)) => {
+                // One that panics does not know it.
+                let known = steadfast_core::recover(|| hash(request, &self.targets));
+                known.ok().flatten().unwrap_or(crate::target::UNKNOWN)
+            }
         }
-        let host = request.headers.get(http::header::HOST)?;
-        let host = Authority::try_from(host.as_bytes()).ok()?;
-        Some(self.hash_of(&host, None))
-    }
-
-    fn hash_of(&self, authority: &Authority, scheme: Option<&str>) -> u64 {
-        let mut hasher = self.secret.build_hasher();
-        for byte in authority.host().bytes() {
-            hasher.write_u8(byte.to_ascii_lowercase());
-        }
-        let usual = if scheme == Some("https") { 443 } else { 80 };
-        authority.port_u16().unwrap_or(usual).hash(&mut hasher);
-        hasher.finish()
     }
 }
 
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        super::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         self.tally.collect(self.name, to);
         let seated = self.budgets().seated();
@@ -110,45 +119,5 @@ impl Source for Shared {
             to.labels([("policy", self.name), ("by", by.into())])
                 .gauge("steadfast_retry_budgets", count as f64);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_target_is_known_by_host_and_port() {
-        let millis = Duration::from_millis;
-        let shared = Shared::new(
-            "a".into(),
-            RetryRule::new(2).unwrap(),
-            Backoff::new(millis(1), millis(2)).unwrap(),
-            RetryBudget::new(0.1).unwrap(),
-        );
-        let target = |uri: &str, host: Option<&str>| {
-            let mut request = http::Request::get(uri);
-            if let Some(host) = host {
-                request = request.header("host", host);
-            }
-            let (parts, ()) = request.body(()).unwrap().into_parts();
-            shared.target_of(&parts, &Hooks::default())
-        };
-        let plain = target("http://pay.example/a", None);
-
-        for same in ["http://PAY.example/b", "http://me:secret@pay.example:80/"] {
-            assert_eq!(target(same, None), plain, "{same}");
-        }
-        assert_eq!(target("/a", Some("pay.example")), plain);
-        for other in [
-            "https://pay.example/a",
-            "http://pay.example:81/",
-            "http://pay.example.org/",
-        ] {
-            assert_ne!(target(other, None), plain, "{other}");
-        }
-        assert_eq!(target("/a", None), 0);
-        assert_eq!(target("/a", Some("a b")), 0);
     }
 }

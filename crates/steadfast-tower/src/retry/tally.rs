@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use steadfast_core::context::{self, Name};
 use steadfast_core::decide::budget::{Failure, StopReason};
-use steadfast_core::report::Collector;
+use steadfast_core::report::{Collector, EventDoc, MetricDoc};
 
 use crate::CallEnd;
 use crate::count::Count;
@@ -21,6 +21,8 @@ pub(super) struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Decided(StopReason),
+    /// The breaker of the target is not closed.
+    BreakerNotClosed,
     /// The body of the request is longer than what is kept.
     BodyTooLong,
     /// The body of the request has failed.
@@ -106,8 +108,43 @@ impl Tally {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::counter(
+        "steadfast_retry_calls_total",
+        &["policy"],
+        "Calls, each counted once however often it was tried.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retries_total",
+        &["policy"],
+        "Attempts after the first one.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retry_repaired_total",
+        &["policy"],
+        "Calls that failed at first and then succeeded.",
+    ),
+    MetricDoc::counter(
+        "steadfast_retry_stops_total",
+        &["policy", "reason"],
+        "Failures that were given to the caller, and why there was no further attempt.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_retry_budgets",
+        &["policy", "by"],
+        "Budgets that are kept, by route and by target.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::retry", &["info"], "trying again", &["attempt", "count", "failure", "policy", "rejected", "route", "trace_id", "wait_ms"]).when("A call failed and is tried again; the first at once, then one a second with the `count` since.").action("Nothing for a few; many say that the dependency fails."),
+    EventDoc::new("steadfast::retry", &["warn"], "not tried again: {}", &["attempts", "count", "failure", "policy", "reason", "rejected", "route", "trace_id"]).when("A failure was given to the caller although it might have been repeated; one a second for each reason.").action("`budget-spent`: the dependency fails for everybody, and more retries would keep it down."),
+];
+
 impl Stop {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Decided(StopReason::Permanent),
         Self::Decided(StopReason::RetriedOutside),
         Self::Decided(StopReason::AttemptsSpent),
@@ -115,6 +152,7 @@ impl Stop {
         Self::Decided(StopReason::RetryAfterTooLong),
         Self::Decided(StopReason::Deadline),
         Self::Decided(StopReason::BudgetSpent),
+        Self::BreakerNotClosed,
         Self::BodyTooLong,
         Self::BodyBroken,
     ];
@@ -136,6 +174,8 @@ impl Stop {
                 | StopReason::Deadline
                 | StopReason::BudgetSpent => false,
             },
+            // The breaker has told it.
+            Self::BreakerNotClosed => true,
             Self::BodyTooLong | Self::BodyBroken => false,
         }
     }
@@ -149,6 +189,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "retry-after-too-long",
             Self::Decided(StopReason::Deadline) => "deadline",
             Self::Decided(StopReason::BudgetSpent) => "budget-spent",
+            Self::BreakerNotClosed => "breaker-not-closed",
             Self::BodyTooLong => "body-too-long",
             Self::BodyBroken => "body-broken",
         }
@@ -163,6 +204,7 @@ impl Stop {
             Self::Decided(StopReason::RetryAfterTooLong) => "the target asked to wait too long",
             Self::Decided(StopReason::Deadline) => "the deadline is too near",
             Self::Decided(StopReason::BudgetSpent) => "too many calls are tried again already",
+            Self::BreakerNotClosed => "the breaker of the target is not closed",
             Self::BodyTooLong => "the body is longer than what is kept of it",
             Self::BodyBroken => "the body has failed",
         }

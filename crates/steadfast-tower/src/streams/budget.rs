@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::context::{self, Name};
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 use steadfast_core::rng;
 
 use crate::{Reason, Rejection};
@@ -134,7 +134,42 @@ impl Drop for Slot {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_streams_limit",
+        &["policy"],
+        "How many streams may be open at once.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_streams_open",
+        &["policy"],
+        "How many streams are open.",
+    ),
+    MetricDoc::counter(
+        "steadfast_streams_opened_total",
+        &["policy"],
+        "Streams that were opened.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::guard",
+    &["warn"],
+    "an answer of this route is a stream; give it `kind = \"stream\"` and a budget of its own",
+    &["policy", "route"],
+)
+.when(
+    "The first answer of a route that is `text/event-stream` or `101`, and whose kind is response.",
+)
+.action("Write `kind = \"stream\"` and a budget for the route; until then all such share one.")];
+
 impl Source for Budget {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         let number = |count: &AtomicU32| f64::from(count.load(Ordering::Relaxed));
         to.labels([("policy", self.name)])

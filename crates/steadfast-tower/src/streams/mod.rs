@@ -66,9 +66,9 @@ mod future;
 mod service;
 
 pub use body::StreamsBody;
-pub(crate) use budget::Budget;
 #[cfg(feature = "serve")]
 pub(crate) use budget::Connection;
+pub(crate) use budget::{Budget, EVENTS, METRICS};
 pub use future::StreamsFuture;
 pub use service::Streams;
 

@@ -120,7 +120,11 @@ impl Call {
             }
             _ => (took, DEADLINE),
         };
-        (given, timed_out(policy, given, took))
+        let mut rejection = timed_out(policy, given, took);
+        if self.is_hurried(given) {
+            rejection = rejection.hurried();
+        }
+        (given, rejection)
     }
 
     /// Tells that it would have been cut off, and goes on; what it takes from now on is not learned.
@@ -133,6 +137,13 @@ impl Call {
         shared.ended(given, Ended::Cut(took));
         timed_out(shared.name, given.get(), took).count_shadow();
         self.governed = None;
+    }
+
+    /// Tells whether the caller gave the call less than half of the time that is usual: then it says
+    /// nothing about whoever was called.
+    fn is_hurried(&self, given: Duration) -> bool {
+        let governed = self.governed.as_ref();
+        governed.is_some_and(|governed| given < governed.shared.usual() / 2)
     }
 
     fn took(&self) -> Duration {

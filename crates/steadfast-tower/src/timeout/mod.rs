@@ -31,6 +31,10 @@
 //! The layer decides by the request: it is always ready, and the time in which it drives a clone of
 //! the inner service to ready counts.
 //!
+//! A call of a client that was cut because its caller's deadline gave it less than half of the usual
+//! time says nothing about the dependency: [no breaker](crate::breaker) counts it. Otherwise anybody
+//! who asks for a millisecond could open it for all.
+//!
 //! A learned timeout belongs to one kind of call: one per route, one per dependency. Streams do
 //! not belong behind one; from an answer that turns out to be one nothing is learned.
 //!
@@ -44,6 +48,8 @@
 //! | metric | |
 //! |---|---|
 //! | `steadfast_timeout_seconds` | how long a usual call may take now |
+//! | `steadfast_timeout_followed_seconds` | the quantile that a learned one follows, 0 until it is known |
+//! | `steadfast_timeout_calls_total` | calls that began |
 //! | `steadfast_timeout_cut_total` | calls whose time was up |
 //!
 //! # Examples
@@ -81,7 +87,7 @@ pub(crate) use body::BodyTimes;
 pub use body::{TimeoutBody, TimeoutBodyError};
 pub use future::TimeoutFuture;
 pub use service::Timeout;
-pub(crate) use shared::Shared;
+pub(crate) use shared::{METRICS, Shared};
 
 use std::fmt;
 use std::marker::PhantomData;

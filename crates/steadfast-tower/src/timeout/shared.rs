@@ -9,7 +9,7 @@ use steadfast_core::decide::sketch::{Histogram, Sketch};
 use steadfast_core::decide::timeout::{
     self, AdaptiveTimeout, CallTimeout, Ended, TimeoutConfig, TimeoutPlan,
 };
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::fastest::Fastest;
 use crate::{Reason, Rejection};
@@ -24,6 +24,7 @@ const SECONDS: u64 = 4;
 pub(crate) struct Shared {
     pub(super) name: Name,
     kind: Kind,
+    calls: AtomicU64,
     pub(super) cut: AtomicU64,
     pub(super) fastest: Fastest,
     shadow: AtomicBool,
@@ -37,7 +38,6 @@ enum Kind {
 struct Learned {
     /// What is in force: read by every call, written once a second.
     plan: RwLock<TimeoutPlan>,
-    calls: AtomicU64,
     sketch: Sketch,
     /// When the second under way ends.
     second_ends: AtomicU64,
@@ -78,7 +78,6 @@ impl Shared {
         let sketch = Sketch::new(Duration::from_secs(1), windows).expect("in range");
         let learned = Learned {
             plan: RwLock::new(timeout.plan()),
-            calls: AtomicU64::new(0),
             sketch,
             second_ends: AtomicU64::new(0),
             permits,
@@ -95,6 +94,7 @@ impl Shared {
         Self {
             name,
             kind,
+            calls: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             fastest: Fastest::default(),
             shadow: AtomicBool::new(false),
@@ -136,9 +136,10 @@ impl Shared {
 
     /// Gives how long a call may take that begins now, with `left` until its deadline.
     pub(super) fn begin(&self, now: u64, left: Option<Duration>) -> Given {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match &self.kind {
             Kind::Fixed(timeout) => Given::Fixed(left.map_or(*timeout, |left| left.min(*timeout))),
-            Kind::Learned(learned) => Given::Learned(learned.begin(now, left)),
+            Kind::Learned(learned) => Given::Learned(learned.begin(call, now, left)),
         }
     }
 
@@ -167,17 +168,23 @@ impl Given {
 }
 
 impl Learned {
-    fn begin(&self, now: u64, left: Option<Duration>) -> CallTimeout {
+    fn begin(&self, call: u64, now: u64, left: Option<Duration>) -> CallTimeout {
         if now >= self.second_ends.load(Ordering::Relaxed) {
             self.learn(now);
         }
         timeout::count_call(&self.sketch, now);
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
         self.plan().for_call(call, left)
     }
 
     fn plan(&self) -> TimeoutPlan {
         *self.plan.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the quantile that is followed, in seconds; 0 until enough is known.
+    fn followed(&self) -> f64 {
+        let rule = self.rule.lock().unwrap_or_else(PoisonError::into_inner);
+        let quantile_ns = rule.timeout.quantile_ns();
+        quantile_ns.map_or(0.0, |nanos| nanos as f64 / 1e9)
     }
 
     /// Learns from the seconds that have ended, unless another thread is at it.
@@ -206,10 +213,45 @@ impl Learned {
     }
 }
 
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_timeout_seconds",
+        &["policy"],
+        "How long a usual call may take now.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_timeout_followed_seconds",
+        &["policy"],
+        "The quantile of what calls took that a learned timeout follows; 0 until enough is known.",
+    ),
+    MetricDoc::counter(
+        "steadfast_timeout_calls_total",
+        &["policy"],
+        "Calls that began under the timeout.",
+    ),
+    MetricDoc::counter(
+        "steadfast_timeout_cut_total",
+        &["policy"],
+        "Calls whose time was up.",
+    ),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
-        to.labels([("policy", self.name)])
-            .gauge("steadfast_timeout_seconds", self.usual().as_secs_f64())
+        let mut to = to.labels([("policy", self.name)]);
+        if let Kind::Learned(learned) = &self.kind {
+            to.gauge("steadfast_timeout_followed_seconds", learned.followed());
+        }
+        to.gauge("steadfast_timeout_seconds", self.usual().as_secs_f64())
+            .counter(
+                "steadfast_timeout_calls_total",
+                self.calls.load(Ordering::Relaxed),
+            )
             .counter(
                 "steadfast_timeout_cut_total",
                 self.cut.load(Ordering::Relaxed),

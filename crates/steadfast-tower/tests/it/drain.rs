@@ -311,8 +311,8 @@ async fn the_report_tells_what_is_in_flight() {
         .metrics()
         .filter(|metric| metric.name == "steadfast_drain_in_flight")
         .filter(|metric| metric.labels == [("tier", "6".into())])
-        .map(|metric| match metric.value {
-            Value::Gauge(value) => value,
+        .map(|metric| match &metric.value {
+            Value::Gauge(value) => *value,
             other => panic!("{other:?}"),
         })
         .sum();

@@ -10,8 +10,8 @@ use steadfast_core::context::Tier;
 use steadfast_core::decide::policy::{
     AdmissionPolicy, Count, Policy, RatePolicy, Route, Setting, Timeout, TimeoutPolicy,
 };
-use steadfast_core::{WaitGroup, clock, context};
-use steadfast_tower::Guard;
+use steadfast_core::{WaitGroup, clock, context, report};
+use steadfast_tower::{AccessLogLayer, Guard};
 use tower::ServiceExt;
 
 use crate::support::{Panics, json};
@@ -115,6 +115,34 @@ async fn a_panic_is_a_500_a_slow_handler_a_504_and_each_tells_its_id() {
     let problem = json(slow).await;
     assert_eq!(problem["type"], "urn:steadfast:problem:timed-out");
     assert_eq!(problem["policy"], "/search/{term}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_guard_tells_what_it_describes_and_a_text_that_prometheus_takes() {
+    let guard = Guard::new(policy()).unwrap();
+    let app = Router::new()
+        .route("/orders", route(async || ()))
+        .route("/search/{term}", route(async || ()))
+        .layer(AccessLogLayer::new());
+    let app = guard.protect(app).await.unwrap();
+
+    let served = app.oneshot(ask("/orders")).await.unwrap();
+    axum::body::to_bytes(served.into_body(), 1_000)
+        .await
+        .unwrap();
+
+    let snapshot = report::snapshot();
+    assert_eq!(snapshot.undescribed(), <Vec<String>>::new());
+    let text = report::prometheus::text(&snapshot);
+    for line in [
+        "# TYPE http_server_request_duration_seconds histogram",
+        "# TYPE steadfast_admission_limit gauge",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line} in\n{text}");
+    }
+    let bucket = "http_server_request_duration_seconds_bucket{http_request_method=\"GET\",\
+                  http_response_status_code=\"200\",http_route=\"/orders\",le=\"0.005\"} ";
+    assert!(text.contains(bucket), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,8 +27,8 @@ fn counted(metric: &str, policy: &str, reason: &str) -> u64 {
         };
         counter.name == metric && of("policy", policy) && of("reason", reason)
     });
-    let counts = found.map(|counter| match counter.value {
-        Value::Counter(count) => count,
+    let counts = found.map(|counter| match &counter.value {
+        Value::Counter(count) => *count,
         other => panic!("{other:?}"),
     });
     counts.sum()

@@ -4,6 +4,8 @@ mod access_log;
 mod admission;
 #[cfg(feature = "axum")]
 mod axum;
+mod breaker;
+mod client;
 mod contract;
 mod deadline;
 mod drain;
@@ -17,6 +19,7 @@ mod guard_shadow;
 mod guard_streams;
 #[cfg(feature = "axum")]
 mod guard_trust;
+mod hedge;
 mod recover;
 mod retry;
 mod route;

@@ -1001,7 +1001,7 @@ fn counter(name: &str, policy: &str, reason: Option<&str>) -> u64 {
         };
         metric.name == name && label("policy") == Some(policy) && label("reason") == reason
     });
-    match metric.map(|metric| metric.value) {
+    match metric.map(|metric| metric.value.clone()) {
         Some(Value::Counter(value)) => value,
         other => panic!("{name} of {policy}: {other:?}"),
     }

@@ -13,6 +13,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use steadfast_core::panic::{self, Observer, Report};
+use steadfast_core::report;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower::limit::ConcurrencyLimit;
@@ -294,6 +295,19 @@ where
 
     let body = call("/").await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "goodsgoods");
+}
+
+/// Tells what the report has under a name and some labels, as text.
+pub(crate) fn reported(name: &str, labels: &[(&str, &str)]) -> Option<report::Value> {
+    let snapshot = report::snapshot();
+    let metric = snapshot.metrics().find(|metric| {
+        let has = |(key, value): &(&str, &str)| {
+            let mut known = metric.labels.iter();
+            known.any(|(k, v)| k == key && v.as_str() == *value)
+        };
+        metric.name == name && labels.iter().all(has)
+    });
+    metric.map(|metric| metric.value.clone())
 }
 
 /// Polls once.

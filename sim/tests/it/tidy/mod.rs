@@ -5,6 +5,7 @@
 //! every violation at once, each as `place: what is wrong and what to do`.
 
 mod arrows;
+mod catalogue;
 mod changelog;
 mod clock;
 mod drivers;
@@ -14,6 +15,7 @@ mod manifests;
 mod purity;
 mod repository;
 mod source;
+mod statements;
 mod tokens;
 mod unsafety;
 

@@ -15,6 +15,7 @@ use super::tokens::{self, Token};
 const PURE_FILES: &[(&str, &str)] = &[
     ("steadfast-jobs", "state.rs"),
     ("steadfast-jobs", "cron.rs"),
+    ("steadfast-jobs", "due.rs"),
     ("steadfast-ids", "snowflake.rs"),
     ("steadfast-ids", "segment.rs"),
     ("steadfast-telemetry", "query.rs"),

@@ -112,7 +112,7 @@ fn import_tree(tokens: &[Token], mut at: usize, prefix: &str, found: &mut Vec<To
 }
 
 /// Drops every item under an attribute that demands `test`, and names the file modules among them.
-fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<String>) {
+pub(super) fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<String>) {
     let (mut shipped, mut modules, mut at) = (Vec::new(), Vec::new(), 0);
     while at < tokens.len() {
         let Some((end, inner)) = test_attribute(&tokens[at..]) else {
@@ -194,7 +194,7 @@ fn item_len(tokens: &[Token]) -> usize {
 }
 
 /// Gives the length of the bracketed group at the start, brackets included.
-fn group_len(tokens: &[Token]) -> usize {
+pub(super) fn group_len(tokens: &[Token]) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate() {
         match token.text.as_str() {

@@ -10,6 +10,15 @@ pub(super) struct Token {
 /// Splits source into tokens. Comments vanish; of a string, character or byte literal only the
 /// opening quote stays, so that a rule never finds a word inside one.
 pub(super) fn lex(text: &str) -> Vec<Token> {
+    split(text, false)
+}
+
+/// As [`lex`], with literals as they are written, quotes included.
+pub(super) fn lex_with_literals(text: &str) -> Vec<Token> {
+    split(text, true)
+}
+
+fn split(text: &str, literals: bool) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let (mut tokens, mut at, mut line) = (Vec::new(), 0, 1);
     while at < chars.len() {
@@ -31,7 +40,11 @@ pub(super) fn lex(text: &str) -> Vec<Token> {
             _ => {
                 if let Some(len) = literal_len(rest) {
                     at += len;
-                    "\"".to_owned()
+                    if literals {
+                        rest[..len].iter().collect()
+                    } else {
+                        "\"".to_owned()
+                    }
                 } else if rest[0].is_alphanumeric() || rest[0] == '_' {
                     // A raw identifier is the word it stands for.
                     let raw = rest.starts_with(&['r', '#']);

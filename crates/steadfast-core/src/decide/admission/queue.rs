@@ -352,6 +352,12 @@ impl Ticket {
         self.tier
     }
 
+    /// Returns since when it waits, in nanoseconds.
+    #[must_use]
+    pub fn since(self) -> u64 {
+        self.since
+    }
+
     fn of(entry: &Entry, tier: Tier) -> Self {
         Self {
             seq: entry.seq,

@@ -255,6 +255,28 @@ impl BreakerConfig {
         Ok(self)
     }
 
+    /// Returns the failure share, if it trips by one.
+    #[must_use]
+    pub fn failure_share(&self) -> Option<f64> {
+        self.failure_ppm.map(|ppm| f64::from(ppm) / PPM)
+    }
+
+    /// Returns when a call is slow, and the share of slow ones, if it trips by one.
+    #[must_use]
+    pub fn slow(&self) -> Option<(Duration, f64)> {
+        let slow = self.slow?;
+        Some((
+            Duration::from_nanos(slow.over_ns),
+            f64::from(slow.ppm) / PPM,
+        ))
+    }
+
+    /// Returns how many failures in a row make it trip, if any do.
+    #[must_use]
+    pub fn consecutive(&self) -> Option<u32> {
+        self.consecutive
+    }
+
     /// Refuses what could never trip.
     pub(super) fn check(&self) -> Result<(), InvalidBreaker> {
         if self.failure_ppm.is_none() && self.slow.is_none() && self.consecutive.is_none() {
@@ -403,6 +425,21 @@ mod tests {
             .to_string();
 
         assert!(message.ends_with("so it never trips"), "{message}");
+    }
+
+    #[test]
+    fn reasons_to_trip_are_told_as_they_were_given() {
+        let config = BreakerConfig::new();
+        assert_eq!((config.failure_share(), config.slow()), (None, None));
+
+        let second = Duration::from_secs(1);
+        let config = config.with_failure_share(0.25).unwrap();
+        let config = config.with_slow(second, 0.5).unwrap();
+        let config = config.with_consecutive(7).unwrap();
+
+        assert_eq!(config.failure_share(), Some(0.25));
+        assert_eq!(config.slow(), Some((second, 0.5)));
+        assert_eq!(config.consecutive(), Some(7));
     }
 
     #[test]

@@ -138,6 +138,17 @@ impl RetryBudget {
         })
     }
 
+    /// Goes on with what another one has counted: for a share that changes while running. The window
+    /// is that of the other one.
+    #[must_use]
+    pub fn taking_over(self, before: &Self) -> Self {
+        Self {
+            share_ppm: self.share_ppm,
+            reserve: self.reserve,
+            ..before.clone()
+        }
+    }
+
     /// Sets how many retries a window may have beside its share; zero for none.
     ///
     /// # Errors
@@ -317,6 +328,23 @@ mod tests {
 
         assert_eq!(granted, 2);
         assert_eq!(route.usage(0).left, 8);
+    }
+
+    #[test]
+    fn a_share_that_changes_keeps_what_was_counted() {
+        let mut before = budget(0.1, 0);
+        succeed(&mut before, 100, 0);
+        assert_eq!(take_all_of(&mut before, 0), 10);
+
+        let mut more = budget(0.2, 0).taking_over(&before);
+        let mut less = budget(0.05, 0).taking_over(&before);
+
+        assert_eq!(
+            take_all_of(&mut more, 0),
+            10,
+            "20 of 100, of which 10 are spent"
+        );
+        assert_eq!(take_all_of(&mut less, 0), 0);
     }
 
     #[test]

@@ -168,6 +168,16 @@ impl Hedge {
         })
     }
 
+    /// Goes on with what another one has learned and counted: for numbers that change while running.
+    #[must_use]
+    pub fn taking_over(self, before: &Self) -> Self {
+        Self {
+            memory: before.memory.clone(),
+            budget: self.budget.taking_over(&before.budget),
+            ..self
+        }
+    }
+
     /// Learns from the times of calls that ended in one more second.
     ///
     /// The module says which times to record.
@@ -326,6 +336,19 @@ mod tests {
 
         second(&mut hedge, &[(99, 400)], 2 * SECOND);
         assert!(delay_ms(&hedge) >= 400.0);
+    }
+
+    #[test]
+    fn numbers_that_change_keep_what_was_learned_and_counted() {
+        let mut before = hedge(0.05);
+        second(&mut before, &[(200, 10)], 0);
+        assert!(before.send(&CALL, 0).is_ok());
+
+        let mut after = hedge(0.01).taking_over(&before);
+
+        assert!(after.plan(&CALL).is_ok(), "nothing is learned anew");
+        assert!(after.send(&CALL, 0).is_ok(), "the second of two");
+        assert_eq!(after.send(&CALL, 0), Err(NoHedge::BudgetSpent));
     }
 
     #[test]

@@ -216,7 +216,10 @@ async fn a_group_reports_its_numbers() {
         ours.map(|metric| {
             let rest = metric.labels.iter().skip(1);
             let rest: Vec<String> = rest.map(|(_, value)| value.to_string()).collect();
-            (format!("{} {}", metric.name, rest.join(" ")), metric.value)
+            (
+                format!("{} {}", metric.name, rest.join(" ")),
+                metric.value.clone(),
+            )
         })
         .collect()
     };
@@ -226,6 +229,7 @@ async fn a_group_reports_its_numbers() {
         found
             .unwrap_or_else(|| panic!("{name} is not in {all:?}"))
             .1
+            .clone()
     };
 
     assert_eq!(value("steadfast_supervise_running "), Value::Armed(true));

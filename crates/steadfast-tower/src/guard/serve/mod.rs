@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use steadfast_core::report::{self, Collector, Source};
+use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use steadfast_core::{Cancel, Cause, WaitGroup, clock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -286,7 +286,48 @@ impl Drop for End {
     }
 }
 
+/// What it tells.
+pub(crate) const SERVE_METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_serve_connections",
+        &[],
+        "How many connections are open.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_serve_connections_limit",
+        &[],
+        "How many connections may be open at once.",
+    ),
+    MetricDoc::counter(
+        "steadfast_serve_connections_total",
+        &[],
+        "Connections that were taken.",
+    ),
+];
+
+/// What it tells to the log.
+pub(crate) const SERVE_EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::serve",
+        &["warn"],
+        "as many connections are open as may be; others wait",
+        &["connections", "count"],
+    )
+    .when("The bound of connections is reached; the first time at once, then once a second.")
+    .action("See whether clients keep connections that they do not use; raise the bound, or start another instance."),
+    EventDoc::new("steadfast::serve", &["error"], "a connection cannot be taken", &["error"])
+        .when("The system has no descriptor or no memory for one more.")
+        .action("Raise the limit of open files, or lower the bound of connections."),
+    EventDoc::new("steadfast::serve", &["debug"], "a connection broke off", &["error", "peer"])
+        .when("A client has left in the middle, or was not waited for any longer.")
+        .action("None; the access log has what became of its requests."),
+];
+
 impl Source for Shared {
+    fn describe(&self) -> &'static [MetricDoc] {
+        SERVE_METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         to.gauge(
             "steadfast_serve_connections",

@@ -1,0 +1,288 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::receipt::Reason;
+use super::sink::Kind;
+use crate::context::Name;
+use crate::decide::batch::Constraint;
+use crate::report::{Collector, MetricDoc, Source};
+
+/// What a writer has done, all of it seen at the same moment:
+/// `offered = written + dead + rejected() + queued + left`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BatchStats {
+    /// The name from the config.
+    pub name: Name,
+    /// Whether it takes rows.
+    pub is_open: bool,
+    /// How many rows it was asked to write.
+    pub offered: u64,
+    /// How many are committed, those that were folded into others included.
+    pub written: u64,
+    /// How many were folded into another row of the same key.
+    pub folded: u64,
+    /// How many were given up because they cannot be written.
+    pub dead: u64,
+    /// How many were rejected because the queue was full.
+    pub rejected_full: u64,
+    /// How many were rejected because there was no room until their deadline.
+    pub rejected_late: u64,
+    /// How many were rejected because it was closed.
+    pub rejected_closed: u64,
+    /// How many wait, or are being written.
+    pub queued: u64,
+    /// How many were neither written nor given up when it ended.
+    pub left: u64,
+    /// How many transactions were committed.
+    pub batches: u64,
+    /// How many transactions failed: by a row, by a conflict, without an answer, and because
+    /// nothing can be written.
+    pub failed: [u64; 4],
+    /// How long all that were committed took, added up.
+    pub writing: Duration,
+    /// How many rows the next batch may have.
+    pub rows_limit: u32,
+    /// What bounds that.
+    pub constraint: Constraint,
+    /// Whether nothing is written at the moment because of replicas.
+    pub is_paused: bool,
+    /// Whether rows wait because none could be written.
+    pub is_broken: bool,
+}
+
+impl BatchStats {
+    /// How many were rejected, for any reason.
+    pub fn rejected(&self) -> u64 {
+        self.rejected_full + self.rejected_late + self.rejected_closed
+    }
+}
+
+/// The stats of one writer.
+pub(super) struct Books {
+    stats: Mutex<BatchStats>,
+}
+
+impl Books {
+    pub(super) fn new(name: Name) -> Self {
+        let stats = BatchStats {
+            name,
+            is_open: true,
+            offered: 0,
+            written: 0,
+            folded: 0,
+            dead: 0,
+            rejected_full: 0,
+            rejected_late: 0,
+            rejected_closed: 0,
+            queued: 0,
+            left: 0,
+            batches: 0,
+            failed: [0; 4],
+            writing: Duration::ZERO,
+            rows_limit: 0,
+            constraint: Constraint::default(),
+            is_paused: false,
+            is_broken: false,
+        };
+        Self {
+            stats: Mutex::new(stats),
+        }
+    }
+
+    pub(super) fn stats(&self) -> BatchStats {
+        self.open().clone()
+    }
+
+    pub(super) fn accepted(&self) {
+        let mut stats = self.open();
+        stats.offered += 1;
+        stats.queued += 1;
+    }
+
+    pub(super) fn rejected(&self, reason: Reason) {
+        let mut stats = self.open();
+        stats.offered += 1;
+        match reason {
+            Reason::Full => stats.rejected_full += 1,
+            Reason::Late => stats.rejected_late += 1,
+            Reason::Closed => stats.rejected_closed += 1,
+        }
+    }
+
+    pub(super) fn closed(&self) {
+        self.open().is_open = false;
+    }
+
+    /// Notes a transaction that was committed, for so many rows.
+    pub(super) fn written(&self, rows: u64, folded: u64, took: Duration) {
+        let mut stats = self.open();
+        stats.queued -= rows;
+        stats.written += rows;
+        stats.folded += folded;
+        stats.batches += 1;
+        stats.writing += took;
+    }
+
+    pub(super) fn failed(&self, kind: Kind) {
+        self.open().failed[kind as usize] += 1;
+    }
+
+    pub(super) fn dead(&self, rows: u64) {
+        let mut stats = self.open();
+        stats.queued -= rows;
+        stats.dead += rows;
+    }
+
+    pub(super) fn next(&self, rows_limit: u32, constraint: Constraint) {
+        let mut stats = self.open();
+        stats.rows_limit = rows_limit;
+        stats.constraint = constraint;
+    }
+
+    pub(super) fn paused(&self, is_paused: bool) {
+        self.open().is_paused = is_paused;
+    }
+
+    pub(super) fn broken(&self, is_broken: bool) {
+        self.open().is_broken = is_broken;
+    }
+
+    /// Ends the books: what is queued now is left. Returns the last stats.
+    pub(super) fn end(&self) -> BatchStats {
+        let mut stats = self.open();
+        stats.is_open = false;
+        stats.is_paused = false;
+        stats.left += std::mem::take(&mut stats.queued);
+        stats.clone()
+    }
+
+    fn open(&self) -> MutexGuard<'_, BatchStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What it tells.
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_batch_open",
+        &["batch"],
+        "1 while the writer takes rows, 0 once it drains.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_offered_total",
+        &["batch"],
+        "Rows that it was asked to write.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_rows_total",
+        &["batch", "outcome"],
+        "Rows that ended: written, dead or left.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_folded_total",
+        &["batch"],
+        "Rows that were folded into another of their key.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_rejected_total",
+        &["batch", "reason"],
+        "Rows that were not taken: the queue was full, the deadline came, or the writer was closed.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_commits_total",
+        &["batch"],
+        "Transactions that were committed.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_commit_seconds_total",
+        &["batch"],
+        "How long those took, added up.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_failed_total",
+        &["batch", "reason"],
+        "Transactions that failed: a row, a conflict, nobody there, or nothing can be written.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_queued",
+        &["batch"],
+        "Rows that wait or are being written.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_rows_limit",
+        &["batch"],
+        "Rows that the next batch may have.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_bound",
+        &["batch", "constraint"],
+        "1 for what bounds the size of batches, 0 for all else.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_paused",
+        &["batch"],
+        "1 while nothing is written because replicas are behind.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_broken",
+        &["batch"],
+        "1 while rows wait because none could be written.",
+    ),
+];
+
+impl Source for Books {
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
+    }
+
+    fn collect(&self, to: &mut Collector) {
+        let stats = self.stats();
+        let batch = ("batch", stats.name);
+        to.labels([batch])
+            .armed("steadfast_batch_open", stats.is_open)
+            .counter("steadfast_batch_offered_total", stats.offered)
+            .counter("steadfast_batch_folded_total", stats.folded)
+            .counter("steadfast_batch_commits_total", stats.batches)
+            .sum(
+                "steadfast_batch_commit_seconds_total",
+                stats.writing.as_secs_f64(),
+            )
+            .gauge("steadfast_batch_queued", stats.queued as f64)
+            .gauge("steadfast_batch_rows_limit", f64::from(stats.rows_limit))
+            .gauge(
+                "steadfast_batch_paused",
+                f64::from(u8::from(stats.is_paused)),
+            )
+            .gauge(
+                "steadfast_batch_broken",
+                f64::from(u8::from(stats.is_broken)),
+            );
+        for (outcome, count) in [
+            ("written", stats.written),
+            ("dead", stats.dead),
+            ("left", stats.left),
+        ] {
+            to.labels([batch, ("outcome", outcome.into())])
+                .counter("steadfast_batch_rows_total", count);
+        }
+        let rejected = [
+            stats.rejected_full,
+            stats.rejected_late,
+            stats.rejected_closed,
+        ];
+        for (reason, count) in Reason::ALL.into_iter().zip(rejected) {
+            to.labels([batch, ("reason", reason.as_str().into())])
+                .counter("steadfast_batch_rejected_total", count);
+        }
+        for (kind, count) in Kind::ALL.into_iter().zip(stats.failed) {
+            to.labels([batch, ("reason", kind.as_str().into())])
+                .counter("steadfast_batch_failed_total", count);
+        }
+        for constraint in Constraint::ALL {
+            let bounds = stats.constraint == constraint;
+            to.labels([batch, ("constraint", constraint.as_str().into())])
+                .gauge("steadfast_batch_bound", f64::from(u8::from(bounds)));
+        }
+    }
+}

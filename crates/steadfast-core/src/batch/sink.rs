@@ -1,0 +1,194 @@
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{BoxError, Panic};
+
+/// Where rows go: one transaction at a time.
+///
+/// The database of the rows decides what a transaction is; `steadfast-store` has sinks for
+/// PostgreSQL and SQLite.
+pub trait Sink<T>: Send + Sync + 'static {
+    /// Writes all rows, or none, and returns once they are committed.
+    ///
+    /// It is called again with the same rows and [`id`](Batch::id) after
+    /// [conflicts](WriteError::conflict) and [outages](WriteError::unavailable), and with some of
+    /// them, under another id, after an error [of a row](WriteError::row). A panic counts as one of
+    /// a row, so that the row that provokes it is found.
+    ///
+    /// # Cancel safety
+    /// It is dropped when it exceeds the timeout, or the drain its deadline. A transaction must
+    /// then roll back, or the batch must be known by its id.
+    fn write(&self, batch: Batch<'_, T>) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Takes note of a row that cannot be written: stores it where somebody looks.
+    ///
+    /// The receipt of the row has the same error, and it is in the log with the trace id of the
+    /// sender, so by default nothing else is done. The writer waits for it, within the timeout of a
+    /// write; a panic is contained.
+    fn dead(&self, row: &T, error: &WriteError) -> impl Future<Output = ()> + Send {
+        let _ = (row, error);
+        async {}
+    }
+}
+
+/// The rows of one transaction.
+#[derive(Debug)]
+pub struct Batch<'a, T> {
+    pub(super) id: BatchId,
+    pub(super) attempt: u32,
+    pub(super) rows: &'a [T],
+}
+
+/// Names the rows of one transaction: other rows have another id.
+///
+/// A sink that stores it in the transaction, in a table where it is unique, knows a batch that it
+/// has committed already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BatchId {
+    pub(super) writer: u64,
+    pub(super) number: u64,
+}
+
+impl<'a, T> Batch<'a, T> {
+    /// Gives the rows, at least one.
+    pub fn rows(&self) -> &'a [T] {
+        self.rows
+    }
+
+    /// Gives the name of these rows.
+    pub fn id(&self) -> BatchId {
+        self.id
+    }
+
+    /// Counts the attempts to write them, from 1. From the second on they may be there already.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+}
+
+impl BatchId {
+    /// Gives the random number of the writer: another one each time that one is made.
+    pub fn writer(self) -> u64 {
+        self.writer
+    }
+
+    /// Gives the number within the writer; it only grows.
+    pub fn number(self) -> u64 {
+        self.number
+    }
+}
+
+/// Twice sixteen hexadecimal digits.
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.writer, self.number)
+    }
+}
+
+/// Why a transaction was not committed, and so what to do about it. A cheap clone.
+#[derive(Clone)]
+pub struct WriteError {
+    kind: Kind,
+    source: Arc<dyn Error + Send + Sync>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Row,
+    Conflict,
+    Unavailable,
+    Broken,
+}
+
+impl WriteError {
+    /// One of the rows cannot be written, whenever it is tried: it violates a constraint, is too
+    /// long, cannot be encoded. Nothing was committed. The row is looked for.
+    pub fn row(source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Row, source)
+    }
+
+    /// Others were in the way: a deadlock, a serialization failure, a lock that was not to be had in
+    /// time. Nothing was committed. The same rows are tried again, and the next batches are smaller.
+    pub fn conflict(source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Conflict, source)
+    }
+
+    /// Nobody was there to write, or to answer: the connection broke, the server is read-only or
+    /// restarts. Perhaps it was committed. The same rows are tried again until the end.
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Unavailable, source)
+    }
+
+    /// No row can be written, and that will not change by itself: the table does not exist, a right
+    /// is missing. Nothing was committed. Rows wait, and one is tried now and then.
+    pub fn broken(source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Broken, source)
+    }
+
+    pub(super) fn panicked(panic: Panic) -> Self {
+        Self::new(Kind::Row, panic)
+    }
+
+    fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
+        Self {
+            kind,
+            source: Arc::from(source.into()),
+        }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Tells whether one of the rows is to blame.
+    pub fn is_row(&self) -> bool {
+        self.kind == Kind::Row
+    }
+
+    /// Tells whether the same rows may be tried again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, Kind::Conflict | Kind::Unavailable)
+    }
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 4] = [Kind::Row, Kind::Conflict, Kind::Unavailable, Kind::Broken];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Row => "row",
+            Kind::Conflict => "conflict",
+            Kind::Unavailable => "unavailable",
+            Kind::Broken => "broken",
+        }
+    }
+}
+
+impl fmt::Debug for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteError")
+            .field("kind", &self.kind)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Row => "row cannot be written",
+            Kind::Conflict => "others were in the way",
+            Kind::Unavailable => "nobody was there to write",
+            Kind::Broken => "nothing can be written",
+        })?;
+        write!(f, ": {}", self.source)
+    }
+}
+
+// The message has that of the source, which is what people look for; so the chain goes on behind it.
+impl Error for WriteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.source()
+    }
+}

@@ -1,0 +1,52 @@
+//! How many rows to write in one transaction, and which of them cannot be written.
+//!
+//! # The problem
+//!
+//! One transaction for each row spends its time on commits. One transaction for all of them holds
+//! its locks for all of its time: whoever wants one of the rows waits, replicas apply it in one
+//! piece and fall behind by as long, and one bad row takes the others with it. Where the two meet
+//! is different for every table, machine and hour.
+//!
+//! # Why the usual answers fail
+//!
+//! *A fixed size* is tuned on an idle database. Under eight writers on hot rows the same size costs
+//! a multiple: throughput does not fall off slowly, it falls off a cliff, somewhere between a
+//! hundred and two hundred rows. *A time limit alone* does not see who waits meanwhile, nor the
+//! replica. *Writing a failed batch again row by row* turns one bad row among 200 into 200
+//! transactions; *giving up the batch* loses 199 good rows.
+//!
+//! # The tool
+//!
+//! [`BatchSize`] is one controller over everything that bounds a batch: time, rows, bytes, those who
+//! wait for locks, and the lag of replicas. It is told what was seen and answers with a [`Step`]:
+//! how much to write next, from when on, and the [`Constraint`] that says so.
+//!
+//! - **Time** aims at [`target`](SizeConfig::target). A batch that took longer shrinks the next in
+//!   proportion; a quicker one lets it grow, but only if it was full, since a batch that had no more
+//!   rows says nothing about larger ones.
+//! - **Throughput** of the sizes seen lately is compared: where a larger batch writes fewer rows a
+//!   second than a smaller one, the smaller one it is, even if both are quick enough.
+//! - After a fall it remembers where it fell from and comes near to that only slowly, so that it
+//!   stays on this side of a cliff instead of going over it again and again.
+//! - **Waiters**: whoever waits for locks while we write waits for us, as far as anybody can tell.
+//!   With more than are tolerated a third is taken off, at each look.
+//! - **Replicas**: over the limit nothing is written until a look finds them below it, or until
+//!   [`pause_max`](SizeConfig::pause_max), when one smallest batch passes. When nothing is known
+//!   about them, [`UnknownLag`] says what to do.
+//! - **The cap**, 200 rows by default, is never exceeded, whatever the rest says.
+//!
+//! [`Search`] finds the rows that cannot be written by halving, with at most 2·⌈log₂(n)⌉ more
+//! transactions for one among n. [`Circuit`] notices that it is not the rows: when one after the
+//! other fails and nothing succeeds, it stops before all of them are given up.
+
+mod circuit;
+mod search;
+mod size;
+#[cfg(test)]
+mod tests;
+
+pub use circuit::{Circuit, CircuitState};
+pub use search::{Search, Tried};
+pub use size::{
+    BatchSize, Constraint, InvalidSize, Lag, Pressure, SizeConfig, Step, UnknownLag, Wrote,
+};

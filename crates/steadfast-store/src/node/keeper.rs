@@ -1,0 +1,354 @@
+//! The thread that beats.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast_core::cancel::Cause;
+use steadfast_core::{clock, rng};
+use tokio::sync::{mpsc, oneshot};
+
+use super::host::{self, LifeLock};
+use super::vigil::{Step, Timing, Vigil};
+use super::{Incarnation, Shared};
+use crate::config::Place;
+use crate::error::Trouble;
+use crate::schema::{NODE_BEAT, NODE_END, NODE_JOIN, NODE_PEERS};
+use crate::{Error, binds};
+
+/// How often the files of other processes on this host are looked at: every 500 ms. A look is two
+/// system calls for each of them.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Starts the thread, and waits until it has registered.
+pub(super) async fn start(shared: Arc<Shared>, timing: Timing) -> Result<(), Error> {
+    let (pulse, asked) = mpsc::channel(1);
+    steadfast_core::spawn("pulse", answer(asked, shared.left.subscribe()));
+    let (joined, answer) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("steadfast-beat".into());
+    let started = thread.spawn(move || {
+        let left = shared.left.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => {
+                let keeper = Keeper::new(shared, timing, pulse);
+                runtime.block_on(keeper.run(joined));
+            }
+            Err(error) => drop(joined.send(Err(Trouble::Lost(error.into()).into()))),
+        }
+        left.send_replace(true);
+    });
+    started.map_err(|error| Trouble::Lost(error.into()))?;
+    answer.await.unwrap_or(Err(Trouble::Closed.into()))
+}
+
+/// Answers, on the runtime that does the work, that it still runs tasks.
+async fn answer(
+    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
+    mut left: tokio::sync::watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            asked = asked.recv() => match asked {
+                Some(answer) => drop(answer.send(())),
+                None => return,
+            },
+            _ = left.wait_for(|left| *left) => return,
+        }
+    }
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    vigil: Vigil,
+    pulse: mpsc::Sender<oneshot::Sender<()>>,
+    /// An answer that was asked for and has not come yet.
+    asked: Option<oneshot::Receiver<()>>,
+    lock: Option<LifeLock>,
+    life: Option<Incarnation>,
+    /// A life that is over, and not known to be in the database.
+    before: Option<i64>,
+    peers: Vec<(i64, PathBuf)>,
+    breaking: Option<i64>,
+}
+
+impl Keeper {
+    fn new(shared: Arc<Shared>, timing: Timing, pulse: mpsc::Sender<oneshot::Sender<()>>) -> Self {
+        let beside = match &shared.store.config().place {
+            Place::Sqlite(path) => Some(path.clone()),
+            Place::Postgres(_) => None,
+        };
+        let lock = match LifeLock::make(beside.as_deref()) {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                tracing::warn!(
+                    target: "steadfast::store",
+                    %error,
+                    "no file to lock: when this process dies, others wait for its lease"
+                );
+                None
+            }
+        };
+        Self {
+            vigil: Vigil::new(timing, clock::nanos()),
+            shared,
+            pulse,
+            asked: None,
+            lock,
+            life: None,
+            before: None,
+            peers: Vec::new(),
+            breaking: None,
+        }
+    }
+
+    async fn run(mut self, joined: oneshot::Sender<Result<(), Error>>) {
+        if let Err(error) = self.join().await {
+            let _ = joined.send(Err(error));
+            return;
+        }
+        if joined.send(Ok(())).is_ok() {
+            self.keep().await;
+        }
+        self.end(Cause::Shutdown);
+        if let Some(id) = self.before.take() {
+            let limit = self.shared.store.config().statement_timeout;
+            let _ = clock::timeout(limit, self.shared.lane.run(&NODE_END, binds![id])).await;
+        }
+    }
+
+    /// Beats until the process leaves.
+    async fn keep(&mut self) {
+        loop {
+            let now = clock::nanos();
+            let done = match self.vigil.next(now) {
+                Step::Wait(until) => {
+                    let look = clock::now() + LOOK;
+                    let until = clock::instant_at(until).min(look);
+                    tokio::select! {
+                        () = self.shared.leave.notified() => return,
+                        () = clock::sleep_until(until) => {}
+                    }
+                    self.look_at_peers().await;
+                    continue;
+                }
+                Step::Fence => {
+                    self.end(Cause::LeaseLost);
+                    self.vigil.lost(clock::nanos());
+                    continue;
+                }
+                Step::Beat => self.beat().await,
+                Step::Join => self.join().await,
+            };
+            if let Err(error) = done {
+                if self.runtime_is_gone() {
+                    return;
+                }
+                self.failed(&error);
+                if error.is_version() {
+                    self.shared.health().refused = Some(error);
+                    self.end(Cause::LeaseLost);
+                    self.shared.leave.notified().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Registers a new life, and ends the one before.
+    async fn join(&mut self) -> Result<(), Error> {
+        self.pulse().await?;
+        let shared = self.shared.clone();
+        if let Some(id) = self.before {
+            shared.lane.run(&NODE_END, binds![id]).await?;
+            self.before = None;
+        }
+        let lock = self.lock.as_ref().map_or_else(String::new, |lock| {
+            lock.path().to_string_lossy().into_owned()
+        });
+        let asked_at = clock::nanos();
+        let rows = self
+            .ask(
+                &NODE_JOIN,
+                binds![
+                    shared.config.service.as_str(),
+                    shared.config.version.as_str(),
+                    host::name(),
+                    std::process::id(),
+                    shared.boot.as_str(),
+                    lock,
+                    micros(shared.config.lease),
+                    shared.clock_us()
+                ],
+            )
+            .await?;
+        let id = rows.one()?.get(0)?;
+        self.vigil.granted(asked_at);
+        let life = Incarnation::new(id, self.vigil.fence_at().unwrap_or_default());
+        self.life = Some(life.clone());
+        {
+            let mut health = shared.health();
+            health.lives += 1;
+            health.beats += 1;
+        }
+        shared.current.send_replace(Some(life));
+        tracing::info!(target: "steadfast::store", node = id, "joined");
+        self.learn_peers(id).await;
+        Ok(())
+    }
+
+    async fn beat(&mut self) -> Result<(), Error> {
+        let Some(life) = self.life.clone() else {
+            return Ok(());
+        };
+        self.pulse().await?;
+        let shared = self.shared.clone();
+        let asked_at = clock::nanos();
+        let rows = self
+            .ask(
+                &NODE_BEAT,
+                binds![life.id, micros(shared.config.lease), shared.clock_us()],
+            )
+            .await?;
+        let Some(row) = rows.first() else {
+            tracing::warn!(target: "steadfast::store", node = life.id, "the lease is over; joining anew");
+            self.end(Cause::LeaseLost);
+            self.vigil.lost(clock::nanos());
+            return Ok(());
+        };
+        self.vigil.granted(asked_at);
+        life.renewed(self.vigil.fence_at().unwrap_or_default());
+        {
+            let mut health = shared.health();
+            health.beats += 1;
+            health.slowest_ns = health.slowest_ns.max(clock::nanos() - asked_at);
+        }
+        let breaking = row.get(0)?;
+        if self
+            .breaking
+            .replace(breaking)
+            .is_some_and(|known| known != breaking)
+        {
+            shared.store.check_packages().await?;
+        }
+        self.learn_peers(life.id).await;
+        Ok(())
+    }
+
+    /// Asks the database, no longer than the lease can be relied on.
+    async fn ask(
+        &self,
+        statement: &'static crate::Statement,
+        binds: crate::Binds,
+    ) -> Result<crate::Rows, Error> {
+        let limit = match self.vigil.fence_at() {
+            Some(fence_at) => Duration::from_nanos(fence_at.saturating_sub(clock::nanos())),
+            None => self.shared.config.lease,
+        };
+        match clock::timeout(limit, self.shared.lane.run(statement, binds)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Trouble::TimeLimit {
+                limit,
+                undone: false,
+            }
+            .into()),
+        }
+    }
+
+    /// Makes sure that the runtime that does the work still runs tasks.
+    async fn pulse(&mut self) -> Result<(), Error> {
+        if self.asked.is_none() {
+            let (answer, answered) = oneshot::channel();
+            // One that is full was asked already, and has not looked.
+            if self.pulse.try_send(answer).is_ok() {
+                self.asked = Some(answered);
+            }
+        }
+        let stall = self.shared.config.stall;
+        let limit = match self.vigil.fence_at() {
+            Some(fence_at) => stall.min(Duration::from_nanos(
+                fence_at.saturating_sub(clock::nanos()),
+            )),
+            None => stall,
+        };
+        let Some(asked) = &mut self.asked else {
+            return Err(Trouble::Stalled(stall).into());
+        };
+        match clock::timeout(limit, asked).await {
+            Ok(_) => {
+                self.asked = None;
+                Ok(())
+            }
+            Err(_) => Err(Trouble::Stalled(stall).into()),
+        }
+    }
+
+    fn runtime_is_gone(&self) -> bool {
+        self.pulse.is_closed()
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let now = clock::nanos();
+        self.vigil.failed(now, rng::bits());
+        let mut health = self.shared.health();
+        health.failures += 1;
+        health.last_failure = Some((now, error.to_string()));
+        drop(health);
+        tracing::warn!(target: "steadfast::store", %error, "no beat");
+    }
+
+    /// Nothing may rely on this life any more.
+    fn end(&mut self, cause: Cause) {
+        if let Some(life) = self.life.take() {
+            self.before = Some(life.id);
+            life.over(cause);
+            self.shared.current.send_replace(None);
+        }
+    }
+
+    async fn learn_peers(&mut self, id: i64) {
+        let ask = self
+            .shared
+            .lane
+            .run(&NODE_PEERS, binds![self.shared.boot.as_str(), id]);
+        // They are only found sooner by it.
+        let Ok(rows) = ask.await else {
+            return;
+        };
+        self.peers = rows
+            .iter()
+            .filter_map(|row| Some((row.get(0).ok()?, PathBuf::from(row.get::<&str>(1).ok()?))))
+            .filter(|(_, lock)| !lock.as_os_str().is_empty())
+            .collect();
+    }
+
+    /// Ends the lives of processes on this host that are surely dead.
+    async fn look_at_peers(&mut self) {
+        let mut found = Vec::new();
+        self.peers.retain(|(id, lock)| {
+            let dead = host::is_dead(lock);
+            if dead {
+                found.push(*id);
+            }
+            !dead
+        });
+        for id in found {
+            match self.shared.lane.run(&NODE_END, binds![id]).await {
+                Ok(rows) => {
+                    tracing::warn!(target: "steadfast::store", node = id, "a process on this host has died");
+                    self.shared.tell_deaths(rows.len());
+                }
+                // Its lease will end.
+                Err(error) => {
+                    tracing::warn!(target: "steadfast::store", %error, node = id, "not ended")
+                }
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

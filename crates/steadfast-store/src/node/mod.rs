@@ -1,0 +1,425 @@
+//! Who is alive: processes that register, beat, and stop before others take over their work.
+//!
+//! # The problem
+//! Work that was taken by a process that died must be given to others, and soon; work of a process
+//! that is only slow must not, or it runs twice. From outside both look the same.
+//!
+//! # Why the usual answers fail
+//! A timestamp that the worker writes is judged by clocks that differ. A beat from a task says that
+//! *a task* runs, and one from a thread says so of a process whose tasks all hang. A process that was
+//! stopped for a minute goes on where it was, and finishes what others have long begun.
+//!
+//! # The tool
+//! Each life of a process is a row, an *incarnation*, with a lease of 30 s that is renewed every
+//! 10 s and judged by one clock: that of the database, or for SQLite that of the host since its
+//! start.
+//! - A lease that is over is never renewed: the process registers anew, with another id. Ids are
+//!   never given twice.
+//! - Beats come from a thread, a runtime and (on PostgreSQL) a connection of their own, which load
+//!   cannot take away; on SQLite they go to the head of the queue. They stop when the runtime that
+//!   joined does not answer: who cannot work must not look alive.
+//! - A process that cannot renew its lease stops by itself a margin before it ends, counted on its own
+//!   monotonic clock from *before* the last beat that succeeded: everything under
+//!   [`Incarnation::cancel`] is cancelled with [`Cause::LeaseLost`].
+//! - On one host nobody waits for a lease: each process keeps a file locked, which the system lets go
+//!   of when it dies, and the others look at it twice a second.
+//!
+//! Whoever is dead is *ended*: its row says when ([`Node::end_expired`] and the files find them).
+//! That mark is what other packages look at. It says that this life takes no beat any more, and not
+//! that its last statement has arrived: writes still need their own fence.
+
+pub(crate) mod host;
+mod keeper;
+mod vigil;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use steadfast_core::cancel::{Cancel, Cause};
+use steadfast_core::clock;
+use tokio::sync::{Notify, watch};
+
+use crate::config::config;
+use crate::store::Lane;
+use crate::{Error, Store, binds};
+
+use vigil::Timing;
+
+/// How long rows of lives that ended are kept, so that people can see them: 7 days.
+const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// What a process says about itself, and how it beats.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The name of the service.
+    pub service: String,
+    /// Its version, such as `env!("CARGO_PKG_VERSION")`.
+    pub version: String,
+    /// From one beat to the next: 10 s. 1,000 processes are 100 small updates a second.
+    pub beat: Duration,
+    /// How long others wait before they take over: 30 s, three beats, so that one may be lost and
+    /// one be slow.
+    pub lease: Duration,
+    /// How long the runtime that joined may not answer before beats are held back: 5 s, half a beat.
+    pub stall: Duration,
+}
+
+impl NodeConfig {
+    /// The shortest beat: 10 ms, for tests.
+    pub const BEAT_MIN: Duration = Duration::from_millis(10);
+
+    /// The longest lease: an hour.
+    pub const LEASE_MAX: Duration = Duration::from_secs(3_600);
+
+    /// Describes a process with the usual times.
+    pub fn new(service: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            service: service.into(),
+            version: version.into(),
+            beat: Duration::from_secs(10),
+            lease: Duration::from_secs(30),
+            stall: Duration::from_secs(5),
+        }
+    }
+
+    /// The same at another pace: a beat and half a beat of stall for each third of the lease.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self.beat = lease / 3;
+        self.stall = lease / 6;
+        self
+    }
+
+    /// How long before its end a process stops to rely on its lease: a tenth of it.
+    pub fn margin(&self) -> Duration {
+        self.lease / 10
+    }
+
+    fn timing(&self) -> Result<Timing, Error> {
+        if self.beat < Self::BEAT_MIN {
+            return Err(config("beat", "must be at least 10 ms"));
+        }
+        if self.lease > Self::LEASE_MAX {
+            return Err(config("lease", "must be at most 1 h"));
+        }
+        if self.lease < self.beat * 2 + self.margin() {
+            return Err(config(
+                "lease",
+                "must be at least two beats and a tenth of itself",
+            ));
+        }
+        if self.stall.is_zero() || self.stall > self.lease {
+            return Err(config("stall", "must be from 1 ns to the lease"));
+        }
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Timing {
+            beat: nanos(self.beat),
+            lease: nanos(self.lease),
+            margin: nanos(self.margin()),
+            retry: nanos(self.beat / 10),
+        })
+    }
+}
+
+/// This process in the store; made by [`Store::join`]. Cheap to clone.
+///
+/// The life ends with [`leave`](Self::leave), or when the last clone is dropped.
+#[derive(Clone)]
+pub struct Node(Arc<Owner>);
+
+struct Owner(Arc<Shared>);
+
+pub(crate) struct Shared {
+    store: Store,
+    config: NodeConfig,
+    lane: Lane,
+    boot: String,
+    current: watch::Sender<Option<Incarnation>>,
+    deaths: watch::Sender<u64>,
+    health: Mutex<Health>,
+    leave: Notify,
+    left: watch::Sender<bool>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Health {
+    beats: u64,
+    failures: u64,
+    lives: u64,
+    last_failure: Option<(u64, String)>,
+    slowest_ns: u64,
+    refused: Option<Error>,
+}
+
+impl Store {
+    /// Registers this process, and has it beat until it [leaves](Node::leave). Gives it once the
+    /// first beat is in the database.
+    ///
+    /// Call it on the runtime whose tasks do the work: when that one does not answer, beats are held
+    /// back.
+    ///
+    /// # Errors
+    /// When the config is out of range (SF-1114), or the database cannot be reached; later it is
+    /// tried again for as long as the process lives.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the life ends.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// # use steadfast_store::{Config, Error, NodeConfig, Store};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+    /// # let folder = std::env::temp_dir().join(format!("node-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder).unwrap();
+    /// # let store = Store::open(Config::sqlite(folder.join("shop.db"))).await?;
+    /// let node = store.join(NodeConfig::new("shop", "1.2.0")).await?;
+    ///
+    /// let life = node.incarnation().expect("it has just begun");
+    /// let work = life.cancel().child();    // cancelled with `LeaseLost` when this life is over
+    /// assert!(life.is_held() && !work.is_cancelled());
+    ///
+    /// node.leave().await;
+    /// assert!(work.is_cancelled());
+    /// # store.close().await;
+    /// # std::fs::remove_dir_all(folder).unwrap();
+    /// # Ok(()) } main().unwrap(); }
+    /// ```
+    pub async fn join(&self, config: NodeConfig) -> Result<Node, Error> {
+        let timing = config.timing()?;
+        let shared = Arc::new(Shared {
+            store: self.clone(),
+            config,
+            lane: self.urgent_lane(),
+            boot: host::boot(),
+            current: watch::Sender::new(None),
+            deaths: watch::Sender::new(0),
+            health: Mutex::default(),
+            leave: Notify::new(),
+            left: watch::Sender::new(false),
+        });
+        let node = Node(Arc::new(Owner(shared.clone())));
+        keeper::start(shared, timing).await?;
+        Ok(node)
+    }
+}
+
+impl Node {
+    /// Gives the present life, if the process may rely on its lease right now.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        let current = self.shared().current.borrow();
+        current.clone().filter(Incarnation::is_held)
+    }
+
+    /// Waits until there is a life to rely on; `None` once the node has left.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn alive(&self) -> Option<Incarnation> {
+        let mut current = self.shared().current.subscribe();
+        let mut left = self.shared().left.subscribe();
+        loop {
+            if let Some(life) = self.incarnation() {
+                return Some(life);
+            }
+            if *left.borrow() {
+                return None;
+            }
+            tokio::select! {
+                changed = current.changed() => changed.ok()?,
+                changed = left.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    /// Ends the lives whose lease is over, of all processes on this store, and gives their ids. Any
+    /// number of nodes may do so at once; each life is told to one of them.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, some may have been ended that nobody is told of: look at the rows.
+    pub async fn end_expired(&self) -> Result<Vec<i64>, Error> {
+        let shared = self.shared();
+        let kept = i64::try_from(ENDED_KEPT.as_micros()).unwrap_or(i64::MAX);
+        let rows = shared
+            .store
+            .run(
+                &crate::schema::NODE_END_EXPIRED,
+                binds![shared.clock_us(), shared.boot.as_str(), kept],
+            )
+            .await?;
+        let ended: Vec<i64> = rows
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Result<_, _>>()?;
+        shared.tell_deaths(ended.len());
+        Ok(ended)
+    }
+
+    /// Waits until this process has ended the life of another one, by its file or by its lease:
+    /// there may be work of it to take over.
+    ///
+    /// # Cancel safety
+    /// A death while nobody waits is not told: look at the rows from time to time.
+    pub async fn death(&self) {
+        let mut deaths = self.shared().deaths.subscribe();
+        let _ = deaths.changed().await;
+    }
+
+    /// Gives the config it beats by.
+    pub fn config(&self) -> &NodeConfig {
+        &self.shared().config
+    }
+
+    /// Tells how it went so far.
+    pub fn health(&self) -> NodeHealth {
+        let health = self.shared().health().clone();
+        let ago = |at: u64| Duration::from_nanos(clock::nanos().saturating_sub(at));
+        NodeHealth {
+            alive: self.incarnation().is_some(),
+            beats: health.beats,
+            failures: health.failures,
+            lives: health.lives,
+            last_failure: health.last_failure.map(|(at, why)| (ago(at), why)),
+            slowest_beat: Duration::from_nanos(health.slowest_ns),
+            refused: health.refused,
+        }
+    }
+
+    /// Ends this life in order: nothing may rely on it any more, and others need not wait for its
+    /// lease. Waits until the database has been told, at most for the time of a statement.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, the life ends all the same.
+    pub async fn leave(&self) {
+        let mut left = self.shared().left.subscribe();
+        self.shared().leave.notify_one();
+        let _ = left.wait_for(|left| *left).await;
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("service", &self.config().service)
+            .field("incarnation", &self.incarnation())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.leave.notify_one();
+    }
+}
+
+impl Shared {
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock_us(&self) -> Option<i64> {
+        host::clock_us(self.store.dialect())
+    }
+
+    fn tell_deaths(&self, deaths: usize) {
+        if deaths > 0 {
+            self.deaths.send_modify(|told| *told += deaths as u64);
+        }
+    }
+}
+
+/// One life of a process, from its registration to its end.
+#[derive(Clone)]
+pub struct Incarnation {
+    id: i64,
+    /// Until when it can be relied on, as [`clock::nanos`] counts.
+    fence_at: Arc<AtomicU64>,
+    cancel: Cancel,
+}
+
+impl Incarnation {
+    fn new(id: i64, fence_at: u64) -> Self {
+        Self {
+            id,
+            fence_at: Arc::new(AtomicU64::new(fence_at)),
+            cancel: Cancel::new(),
+        }
+    }
+
+    /// Gives the id, which no other life ever has.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// Tells whether the process may rely on its lease at this moment. True to the moment also
+    /// after the process was stopped, when nothing has been cancelled yet.
+    pub fn is_held(&self) -> bool {
+        !self.left().is_zero()
+    }
+
+    /// Tells for how long the process may rely on its lease without another beat.
+    pub fn left(&self) -> Duration {
+        if self.cancel.is_cancelled() {
+            return Duration::ZERO;
+        }
+        let fence_at = self.fence_at.load(Ordering::Acquire);
+        Duration::from_nanos(fence_at.saturating_sub(clock::nanos()))
+    }
+
+    /// Gives the token that is cancelled when this life is over: with [`Cause::LeaseLost`] when it
+    /// was lost, with [`Cause::Shutdown`] when the process left in order.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    fn renewed(&self, fence_at: u64) {
+        self.fence_at.store(fence_at, Ordering::Release);
+    }
+
+    fn over(&self, cause: Cause) {
+        self.fence_at.store(0, Ordering::Release);
+        self.cancel.cancel(cause);
+    }
+}
+
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incarnation")
+            .field("id", &self.id)
+            .field("left", &self.left())
+            .finish()
+    }
+}
+
+/// How a node has fared; made by [`Node::health`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeHealth {
+    /// Whether there is a life to rely on.
+    pub alive: bool,
+    /// How many beats reached the database.
+    pub beats: u64,
+    /// How many did not, or were held back.
+    pub failures: u64,
+    /// How many lives there were: one, unless leases were lost.
+    pub lives: u64,
+    /// How long ago the last failure was, and why.
+    pub last_failure: Option<(Duration, String)>,
+    /// The longest that a beat took.
+    pub slowest_beat: Duration,
+    /// Why this program must not run any more: the database is newer than it.
+    pub refused: Option<Error>,
+}

@@ -1,0 +1,273 @@
+//! Our own tables, and how those of all packages are brought up to date.
+
+use std::time::Duration;
+
+use steadfast_core::decide::backoff::{Backoff, Jitter};
+use steadfast_core::{clock, rng};
+
+use crate::error::Trouble;
+use crate::migrate::{Applied, Step, next};
+use crate::store::{Backend, Store};
+use crate::tx::{Carrier, Tx};
+use crate::{Dialect, Error, Migration, Package, binds};
+
+crate::statements! {
+    pub(crate) MIGRATIONS_APPLIED = "migrations_applied";
+    pub(crate) MIGRATION_NOTE = "migration_note";
+    pub(crate) NODE_JOIN = "node_join";
+    pub(crate) NODE_BEAT = "node_beat";
+    pub(crate) NODE_END = "node_end";
+    pub(crate) NODE_END_EXPIRED = "node_end_expired";
+    pub(crate) NODE_PEERS = "node_peers";
+    pub(crate) LEASE_TAKE = "lease_take";
+    pub(crate) LEASE_RENEW = "lease_renew";
+    pub(crate) LEASE_RELEASE = "lease_release";
+}
+
+/// What the store itself has in the database: nodes and leases. Public for tests of packages that
+/// look at their rows.
+pub static PACKAGE: Package = Package {
+    name: "store",
+    migrations: crate::migrations!["0001_nodes"],
+    statements: STATEMENTS,
+};
+
+/// How long one migration may take: 10 min, for the index of a table with some ten million rows.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long a migration waits for the lock of a table: 1 s. Whoever comes after it waits behind it.
+#[cfg(feature = "postgres")]
+const TABLE_LOCK_TIMEOUT_MS: u32 = 1_000;
+
+/// How often a migration that was in somebody's way, or found the database gone, is tried: 20 times,
+/// a minute or so.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// What all nodes that migrate lock. Any number that is not used by others; it is of letters.
+#[cfg(feature = "postgres")]
+const LOCK_KEY: i64 = i64::from_be_bytes(*b"steadfst");
+
+/// Makes the table in which migrations are noted.
+pub(crate) async fn prepare(store: &Store) -> Result<(), Error> {
+    if is_prepared(store).await? {
+        return Ok(());
+    }
+    let missing = || Trouble::NotMigrated {
+        package: PACKAGE.name,
+        name: PACKAGE.migrations[0].name(),
+    };
+    if !store.config().migrate {
+        return Err(missing().into());
+    }
+    again(|| async {
+        let mut tx = begin(store).await?;
+        tx.script(match store.dialect() {
+            Dialect::Sqlite => include_str!("migrations/sqlite/0000_migrations.sql"),
+            Dialect::Postgres => include_str!("migrations/postgres/0000_migrations.sql"),
+        })
+        .await?;
+        tx.commit().await
+    })
+    .await
+}
+
+async fn is_prepared(store: &Store) -> Result<bool, Error> {
+    let schema = store.config().schema.clone();
+    let rows = store
+        .read(async |mut tx| match store.dialect() {
+            Dialect::Sqlite => {
+                let ask = "SELECT count(*) FROM sqlite_schema WHERE name = 'steadfast_migration'";
+                tx.sql(ask, binds![]).await
+            }
+            Dialect::Postgres => {
+                let ask = "SELECT count(*) FROM information_schema.tables \
+                           WHERE table_schema = $1 AND table_name = 'migration'";
+                tx.sql(ask, binds![schema]).await
+            }
+        })
+        .await?;
+    Ok(rows.one()?.get::<i64>(0)? > 0)
+}
+
+/// Makes sure that a database which was changed meanwhile still fits a package.
+pub(crate) async fn check(store: &Store, package: &Package) -> Result<(), Error> {
+    let hashes = hashes(&texts(store, package));
+    let applied = store
+        .read(async |mut tx| applied(&mut tx, package).await)
+        .await?;
+    missing(package, &hashes, &applied).map(drop)
+}
+
+fn texts(store: &Store, package: &Package) -> Vec<&'static str> {
+    let text = |migration: &Migration| match store.dialect() {
+        Dialect::Sqlite => migration.sqlite,
+        Dialect::Postgres => migration.postgres,
+    };
+    package.migrations.iter().map(text).collect()
+}
+
+fn hashes(texts: &[&'static str]) -> Vec<String> {
+    texts.iter().map(|text| Migration::hash(text)).collect()
+}
+
+/// Applies what is missing of a package, one transaction each.
+pub(crate) async fn migrate(store: &Store, package: &Package) -> Result<(), Error> {
+    let texts = texts(store, package);
+    let hashes = hashes(&texts);
+    loop {
+        let applied = store
+            .read(async |mut tx| applied(&mut tx, package).await)
+            .await?;
+        let Some(missing) = missing(package, &hashes, &applied)? else {
+            return Ok(());
+        };
+        if !store.config().migrate {
+            return Err(Trouble::NotMigrated {
+                package: package.name,
+                name: package.migrations[missing].name(),
+            }
+            .into());
+        }
+        again(|| apply(store, package, &texts, &hashes)).await?;
+    }
+}
+
+/// Applies the next one, unless another node was faster.
+async fn apply(
+    store: &Store,
+    package: &Package,
+    texts: &[&'static str],
+    hashes: &[String],
+) -> Result<(), Error> {
+    let mut tx = begin(store).await?;
+    let applied = applied(&mut tx, package).await?;
+    let Some(missing) = missing(package, hashes, &applied)? else {
+        return Ok(());
+    };
+    let migration = &package.migrations[missing];
+    tx.script(texts[missing])
+        .await
+        .map_err(|error| error.at(&format_args!("{} of {}", migration.name(), package.name)))?;
+    tx.run(
+        &MIGRATION_NOTE,
+        binds![
+            package.name,
+            migration.number(),
+            migration.name(),
+            hashes[missing].as_str(),
+            migration.is_breaking()
+        ],
+    )
+    .await?;
+    tx.commit().await?;
+    tracing::info!(
+        target: "steadfast::store",
+        package = package.name,
+        migration = migration.name(),
+        "migration applied"
+    );
+    Ok(())
+}
+
+async fn applied(tx: &mut Tx<'_>, package: &Package) -> Result<Vec<Applied>, Error> {
+    let rows = tx.run(&MIGRATIONS_APPLIED, binds![package.name]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Applied {
+                number: row.get(0)?,
+                name: row.get(1)?,
+                hash: row.get(2)?,
+                breaking: row.get(3)?,
+            })
+        })
+        .collect()
+}
+
+fn missing(
+    package: &Package,
+    hashes: &[String],
+    applied: &[Applied],
+) -> Result<Option<usize>, Error> {
+    let trouble = match next(package.migrations, hashes, applied) {
+        Step::Done => return Ok(None),
+        Step::Apply(index) => return Ok(Some(index)),
+        Step::Edited { name } => Trouble::EditedMigration {
+            package: package.name,
+            name,
+        },
+        Step::Newer { number, name } => Trouble::NewerSchema {
+            package: package.name,
+            number,
+            name,
+        },
+    };
+    Err(trouble.into())
+}
+
+/// Begins a transaction in which nobody else migrates.
+async fn begin(store: &Store) -> Result<Tx<'static>, Error> {
+    let carrier = match store.backend() {
+        #[cfg(feature = "sqlite")]
+        Backend::Sqlite(sqlite) => {
+            Carrier::SqliteWriting(sqlite.begin_long(MIGRATION_TIMEOUT).await?)
+        }
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(postgres) => {
+            let mut held = postgres.acquire().await?;
+            crate::postgres::begin_writing(&mut held).await?;
+            // The lock of the transaction, not of the session: it is gone whatever ends it, and
+            // poolers keep it apart. Whoever waits for it waits for a migration of another node.
+            let lock = format!(
+                "SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = 0; \
+                 SELECT pg_advisory_xact_lock({LOCK_KEY}); \
+                 SET LOCAL lock_timeout = {TABLE_LOCK_TIMEOUT_MS}",
+                statement = MIGRATION_TIMEOUT.as_millis(),
+            );
+            crate::postgres::script(&mut held, lock, MIGRATION_TIMEOUT).await?;
+            Carrier::Postgres(held)
+        }
+        Backend::Never(never) => match *never {},
+    };
+    Ok(Tx::new(store.clone(), carrier))
+}
+
+impl Tx<'_> {
+    /// Runs statements without values, however many, within the time of a migration.
+    async fn script(&mut self, text: &'static str) -> Result<(), Error> {
+        self.begin_step()?;
+        #[cfg(feature = "postgres")]
+        let schema = self.store().config().schema.clone();
+        match self.carrier() {
+            #[cfg(feature = "sqlite")]
+            Some(Carrier::SqliteWriting(door)) => drop(door.script(text).await?),
+            #[cfg(feature = "postgres")]
+            Some(Carrier::Postgres(held)) => {
+                let text = text.replace(crate::statement::SCHEMA, &schema);
+                crate::postgres::script(held, text, MIGRATION_TIMEOUT).await?;
+            }
+            _ => unreachable!("migrations run in transactions that were begun for them"),
+        }
+        self.end_step();
+        Ok(())
+    }
+}
+
+/// Tries again what was in somebody's way.
+async fn again<F: Future<Output = Result<(), Error>>>(
+    mut work: impl FnMut() -> F,
+) -> Result<(), Error> {
+    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
+        .expect("within the range of backoffs")
+        .with_jitter(Jitter::Full);
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Err(error) if error.is_retryable() && attempt < ATTEMPTS_MAX => {
+                tracing::warn!(target: "steadfast::store", %error, attempt, "migration not done yet");
+                clock::sleep(backoff.delay(attempt, rng::bits())).await;
+                attempt += 1;
+            }
+            ended => return ended,
+        }
+    }
+}

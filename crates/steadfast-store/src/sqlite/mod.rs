@@ -1,0 +1,139 @@
+//! SQLite: one writer on a thread of its own, and a few readers.
+
+mod connect;
+mod holder;
+mod queue;
+mod reader;
+mod run;
+mod trouble;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast_core::clock;
+
+use crate::error::Trouble;
+use crate::pool::{Held, Pool};
+use crate::{Binds, Config, Error, Rows, Statement};
+
+pub(crate) use queue::Door;
+pub(crate) use reader::Readers;
+pub(crate) use run::SqliteRun;
+
+use queue::{Queue, Urgency};
+use run::arguments;
+
+/// A file of SQLite that is open.
+pub(crate) struct Sqlite {
+    queue: Arc<Queue>,
+    readers: Arc<Pool<Readers>>,
+}
+
+impl Sqlite {
+    pub(crate) async fn open(path: &Path, config: &Config) -> Result<Self, Error> {
+        let queue = writer::start(path, config).await?;
+        let readers = Readers::new(path, config);
+        Ok(Self {
+            queue,
+            readers: Pool::new(readers, config.connections_max, config.acquire_timeout),
+        })
+    }
+
+    /// Runs an intent in a transaction of its own, perhaps together with others.
+    pub(crate) async fn run(
+        &self,
+        statement: &'static Statement,
+        binds: &Binds,
+        urgent: bool,
+    ) -> Result<Rows, Error> {
+        let arguments = arguments(binds)?;
+        let urgency = if urgent {
+            Urgency::Beat
+        } else {
+            Urgency::Usual
+        };
+        self.queue.intent(statement, arguments, urgency).await
+    }
+
+    /// Begins a transaction that writes, once it is its turn.
+    pub(crate) async fn begin(&self) -> Result<Door, Error> {
+        self.queue.begin(None).await
+    }
+
+    /// Begins one that may take longer than usual.
+    pub(crate) async fn begin_long(&self, limit: Duration) -> Result<Door, Error> {
+        self.queue.begin(Some(limit)).await
+    }
+
+    /// Takes a reader and begins a transaction that only reads.
+    pub(crate) async fn begin_reading(&self) -> Result<Held<Readers>, Error> {
+        let mut held = self.readers.acquire().await?;
+        held.busy();
+        run::script(&mut held, "BEGIN")
+            .await
+            .map_err(trouble::classify)?;
+        held.idle(true);
+        Ok(held)
+    }
+
+    /// Prepares all statements of a text.
+    #[cfg(feature = "test-util")]
+    pub(crate) async fn prepare(&self, text: &'static str) -> Result<(), Error> {
+        let mut held = self.readers.acquire().await?;
+        run::prepare(&mut held, text)
+            .await
+            .map_err(trouble::classify)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close();
+        self.queue.close().await;
+    }
+}
+
+/// Runs a statement of a reader, within its time.
+pub(crate) async fn read(held: &mut Held<Readers>, sql: &SqliteRun) -> Result<Rows, Error> {
+    let limit = held.pool().manage().statement_timeout;
+    held.busy();
+    let stop = held.stop.clone();
+    let ended = {
+        let mut work = std::pin::pin!(run::run(&mut held.conn, sql));
+        match clock::timeout(limit, work.as_mut()).await {
+            Ok(ended) => ended.map_err(trouble::classify),
+            Err(_) => {
+                // The statement ends at its next step; only then may others have the connection.
+                stop.set();
+                let _ = work.as_mut().await;
+                stop.clear();
+                Err(Trouble::TimeLimit {
+                    limit,
+                    undone: true,
+                }
+                .into())
+            }
+        }
+    };
+    held.idle(true);
+    ended
+}
+
+/// Ends a transaction that only reads.
+pub(crate) async fn end_reading(held: &mut Held<Readers>) -> Result<(), Error> {
+    held.busy();
+    run::script(held, "ROLLBACK")
+        .await
+        .map_err(trouble::classify)?;
+    held.idle(false);
+    Ok(())
+}
+
+/// Runs a statement in somebody else's transaction.
+#[cfg(feature = "sqlx09")]
+pub(crate) async fn foreign(
+    conn: &mut sqlx::SqliteConnection,
+    sql: &SqliteRun,
+) -> Result<Rows, Error> {
+    run::run(conn, sql).await.map_err(trouble::classify)
+}

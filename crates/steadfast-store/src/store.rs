@@ -1,0 +1,430 @@
+//! The one door to the database.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "postgres")]
+use std::{collections::HashMap, sync::RwLock};
+
+use crate::config::Place;
+use crate::tx::{Carrier, Tx};
+use crate::{Binds, Config, Error, Package, Rows, Statement, schema};
+
+/// The one door to the database. Cheap to clone; the database is closed once the last is dropped,
+/// or by [`close`](Self::close).
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// # use steadfast_store::{Config, Error, Store, binds};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+/// # let folder = std::env::temp_dir().join(format!("store-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let store = Store::open(Config::sqlite(folder.join("shop.db"))).await?;
+///
+/// store
+///     .write(async |mut tx| {
+///         tx.sql("CREATE TABLE hold (id INTEGER PRIMARY KEY, item TEXT NOT NULL)", binds![]).await?;
+///         tx.sql("INSERT INTO hold (item) VALUES (?1)", binds!["lamp"]).await?;
+///         Ok::<_, Error>(())
+///     })
+///     .await?;
+///
+/// let items = store
+///     .read(async |mut tx| tx.sql("SELECT item FROM hold", binds![]).await)
+///     .await?;
+/// assert_eq!(items.one()?.get::<&str>(0)?, "lamp");
+/// # store.close().await;
+/// # std::fs::remove_dir_all(folder).unwrap();
+/// # Ok(()) } main().unwrap(); }
+/// ```
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    backend: Backend,
+    /// Whose tables were brought up to date.
+    packages: Mutex<Vec<Package>>,
+    /// What statements are called in our schema, each made when it is first used.
+    #[cfg(feature = "postgres")]
+    texts: RwLock<HashMap<usize, Arc<str>>>,
+}
+
+/// The two databases; there will be no third.
+pub(crate) enum Backend {
+    #[cfg(feature = "sqlite")]
+    Sqlite(crate::sqlite::Sqlite),
+    #[cfg(feature = "postgres")]
+    Postgres(crate::postgres::Postgres),
+    #[allow(
+        dead_code,
+        reason = "so that a store without any database still is a type"
+    )]
+    Never(std::convert::Infallible),
+}
+
+/// Which of the two databases it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Store {
+    /// Opens the database, makes sure that it can be used, and brings our own tables up to date.
+    ///
+    /// Packages that build on it bring theirs by [`migrate`](Self::migrate).
+    ///
+    /// # Errors
+    /// When the database cannot be reached (SF-1101; at once if the server refuses, else after
+    /// [`Config::connect_timeout`]), is too old (SF-1103), newer than this program (SF-1104), takes
+    /// no writes (SF-1106), is locked by another program (SF-1108), denies access (SF-1115), or the
+    /// config is out of range (SF-1114).
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it leaves at most a migration that was done.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let backend = match &config.place {
+            #[cfg(feature = "sqlite")]
+            Place::Sqlite(path) => {
+                Backend::Sqlite(crate::sqlite::Sqlite::open(path, &config).await?)
+            }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(url) => {
+                Backend::Postgres(crate::postgres::Postgres::open(url, &config).await?)
+            }
+            #[allow(unreachable_patterns, reason = "reached where a feature is off")]
+            _ => {
+                return Err(crate::config::config(
+                    "place",
+                    "this program was built without support for this database",
+                ));
+            }
+        };
+        let store = Self(Arc::new(Inner {
+            config,
+            backend,
+            packages: Mutex::default(),
+            #[cfg(feature = "postgres")]
+            texts: RwLock::default(),
+        }));
+        schema::prepare(&store).await?;
+        store.migrate(&schema::PACKAGE).await?;
+        Ok(store)
+    }
+
+    /// Brings the tables of a package up to date, or only makes sure that they are, as
+    /// [`Config::migrate`] says. Many nodes may do so at once.
+    ///
+    /// # Errors
+    /// When the database is newer, in a way that this program would break (SF-1104); when a
+    /// migration was edited after it had been applied (SF-1105); when one is missing and may not be
+    /// applied (SF-1117); when one fails. Those that were applied before stay.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it has applied some of them, each in whole.
+    pub async fn migrate(&self, package: &Package) -> Result<(), Error> {
+        schema::migrate(self, package).await?;
+        let mut packages = self.packages();
+        if !packages.iter().any(|known| known.name == package.name) {
+            packages.push(*package);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the database, which was changed by a newer node, still fits all packages.
+    pub(crate) async fn check_packages(&self) -> Result<(), Error> {
+        let packages = self.packages().clone();
+        for package in &packages {
+            schema::check(self, package).await?;
+        }
+        Ok(())
+    }
+
+    fn packages(&self) -> MutexGuard<'_, Vec<Package>> {
+        self.0
+            .packages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Dialect::Sqlite,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Dialect::Postgres,
+            Backend::Never(never) => match *never {},
+        }
+    }
+
+    /// Gives the config that it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Runs an intent that writes, in a transaction of its own.
+    ///
+    /// On PostgreSQL that is one round trip of a statement that stays prepared; on SQLite the
+    /// writer runs it, and commits it together with others that wait.
+    ///
+    /// # Errors
+    /// When it cannot be run, or fails. Nothing was done then, unless
+    /// [the outcome is unknown](Error::is_outcome_unknown).
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
+        let ran: Result<Rows, Error> = match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, false).await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => self.alone(postgres.pool(), statement, &binds).await,
+            Backend::Never(never) => match *never {},
+        };
+        ran.map_err(|error| error.at(statement))
+    }
+
+    /// Runs an intent that only reads. On SQLite it does not wait for the writer.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn ask(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
+        match self.backend() {
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => self.run(statement, binds).await,
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => {
+                self.read(async |mut tx| tx.run(statement, binds).await)
+                    .await
+            }
+            Backend::Never(never) => match *never {},
+        }
+    }
+
+    /// Runs `work` in a transaction that writes: committed if it gives `Ok`, rolled back if it gives
+    /// an error, panics or is dropped. `work` must have let go of the transaction when it ends.
+    ///
+    /// # Errors
+    /// That of `work`, or that of the begin or the commit. SF-1121 if `work` passed over an error of
+    /// a statement, or still has the transaction.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, nothing of it stays; dropped in the commit, it may.
+    pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(Tx<'static>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let (tx, home) = self.begin().await?.lent();
+        let done = work(tx).await?;
+        if let Some(tx) = Tx::back(self, &home)? {
+            tx.commit().await?;
+        }
+        Ok(done)
+    }
+
+    /// Runs `work` in a transaction that only reads, all of it from one snapshot.
+    ///
+    /// # Errors
+    /// That of `work`, or that of the begin.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn read<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(Tx<'static>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let (tx, home) = self.begin_reading().await?.lent();
+        let done = work(tx).await?;
+        if let Some(tx) = Tx::back(self, &home)? {
+            tx.commit().await?;
+        }
+        Ok(done)
+    }
+
+    /// Begins a transaction that writes; [`write`](Self::write) is harder to get wrong.
+    ///
+    /// # Errors
+    /// When no connection, or not the writer, could be had in time (SF-1109), or the database
+    /// cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn begin(&self) -> Result<Tx<'static>, Error> {
+        let carrier = match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => Carrier::SqliteWriting(sqlite.begin().await?),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => {
+                let mut held = postgres.acquire().await?;
+                crate::postgres::begin_writing(&mut held).await?;
+                Carrier::Postgres(held)
+            }
+            Backend::Never(never) => match *never {},
+        };
+        Ok(Tx::new(self.clone(), carrier))
+    }
+
+    async fn begin_reading(&self) -> Result<Tx<'static>, Error> {
+        let carrier = match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => Carrier::SqliteReading(sqlite.begin_reading().await?),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => {
+                let mut held = postgres.acquire().await?;
+                crate::postgres::begin_reading(&mut held).await?;
+                Carrier::Postgres(held)
+            }
+            Backend::Never(never) => match *never {},
+        };
+        Ok(Tx::new(self.clone(), carrier))
+    }
+
+    /// Gives a connection of its own to a part that must go on when others have taken all
+    /// connections: claims and completions, say. On SQLite all share the writer, whose queue is
+    /// fair.
+    ///
+    /// It is made when it is first used, and anew when it was lost. What goes through it waits for
+    /// what went before.
+    pub fn lane(&self) -> Lane {
+        self.lane_of(false)
+    }
+
+    /// Gives one whose intents go before all others.
+    pub(crate) fn urgent_lane(&self) -> Lane {
+        self.lane_of(true)
+    }
+
+    fn lane_of(&self, urgent: bool) -> Lane {
+        Lane {
+            store: self.clone(),
+            urgent,
+            #[cfg(feature = "postgres")]
+            pool: match self.backend() {
+                Backend::Postgres(postgres) => Some(postgres.reserve()),
+                #[allow(unreachable_patterns, reason = "reached with SQLite")]
+                _ => None,
+            },
+        }
+    }
+
+    /// Closes the database: what is under way is finished, everything later fails (SF-1122).
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it is closed all the same, and not waited for.
+    pub async fn close(&self) {
+        match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => sqlite.close().await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => postgres.close(),
+            Backend::Never(never) => match *never {},
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.0.backend
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Store {
+    async fn alone(
+        &self,
+        pool: &Arc<crate::pool::Pool<crate::postgres::Connections>>,
+        statement: &'static Statement,
+        binds: &Binds,
+    ) -> Result<Rows, Error> {
+        let run = self.prepared(statement, binds)?;
+        let mut held = pool.acquire().await?;
+        crate::postgres::alone(&mut held, run).await
+    }
+
+    /// Gives a statement of a package with its values.
+    pub(crate) fn prepared(
+        &self,
+        statement: &'static Statement,
+        binds: &Binds,
+    ) -> Result<crate::postgres::PostgresRun, Error> {
+        let text = self.text(statement);
+        crate::postgres::PostgresRun::new(text, self.config().pooler, binds)
+    }
+
+    /// Gives somebody's own SQL with its values.
+    pub(crate) fn own(
+        &self,
+        text: &'static str,
+        binds: &Binds,
+    ) -> Result<crate::postgres::PostgresRun, Error> {
+        crate::postgres::PostgresRun::new(text.into(), self.config().pooler, binds)
+    }
+
+    fn text(&self, statement: &'static Statement) -> Arc<str> {
+        let key = std::ptr::from_ref(statement) as usize;
+        let texts = self.0.texts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = texts.get(&key) {
+            return text.clone();
+        }
+        drop(texts);
+        let text: Arc<str> = statement.for_postgres(&self.config().schema).into();
+        let mut texts = self.0.texts.write().unwrap_or_else(PoisonError::into_inner);
+        texts.entry(key).or_insert(text).clone()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("config", &self.0.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection that one part has for itself; made by [`Store::lane`].
+#[derive(Clone)]
+pub struct Lane {
+    store: Store,
+    urgent: bool,
+    #[cfg(feature = "postgres")]
+    pool: Option<Arc<crate::pool::Pool<crate::postgres::Connections>>>,
+}
+
+impl Lane {
+    /// Runs an intent that writes, as [`Store::run`] does.
+    ///
+    /// # Errors
+    /// As [`Store::run`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::run`].
+    pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
+        #[cfg(feature = "postgres")]
+        if let Some(pool) = &self.pool {
+            let ran = self.store.alone(pool, statement, &binds).await;
+            return ran.map_err(|error| error.at(statement));
+        }
+        #[cfg(feature = "sqlite")]
+        if let Backend::Sqlite(sqlite) = self.store.backend() {
+            let ran = sqlite.run(statement, &binds, self.urgent).await;
+            return ran.map_err(|error| error.at(statement));
+        }
+        self.store.run(statement, binds).await
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").finish_non_exhaustive()
+    }
+}

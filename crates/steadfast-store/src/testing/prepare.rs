@@ -1,0 +1,84 @@
+//! Every statement of a package, tried against its tables.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::{Database, Kind};
+use crate::Package;
+use crate::store::Backend;
+
+/// Makes sure that a package fits its databases: all its migrations apply, each of its statements
+/// can be prepared against the tables that they make, is one statement on PostgreSQL, and has a
+/// file on both sides; and that no file in `src/sql` is left out. `manifest_dir` is
+/// `env!("CARGO_MANIFEST_DIR")` of the package.
+///
+/// # Panics
+/// When anything of that is not so, with all that was found.
+///
+/// # Examples
+/// ```text
+/// #[tokio::test(flavor = "multi_thread")]
+/// async fn every_statement_prepares() {
+///     steadfast_store::testing::assert_prepares(&PACKAGE, env!("CARGO_MANIFEST_DIR")).await;
+/// }
+/// ```
+pub async fn assert_prepares(package: &Package, manifest_dir: &str) {
+    let mut found = Vec::new();
+    let names: BTreeSet<_> = package
+        .statements
+        .iter()
+        .map(|s| s.name.to_owned())
+        .collect();
+    for dialect in ["sqlite", "postgres"] {
+        let folder = Path::new(manifest_dir).join("src/sql").join(dialect);
+        let files = files(&folder);
+        for missing in names.difference(&files) {
+            found.push(format!(
+                "{dialect}/{missing}.sql: is declared, and is no file"
+            ));
+        }
+        for left in files.difference(&names) {
+            found.push(format!(
+                "{dialect}/{left}.sql: is a file, and is not declared"
+            ));
+        }
+    }
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let database = Database::make(kind).await;
+        let store = database.open().await;
+        if let Err(error) = store.migrate(package).await {
+            found.push(format!("{kind:?}: {error:?}"));
+            continue;
+        }
+        for statement in package.statements {
+            let prepared: Result<(), crate::Error> = match store.backend() {
+                #[cfg(feature = "sqlite")]
+                Backend::Sqlite(sqlite) => sqlite.prepare(statement.sqlite).await,
+                #[cfg(feature = "postgres")]
+                Backend::Postgres(postgres) => {
+                    let text = statement.for_postgres(&store.config().schema);
+                    postgres.prepare(text).await
+                }
+                Backend::Never(never) => match *never {},
+            };
+            if let Err(error) = prepared {
+                found.push(format!("{kind:?}: {statement}: {error:?}"));
+            }
+        }
+        store.close().await;
+    }
+    assert!(
+        found.is_empty(),
+        "{} problem(s):\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+fn files(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".sql")?.to_owned()))
+        .collect()
+}

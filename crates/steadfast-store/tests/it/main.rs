@@ -1,0 +1,6 @@
+//! The store through its public API, on every database.
+
+mod conformance;
+mod foreign;
+mod node;
+mod prepare;

@@ -1,0 +1,81 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::pass::Pass;
+use crate::CallEnd;
+use crate::classify::Failure;
+
+pin_project! {
+    /// A response body that tells the breaker the status of a call of gRPC, which comes in the
+    /// trailers.
+    #[derive(Debug)]
+    pub struct BreakerBody<B> {
+        #[pin]
+        body: B,
+        // Until the status is there. What is dropped before has shown nothing.
+        telling: Option<Telling>,
+    }
+}
+
+#[derive(Debug)]
+struct Telling {
+    pass: Pass,
+    /// Until the head of the response.
+    took: Duration,
+}
+
+impl<B> BreakerBody<B> {
+    pub(super) fn plain(body: B) -> Self {
+        Self {
+            body,
+            telling: None,
+        }
+    }
+
+    pub(super) fn telling(body: B, pass: Pass, took: Duration) -> Self {
+        Self {
+            body,
+            telling: Some(Telling { pass, took }),
+        }
+    }
+}
+
+impl<B: Body> Body for BreakerBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx));
+        // Without a status the call has not ended as gRPC wants it.
+        let broken = || CallEnd::failed(Failure::Unknown);
+        let end = match &frame {
+            Some(Ok(frame)) => {
+                let trailers = frame.trailers_ref();
+                trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken))
+            }
+            Some(Err(_)) | None => Some(broken()),
+        };
+        if let Some(end) = end
+            && let Some(Telling { pass, took }) = this.telling.take()
+        {
+            pass.ended(&end, took);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,113 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::BreakerBody;
+use super::pass::Pass;
+use crate::classify::{self, Classify};
+use crate::ready::WhenReady;
+use crate::{CallError, Rejection};
+
+pin_project! {
+    /// The future of [`Breaker`](super::Breaker).
+    pub struct BreakerFuture<S, R, C>
+    where
+        S: Service<R>,
+    {
+        // Absent for a call that was rejected.
+        #[pin]
+        served: Option<WhenReady<S, R>>,
+        // Absent where nothing is counted.
+        pass: Option<Pass>,
+        rejection: Option<Rejection>,
+        classifier: Arc<C>,
+    }
+}
+
+impl<S: Service<R>, R, C> BreakerFuture<S, R, C> {
+    pub(super) fn passed(served: WhenReady<S, R>, pass: Option<Pass>, classifier: Arc<C>) -> Self {
+        Self {
+            served: Some(served),
+            pass,
+            rejection: None,
+            classifier,
+        }
+    }
+
+    /// Counts the rejection and tells it, too.
+    pub(super) fn rejected(rejection: Rejection, classifier: Arc<C>) -> Self {
+        rejection.count();
+        Self {
+            served: None,
+            pass: None,
+            rejection: Some(rejection),
+            classifier,
+        }
+    }
+}
+
+impl<S, R, C, Out> Future for BreakerFuture<S, R, C>
+where
+    S: Service<R, Response = Response<Out>>,
+    C: Classify<S::Error>,
+{
+    type Output = Result<Response<BreakerBody<Out>>, CallError<S::Error>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(served) = this.served.as_mut().as_pin_mut() else {
+            let rejection = this.rejection.take().expect("not polled after its end");
+            return Poll::Ready(Err(CallError::Rejected(rejection)));
+        };
+        let answer = ready!(served.poll(cx));
+        this.served.set(None);
+        let pass = this.pass.take();
+        let classifier = &**this.classifier;
+        Poll::Ready(match answer {
+            Ok(response) => Ok(judged(response, pass, classifier)),
+            Err(error) => {
+                if let Some(pass) = pass {
+                    let end = classify::contained(classifier, Err(&error));
+                    let took = pass.took();
+                    pass.ended(&end, took);
+                }
+                Err(CallError::Inner(error))
+            }
+        })
+    }
+}
+
+/// Tells how the call has ended, or lets the body tell it.
+fn judged<Out, E>(
+    response: Response<Out>,
+    pass: Option<Pass>,
+    classifier: &impl Classify<E>,
+) -> Response<BreakerBody<Out>> {
+    let Some(pass) = pass else {
+        return response.map(BreakerBody::plain);
+    };
+    let (head, body) = response.into_parts();
+    let end = classify::contained(classifier, Ok(&head));
+    let took = pass.took();
+    let body = if end.is_success() && classify::is_told_by_trailers(&head) {
+        BreakerBody::telling(body, pass, took)
+    } else {
+        pass.ended(&end, took);
+        BreakerBody::plain(body)
+    };
+    Response::from_parts(head, body)
+}
+
+impl<S: Service<R>, R, C> fmt::Debug for BreakerFuture<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerFuture")
+            .field("pass", &self.pass)
+            .field("rejection", &self.rejection)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,381 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use steadfast_core::{BoxError, clock, context};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::dependency::Dependency;
+use super::told::Told;
+use crate::admission::{Admission, AdmissionBody};
+use crate::breaker::{Breaker, BreakerBody, Breakers};
+use crate::classify::{self, Classify, Standard, StandardBoxed, Through};
+use crate::deadline;
+use crate::hedge::{self, HedgeBody, Hedged};
+use crate::replay::Repeatable;
+use crate::retry::{self, Retry, RetryBody, RetryFuture};
+use crate::target::EndpointOf;
+use crate::timeout::{Timeout, TimeoutBody};
+use crate::{CallEnd, CallError, Client, Rejection, Trust};
+
+/// Puts what the policy says of a dependency around a client; made by
+/// [`Guard::client`](super::Guard::client).
+pub struct ClientLayer<C = Standard> {
+    dependency: Arc<Dependency>,
+    classifier: Arc<C>,
+    endpoint_of: Option<EndpointOf>,
+    repeatable: Option<Repeatable>,
+    trust: Trust,
+}
+
+/// A client behind the guard: the service of [`ClientLayer`].
+pub struct GuardedClient<S, C = Standard> {
+    inner: S,
+    dependency: Arc<Dependency>,
+    retry: Arc<retry::Settings<OfCalls<C>>>,
+    hedge: Arc<hedge::Settings<OfCalls<C>>>,
+    breakers: Breakers,
+    of_attempts: Arc<OfAttempts<C>>,
+    trust: Trust,
+}
+
+/// The body of a request as the client inside of the guard is given it: it may be sent more than
+/// once.
+pub type ClientBody<B> = HedgeBody<RetryBody<B>>;
+
+/// The body of a response that passed a [`GuardedClient`].
+pub type CallBody<B> = BreakerBody<AdmissionBody<TimeoutBody<B>>>;
+
+/// Judges what the breaker sees: rejections of the limit and of the timeout.
+type OfAttempts<C> = Through<Through<C>>;
+/// Judges what retries and hedges see: those of the breaker, too.
+type OfCalls<C> = Through<OfAttempts<C>>;
+
+type Timed<S> = Timeout<Told<S>, Client>;
+type Limited<S> = Admission<Timed<S>, Client>;
+type Broken<S, C> = Breaker<Limited<S>, OfAttempts<C>>;
+type Stack<S, C> = Retry<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>>;
+
+/// An error of the transport, behind the rejections of timeout, limit and breaker.
+type Nested<E> = CallError<CallError<CallError<E>>>;
+
+// === impl ClientLayer ===
+
+impl ClientLayer {
+    pub(super) fn new(dependency: Arc<Dependency>) -> Self {
+        dependency.note_used();
+        Self {
+            dependency,
+            classifier: Arc::new(Standard),
+            endpoint_of: None,
+            repeatable: None,
+            trust: Trust::Edge,
+        }
+    }
+
+    /// For clients whose errors are boxed.
+    pub fn boxed_errors(self) -> ClientLayer<StandardBoxed> {
+        self.classify_by(StandardBoxed)
+    }
+}
+
+impl<C> ClientLayer<C> {
+    /// Judges how an attempt has ended by another classifier; [`Standard`] unless set. If it panics,
+    /// that is reported, and the attempt has failed.
+    pub fn classify_by<D>(self, classifier: D) -> ClientLayer<D> {
+        let Self {
+            dependency,
+            endpoint_of,
+            repeatable,
+            trust,
+            ..
+        } = self;
+        ClientLayer {
+            dependency,
+            classifier: Arc::new(classifier),
+            endpoint_of,
+            repeatable,
+            trust,
+        }
+    }
+
+    /// Tells endpoints apart by what `endpoint` gives, for breakers and for the budget of retries; by
+    /// host and port of the request unless set. Calls for which it gives nothing, or panics, are to
+    /// one endpoint.
+    #[must_use]
+    pub fn by_endpoint(
+        mut self,
+        endpoint: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.endpoint_of = Some(Arc::new(endpoint));
+        self
+    }
+
+    /// Repeats, beside those that are safe by their method or their key, calls of which `repeatable`
+    /// says that sending them twice has the effect of sending them once: some methods of a gRPC
+    /// service, say. If it panics, that is reported and means no.
+    #[must_use]
+    pub fn repeatable_if(
+        mut self,
+        repeatable: impl Fn(&Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.repeatable = Some(Arc::new(repeatable));
+        self
+    }
+
+    /// Says that whoever is called is a service of ours: it is told the tier and the baggage, too.
+    #[must_use]
+    pub fn inside(mut self) -> Self {
+        self.trust = Trust::Inside;
+        self
+    }
+}
+
+impl<S, C> Layer<S> for ClientLayer<C> {
+    type Service = GuardedClient<S, C>;
+
+    fn layer(&self, inner: S) -> GuardedClient<S, C> {
+        let dependency = self.dependency.clone();
+        let breakers = Breakers::new(dependency.breaker.clone(), self.endpoint_of.clone());
+        let of_attempts = Arc::new(Through::new(Through::of(self.classifier.clone())));
+        let of_calls = Arc::new(Through::of(of_attempts.clone()));
+        let retry = retry::Settings {
+            shared: dependency.retry.clone(),
+            hooks: retry::Hooks {
+                repeatable: self.repeatable.clone(),
+                target: self.endpoint_of.clone().map(retry::Target::ByEndpoint),
+                breakers: Some(breakers.clone()),
+            },
+            classifier: of_calls.clone(),
+        };
+        let hedge = hedge::Settings {
+            shared: dependency.hedge.clone(),
+            repeatable: self.repeatable.clone(),
+            breakers: Some(breakers.clone()),
+            classifier: of_calls,
+        };
+        GuardedClient {
+            inner,
+            dependency,
+            retry: Arc::new(retry),
+            hedge: Arc::new(hedge),
+            breakers,
+            of_attempts,
+            trust: self.trust,
+        }
+    }
+}
+
+impl<C> Clone for ClientLayer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            dependency: self.dependency.clone(),
+            classifier: self.classifier.clone(),
+            endpoint_of: self.endpoint_of.clone(),
+            repeatable: self.repeatable.clone(),
+            trust: self.trust,
+        }
+    }
+}
+
+impl<C> fmt::Debug for ClientLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientLayer")
+            .field("dependency", &self.dependency)
+            .field("trust", &self.trust)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl GuardedClient ===
+
+impl<S: Clone, C> GuardedClient<S, C> {
+    /// What stands around the transport, for one call: by the policy of this moment.
+    fn stack(&self) -> Stack<S, C> {
+        let parts = self.dependency.parts();
+        let told = Told::new(self.inner.clone(), self.trust);
+        let timed = Timeout::new(told, parts.timeout(), parts.body);
+        let limited = Admission::new(timed, parts.admission(), None);
+        let broken = Breaker::new(limited, self.breakers.clone(), self.of_attempts.clone());
+        let hedged = Hedged::new(broken, self.hedge.clone());
+        Retry::new(hedged, self.retry.clone())
+    }
+}
+
+impl<S, C, In, Out> Service<Request<In>> for GuardedClient<S, C>
+where
+    S: Service<Request<ClientBody<In>>, Response = Response<Out>> + Clone,
+    C: Classify<S::Error>,
+    In: Body<Data = Bytes>,
+    In::Error: Into<BoxError>,
+    Out: Body,
+{
+    type Response = Response<CallBody<Out>>;
+    type Error = CallError<S::Error>;
+    type Future = ClientFuture<
+        RetryFuture<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>, In, CallBody<Out>>,
+        OfCalls<C>,
+    >;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Every attempt decides by the request, and drives a clone to ready then.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        self.dependency.note_method(request.method());
+        let counted = Counted {
+            dependency: self.dependency.clone(),
+            since: clock::nanos(),
+            is_over: false,
+        };
+        let classifier = self.retry.classifier.clone();
+        let late = deadline::passed(&context::current(), clock::now());
+        let kind = match late {
+            None => Kind::Called {
+                future: self.stack().call(request),
+            },
+            Some(rejection) => {
+                rejection.count();
+                Kind::Rejected {
+                    rejection: Some(rejection),
+                }
+            }
+        };
+        ClientFuture {
+            kind,
+            counted,
+            classifier,
+        }
+    }
+}
+
+impl<S: Clone, C> Clone for GuardedClient<S, C> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            dependency: self.dependency.clone(),
+            retry: self.retry.clone(),
+            hedge: self.hedge.clone(),
+            breakers: self.breakers.clone(),
+            of_attempts: self.of_attempts.clone(),
+            trust: self.trust,
+        }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for GuardedClient<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedClient")
+            .field("inner", &self.inner)
+            .field("dependency", &self.dependency)
+            .finish_non_exhaustive()
+    }
+}
+
+// === ClientFuture ===
+
+pin_project! {
+    /// The future of [`GuardedClient`].
+    pub struct ClientFuture<F, C> {
+        #[pin]
+        kind: Kind<F>,
+        counted: Counted,
+        classifier: Arc<C>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum Kind<F> {
+        Called { #[pin] future: F },
+        // Until it is given.
+        Rejected { rejection: Option<Rejection> },
+    }
+}
+
+/// Counts how a call has ended, also when it is dropped.
+struct Counted {
+    dependency: Arc<Dependency>,
+    since: u64,
+    is_over: bool,
+}
+
+impl<F, C, Out, E> Future for ClientFuture<F, C>
+where
+    F: Future<Output = Result<Response<Out>, Nested<E>>>,
+    C: Classify<Nested<E>>,
+{
+    type Output = Result<Response<Out>, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = match this.kind.project() {
+            Projected::Called { future } => ready!(future.poll(cx)),
+            Projected::Rejected { rejection } => {
+                let rejection = rejection.take().expect("not polled after its end");
+                Err(CallError::Rejected(rejection))
+            }
+        };
+        let classifier = &**this.classifier;
+        Poll::Ready(match answer {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                this.counted
+                    .ended(&classify::contained(classifier, Ok(&head)));
+                Ok(Response::from_parts(head, body))
+            }
+            Err(error) => {
+                this.counted
+                    .ended(&classify::contained(classifier, Err(&error)));
+                Err(flat(error))
+            }
+        })
+    }
+}
+
+impl Counted {
+    fn ended(&mut self, end: &CallEnd) {
+        self.is_over = true;
+        self.dependency.ended(Some(end), self.took());
+    }
+
+    fn took(&self) -> Duration {
+        Duration::from_nanos(clock::nanos().saturating_sub(self.since))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.dependency.ended(None, self.took());
+        }
+    }
+}
+
+/// Whichever layer has rejected it, the caller sees one rejection.
+fn flat<E>(error: Nested<E>) -> CallError<E> {
+    match error {
+        CallError::Rejected(rejection)
+        | CallError::Inner(
+            CallError::Rejected(rejection) | CallError::Inner(CallError::Rejected(rejection)),
+        ) => CallError::Rejected(rejection),
+        CallError::Inner(CallError::Inner(CallError::Inner(error))) => CallError::Inner(error),
+    }
+}
+
+impl<F, C> fmt::Debug for ClientFuture<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFuture")
+            .field("dependency", &self.counted.dependency)
+            .finish_non_exhaustive()
+    }
+}
