@@ -163,8 +163,7 @@ impl Watch {
         if self.unknown_clients.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
                 target: "steadfast::guard",
-                "clients cannot be told apart: the server does not say where requests come from, so \
-                 all share the rate of one; serve with `Guard::serve`, or say `client_by`"
+                "clients cannot be told apart, and share the rate of one; serve with `Guard::serve`, or say `client_by`"
             );
         }
     }
@@ -351,8 +350,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     EventDoc::new(
         "steadfast::guard",
         &["warn"],
-        "clients cannot be told apart: the server does not say where requests come from, so all share \
-         the rate of one; serve with `Guard::serve`, or say `client_by`",
+        "clients cannot be told apart, and share the rate of one; serve with `Guard::serve`, or say `client_by`",
         &[],
     )
     .when("The first request of that kind, to a route with a rate per client.")

@@ -58,7 +58,7 @@ impl Budget {
             target: "steadfast::guard",
             route = %route,
             policy = %self.name,
-            "an answer of this route is a stream; give it `kind = \"stream\"` and a budget of its own"
+            "an answer of this route is a stream, and its kind is response"
         );
     }
 
@@ -157,7 +157,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
 pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
     "steadfast::guard",
     &["warn"],
-    "an answer of this route is a stream; give it `kind = \"stream\"` and a budget of its own",
+    "an answer of this route is a stream, and its kind is response",
     &["policy", "route"],
 )
 .when(
