@@ -93,6 +93,8 @@ mod voice;
 #[doc(inline)]
 pub use cancel::{Cancel, Cause};
 #[doc(inline)]
+pub use clock::Timestamp;
+#[doc(inline)]
 pub use context::Context;
 #[doc(inline)]
 pub use once::{OnceError, OnceInit};

@@ -15,6 +15,8 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
         crate::guard::METRICS,
         crate::guard::DEPENDENCY_METRICS,
         crate::hedge::METRICS,
+        #[cfg(feature = "prometheus")]
+        crate::prometheus::METRICS,
         crate::rate_limit::METRICS,
         crate::reject::METRICS,
         crate::retry::METRICS,
@@ -38,6 +40,8 @@ pub fn events() -> impl Iterator<Item = &'static EventDoc> {
         crate::guard::LIVE_EVENTS,
         #[cfg(feature = "serve")]
         crate::guard::SERVE_EVENTS,
+        #[cfg(feature = "prometheus")]
+        crate::prometheus::EVENTS,
         crate::reject::EVENTS,
         crate::retry::EVENTS,
         crate::streams::EVENTS,

@@ -37,7 +37,8 @@
 //! | [`catalogue`] | every metric and event that the layers tell |
 //!
 //! # Features
-//! None is on by default. `axum` names routes as an axum router does.
+//! None is on by default. `axum` names routes as an axum router does; `prometheus` has learned
+//! timeouts start from what a Prometheus knows; `serde` gives explanations as data.
 #![forbid(unsafe_code)]
 
 pub mod access_log;
@@ -50,6 +51,8 @@ pub mod drain;
 pub mod guard;
 pub mod hedge;
 pub mod policy;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 pub mod rate_limit;
 pub mod recover;
 pub mod reject;

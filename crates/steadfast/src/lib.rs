@@ -34,10 +34,11 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
+//! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
-//! | `serde` | what is told about the policy, as data |
+//! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
 #![forbid(unsafe_code)]
@@ -50,6 +51,20 @@ pub use steadfast_core::*;
 pub mod tower {
     #[doc(inline)]
     pub use steadfast_tower::*;
+}
+
+/// Unique, ordered ids. With the feature `ids`.
+#[cfg(feature = "ids")]
+pub mod ids {
+    #[doc(inline)]
+    pub use steadfast_ids::*;
+}
+
+/// The documents of the project about ids.
+#[cfg(all(doctest, feature = "ids"))]
+mod documents_of_ids {
+    #[doc = include_str!("../../../docs/guide/which-id.md")]
+    mod which_id {}
 }
 
 /// The one door to SQLite and PostgreSQL. With the feature `sqlite` or `postgres`.
@@ -72,6 +87,9 @@ mod documents {
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
     mod reading_a_rejection {}
+    #[cfg(feature = "prometheus")]
+    #[doc = include_str!("../../../docs/how-to/prometheus.md")]
+    mod prometheus {}
     #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
     mod outgoing_calls {}
     #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]

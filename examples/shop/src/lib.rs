@@ -6,12 +6,14 @@
 //! - [`recommendations`]: a bug that costs one answer, not the process.
 //! - [`catalogue`]: what is good to have, and waits for the orders.
 //! - [`statements`]: slow work whose client may leave.
+//! - [`metrics`]: what a Prometheus scrapes.
 //! - [`gateway`]: somebody else's service, to be made slow or failing.
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
 pub mod edge;
 pub mod gateway;
+pub mod metrics;
 pub mod orders;
 pub mod payments;
 pub mod recommendations;
@@ -39,6 +41,9 @@ pub struct Shop {
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
     let guard = edge::guard()?;
     let routes = edge::protect(&guard, routes(Payments::new(gateway)?)).await?;
+    // Not a request of the shop's, on purpose: it is asked when nothing else answers.
+    let metrics = Router::new().route("/metrics", get(metrics::tell));
+    let routes = routes.merge(metrics.layer(guard.exempt()));
     Ok(Shop { guard, routes })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use steadfast_core::clock::Timestamp;
+use steadfast_core::Timestamp;
 
 use super::error::{Contradiction, InvalidPlan};
 use super::rule::{Kind, Length, Rule, length};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp as Instant;
 use jiff::civil::DateTime;
-use steadfast_core::clock::Timestamp;
+use steadfast_core::Timestamp;
 
 use super::cron::{self, Cron};
 use super::error::InvalidRule;

@@ -85,6 +85,8 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
     curl -X PUT http://{gateway}/mood/well
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
+  what a Prometheus would scrape: who was admitted, who was turned away and why
+    curl -s http://{shop}/metrics | grep -v '^#'
   a stop while a request is served: it is served to the end, then the shop closes
     curl -i http://{shop}/statements & sleep 1; kill -TERM {process}
 

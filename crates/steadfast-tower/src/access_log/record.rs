@@ -64,7 +64,8 @@ pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
 pub(super) struct Record {
     begun: Instant,
     target: Target,
-    active: Arc<Active>,
+    /// Absent for a question to the guard, which is nobody's request.
+    active: Option<Arc<Active>>,
     /// As it was when the request came; what was found out inside since is in the notes.
     context: Context,
     noted: Noted,
@@ -85,14 +86,13 @@ impl Record {
         let noted = Noted::begin(request.extensions_mut());
         let context = context::current();
         let target = Target::new(context.route().unwrap_or(UNMATCHED), request.method());
-        // A question to the guard is nobody's request.
         let asked = request.extensions().get::<Probe>().is_some();
         let wanted = !asked && tracing::enabled!(target: "steadfast::access", tracing::Level::INFO);
         let path = request.uri().path_and_query().filter(|_| wanted);
         Self {
             begun: clock::now(),
             target,
-            active: BOOKS.begin(target),
+            active: (!asked).then(|| BOOKS.begin(target)),
             context,
             noted,
             wanted,
@@ -145,7 +145,9 @@ impl Record {
             status: self.status(ended),
             ended,
         };
-        BOOKS.end(&self.active, end, duration, self.body_bytes);
+        if let Some(active) = &self.active {
+            BOOKS.end(active, end, duration, self.body_bytes);
+        }
         if self.wanted {
             let tier = notes.tier.unwrap_or(self.context.tier());
             let tell = || self.tell(end, tier, duration);

@@ -358,6 +358,7 @@ pub(super) fn timeout_part(
                 Setting::Fixed(timeout) => timeout::Shared::fixed(name, timeout.get()),
                 Setting::Learn { .. } => {
                     let start = kept.map(|kept| kept.state.usual());
+                    let start = start.or(of.start.map(|start| start.get()));
                     timeout::Shared::learned(name, learned(&numbers)?, permits, start)
                 }
             };

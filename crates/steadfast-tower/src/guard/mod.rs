@@ -99,7 +99,7 @@ pub use error::GuardError;
 pub use governed::{Governed, GovernedBody, GovernedFuture};
 #[cfg(feature = "serve")]
 pub use serve::{Serve, ServeBody, Served};
-pub use service::{GuardLayer, Guarded};
+pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
@@ -108,11 +108,13 @@ pub(crate) use live::LIVE_EVENTS;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
@@ -129,6 +131,7 @@ use armed::Watch;
 #[cfg(feature = "axum")]
 use clients::PeerOf;
 use dependency::Dependencies;
+use route::Routes;
 use state::{Parts as Known, State};
 
 /// How many streams there may be at once on routes whose kind is not stream: 1,000, each a
@@ -173,6 +176,16 @@ impl From<PolicyDocument> for GuardPolicy {
     }
 }
 
+impl GuardPolicy {
+    #[cfg(feature = "prometheus")]
+    fn policy(&self) -> &Policy {
+        match &self.0 {
+            Given::Document(document) => document.policy(),
+            Given::Policy(policy) => policy,
+        }
+    }
+}
+
 impl From<Policy> for GuardPolicy {
     fn from(policy: Policy) -> Self {
         Self(Given::Policy(Box::new(policy)))
@@ -183,6 +196,8 @@ impl From<Policy> for GuardPolicy {
 pub struct GuardBuilder {
     policy: GuardPolicy,
     client: Option<ClientOf>,
+    /// What learned timeouts start from, by route.
+    starts: BTreeMap<String, Duration>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -205,6 +220,7 @@ impl Guard {
         GuardBuilder {
             policy: policy.into(),
             client: None,
+            starts: BTreeMap::new(),
         }
     }
 
@@ -228,6 +244,13 @@ impl Guard {
         peer_of: PeerOf,
     ) -> GuardLayer {
         GuardLayer::new(self.inner.clone(), Arc::new(template), peer_of)
+    }
+
+    /// Makes the layer for what is served beside the guard on purpose, such as metrics, which are asked
+    /// when nothing else answers: [`serve`](Self::serve) then does not tell it as served past the
+    /// guard. It governs nothing.
+    pub fn exempt(&self) -> ExemptLayer {
+        ExemptLayer::default()
     }
 
     /// Gives the drain of this guard, whose limits are those of the policy.
@@ -361,6 +384,19 @@ impl GuardBuilder {
         self
     }
 
+    /// Has learned timeouts start from what a Prometheus knew, instead of what the policy says.
+    #[cfg(feature = "prometheus")]
+    #[must_use]
+    pub fn starting_at(mut self, starts: &crate::prometheus::Starts) -> Self {
+        let starts = self.policy.policy().routes.keys().filter_map(|key| {
+            let start = starts.route(key)?;
+            let measured = start.is_measured().then_some(start.timeout())?;
+            Some((key.clone(), measured))
+        });
+        self.starts = starts.collect();
+        self
+    }
+
     /// Checks the policy and makes the guard.
     ///
     /// # Errors
@@ -393,6 +429,7 @@ impl GuardBuilder {
             &secret,
             &detected,
         )?;
+        start(&state.routes, &self.starts);
         let dependencies = Dependencies::new(policy)?;
         let signed = Signed::new("start", "in force since the process has started");
         let signed = signed.expect("both are said");
@@ -412,6 +449,15 @@ impl GuardBuilder {
         inner.live.observe(&inner);
         let _ = report::register("guard", &inner);
         Ok(Guard { inner })
+    }
+}
+
+/// Has learned timeouts start from what was measured.
+fn start(routes: &Routes, starts: &BTreeMap<String, Duration>) {
+    for route in routes.all() {
+        if let (Some(timeout), Some(start)) = (&route.timeout, starts.get(&route.key)) {
+            timeout.start_at(*start);
+        }
     }
 }
 

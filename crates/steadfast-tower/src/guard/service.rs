@@ -162,6 +162,44 @@ where
     }
 }
 
+/// Marks what is served beside the guard on purpose; made by [`Guard::exempt`](super::Guard::exempt).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExemptLayer(());
+
+impl<S> Layer<S> for ExemptLayer {
+    type Service = Exempt<S>;
+
+    fn layer(&self, inner: S) -> Exempt<S> {
+        Exempt { inner }
+    }
+}
+
+/// The service of [`ExemptLayer`].
+#[derive(Debug, Clone)]
+pub struct Exempt<S> {
+    inner: S,
+}
+
+impl<S, In> Service<Request<In>> for Exempt<S>
+where
+    S: Service<Request<In>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> S::Future {
+        if let Some(seen) = request.extensions().get::<Seen>() {
+            seen.pass(Tier::DEFAULT);
+        }
+        self.inner.call(request)
+    }
+}
+
 /// What a request says of itself, as far as it is believed.
 struct Said {
     tier: Option<Tier>,

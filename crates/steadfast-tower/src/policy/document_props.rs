@@ -77,14 +77,25 @@ fn admissions() -> impl Strategy<Value = AdmissionPolicy> {
 
 fn timeouts() -> impl Strategy<Value = TimeoutPolicy> {
     let bodies = (time(), of(time()), any::<bool>());
-    (setting(time()), share(), bodies).prop_map(|(timeout, permit_share, bodies)| {
-        let mut policy = TimeoutPolicy::new(timeout);
-        if timeout.is_learned() {
-            policy.permit_share = permit_share;
-        }
-        (policy.body_idle, policy.body_total, policy.shadow) = bodies;
-        policy
-    })
+    let query = of("[ -~é]{0,40}[!-~]");
+    (setting(time()), share(), 0.0..=1.0, query, bodies).prop_map(
+        |(timeout, permit_share, start, query, bodies)| {
+            let mut policy = TimeoutPolicy::new(timeout);
+            if timeout.is_learned() {
+                policy.permit_share = permit_share;
+                policy.start_query = query;
+            }
+            if let Setting::Learn { floor, ceiling } = timeout {
+                let (floor, ceiling) = (floor.get(), ceiling.get());
+                // Bounds may be swapped here; the linter finds that, not the reader.
+                policy.start = ceiling
+                    .checked_sub(floor)
+                    .and_then(|between| Timeout::new(floor + between.mul_f64(start)).ok());
+            }
+            (policy.body_idle, policy.body_total, policy.shadow) = bodies;
+            policy
+        },
+    )
 }
 
 fn rates() -> impl Strategy<Value = RatePolicy> {

@@ -78,6 +78,34 @@ pub enum Origin {
         /// What held otherwise.
         instead_of: Option<String>,
     },
+    /// A metrics store was asked at the start, and knew.
+    Measured {
+        /// What it said; the value is that within the bounds of the policy.
+        answer: String,
+        /// When it was asked.
+        asked: Asked,
+        /// What held otherwise.
+        instead_of: Option<String>,
+    },
+    /// A metrics store was asked at the start, and did not know.
+    NotMeasured {
+        /// Why there was no usable answer.
+        reason: String,
+        /// When it was asked.
+        asked: Asked,
+        /// Where the value comes from instead.
+        so: Box<Origin>,
+    },
+}
+
+/// When somebody was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Asked {
+    /// In milliseconds since 1970-01-01T00:00:00Z.
+    pub unix_ms: i64,
+    /// The same as people read it.
+    pub utc: String,
 }
 
 /// Refuses to explain what the policy does not know.
@@ -191,10 +219,11 @@ impl Explainer<'_> {
             (Some(value), _, _) => (Some(value.clone()), self.origin(path, absent)),
             (None, Some(said), _) => (Some(said), self.written(path)),
             // A share of what is fixed, a bound of what is not learned: they are not there.
+            (None, None, Absent::NothingIfLearned(_)) if !is_learned(fields, path) => return None,
             (None, None, Absent::Refused | Absent::RefusedIfLearned | Absent::Default { .. }) => {
                 return None;
             }
-            (None, None, Absent::Nothing(means)) => {
+            (None, None, Absent::Nothing(means) | Absent::NothingIfLearned(means)) => {
                 let means = means.to_owned();
                 (None, Origin::Nothing { means })
             }
@@ -233,6 +262,18 @@ impl Explainer<'_> {
             column: place.map_or(1, |place| place.column),
         }
     }
+}
+
+/// Tells whether a value of the same table is learned: then it has a floor.
+fn is_learned(fields: &BTreeMap<FieldPath, String>, path: &FieldPath) -> bool {
+    let mut keys = fields.keys();
+    keys.any(|field| {
+        let is_floor = field
+            .segments()
+            .last()
+            .is_some_and(|key| key.ends_with("_floor"));
+        is_floor && field.parent() == path.parent()
+    })
 }
 
 /// The methods of a route whose name says its method.
@@ -305,6 +346,20 @@ impl fmt::Display for Origin {
                     Some(value) => write!(f, " (instead of {value})"),
                     None => Ok(()),
                 }
+            }
+            Self::Measured {
+                answer,
+                asked,
+                instead_of,
+            } => {
+                write!(f, "measured: {answer}, as Prometheus knew at {}", asked.utc)?;
+                match instead_of {
+                    Some(value) => write!(f, " (instead of {value})"),
+                    None => Ok(()),
+                }
+            }
+            Self::NotMeasured { reason, asked, so } => {
+                write!(f, "{so}; Prometheus, asked at {}: {reason}", asked.utc)
             }
         }
     }

@@ -104,10 +104,12 @@ mod explain_tests;
 mod live_tests;
 
 pub use document::PolicyDocument;
-pub use explain::{ExplainedTable, ExplainedValue, Explanation, Origin, UnknownSubject};
+pub use explain::{Asked, ExplainedTable, ExplainedValue, Explanation, Origin, UnknownSubject};
 pub use hash::DocumentHash;
 pub use in_force::{InForce, PolicyChange, PolicyObserver};
 pub use live::{ApplyError, LivePolicy};
 pub use overrides::{InvalidOverride, Override};
 pub use revision::{Proposal, Revision};
+#[cfg(feature = "prometheus")]
+pub(crate) use signed::utc;
 pub use signed::{InvalidSigned, Signed};

@@ -172,12 +172,18 @@ fn put(fields: &mut Vec<(FieldPath, String)>, one: &Override) -> Result<(), Refu
         None => fields.insert(last + 1, (path.clone(), one.value.clone())),
     }
     if one.value != "\"learn\"" {
-        // What was learned and is fixed now has no bounds, and no share.
+        // What was learned and is fixed now has no bounds, no share and no start.
         let bounds = [format!("{key}_floor"), format!("{key}_ceiling")];
-        let share = (key == "timeout" && section.name == "timeouts").then_some("permit_share");
+        let of_learned: &[&str] = match section.name {
+            "timeouts" if key == "timeout" => {
+                &["permit_share", "timeout_start", "timeout_start_query"]
+            }
+            _ => &[],
+        };
         fields.retain(|field| {
             let name = field.0.segments().last();
-            let bound = name.is_some_and(|name| bounds.contains(name) || share == Some(name));
+            let bound = name
+                .is_some_and(|name| bounds.contains(name) || of_learned.contains(&name.as_str()));
             !(bound && of_table(field))
         });
     }

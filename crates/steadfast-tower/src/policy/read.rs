@@ -110,10 +110,49 @@ fn timeout(table: &mut Table<'_, '_>) -> TimeoutPolicy {
         table.refuse("permit_share", wrong.with_fix(fix));
     }
     set(&mut timeout.permit_share, permit_share);
+    start(table, &mut timeout);
     set(&mut timeout.body_idle, table.optional("body_idle", time));
     timeout.body_total = table.optional("body_total", time);
     set(&mut timeout.shadow, table.optional("shadow", flag));
     timeout
+}
+
+/// What a learned timeout starts from.
+fn start(table: &mut Table<'_, '_>, timeout: &mut TimeoutPolicy) {
+    timeout.start = table.optional("timeout_start", time);
+    timeout.start_query = table.optional("timeout_start_query", query);
+    let (floor, ceiling) = match timeout.timeout {
+        Setting::Learn { floor, ceiling } => (floor, ceiling),
+        Setting::Fixed(_) => {
+            for key in ["timeout_start", "timeout_start_query"] {
+                if table.has(key) {
+                    let wrong = Wrong::new("a fixed timeout starts from nothing else");
+                    let fix = format!("write timeout = \"learn\", or remove {key}");
+                    table.refuse(key, wrong.with_fix(fix));
+                }
+            }
+            return;
+        }
+    };
+    if timeout
+        .start
+        .is_some_and(|start| start < floor || start > ceiling)
+    {
+        let wrong = Wrong::new("it starts outside of its bounds");
+        let fix = "write a time from timeout_floor to timeout_ceiling";
+        table.refuse("timeout_start", wrong.with_fix(fix));
+    }
+}
+
+fn query(value: &Value<'_>) -> Result<String, Wrong> {
+    let query = value.text()?;
+    if query.trim().is_empty() {
+        return Err(Wrong::new("the query is empty"));
+    }
+    if query.len() > TimeoutPolicy::START_QUERY_BYTES_MAX {
+        return Err(Wrong::new("a query has at most 1024 bytes"));
+    }
+    Ok(query.to_owned())
 }
 
 fn rate(table: &mut Table<'_, '_>) -> RatePolicy {

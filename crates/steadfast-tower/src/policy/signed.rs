@@ -67,6 +67,12 @@ impl fmt::Display for Signed {
     }
 }
 
+/// Writes a point in wall time as people read it.
+#[cfg(feature = "prometheus")]
+pub(crate) fn utc(time: Timestamp) -> String {
+    Utc(time).to_string()
+}
+
 /// A point in wall time as people read it, to the second: `2026-11-23 18:05:00Z`.
 pub(super) struct Utc(pub(super) Timestamp);
 

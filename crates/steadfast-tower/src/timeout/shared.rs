@@ -150,6 +150,16 @@ impl Shared {
         }
     }
 
+    /// Has a learned timeout go on from one that is known from elsewhere.
+    pub(crate) fn start_at(&self, start: Duration) {
+        if let Kind::Learned(learned) = &self.kind {
+            let mut rule = learned.rule.lock().unwrap_or_else(PoisonError::into_inner);
+            rule.timeout.start_at(start);
+            let plan = rule.timeout.plan();
+            *learned.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+        }
+    }
+
     pub(crate) fn usual(&self) -> Duration {
         match &self.kind {
             Kind::Fixed(timeout) => *timeout,

@@ -11,7 +11,7 @@ use steadfast_core::decide::policy::{
     AdmissionPolicy, Count, Policy, RatePolicy, Route, Setting, Timeout, TimeoutPolicy,
 };
 use steadfast_core::{WaitGroup, clock, context, report};
-use steadfast_tower::{AccessLogLayer, Guard};
+use steadfast_tower::Guard;
 use tower::ServiceExt;
 
 use crate::support::{Panics, json};
@@ -122,8 +122,7 @@ async fn the_guard_tells_what_it_describes_and_a_text_that_prometheus_takes() {
     let guard = Guard::new(policy()).unwrap();
     let app = Router::new()
         .route("/orders", route(async || ()))
-        .route("/search/{term}", route(async || ()))
-        .layer(AccessLogLayer::new());
+        .route("/search/{term}", route(async || ()));
     let app = guard.protect(app).await.unwrap();
 
     let served = app.oneshot(ask("/orders")).await.unwrap();
@@ -317,4 +316,19 @@ fn what_cannot_work_is_refused_with_the_arithmetic() {
         error.to_string().contains("500/s × 200ms = 100 permits"),
         "{error}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_of_the_armed_check_are_nobodys_requests() {
+    let mut policy = policy();
+    let route_policy = policy.routes.remove("/orders").unwrap();
+    policy.routes.clear();
+    policy.routes.insert("/asked-only".into(), route_policy);
+    let guard = Guard::new(policy).unwrap();
+    let app = Router::new().route("/asked-only", route(async || ()));
+
+    drop(guard.protect(app).await.unwrap());
+
+    let text = report::prometheus::text(&report::snapshot());
+    assert!(!text.contains("http_route=\"/asked-only\""), "{text}");
 }

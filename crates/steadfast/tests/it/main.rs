@@ -4,3 +4,4 @@
 mod client;
 mod document;
 mod pages;
+mod prometheus;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
+use steadfast::ids::catalogue as ids;
 use steadfast::report::{EventDoc, MetricDoc, MetricKind, catalogue as core};
 use steadfast::tower::catalogue as tower;
 
@@ -24,7 +25,7 @@ struct Catalogue {
     events: Vec<&'static EventDoc>,
 }
 
-fn catalogues() -> [Catalogue; 2] {
+fn catalogues() -> [Catalogue; 3] {
     [
         Catalogue {
             folder: "crates/steadfast-core/src",
@@ -37,6 +38,12 @@ fn catalogues() -> [Catalogue; 2] {
             title: "Requests and calls",
             metrics: tower::metrics().collect(),
             events: tower::events().collect(),
+        },
+        Catalogue {
+            folder: "crates/steadfast-ids/src",
+            title: "Ids",
+            metrics: ids::metrics().collect(),
+            events: Vec::new(),
         },
     ]
 }
@@ -373,9 +380,9 @@ Everything that steadfast tells, made from the tables beside the code, which a t
 code. Names, labels, targets, messages and fields are stable: a change of them is in the
 [changelog](../../CHANGELOG.md).
 
-Metrics are in `steadfast::report`, and as text for Prometheus in `report::prometheus`. Units are in
-the names; labels come from bounded sets: a route is a template of the router, never a path. A metric
-is there once its part is in use.
+Metrics are in `steadfast::report`, and as text for Prometheus in `report::prometheus`: see
+[how to scrape and alert](../how-to/prometheus.md). Units are in the names; labels come from bounded
+sets: a route is a template of the router, never a path. A metric is there once its part is in use.
 
 Events are those of `tracing`. Beside them there are two spans: `request` (target
 `steadfast::request`), around all that is done for a request, and `scope` (target `steadfast::scope`),

@@ -11,7 +11,8 @@ use super::repository;
 use super::source::{self, Source};
 use super::tokens::{self, Token};
 
-/// Everything in core's `decide/`, and these files of other packages.
+/// Everything in core's `decide/`, and these files of other packages, each with what is in the folder of its
+/// name.
 const PURE_FILES: &[(&str, &str)] = &[
     ("steadfast-jobs", "state.rs"),
     ("steadfast-jobs", "cron.rs"),
@@ -105,17 +106,21 @@ struct PureFile {
 }
 
 /// Gives the concept that a path belongs to, if the path is one of a pure file: for core the first
-/// name below `decide/`, elsewhere the file itself.
+/// name below `decide/`, elsewhere the file itself, or the one that its folder is named after.
 fn concept(path: &Path) -> Option<PathBuf> {
     if let Ok(rest) = path.strip_prefix("crates/steadfast-core/src/decide") {
         let first = Path::new(rest.components().next()?.as_os_str());
         return Some(Path::new("decide").join(first.with_extension("")));
     }
-    let name = path.file_name()?;
-    let pure = PURE_FILES.iter().any(|(package, file)| {
-        path.starts_with(Path::new("crates").join(package).join("src")) && name == *file
-    });
-    pure.then(|| path.with_extension(""))
+    PURE_FILES.iter().find_map(|(package, file)| {
+        let sources = Path::new("crates").join(package).join("src");
+        path.strip_prefix(&sources).ok()?;
+        let stem = Path::new(file).file_stem()?;
+        path.ancestors()
+            .take_while(|ancestor| *ancestor != sources)
+            .find(|ancestor| ancestor.file_name() == Some(stem) || ancestor.ends_with(file))
+            .map(|ancestor| ancestor.with_extension(""))
+    })
 }
 
 fn pure_files<'a>(files: impl IntoIterator<Item = (&'a Path, String)>) -> Vec<PureFile> {
@@ -293,12 +298,14 @@ fn only_named_files_are_pure() {
         "crates/steadfast-core/src/decide/policy/rules.rs",
         "crates/steadfast-jobs/src/schedule/cron.rs",
         "crates/steadfast-ids/src/segment.rs",
+        "crates/steadfast-ids/src/snowflake/layout.rs",
     ] {
         assert_eq!(impurities(&planted(pure, impure)).len(), 1, "{pure}");
     }
     for free in [
         "crates/steadfast-core/src/scope/state.rs",
         "sim/src/decide/backoff.rs",
+        "crates/steadfast-ids/src/generator.rs",
     ] {
         assert_none(&impurities(&planted(free, impure)));
     }

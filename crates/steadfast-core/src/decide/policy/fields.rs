@@ -190,6 +190,8 @@ fn timeout(table: &mut Table<'_>, timeout: &TimeoutPolicy) {
     table.setting("timeout", &timeout.timeout, Table::time);
     if timeout.timeout.is_learned() {
         table.put("permit_share", timeout.permit_share.get());
+        table.time_if_set("timeout_start", timeout.start);
+        table.name("timeout_start_query", &timeout.start_query);
     }
     table.time("body_idle", timeout.body_idle);
     table.time_if_set("body_total", timeout.body_total);

@@ -45,6 +45,8 @@ pub enum Absent {
     },
     /// Nothing, and what that means.
     Nothing(&'static str),
+    /// The same if the key before it says `"learn"`; refused if it is there without.
+    NothingIfLearned(&'static str),
 }
 
 impl Section {
@@ -172,6 +174,18 @@ pub const SECTIONS: &[Section] = &[
                     "0.5",
                     "one thing that stalls leaves as much to all others as it takes",
                 ),
+            ),
+            key(
+                "timeout_start",
+                TIME,
+                "when learned: what it starts from, between floor and ceiling",
+                Absent::NothingIfLearned("the ceiling, until a hundred calls are known"),
+            ),
+            key(
+                "timeout_start_query",
+                "PromQL, 1 to 1024 bytes; `$route` and `$method` stand for those of the route",
+                "when learned: what Prometheus is asked for a timeout to start from, in seconds; without a usable answer `timeout_start` holds",
+                Absent::NothingIfLearned("nobody is asked"),
             ),
             key(
                 "body_idle",
@@ -631,7 +645,10 @@ mod tests {
             ceiling: count(2),
         };
         admission.guaranteed.insert(Tier::CORE, share(0.5));
-        policy.timeouts.get_mut("a").unwrap().body_total = Some(millis(1));
+        let timeout = policy.timeouts.get_mut("a").unwrap();
+        timeout.body_total = Some(millis(1));
+        timeout.start = Some(millis(1));
+        timeout.start_query = Some("x".into());
         let breaker = policy.breakers.get_mut("a").unwrap();
         breaker.failure_share = Some(share(0.5));
         breaker.consecutive = Some(count(1));
@@ -718,7 +735,9 @@ mod tests {
                     Absent::Default { .. } => assert!(set(section.name, key.name), "{key:?}"),
                     // The constructors insist on budgets and methods, a document does not.
                     Absent::Nothing(_) if ["budget", "methods"].contains(&key.name) => {}
-                    Absent::Nothing(_) => assert!(!set(section.name, key.name), "{key:?}"),
+                    Absent::Nothing(_) | Absent::NothingIfLearned(_) => {
+                        assert!(!set(section.name, key.name), "{key:?}")
+                    }
                     Absent::Refused | Absent::RefusedIfLearned => {}
                 }
             }

@@ -18,6 +18,12 @@ pub struct TimeoutPolicy {
     /// When learned: how many permits of all may wait for this one thing, at most. Default
     /// [`DEFAULT_PERMIT_SHARE`](Self::DEFAULT_PERMIT_SHARE).
     pub permit_share: Share,
+    /// When learned: what it starts from, before enough calls are known. Default the ceiling.
+    pub start: Option<Timeout>,
+    /// When learned: what a metrics store is asked at the start; its answer, in seconds, goes before
+    /// `start`. At most [`START_QUERY_BYTES_MAX`](Self::START_QUERY_BYTES_MAX). Default nobody is
+    /// asked.
+    pub start_query: Option<String>,
     /// How long a body may stand still once the answer has begun. Default
     /// [`DEFAULT_BODY_IDLE`](Self::DEFAULT_BODY_IDLE).
     pub body_idle: Timeout,
@@ -145,12 +151,18 @@ impl TimeoutPolicy {
     /// whose other end is gone without a word costs its memory for no longer.
     pub const DEFAULT_BODY_IDLE: Timeout = Timeout::known_millis(30_000);
 
+    /// The longest query: 1,024 bytes, many times what a quantile takes, and short enough to stand
+    /// in the line of a request.
+    pub const START_QUERY_BYTES_MAX: usize = 1_024;
+
     /// Makes a policy of a timeout.
     #[must_use]
     pub fn new(timeout: Setting<Timeout>) -> Self {
         Self {
             timeout,
             permit_share: Share::new(Self::DEFAULT_PERMIT_SHARE).expect("a half is a share"),
+            start: None,
+            start_query: None,
             body_idle: Self::DEFAULT_BODY_IDLE,
             body_total: None,
             shadow: false,

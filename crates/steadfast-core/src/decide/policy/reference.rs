@@ -65,7 +65,7 @@ fn keys() -> String {
                 Absent::Refused => "refused".to_owned(),
                 Absent::RefusedIfLearned => "refused when learned".to_owned(),
                 Absent::Default { value, reason } => format!("`{value}`: {reason}"),
-                Absent::Nothing(means) => means.to_owned(),
+                Absent::Nothing(means) | Absent::NothingIfLearned(means) => means.to_owned(),
             };
             let Key {
                 name, takes, what, ..

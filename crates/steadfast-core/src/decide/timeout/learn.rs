@@ -114,10 +114,17 @@ impl AdaptiveTimeout {
     #[must_use]
     pub fn starting_at(config: TimeoutConfig, start: Duration) -> Self {
         let mut learned = Self::new(config);
-        let start_ns = u64::try_from(start.as_nanos()).unwrap_or(u64::MAX);
-        learned.learned_ns = Some(start_ns.clamp(config.floor_ns, config.ceiling_ns));
-        learned.plan = learned.planned(None);
+        learned.start_at(start);
         learned
+    }
+
+    /// Goes on from a timeout that is known from elsewhere, as the nearest within the bounds; what
+    /// the calls so far have taught stays known.
+    pub fn start_at(&mut self, start: Duration) {
+        let start_ns = u64::try_from(start.as_nanos()).unwrap_or(u64::MAX);
+        let (floor, ceiling) = (self.config.floor_ns, self.config.ceiling_ns);
+        self.learned_ns = Some(start_ns.clamp(floor, ceiling));
+        self.plan = self.planned(None);
     }
 
     /// Learns from one second that ended, with the number of permits that these calls share with

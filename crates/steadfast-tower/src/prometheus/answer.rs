@@ -1,0 +1,129 @@
+//! What a Prometheus says to an instant query.
+
+use serde_json::Value;
+
+use super::error::{AskError, Why};
+
+/// How much of a text by somebody else is told, in characters.
+const TOLD_MAX: usize = 200;
+
+/// Reads the one number of an answer.
+pub(super) fn number(answer: &[u8]) -> Result<f64, AskError> {
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
+        return Err(Why::NotJson.into());
+    };
+    match answer["status"].as_str() {
+        Some("success") => {}
+        Some("error") => {
+            let error = answer["error"].as_str().unwrap_or("without a reason");
+            return Err(Why::Refused(told(error)).into());
+        }
+        _ => return Err(Why::NotPrometheus.into()),
+    }
+    let data = &answer["data"];
+    let result = &data["result"];
+    let sample = match data["resultType"].as_str() {
+        Some("scalar") => result,
+        Some("vector") => match result.as_array().map(Vec::as_slice) {
+            Some([]) => return Err(Why::Nothing.into()),
+            Some([one]) => &one["value"],
+            Some(many) => return Err(Why::Many(many.len()).into()),
+            None => return Err(Why::NotPrometheus.into()),
+        },
+        Some(other) => return Err(Why::NoNumber(told(other)).into()),
+        None => return Err(Why::NotPrometheus.into()),
+    };
+    let Some(text) = sample[1].as_str() else {
+        return Err(Why::NotPrometheus.into());
+    };
+    match text {
+        // Nothing was counted in the window, which is how a quantile of nothing reads.
+        "NaN" => Err(Why::Nothing.into()),
+        text => text
+            .parse()
+            .ok()
+            .filter(|number: &f64| !number.is_nan())
+            .ok_or_else(|| Why::NoTime(told(text)).into()),
+    }
+}
+
+fn told(text: &str) -> String {
+    text.chars().take(TOLD_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answer(kind: &str, result: &str) -> String {
+        format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":{result}}}}}"#)
+    }
+
+    #[test]
+    fn one_number_is_read_of_a_vector_or_a_scalar() {
+        let vector = answer("vector", r#"[{"metric":{"a":"b"},"value":[1.5,"0.25"]}]"#);
+        let scalar = answer("scalar", r#"[1435781451.781,"2e-1"]"#);
+
+        assert_eq!(number(vector.as_bytes()).unwrap(), 0.25);
+        assert_eq!(number(scalar.as_bytes()).unwrap(), 0.2);
+    }
+
+    #[test]
+    fn whatever_is_not_one_number_is_refused_with_what_it_is() {
+        let one = |value: &str| answer("vector", &format!(r#"[{{"value":[1,{value}]}}]"#));
+        for (text, why) in [
+            ("<html>sign in</html>".to_owned(), "the answer is no JSON"),
+            (String::new(), "the answer is no JSON"),
+            ("[".repeat(10_000), "the answer is no JSON"),
+            ("null".into(), "the answer is not one of a Prometheus"),
+            (
+                r#"{"status":"success"}"#.into(),
+                "the answer is not one of a Prometheus",
+            ),
+            (
+                answer("vector", "{}"),
+                "the answer is not one of a Prometheus",
+            ),
+            (
+                answer("vector", "[{}]"),
+                "the answer is not one of a Prometheus",
+            ),
+            (one("0.5"), "the answer is not one of a Prometheus"),
+            (answer("vector", "[]"), "there are no values yet"),
+            (one(r#""NaN""#), "there are no values yet"),
+            (one(r#""-nan""#), "\"-nan\" is no length of time"),
+            (one(r#""soon""#), "\"soon\" is no length of time"),
+            (
+                answer("vector", "[1,2,3]"),
+                "there are 3 values, where one is needed",
+            ),
+            (
+                answer("matrix", "[]"),
+                "the answer is a \"matrix\", and no number",
+            ),
+            (
+                r#"{"status":"error","error":"parse\nerror"}"#.into(),
+                r#"the query is refused: "parse\nerror""#,
+            ),
+        ] {
+            let refused = number(text.as_bytes()).unwrap_err();
+            assert_eq!(refused.to_string(), why, "{text:.80}");
+            assert!(!refused.is_retryable());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(answer in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = number(&answer);
+        }
+
+        #[test]
+        fn what_others_wrote_is_told_in_part(error in "\\PC{0,400}") {
+            let answer = serde_json::json!({"status": "error", "error": error}).to_string();
+            let told = number(answer.as_bytes()).unwrap_err().to_string();
+            prop_assert!(told.chars().count() < 2_200);
+        }
+    }
+}
