@@ -83,6 +83,8 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
     curl -X PUT http://{gateway}/mood/slow
     curl -i -X POST http://{shop}/payments
     curl -X PUT http://{gateway}/mood/well
+  an order that is followed as it gets on: a stream, which holds nothing that others need
+    curl -N http://{shop}/orders/4711/events
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
   what a Prometheus would scrape: who was admitted, who was turned away and why
