@@ -37,6 +37,7 @@
 //! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
@@ -74,6 +75,13 @@ pub mod store {
     pub use steadfast_store::*;
 }
 
+/// Jobs that survive a crash. With the feature `jobs`.
+#[cfg(feature = "jobs")]
+pub mod jobs {
+    #[doc(inline)]
+    pub use steadfast_jobs::*;
+}
+
 /// The documents of the project that show services: what stands in them is compiled and run.
 #[cfg(all(doctest, feature = "axum"))]
 mod documents {
@@ -89,11 +97,16 @@ mod documents {
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
     mod reading_a_rejection {}
+    #[cfg(feature = "log")]
+    #[doc = include_str!("../../../docs/how-to/logs.md")]
+    mod logs {}
     #[cfg(feature = "prometheus")]
     #[doc = include_str!("../../../docs/how-to/prometheus.md")]
     mod prometheus {}
     #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
     mod outgoing_calls {}
+    #[doc = include_str!("../../../docs/how-to/breakers.md")]
+    mod breakers {}
     #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]
     mod from_tower_and_tower_http {}
     #[doc = include_str!("../../../docs/migration/from-tower-resilience.md")]

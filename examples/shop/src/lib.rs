@@ -42,7 +42,8 @@ pub struct Shop {
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
     let guard = edge::guard()?;
-    let routes = edge::protect(&guard, routes(Payments::new(gateway)?)).await?;
+    let payments = Payments::new(&guard, gateway)?;
+    let routes = edge::protect(&guard, routes(payments)).await?;
     // Not a request of the shop's, on purpose: it is asked when nothing else answers.
     let metrics = Router::new().route("/metrics", get(metrics::tell));
     let routes = routes.merge(metrics.layer(guard.exempt()));

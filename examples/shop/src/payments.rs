@@ -1,9 +1,9 @@
 //! A call to somebody else's service, which may be slow or gone: it is waited for as long as the
-//! policy says, tried again where that is safe, and never takes the shop with it.
+//! policy says, tried again where that is safe, left alone when it fails, and never takes the shop
+//! with it.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -13,12 +13,8 @@ use axum::response::IntoResponse;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
-use steadfast::BoxError;
-use steadfast::decide::backoff::Backoff;
-use steadfast::decide::budget::{RetryBudget, RetryRule};
-use steadfast::tower::{
-    PropagateDeadlineLayer, PropagateLayer, Rejection, RetryLayer, TimeoutLayer, Trust,
-};
+use steadfast::tower::guard::GuardError;
+use steadfast::tower::{CallError, Guard, Rejection};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -43,7 +39,7 @@ pub struct Payments {
     client: Client,
 }
 
-type Client = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+type Client = BoxCloneSyncService<Request<Body>, Response<Body>, CallError<legacy::Error>>;
 
 /// `POST /payments`: puts money aside and pays it, for customers who pay later.
 pub async fn pay(State(payments): State<Payments>) -> Result<StatusCode, PaymentError> {
@@ -53,14 +49,14 @@ pub async fn pay(State(payments): State<Payments>) -> Result<StatusCode, Payment
 }
 
 impl Payments {
-    /// Makes the way to the gateway at `address`.
+    /// Makes the way to the gateway at `address`, as the guard is told.
     ///
     /// # Errors
-    /// When a number of the way is out of its range.
-    pub fn new(address: impl std::fmt::Display) -> Result<Self, BoxError> {
+    /// When the policy does not know what is called.
+    pub fn new(guard: &Guard, address: impl std::fmt::Display) -> Result<Self, GuardError> {
         Ok(Self {
             gateway: format!("http://{address}"),
-            client: client()?,
+            client: client(guard)?,
         })
     }
 
@@ -91,45 +87,28 @@ impl Payments {
             .body(Body::empty())
             .map_err(|_| PaymentError::Unreachable)?;
         let response = self.client.clone().oneshot(request).await;
-        match response.map_err(PaymentError::of)?.status() {
+        match response?.status() {
             status if status.is_success() => Ok(()),
             status => Err(PaymentError::Failed(status)),
         }
     }
 }
 
-/// Puts the client together: what an attempt may take, and when there is another one.
-fn client() -> Result<Client, BoxError> {
-    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(200));
-    let retry = RetryLayer::new(
-        "payments",
-        RetryRule::new(2)?,
-        Backoff::new(first, longest)?,
-        RetryBudget::new(0.2)?,
-    );
-    let timeout = TimeoutLayer::fixed("payments", Duration::from_millis(500))?;
+/// Puts the client together: what stands around it is said by `dependencies.payments` of the policy.
+fn client(guard: &Guard) -> Result<Client, GuardError> {
     let client = ServiceBuilder::new()
         .map_response(|response: Response<_>| response.map(Body::new))
-        .map_err(BoxError::from)
-        .layer(retry)
-        .layer(timeout.for_client())
-        .layer(PropagateDeadlineLayer::new())
-        .layer(PropagateLayer::new(Trust::Edge))
+        .layer(guard.client("payments")?)
         .service(legacy::Client::builder(TokioExecutor::new()).build_http());
     Ok(BoxCloneSyncService::new(client))
 }
 
-impl PaymentError {
-    /// Finds out why a call has failed: a rejection is among the sources of its error.
-    fn of(error: BoxError) -> Self {
-        let mut source: Option<&(dyn Error + 'static)> = Some(&*error);
-        while let Some(error) = source {
-            if let Some(rejection) = error.downcast_ref::<Rejection>() {
-                return Self::Rejected(rejection.clone());
-            }
-            source = error.source();
+impl From<CallError<legacy::Error>> for PaymentError {
+    fn from(error: CallError<legacy::Error>) -> Self {
+        match error {
+            CallError::Rejected(rejection) => Self::Rejected(rejection),
+            CallError::Inner(_) => Self::Unreachable,
         }
-        Self::Unreachable
     }
 }
 

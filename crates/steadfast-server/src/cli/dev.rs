@@ -1,19 +1,16 @@
 //! `steadfast dev`: the shop, and what it goes through, in one terminal.
 
-use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use steadfast::Shutdown;
 use steadfast::panic::{self, Report};
 use steadfast::tower::guard::Armed;
-use steadfast::{Shutdown, context};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+
+use super::log;
 
 /// Without what is shown by the board or told by the shop, and without a line for each request.
 const LOGGED: &str = "info,steadfast::panic=off,steadfast::scope=off,steadfast::access=off";
@@ -30,7 +27,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    log_to_stderr();
+    log::to_stderr(LOGGED);
     // The board below tells the panics: no second copy on standard error.
     panic::install_quiet();
     let _observer = panic::observe(|report| show(&format_panic(report)));
@@ -79,10 +76,13 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
   meanwhile, an order works as before
     curl -sZ --no-progress-meter --parallel-immediate --parallel-max 160 -o /dev/null \
       -w '%{{http_code}} %header{{x-steadfast-rejected}}\n' 'http://{shop}/recommendations/ada?[1-8000]' | sort | uniq -c
-  a gateway that hangs: the payment ends in time, and says what it waited for
+  a gateway that hangs: payments end in time, and say what they waited for; after five failures in a
+  row its breaker opens, and nobody waits any more
     curl -X PUT http://{gateway}/mood/slow
-    curl -i -X POST http://{shop}/payments
+    curl -sX POST 'http://{shop}/payments?[1-6]' -w ' after %{{time_total}} s\n'
+  the gateway is well again: some seconds later two payments find out, and the others follow
     curl -X PUT http://{gateway}/mood/well
+    sleep 4; curl -sX POST 'http://{shop}/payments?[1-3]' -o /dev/null -w '%{{http_code}}\n'
   an order that is followed as it gets on: a stream, which holds nothing that others need
     curl -N http://{shop}/orders/4711/events
   slow work whose client leaves after a second: it is cleaned up all the same
@@ -124,35 +124,4 @@ fn format_panic(report: &Report) -> String {
 /// Writes to standard output; a closed terminal is no reason to stop serving.
 fn show(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .event_format(Short)
-        .with_writer(context::lines(std::io::stderr))
-        .init();
-}
-
-/// Lines without the spans around them: what these say, the context says at the end of the line.
-struct Short;
-
-impl<S, N> FormatEvent<S, N> for Short
-where
-    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &tracing::Event<'_>,
-    ) -> fmt::Result {
-        let metadata = event.metadata();
-        write!(writer, "{:>5} {}: ", metadata.level(), metadata.target())?;
-        context.format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
-    }
 }

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
 mod dev;
+mod exec;
+mod log;
 
 use std::process::ExitCode;
 
@@ -18,12 +20,19 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a small shop that you can hurt, and shows what becomes of it.
     Dev(dev::Options),
+    /// Runs a program of yours, and keeps it up.
+    Exec(exec::Options),
+    /// Becomes a program that dies with its supervisor; `exec` uses it.
+    #[command(hide = true)]
+    Launch(exec::Launch),
 }
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Dev(options) => dev::run(options),
+            Command::Exec(options) => exec::run(options),
+            Command::Launch(launch) => launch.run(),
         }
     }
 }

@@ -24,6 +24,7 @@ Usage: steadfast <COMMAND>
 
 Commands:
   dev   Runs a small shop that you can hurt, and shows what becomes of it
+  exec  Runs a program of yours, and keeps it up
   help  Print this message or the help of the given subcommand(s)
 
 Options:

@@ -264,3 +264,32 @@ fn a_gateway_that_hangs_costs_a_second_and_says_so() {
     assert!(again.starts_with("HTTP/1.1 201"), "{again}");
     assert_eq!(shop.close(), 0);
 }
+
+#[test]
+fn a_gateway_that_fails_is_left_alone_until_it_is_well_again() {
+    let mut shop = Shop::open();
+
+    shop.make_gateway("failing");
+    let answers: Vec<_> = (0..6).map(|_| shop.answer("POST /payments", "")).collect();
+    let catalogue = shop.answer("GET /catalogue", "");
+
+    for failed in &answers[..5] {
+        assert!(failed.starts_with("HTTP/1.1 502"), "{failed}");
+    }
+    let told = line_with(&mut shop.stderr, "steadfast::breaker: the breaker is open");
+    assert!(told.contains("5 failures in a row"), "{told}");
+    assert!(answers[5].starts_with("HTTP/1.1 503"), "{}", answers[5]);
+    assert!(answers[5].contains("the dependency is failing (policy payments)"));
+    assert!(catalogue.starts_with("HTTP/1.1 200"), "{catalogue}");
+
+    shop.make_gateway("well");
+    // It is open for four seconds, or less by chance.
+    let paid = (0..100).any(|_| {
+        steadfast::clock::block(std::time::Duration::from_millis(100));
+        shop.answer("POST /payments", "")
+            .starts_with("HTTP/1.1 201")
+    });
+    assert!(paid, "probes find out that it is well");
+    line_with(&mut shop.stderr, "the calls come back");
+    assert_eq!(shop.close(), 0);
+}

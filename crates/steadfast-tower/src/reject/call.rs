@@ -2,6 +2,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
+use steadfast_core::BoxError;
 
 use super::Rejection;
 
@@ -35,6 +36,16 @@ impl<E> CallError<E> {
         match self {
             Self::Rejected(_) => None,
             Self::Inner(error) => Some(error),
+        }
+    }
+}
+
+impl CallError<BoxError> {
+    /// Gives what is in it, boxed: for clients whose errors are.
+    pub fn into_boxed(self) -> BoxError {
+        match self {
+            Self::Rejected(rejection) => rejection.into(),
+            Self::Inner(error) => error,
         }
     }
 }

@@ -465,7 +465,7 @@ async fn errors_stay_what_they_are_also_boxed_ones() {
 
     let kind = plain.unwrap_err().into_inner().unwrap().kind();
     assert_eq!(kind, io::ErrorKind::ConnectionRefused);
-    assert!(boxed.unwrap_err().into_inner().unwrap().is::<io::Error>());
+    assert!(boxed.unwrap_err().into_boxed().is::<io::Error>());
     let endpoints = guard.breakers("stock").unwrap().endpoints();
     assert_eq!(endpoints[0].breaker.calls.failed, 2);
 }

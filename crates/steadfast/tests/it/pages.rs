@@ -151,6 +151,8 @@ const PAGES: &[&str] = &[
     "docs/how-to/shadow-mode.md",
     "docs/how-to/timeouts.md",
     "docs/how-to/reading-a-rejection.md",
+    "docs/how-to/outgoing-calls.md",
+    "docs/how-to/breakers.md",
     "docs/migration/from-tower-and-tower-http.md",
     "docs/migration/from-tower-resilience.md",
     "docs/migration/from-tower-governor.md",

@@ -1,0 +1,213 @@
+//! A process in a group of its own.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use steadfast::supervise::ChildContext;
+use steadfast::{BoxError, CleanupHandle, clock};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::end::Ended;
+use super::lines::{LastWords, pass_on};
+use super::{NOT_FOUND, NOT_STARTED, Options};
+
+/// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
+/// group may live on with its outputs open.
+const OUTPUT_AFTER_END: Duration = Duration::from_secs(1);
+
+/// A program that runs.
+pub(super) struct Process<'a> {
+    child: Child,
+    pid: Pid,
+    /// Kills all that is left of it.
+    group: CleanupHandle<'a, (), BoxError>,
+    words: LastWords,
+    outputs: Vec<steadfast::Task<()>>,
+}
+
+/// Starts a program. Whatever becomes of this life of it, its group is killed at the end.
+pub(super) async fn start<'a>(
+    command: &[String],
+    child: &'a ChildContext,
+) -> io::Result<Process<'a>> {
+    found(&command[0])?;
+    // Not the program itself, but this one as its launcher, so that it dies with us: see `Launch`.
+    let launcher = std::env::current_exe()?;
+    let mut process = Command::new(launcher)
+        .arg("launch")
+        .arg(std::process::id().to_string())
+        .arg("--")
+        .args(command)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = process.id().and_then(|id| Pid::from_raw(id as i32));
+    let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
+    let group = child.scope().defer("kill the process group", move || {
+        // There is nothing left of most.
+        let _ = kill_process_group(pid, Signal::KILL);
+    });
+    let words = LastWords::default();
+    let mut outputs = Vec::new();
+    if let Some(stdout) = process.stdout.take() {
+        let pass_on = pass_on(stdout, tokio::io::stdout(), None);
+        outputs.push(steadfast::spawn("standard output", pass_on));
+    }
+    if let Some(stderr) = process.stderr.take() {
+        let pass_on = pass_on(stderr, tokio::io::stderr(), Some(words.clone()));
+        outputs.push(steadfast::spawn("standard error", pass_on));
+    }
+    Ok(Process {
+        child: process,
+        pid,
+        group,
+        words,
+        outputs,
+    })
+}
+
+/// Looks for a program as the launcher will, so that we can tell what is not there.
+fn found(program: &str) -> io::Result<()> {
+    let is_there = |path: &std::path::Path| path.is_file();
+    let there = match program.contains('/') {
+        true => is_there(program.as_ref()),
+        false => std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|dir| is_there(&dir.join(program)))
+        }),
+    };
+    match there {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no such program",
+        )),
+    }
+}
+
+impl Process<'_> {
+    pub(super) fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Waits for the end, or brings it about: when it is asked for, or when the program hangs.
+    pub(super) async fn until_end(mut self, child: &ChildContext, options: &Options) -> Ended {
+        let pid = self.pid;
+        let hung = async {
+            match &options.health {
+                Some(check) => {
+                    let (every, grace) = (options.health_every, options.health_grace);
+                    check.until_hung(every, grace).await
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            status = self.child.wait() => match status {
+                Ok(status) => Ended::ByItself { status, last_words: Vec::new() },
+                Err(error) => Ended::NotStarted(error),
+            },
+            _ = child.stopping() => self.stop(options.stop_within).await,
+            why = hung => {
+                let _ = kill_process_group(pid, Signal::KILL);
+                let _ = self.child.wait().await;
+                Ended::Hung { why, last_words: Vec::new() }
+            }
+            never = pass_signals(pid) => match never {},
+        };
+        self.last_words(ended).await
+    }
+
+    /// Asks the program to end; then kills it, and all that it started.
+    async fn stop(&mut self, within: Duration) -> Ended {
+        let _ = kill_process(self.pid, Signal::TERM);
+        match clock::timeout(within, self.child.wait()).await {
+            Ok(Ok(status)) => Ended::Asked(status),
+            Ok(Err(error)) => Ended::NotStarted(error),
+            Err(_) => {
+                let _ = kill_process_group(self.pid, Signal::KILL);
+                let _ = self.child.wait().await;
+                Ended::Killed
+            }
+        }
+    }
+
+    /// Adds what it wrote at last, once that has been passed on.
+    async fn last_words(self, mut ended: Ended) -> Ended {
+        // Also those that would keep the outputs open.
+        self.group.run().await;
+        let passed = async {
+            for output in self.outputs {
+                let _ = output.await;
+            }
+        };
+        let _ = clock::timeout(OUTPUT_AFTER_END, passed).await;
+        if let Ended::ByItself { last_words, .. } | Ended::Hung { last_words, .. } = &mut ended {
+            *last_words = self.words.take();
+        }
+        ended
+    }
+}
+
+enum Never {}
+
+/// Hands on the signals that mean something to programs and nothing to us.
+async fn pass_signals(pid: Pid) -> Never {
+    let kinds = [
+        (SignalKind::hangup(), Signal::HUP),
+        (SignalKind::quit(), Signal::QUIT),
+        (SignalKind::user_defined1(), Signal::USR1),
+        (SignalKind::user_defined2(), Signal::USR2),
+        (SignalKind::window_change(), Signal::WINCH),
+    ];
+    let passed = kinds.into_iter().filter_map(|(kind, passed)| {
+        let mut stream = signal(kind).ok()?;
+        Some(Box::pin(async move {
+            while stream.recv().await.is_some() {
+                let _ = kill_process(pid, passed);
+            }
+        }))
+    });
+    let mut passed: Vec<_> = passed.collect();
+    std::future::poll_fn(|cx| {
+        for stream in &mut passed {
+            let _ = stream.as_mut().poll(cx);
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+/// Becomes the program, as one that is killed when its supervisor dies, however that dies.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Launch {
+    /// The process that must be the parent: it may have died before it could be watched.
+    supervisor: u32,
+
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Launch {
+    pub(crate) fn run(self) -> ExitCode {
+        let watched = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+        if watched.is_err() || parent != i32::try_from(self.supervisor).ok() {
+            return ExitCode::from(NOT_STARTED);
+        }
+        let error = std::process::Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .exec();
+        let _ = writeln!(io::stderr(), "cannot start {}: {error}", self.command[0]);
+        ExitCode::from(match error.kind() {
+            io::ErrorKind::NotFound => NOT_FOUND,
+            _ => NOT_STARTED,
+        })
+    }
+}

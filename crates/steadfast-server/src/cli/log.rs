@@ -1,0 +1,42 @@
+//! Our own lines, on standard error.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use steadfast::context;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Logs from now on: what `RUST_LOG` says, or else this.
+pub(super) fn to_stderr(unless_said: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unless_said));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .event_format(Short)
+        .with_writer(context::lines(std::io::stderr))
+        .init();
+}
+
+/// Lines without the spans around them: what these say, the context says at the end of the line.
+struct Short;
+
+impl<S, N> FormatEvent<S, N> for Short
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        write!(writer, "{:>5} {}: ", metadata.level(), metadata.target())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

@@ -1,0 +1,341 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+fn exec(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.arg("exec").args(args);
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    exec(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A supervisor that runs, with its lines.
+struct Supervisor {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Supervisor {
+    fn start(args: &[&str]) -> Self {
+        let mut child = exec(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Reads on to a line with this.
+    fn line_with(&mut self, part: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "no line with {part:?} in:\n{seen}");
+            if line.contains(part) {
+                return line;
+            }
+            seen += &line;
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    fn ended(&mut self) -> Option<i32> {
+        let code = self.child.wait().unwrap().code();
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        code
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // For a test that failed; it has ended by itself otherwise.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Tells when every process has ended that has inherited it.
+struct Alive {
+    dir: PathBuf,
+    path: String,
+}
+
+impl Alive {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("steadfast-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("alive").to_str().unwrap().to_owned();
+        assert!(
+            Command::new("mkfifo")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success()
+        );
+        Self { dir, path }
+    }
+
+    /// A program that holds it, does `first`, and goes on doing nothing, in a process of its own.
+    fn held(&self, first: &str) -> String {
+        format!(
+            "exec 9>{}; {first}; sleep 1000 & echo up >&2; wait; wait",
+            self.path
+        )
+    }
+
+    /// Opens it once somebody holds it.
+    fn watch(&self) -> std::fs::File {
+        std::fs::File::open(&self.path).unwrap()
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn until_all_have_ended(mut watched: std::fs::File) {
+    let mut nothing = Vec::new();
+    watched.read_to_end(&mut nothing).unwrap();
+}
+
+#[test]
+fn a_program_runs_once_with_its_output_and_its_exit_code() {
+    let ended = output(&["--", "sh", "-c", "echo out; echo err >&2; exit 3"]);
+
+    assert_eq!(text(&ended.stdout), "out\n");
+    let stderr = text(&ended.stderr);
+    assert!(stderr.contains("err\n"), "{stderr}");
+    assert!(stderr.contains("ended with exit code 3"), "{stderr}");
+    assert_eq!(ended.status.code(), Some(3));
+    assert_eq!(output(&["--", "true"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_said_so_with_the_code_of_a_shell() {
+    for program in ["no-such-program", "/no/such/program"] {
+        let ended = output(&["--supervise", "--", program]);
+
+        let stderr = text(&ended.stderr);
+        assert!(
+            stderr.contains("cannot be started: there is no such program"),
+            "{stderr}"
+        );
+        assert_eq!(ended.status.code(), Some(127));
+    }
+}
+
+#[test]
+fn what_no_recovery_inside_can_catch_is_restarted_until_it_is_too_often() {
+    let check = |program: &str, name: &str, code: i32| {
+        let args = ["--supervise", "--restarts", "2", "--backoff", "1ms"];
+        let ended = output(&[&args[..], &["--", "sh", "-c", program]].concat());
+
+        let stderr = text(&ended.stderr);
+        assert_eq!(
+            stderr.matches(&format!("ended by {name}")).count(),
+            3,
+            "{stderr}"
+        );
+        assert_eq!(stderr.matches("last words").count(), 6, "{stderr}");
+        assert!(
+            stderr.contains("needs more than 2 restarts within 300s"),
+            "{stderr}"
+        );
+        assert_eq!(ended.status.code(), Some(code));
+    };
+
+    check("echo last words >&2; kill -ABRT $$", "SIGABRT", 134);
+    check("echo last words >&2; kill -KILL $$", "SIGKILL", 137);
+    // The stack of a shell overflows in earnest.
+    check(
+        "ulimit -s 256; echo last words >&2; f() { f; }; f",
+        "SIGSEGV",
+        139,
+    );
+}
+
+#[test]
+fn a_good_end_is_an_end_unless_it_is_always_restarted() {
+    let once = output(&["--supervise", "--", "true"]);
+    assert_eq!(once.status.code(), Some(0));
+
+    let args = [
+        "--supervise",
+        "--restart",
+        "always",
+        "--restarts",
+        "1",
+        "--backoff",
+        "1ms",
+    ];
+    let always = output(&[&args[..], &["--", "true"]].concat());
+    assert_eq!(text(&always.stderr).matches("started").count(), 2);
+    // What was given up has failed.
+    assert_eq!(always.status.code(), Some(1));
+}
+
+#[test]
+fn a_termination_is_passed_on_and_the_program_ends_in_its_own_way() {
+    let program = "trap 'echo leaving >&2; exit 0' TERM; sleep 1000 & echo up >&2; wait";
+    let mut supervisor = Supervisor::start(&["--supervise", "--", "sh", "-c", program]);
+    supervisor.line_with("up");
+
+    supervisor.signal("TERM");
+
+    supervisor.line_with("leaving");
+    supervisor.line_with("asked to end, and ended with exit code 0");
+    assert_eq!(supervisor.ended(), Some(0));
+}
+
+#[test]
+fn a_program_that_does_not_end_is_killed_with_all_that_it_has_started() {
+    let alive = Alive::new("stubborn");
+    let program = alive.held("trap '' TERM");
+    let args = [
+        "--supervise",
+        "--stop-within",
+        "50ms",
+        "--",
+        "sh",
+        "-c",
+        &program,
+    ];
+    let mut supervisor = Supervisor::start(&args);
+    let watched = alive.watch();
+    supervisor.line_with("up");
+
+    supervisor.signal("TERM");
+
+    supervisor.line_with("killed since it did not in time");
+    until_all_have_ended(watched);
+    assert_eq!(supervisor.ended(), Some(137));
+}
+
+#[test]
+fn what_a_program_leaves_behind_is_killed_before_it_is_started_again() {
+    let alive = Alive::new("left");
+    let program = format!("exec 9>{}; sleep 1000 & exit 1", alive.path);
+    let args = ["--supervise", "--restarts", "0", "--", "sh", "-c", &program];
+    let mut supervisor = Supervisor::start(&args);
+
+    until_all_have_ended(alive.watch());
+
+    assert_eq!(supervisor.ended(), Some(1));
+}
+
+#[test]
+fn a_program_dies_with_a_supervisor_that_is_killed() {
+    let alive = Alive::new("orphan");
+    // Without a child of its own: nobody watches those.
+    let program = format!("exec 9>{}; echo up >&2; exec sleep 1000", alive.path);
+    let mut supervisor = Supervisor::start(&["--supervise", "--", "sh", "-c", &program]);
+    let watched = alive.watch();
+    supervisor.line_with("up");
+
+    supervisor.signal("KILL");
+
+    until_all_have_ended(watched);
+}
+
+#[test]
+fn signals_that_mean_nothing_to_us_are_passed_on() {
+    let program = "trap 'echo reloaded >&2' HUP; trap 'echo rotated >&2' USR1; \
+                   echo up >&2; while :; do sleep 1000 & wait; done";
+    let mut supervisor = Supervisor::start(&["--supervise", "--", "sh", "-c", program]);
+    supervisor.line_with("up");
+
+    supervisor.signal("HUP");
+    supervisor.line_with("reloaded");
+    supervisor.signal("USR1");
+    supervisor.line_with("rotated");
+
+    supervisor.signal("TERM");
+    assert_eq!(supervisor.ended(), Some(0));
+}
+
+#[test]
+fn a_program_that_hangs_is_killed_and_started_again() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/health", service.local_addr().unwrap());
+    // Well at first; then it accepts and says nothing, three times; then it is well.
+    let served = std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for request in 0..5 {
+            let (mut stream, _) = service.accept().unwrap();
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            assert_eq!(line, "GET /health HTTP/1.1\r\n");
+            match request {
+                0 | 4 => stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap(),
+                _ => silent.push(stream),
+            }
+        }
+    });
+    let health = [
+        "--health",
+        &url,
+        "--health-every",
+        "40ms",
+        "--backoff",
+        "1ms",
+    ];
+    let args = [&["--supervise"], &health[..], &["--", "sleep", "1000"]].concat();
+    let mut supervisor = Supervisor::start(&args);
+
+    supervisor.line_with("run=1");
+    supervisor.line_with("killed since it hung: no answer within 40ms");
+    supervisor.line_with("run=2");
+    served.join().unwrap();
+    supervisor.signal("TERM");
+    // Killed as hanging, perhaps, since nobody serves any more; or ended by the signal.
+    supervisor.ended();
+}
+
+#[test]
+fn a_flood_of_output_is_passed_on_whole() {
+    let ended = output(&["--", "head", "-c", "10000000", "/dev/zero"]);
+
+    assert_eq!(ended.stdout.len(), 10_000_000);
+    assert_eq!(ended.status.code(), Some(0));
+}
+
+#[test]
+fn mistakes_in_the_options_are_refused_with_a_fix() {
+    let check = |args: &[&str], expect: &str| {
+        let ended = output(&[args, &["--", "true"]].concat());
+        let stderr = text(&ended.stderr);
+        assert!(stderr.contains(expect), "{stderr}");
+        assert_eq!(ended.status.code(), Some(2));
+    };
+
+    check(
+        &["--within", "5"],
+        "\"5\" has no unit; write \"5ms\" or \"5s\"",
+    );
+    check(
+        &["--health", "localhost"],
+        "write http://HOST:PORT/PATH or tcp://HOST:PORT",
+    );
+    check(
+        &["--restart", "never"],
+        "[possible values: on-failure, always]",
+    );
+}
