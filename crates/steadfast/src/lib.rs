@@ -91,6 +91,8 @@ mod documents {
     mod protect_a_route {}
     #[doc = include_str!("../../../docs/how-to/tiers.md")]
     mod tiers {}
+    #[doc = include_str!("../../../docs/how-to/shadow-mode.md")]
+    mod shadow_mode {}
     #[doc = include_str!("../../../docs/how-to/timeouts.md")]
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
@@ -119,6 +121,8 @@ mod documents {
     mod t03_limit_that_queues {}
     #[doc = include_str!("../../../docs/traps/t04-rate-of-each-connection.md")]
     mod t04_rate_of_each_connection {}
+    #[doc = include_str!("../../../docs/traps/t05-breaker-that-never-opens.md")]
+    mod t05_breaker_that_never_opens {}
     #[doc = include_str!("../../../docs/traps/t06-panic-without-a-layer.md")]
     mod t06_panic_without_a_layer {}
     #[doc = include_str!("../../../docs/traps/t07-trace-inside-of-catch.md")]
@@ -140,6 +144,8 @@ mod documents {
     mod t14_retries_that_multiply {}
     #[doc = include_str!("../../../docs/traps/t15-paths-as-labels.md")]
     mod t15_paths_as_labels {}
+    #[doc = include_str!("../../../docs/traps/t16-stop-that-waits.md")]
+    mod t16_stop_that_waits {}
     #[doc = include_str!("../../../docs/traps/t17-permit-of-a-dead-socket.md")]
     mod t17_permit_of_a_dead_socket {}
     #[doc = include_str!("../../../docs/traps/t28-waiters-out-of-sight.md")]
