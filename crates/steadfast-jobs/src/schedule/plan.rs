@@ -68,6 +68,9 @@ pub enum Missed {
 }
 
 /// What becomes of an occurrence while an earlier run of the same schedule has not ended.
+///
+/// A run is a job that the schedule made, from its making to its end: also while it waits, or waits for another
+/// attempt. One that was put back to work after its end is not counted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Overlap {
     /// It runs beside the other.

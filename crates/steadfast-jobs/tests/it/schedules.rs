@@ -11,9 +11,11 @@ use steadfast_core::{Timestamp, clock, rng};
 use steadfast_jobs::schedule::{
     Missed, Outcome, Overlap, Plan, PlanBuilder, RanNow, Registered, Rule, Schedule, Schedules,
 };
-use steadfast_jobs::{Cancelled, Job, JobId, Jobs, Options};
+use steadfast_jobs::{Cancelled, Job, JobId, Jobs, Kind as JobKind, Options, Run, Worker};
 use steadfast_store::testing::{Database, Kind};
 use steadfast_store::{Config, Dialect, Fault, Faults, Store, binds, on_every_store};
+
+use super::support::PATIENCE;
 
 #[derive(Serialize, Deserialize)]
 struct Settle {
@@ -208,6 +210,36 @@ async fn killed_after<F: Future>(polls: u64, future: F) {
 }
 
 on_every_store! {
+    async fn workers_make_the_jobs_by_themselves_and_tell_what_a_run_is_about(database) {
+        let (one, two) = (Node::of(database).await, Node::of(database).await);
+        let second = now();
+        one.register("nightly", once(second)).await;
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let worker = |node: &Node| {
+            let (told, schedules) = (told.clone(), node.schedules.clone());
+            let settle = move |run: Run, settle: Settle| {
+                let (told, schedules) = (told.clone(), schedules.clone());
+                async move {
+                    let of = schedules.occurrence_of(run.id()).await?;
+                    let _ = told.send((settle.currency, of));
+                    Ok(())
+                }
+            };
+            Worker::builder(&node.jobs).kind(JobKind::new(settle)).build().unwrap().start()
+        };
+
+        let running = [worker(&one), worker(&two)];
+
+        let heard = clock::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+        assert_eq!(heard.0, "nightly");
+        let of = heard.1.unwrap();
+        assert_eq!((of.schedule.as_str(), of.nominal.unix_millis() / 1000, of.by_hand), ("nightly", second, false));
+        for running in running {
+            running.stop(PATIENCE).await;
+        }
+        assert_eq!(one.made("nightly").await, [second]);
+    }
+
     async fn what_is_the_same_already_shifts_nothing(database) {
         let node = Node::of(database).await;
         let weekly = || plan("0 6 * * mon");

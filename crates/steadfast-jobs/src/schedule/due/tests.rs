@@ -266,6 +266,31 @@ fn a_date_runs_once_and_nothing_comes_after_it() {
     assert_eq!(plan.first_ms(5 * HOUR, Some(HOUR)), None);
 }
 
+/// A timer that waits a week from its start never ends in a service that is deployed daily, and one that
+/// waits for its next tick stops for ever once that lies behind it.
+#[test]
+fn a_weekly_run_happens_in_a_service_that_is_deployed_daily_and_after_a_clock_that_jumped() {
+    const DAY: i64 = 24 * HOUR;
+    let plan = Plan::builder(Rule::every(Duration::from_secs(7 * 86_400)).unwrap());
+    let plan = plan.build().unwrap();
+    let (mut next, mut run) = (plan.first_ms(0, None).unwrap(), Vec::new());
+
+    for day in 1..=28 {
+        // Each deploy registers the schedule anew, which keeps its due time; nobody looks meanwhile.
+        let now = day * DAY + 5_000;
+        let decision = plan.decide(0, standing(next, 0), now);
+        run.extend(nominal(&decision));
+        next = decision.next_ms.unwrap();
+    }
+    assert_eq!(run, [7 * DAY, 14 * DAY, 21 * DAY, 28 * DAY]);
+
+    // The clock jumps three weeks ahead, and back again.
+    let ahead = plan.decide(0, standing(next, 0), 50 * DAY);
+    assert_eq!(nominal(&ahead), [49 * DAY]);
+    let back = plan.decide(0, standing(ahead.next_ms.unwrap(), 0), 29 * DAY);
+    assert_eq!((nominal(&back), back.next_ms), (vec![], Some(56 * DAY)));
+}
+
 #[test]
 fn an_edit_gives_no_due_time_that_was_decided() {
     let plan = hourly().build().unwrap();
