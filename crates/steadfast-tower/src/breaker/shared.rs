@@ -224,6 +224,8 @@ impl Shared {
         if let Some(known) = self.known(key) {
             return Some(known);
         }
+        // Before the lock: whoever names endpoints may ask for all of them.
+        let name = target::name(request, endpoint_of);
         let mut endpoints = self
             .endpoints
             .write()
@@ -241,7 +243,7 @@ impl Shared {
         }
         let config = self.settings.load().as_ref()?.config;
         let name = match has_room {
-            true => target::name(request, endpoint_of),
+            true => name,
             false => "(all others)".to_owned(),
         };
         let seed = self.targets.hash(key);
