@@ -57,6 +57,9 @@ pub struct Config {
     /// For tests: how many pages the file of SQLite may have.
     #[cfg(feature = "test-util")]
     pub page_count_max: Option<u32>,
+    /// For tests: what fails.
+    #[cfg(feature = "test-util")]
+    pub faults: crate::Faults,
 }
 
 /// Which database, and where.
@@ -138,6 +141,8 @@ impl Config {
             synchronous_full: true,
             #[cfg(feature = "test-util")]
             page_count_max: None,
+            #[cfg(feature = "test-util")]
+            faults: crate::Faults::new(),
         }
     }
 

@@ -88,6 +88,10 @@ pub(crate) enum Trouble {
     Ended,
     Closed,
     Stalled(Duration),
+    #[cfg(feature = "test-util")]
+    Injected {
+        done: bool,
+    },
 }
 
 /// A cause that is an error of the driver or of the system.
@@ -114,6 +118,10 @@ impl Error {
     ///
     /// Nothing was done, unless [`is_outcome_unknown`](Self::is_outcome_unknown) says otherwise.
     pub fn is_retryable(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        if let Trouble::Injected { .. } = self.0.trouble {
+            return true;
+        }
         matches!(
             self.0.trouble,
             Trouble::Unreachable { .. }
@@ -132,6 +140,10 @@ impl Error {
     /// Tells whether it may have been done all the same: the connection was lost, or the time was
     /// up, between sending and the answer. Retry only what is idempotent.
     pub fn is_outcome_unknown(&self) -> bool {
+        #[cfg(feature = "test-util")]
+        if let Trouble::Injected { done } = self.0.trouble {
+            return done;
+        }
         matches!(
             self.0.trouble,
             Trouble::Lost(_) | Trouble::TimeLimit { undone: false, .. }
@@ -260,6 +272,8 @@ impl Trouble {
             Self::Ended => "SF-1121",
             Self::Closed => "SF-1122",
             Self::Stalled(_) => "SF-1123",
+            #[cfg(feature = "test-util")]
+            Self::Injected { .. } => "SF-1199",
         }
     }
 
@@ -309,6 +323,8 @@ impl Trouble {
             }
             Self::Ended => "begin a new transaction; this one was ended by an earlier error",
             Self::Closed => "open the store again",
+            #[cfg(feature = "test-util")]
+            Self::Injected { .. } => "nothing: a test asked for it",
             Self::Stalled(_) => "find what blocks the runtime: `steadfast_core::watch` names it",
         }
     }
@@ -396,6 +412,12 @@ impl fmt::Display for Trouble {
             Self::Damaged(_) => f.write_str("the file is damaged, or no database of SQLite"),
             Self::Ended => f.write_str("the transaction has ended already"),
             Self::Closed => f.write_str("the store is closed"),
+            #[cfg(feature = "test-util")]
+            Self::Injected { done: false } => f.write_str("a test had it fail before it was done"),
+            #[cfg(feature = "test-util")]
+            Self::Injected { done: true } => {
+                f.write_str("a test lost the answer after it was done")
+            }
             Self::Stalled(limit) => {
                 write!(
                     f,

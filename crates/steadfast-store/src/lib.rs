@@ -25,6 +25,8 @@
 //!   begin with the lock that they need, and are ended by force when their time is up.
 //! - **Nodes** are the lives of processes, with a lease that is renewed by a thread of its own:
 //!   [`Store::join`]. **Locks** are leases with a term for your own exclusive work: [`Store::lock`].
+//! - **Wake-ups** tell at once that something has changed, where they can: [`Store::wakes`]; what the
+//!   database at hand can do is in [`Store::capabilities`], how it is in [`Store::health`].
 //! - **Errors** say whether a retry may help, whether it may have been done all the same, and what
 //!   to do: [`Error`].
 //!
@@ -84,7 +86,7 @@
 //! | `sqlite` | a file of SQLite, which is compiled in |
 //! | `postgres` | PostgreSQL, with rustls and ring for TLS |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `sqlx09::within` |
-//! | `test-util` | databases for tests: `testing` |
+//! | `test-util` | databases for tests: `testing`; faults at every operation: `Faults` |
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(all(feature = "sqlite", feature = "postgres")),
@@ -96,6 +98,9 @@
 
 mod config;
 mod error;
+#[cfg(feature = "test-util")]
+mod fault;
+mod health;
 #[cfg(feature = "sqlite")]
 mod json;
 mod lease;
@@ -116,9 +121,13 @@ mod store;
 pub mod testing;
 mod tx;
 mod value;
+mod wake;
 
 pub use config::{Config, Place, Pooler};
 pub use error::Error;
+#[cfg(feature = "test-util")]
+pub use fault::{Fault, Faults};
+pub use health::{Capabilities, Health};
 pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
 pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
@@ -128,3 +137,4 @@ pub use statement::Statement;
 pub use store::{Dialect, Lane, Store};
 pub use tx::Tx;
 pub use value::{Array, Binds, HasKind, Kind, Text, Value};
+pub use wake::{Wake, Wakes};

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Error;
 use crate::error::Trouble;
+use crate::health::Usage;
 
 /// How long a connection may have been idle and still be used without asking whether it lives: a
 /// second, after which one more round trip does not matter.
@@ -59,6 +60,9 @@ struct Inside<C> {
     idle: Vec<Idle<C>>,
     holders: Vec<Holder>,
     next: u64,
+    refused: u64,
+    made: u64,
+    broken: u64,
     closed: bool,
 }
 
@@ -85,6 +89,9 @@ impl<M: Manage> Pool<M> {
                 idle: Vec::new(),
                 holders: Vec::new(),
                 next: 0,
+                refused: 0,
+                made: 0,
+                broken: 0,
                 closed: false,
             }),
         })
@@ -122,6 +129,7 @@ impl<M: Manage> Pool<M> {
             }) = idle
             else {
                 held.conn = Some(self.manage.connect().await?);
+                self.inside().made += 1;
                 held.made = clock::now();
                 return Ok(held);
             };
@@ -148,12 +156,15 @@ impl<M: Manage> Pool<M> {
         match clock::timeout(self.acquire_timeout, acquire).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => Err(Trouble::Closed.into()),
-            Err(_) => Err(Trouble::Exhausted {
-                what: M::WHAT,
-                waited: clock::now().duration_since(start),
-                holders: self.holders(),
+            Err(_) => {
+                self.inside().refused += 1;
+                Err(Trouble::Exhausted {
+                    what: M::WHAT,
+                    waited: clock::now().duration_since(start),
+                    holders: self.holders(),
+                }
+                .into())
             }
-            .into()),
         }
     }
 
@@ -180,6 +191,21 @@ impl<M: Manage> Pool<M> {
             format!("{} for {held:.1?}", holder.what)
         });
         told.collect()
+    }
+
+    /// Tells who has what.
+    pub(crate) fn usage(&self) -> Usage {
+        let holders = self.holders();
+        let inside = self.inside();
+        Usage {
+            held: inside.holders.len(),
+            size: self.size,
+            holders,
+            refused: inside.refused,
+            made: inside.made,
+            broken: inside.broken,
+            ..Usage::default()
+        }
     }
 
     /// Throws idle connections away: one was found dead, and the others are probably no better.
@@ -308,7 +334,10 @@ impl<M: Manage> Drop for Held<M> {
                     }
                 });
             }
-            State::Open | State::Broken => drop(conn),
+            State::Open | State::Broken => {
+                self.pool.inside().broken += 1;
+                drop(conn);
+            }
         }
     }
 }

@@ -6,8 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{collections::HashMap, sync::RwLock};
 
 use crate::config::Place;
+use steadfast_core::cancel::{Cancel, Cause};
+use steadfast_core::report;
+
+use crate::health::{Reporter, Usage};
 use crate::tx::{Carrier, Tx};
-use crate::{Binds, Config, Error, Package, Rows, Statement, schema};
+use crate::wake::Hub;
+use crate::{Binds, Config, Error, Package, Rows, Statement, binds, schema};
 
 /// The one door to the database. Cheap to clone; the database is closed once the last is dropped,
 /// or by [`close`](Self::close).
@@ -40,9 +45,13 @@ use crate::{Binds, Config, Error, Package, Rows, Statement, schema};
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     config: Config,
     backend: Backend,
+    hub: Arc<Hub>,
+    /// Ends what runs on behalf of the store.
+    closing: Cancel,
+    reporter: Arc<Reporter>,
     /// Whose tables were brought up to date.
     packages: Mutex<Vec<Package>>,
     /// What statements are called in our schema, each made when it is first used.
@@ -107,10 +116,16 @@ impl Store {
         let store = Self(Arc::new(Inner {
             config,
             backend,
+            hub: Arc::default(),
+            closing: Cancel::new(),
+            reporter: Arc::default(),
             packages: Mutex::default(),
             #[cfg(feature = "postgres")]
             texts: RwLock::default(),
         }));
+        store.0.reporter.of(&store.0);
+        // One too many to be seen is no reason not to work.
+        let _ = report::register("store", &store.0.reporter);
         schema::prepare(&store).await?;
         store.migrate(&schema::PACKAGE).await?;
         Ok(store)
@@ -179,14 +194,39 @@ impl Store {
     /// # Cancel safety
     /// Dropped half-way, it may have been done or not.
     pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
-        let ran: Result<Rows, Error> = match self.backend() {
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, false).await,
-            #[cfg(feature = "postgres")]
-            Backend::Postgres(postgres) => self.alone(postgres.pool(), statement, &binds).await,
-            Backend::Never(never) => match *never {},
-        };
-        ran.map_err(|error| error.at(statement))
+        let ran = self.through(statement.name, true, async {
+            match self.backend() {
+                #[cfg(feature = "sqlite")]
+                Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, false).await,
+                #[cfg(feature = "postgres")]
+                Backend::Postgres(postgres) => self.alone(postgres.pool(), statement, &binds).await,
+                Backend::Never(never) => match *never {},
+            }
+        });
+        ran.await.map_err(|error| error.at(statement))
+    }
+
+    /// The one seam that every operation passes, where tests have it fail.
+    #[cfg(feature = "test-util")]
+    pub(crate) async fn through<T>(
+        &self,
+        name: &str,
+        counted: bool,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let faults = &self.config().faults;
+        faults.through(name, counted, operation).await
+    }
+
+    /// The one seam that every operation passes, where tests have it fail.
+    #[cfg(not(feature = "test-util"))]
+    pub(crate) fn through<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        _: &str,
+        _: bool,
+        operation: F,
+    ) -> F {
+        operation
     }
 
     /// Runs an intent that only reads. On SQLite it does not wait for the writer.
@@ -245,7 +285,8 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        let (tx, home) = self.begin_reading().await?.lent();
+        let begun = self.through("begin", true, self.begin_reading()).await?;
+        let (tx, home) = begun.lent();
         let done = work(tx).await?;
         if let Some(tx) = Tx::back(self, &home)? {
             tx.commit().await?;
@@ -262,6 +303,10 @@ impl Store {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn begin(&self) -> Result<Tx<'static>, Error> {
+        self.through("begin", true, self.begin_writing()).await
+    }
+
+    async fn begin_writing(&self) -> Result<Tx<'static>, Error> {
         let carrier = match self.backend() {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => Carrier::SqliteWriting(sqlite.begin().await?),
@@ -324,6 +369,7 @@ impl Store {
     /// # Cancel safety
     /// Dropped half-way, it is closed all the same, and not waited for.
     pub async fn close(&self) {
+        self.0.closing.cancel(Cause::Shutdown);
         match self.backend() {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => sqlite.close().await,
@@ -335,6 +381,75 @@ impl Store {
 
     pub(crate) fn backend(&self) -> &Backend {
         &self.0.backend
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    /// Begins to listen to what others change.
+    pub(crate) fn listen(&self) {
+        match self.backend() {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => {
+                let (hub, closing) = (self.hub().clone(), self.0.closing.clone());
+                steadfast_core::spawn("wake-ups", sqlite.listen(hub, closing));
+            }
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => {
+                if self.config().pooler == crate::Pooler::None {
+                    let listening = crate::postgres::listen(
+                        postgres.pool().manage().options().clone(),
+                        crate::postgres::channel(&self.config().schema),
+                        Arc::downgrade(self.hub()),
+                        self.0.closing.clone(),
+                    );
+                    steadfast_core::spawn("wake-ups", listening);
+                }
+            }
+            Backend::Never(never) => match *never {},
+        }
+    }
+
+    /// Sends a wake-up to other processes.
+    pub(crate) async fn push(&self, channel: &str, payload: &str) -> Result<(), Error> {
+        match self.backend() {
+            // They notice by themselves that the file has changed.
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => {
+                let schema = &self.config().schema;
+                let (to, message) = (
+                    crate::postgres::channel(schema),
+                    crate::postgres::message(channel, payload),
+                );
+                self.run(&schema::WAKE, binds![to, message]).await.map(drop)
+            }
+            Backend::Never(never) => match *never {},
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn usage(&self) -> Usage {
+        match &self.backend {
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite(sqlite) => sqlite.usage(),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(postgres) => postgres.pool().usage(),
+            Backend::Never(never) => match *never {},
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel(Cause::Shutdown);
     }
 }
 
@@ -409,17 +524,19 @@ impl Lane {
     /// # Cancel safety
     /// As [`Store::run`].
     pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
-        #[cfg(feature = "postgres")]
-        if let Some(pool) = &self.pool {
-            let ran = self.store.alone(pool, statement, &binds).await;
-            return ran.map_err(|error| error.at(statement));
-        }
-        #[cfg(feature = "sqlite")]
-        if let Backend::Sqlite(sqlite) = self.store.backend() {
-            let ran = sqlite.run(statement, &binds, self.urgent).await;
-            return ran.map_err(|error| error.at(statement));
-        }
-        self.store.run(statement, binds).await
+        let ran = self.store.through(statement.name, !self.urgent, async {
+            match self.store.backend() {
+                #[cfg(feature = "sqlite")]
+                Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, self.urgent).await,
+                #[cfg(feature = "postgres")]
+                Backend::Postgres(postgres) => {
+                    let pool = self.pool.as_ref().unwrap_or(postgres.pool());
+                    self.store.alone(pool, statement, &binds).await
+                }
+                Backend::Never(never) => match *never {},
+            }
+        });
+        ran.await.map_err(|error| error.at(statement))
     }
 }
 

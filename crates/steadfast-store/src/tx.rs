@@ -166,13 +166,17 @@ impl<'c> Tx<'c> {
 
     async fn step(&mut self, text: Text, binds: Binds) -> Result<Rows, Error> {
         self.begin_step()?;
-        let rows = match &mut self.way {
-            Way::Ours(Some(ours), _) => ours.carrier.run(&self.store, text, &binds).await?,
-            Way::Ours(None, _) => return Err(Trouble::Ended.into()),
-            #[cfg(feature = "sqlx09")]
-            Way::Foreign(foreign) => foreign.run(&self.store, text, &binds).await?,
-            Way::Never(never, _) => match *never {},
-        };
+        let (store, way) = (&self.store, &mut self.way);
+        let ran = store.through(text.name(), true, async {
+            match way {
+                Way::Ours(Some(ours), _) => ours.carrier.run(store, text, &binds).await,
+                Way::Ours(None, _) => Err(Trouble::Ended.into()),
+                #[cfg(feature = "sqlx09")]
+                Way::Foreign(foreign) => foreign.run(store, text, &binds).await,
+                Way::Never(never, _) => match *never {},
+            }
+        });
+        let rows = ran.await?;
         self.end_step();
         Ok(rows)
     }
@@ -234,7 +238,8 @@ impl<'c> Tx<'c> {
         let Some(mut ours) = self.take() else {
             return Ok(());
         };
-        ours.carrier.commit().await?;
+        let commit = ours.carrier.commit();
+        self.store.through("commit", true, commit).await?;
         for then in ours.after {
             then();
         }
@@ -361,6 +366,13 @@ enum Text {
 }
 
 impl Text {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Of(statement) => statement.name,
+            Self::Own(_) => "sql",
+        }
+    }
+
     #[cfg(feature = "sqlite")]
     fn for_sqlite(self, binds: &Binds) -> Result<crate::sqlite::SqliteRun, Error> {
         let text = match self {

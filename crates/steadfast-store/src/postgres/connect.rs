@@ -89,6 +89,10 @@ impl Connections {
         self.statement_timeout + ANSWER_GRACE
     }
 
+    pub(crate) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
     /// Says where the server is, without user or password.
     pub(crate) fn place(&self) -> String {
         match self.options.get_socket() {

@@ -1,6 +1,7 @@
 //! PostgreSQL: connections in a pool, and one door through which everything goes.
 
 mod connect;
+mod listen;
 mod run;
 mod trouble;
 
@@ -14,6 +15,7 @@ use crate::pool::{Held, Pool};
 use crate::{Config, Error, Pooler, Rows};
 
 pub(crate) use connect::Connections;
+pub(crate) use listen::{channel, listen, message};
 pub(crate) use run::PostgresRun;
 
 use run::Mode;

@@ -12,10 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use steadfast_core::cancel::Cancel;
 use steadfast_core::clock;
 
 use crate::error::Trouble;
+use crate::health::Usage;
 use crate::pool::{Held, Pool};
+use crate::wake::Hub;
 use crate::{Binds, Config, Error, Rows, Statement};
 
 pub(crate) use queue::Door;
@@ -69,6 +72,7 @@ impl Sqlite {
 
     /// Takes a reader and begins a transaction that only reads.
     pub(crate) async fn begin_reading(&self) -> Result<Held<Readers>, Error> {
+        self.queue.identity()?;
         let mut held = self.readers.acquire().await?;
         held.busy();
         run::script(&mut held, "BEGIN")
@@ -85,6 +89,35 @@ impl Sqlite {
         run::prepare(&mut held, text)
             .await
             .map_err(trouble::classify)
+    }
+
+    /// Tells everybody who listens when another process has changed the file.
+    pub(crate) fn listen(
+        &self,
+        hub: Arc<Hub>,
+        closing: Cancel,
+    ) -> impl Future<Output = ()> + use<> {
+        let mut changed = self.queue.changed();
+        async move {
+            loop {
+                tokio::select! {
+                    _ = closing.cancelled() => return,
+                    seen = changed.changed() => match seen {
+                        Ok(()) => hub.tell_everything(),
+                        Err(_) => return,
+                    },
+                }
+            }
+        }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let (queued, writer) = self.queue.usage();
+        Usage {
+            queued,
+            writer,
+            ..self.readers.usage()
+        }
     }
 
     pub(crate) async fn close(&self) {

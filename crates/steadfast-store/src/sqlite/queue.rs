@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteArguments;
 use steadfast_core::clock::{self, Instant};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::holder::Identity;
 use super::run::SqliteRun;
 use crate::error::Trouble;
 use crate::pool::holder;
@@ -43,6 +44,7 @@ pub(super) struct Intent {
     pub(super) statement: &'static Statement,
     pub(super) arguments: SqliteArguments,
     pub(super) until: Instant,
+    pub(super) turn: Turn,
     pub(super) answer: oneshot::Sender<Result<Rows, Error>>,
 }
 
@@ -52,7 +54,29 @@ pub(super) struct Transaction {
     /// How long it may be open.
     pub(super) limit: Duration,
     pub(super) until: Instant,
+    pub(super) turn: Turn,
     pub(super) answer: oneshot::Sender<Result<Door, Error>>,
+}
+
+/// Taken by the writer that begins with a piece of work, or by who waits for it and gives up: so it
+/// is certain that what was given up is never done.
+#[derive(Clone, Default)]
+pub(super) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// Tells whether it was the first.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Gives up when a caller is gone before its turn.
+struct Waiting(Turn);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.take();
+    }
 }
 
 impl Intent {
@@ -72,6 +96,9 @@ pub(super) struct Queue {
     inside: Mutex<Inside>,
     more: Notify,
     ended: Notify,
+    /// Counts the changes by other processes that were seen.
+    changed: watch::Sender<u64>,
+    identity: OnceLock<Identity>,
 }
 
 #[derive(Default)]
@@ -93,6 +120,8 @@ impl Queue {
             inside: Mutex::default(),
             more: Notify::new(),
             ended: Notify::new(),
+            changed: watch::Sender::new(0),
+            identity: OnceLock::new(),
         }
     }
 
@@ -111,13 +140,15 @@ impl Queue {
             statement,
             arguments,
             until: clock::now() + self.acquire_timeout,
+            turn: Turn::default(),
             answer,
         };
+        let turn = intent.turn.clone();
         match urgency {
             Urgency::Beat => self.push(|inside| inside.beats.push_back(intent))?,
             Urgency::Usual => self.push(|inside| inside.usual.push_back(Work::Intent(intent)))?,
         }
-        self.wait(answered).await
+        self.wait(turn, answered).await
     }
 
     pub(super) async fn begin(&self, limit: Option<Duration>) -> Result<Door, Error> {
@@ -126,10 +157,12 @@ impl Queue {
             who: holder(),
             limit: limit.unwrap_or(self.limit),
             until: clock::now() + self.acquire_timeout,
+            turn: Turn::default(),
             answer,
         };
+        let turn = transaction.turn.clone();
         self.push(|inside| inside.usual.push_back(Work::Transaction(transaction)))?;
-        self.wait(answered).await
+        self.wait(turn, answered).await
     }
 
     fn push(&self, push: impl FnOnce(&mut Inside)) -> Result<(), Error> {
@@ -152,29 +185,40 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the answer. The writer minds the time, and is faster than this: what is left
-    /// undone when the time is up here may be done later.
-    async fn wait<T>(&self, answered: oneshot::Receiver<Result<T, Error>>) -> Result<T, Error> {
-        let patience = self.acquire_timeout + self.limit + ANSWER_GRACE;
-        match clock::timeout(patience, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Trouble::Closed.into()),
-            Err(_) => Err(Trouble::TimeLimit {
-                limit: patience,
-                undone: false,
+    /// Waits for its turn, and then for the answer.
+    async fn wait<T>(
+        &self,
+        turn: Turn,
+        mut answered: oneshot::Receiver<Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let waiting = Waiting(turn);
+        let start = clock::now();
+        let answer = match clock::timeout(self.acquire_timeout, &mut answered).await {
+            Ok(answer) => answer,
+            Err(_) if waiting.0.take() => {
+                return Err(Trouble::Exhausted {
+                    what: "the writer of the file",
+                    waited: clock::now().duration_since(start),
+                    holders: self.inside().holders(),
+                }
+                .into());
             }
-            .into()),
-        }
-    }
-
-    /// Says that the time of somebody was up before it was their turn.
-    pub(super) fn late(&self, until: Instant) -> Error {
-        Trouble::Exhausted {
-            what: "the writer of the file",
-            waited: self.acquire_timeout + clock::now().saturating_duration_since(until),
-            holders: self.inside().last_holder(),
-        }
-        .into()
+            // It has begun, so it will be answered: within its limits, unless the disk hangs.
+            Err(_) => {
+                let patience = self.acquire_timeout + self.limit + ANSWER_GRACE;
+                match clock::timeout(patience, answered).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        return Err(Trouble::TimeLimit {
+                            limit: patience,
+                            undone: false,
+                        }
+                        .into());
+                    }
+                }
+            }
+        };
+        answer.unwrap_or_else(|_| Err(Trouble::Closed.into()))
     }
 
     /// Waits for work; `None` once the queue is closed and empty.
@@ -218,6 +262,39 @@ impl Queue {
         taken
     }
 
+    /// Gives what tells of changes by other processes. They are looked for while anybody has it.
+    pub(super) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.changed.receiver_count() > 0
+    }
+
+    pub(super) fn tell_changed(&self) {
+        self.changed.send_modify(|seen| *seen += 1);
+    }
+
+    /// Notes which file was opened.
+    pub(super) fn opened(&self, identity: Identity) {
+        let _ = self.identity.set(identity);
+    }
+
+    /// Makes sure that it is the file that was opened.
+    pub(super) fn identity(&self) -> Result<(), Error> {
+        match self.identity.get() {
+            Some(identity) => identity.check(&self.path),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells what waits, and who has the writer.
+    pub(super) fn usage(&self) -> (usize, Option<String>) {
+        let inside = self.inside();
+        let queued = inside.beats.len() + inside.usual.len();
+        (queued, inside.holders().pop())
+    }
+
     /// Notes who has the writer from now on.
     pub(super) fn held_by(&self, holder: Option<String>) {
         self.inside().holder = holder.map(|who| (who, clock::now()));
@@ -250,10 +327,6 @@ impl Queue {
 
 impl Inside {
     fn holders(&self) -> Vec<String> {
-        self.last_holder()
-    }
-
-    fn last_holder(&self) -> Vec<String> {
         let now = clock::now();
         let held = |(who, since): &(String, Instant)| {
             format!("{who} for {:.1?}", now.saturating_duration_since(*since))

@@ -28,6 +28,10 @@ use crate::{Config, Error, Rows};
 /// rows; more would keep those waiting that came first.
 const GROUP_MAX: usize = 64;
 
+/// How often it is looked whether another process has changed the file, while anybody waits for it:
+/// every 50 ms. A look costs some microseconds.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How long to pause before the lock of the file is asked for again: 1 ms. SQLite has waited by
 /// itself before, but not in every case.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -85,7 +89,9 @@ struct Writer<'a> {
     conn: SqliteConnection,
     stop: Stop,
     queue: &'a Queue,
-    identity: Identity,
+    /// What SQLite calls the state of the file; it differs once others have changed it.
+    version: Option<i64>,
+    looked: Instant,
     acquire_timeout: Duration,
     statement_timeout: Duration,
     transaction_timeout: Duration,
@@ -106,11 +112,13 @@ impl<'a> Writer<'a> {
                 opened => break opened?,
             }
         };
+        queue.opened(Identity::of(path)?);
         Ok(Self {
             conn,
             stop,
             queue,
-            identity: Identity::of(path)?,
+            version: None,
+            looked: clock::now(),
             acquire_timeout: config.acquire_timeout,
             statement_timeout: config.statement_timeout,
             transaction_timeout: config.transaction_timeout,
@@ -118,7 +126,15 @@ impl<'a> Writer<'a> {
     }
 
     async fn serve(mut self) {
-        while let Some(work) = self.queue.pop().await {
+        loop {
+            let work = match clock::timeout(LOOK, self.queue.pop()).await {
+                Ok(Some(work)) => work,
+                Ok(None) => break,
+                Err(_) => {
+                    self.look().await;
+                    continue;
+                }
+            };
             match work {
                 Work::Intent(intent) => {
                     let mut group = vec![intent];
@@ -128,20 +144,42 @@ impl<'a> Writer<'a> {
                 Work::Transaction(transaction) => self.transaction(transaction).await,
             }
             self.queue.held_by(None);
+            if clock::now().duration_since(self.looked) >= LOOK {
+                self.look().await;
+            }
         }
         let _ = sqlx::Connection::close(self.conn).await;
+    }
+
+    /// Looks whether another process has changed the file, if anybody wants to know.
+    async fn look(&mut self) {
+        self.looked = clock::now();
+        if !self.queue.is_watched() {
+            self.version = None;
+            return;
+        }
+        let ask = SqliteRun {
+            text: "PRAGMA data_version",
+            arguments: Default::default(),
+        };
+        let Ok(rows) = run::run(&mut self.conn, &ask).await else {
+            return;
+        };
+        let version = rows.first().and_then(|row| row.get(0).ok());
+        // This connection's own changes do not count. At the first look it is not known what there
+        // was before.
+        if self.version != version {
+            self.queue.tell_changed();
+        }
+        self.version = version;
     }
 
     /// Commits intents together. If one of them fails, all are done again, each alone: what it did
     /// wrong is its own trouble.
     async fn group(&mut self, mut group: Vec<Intent>) {
-        let now = clock::now();
         let mut waiting = Vec::with_capacity(group.len());
         for intent in group.drain(..) {
-            if intent.until < now {
-                let late = self.queue.late(intent.until);
-                let _ = intent.answer.send(Err(late.at(intent.statement)));
-            } else if !intent.answer.is_closed() {
+            if intent.turn.take() {
                 waiting.push(intent);
             }
         }
@@ -187,13 +225,10 @@ impl<'a> Writer<'a> {
             who,
             limit,
             until,
+            turn,
             answer,
         } = transaction;
-        if until < clock::now() {
-            let _ = answer.send(Err(self.queue.late(until)));
-            return;
-        }
-        if answer.is_closed() {
+        if !turn.take() {
             return;
         }
         if let Err(error) = self.begin(until).await {
@@ -260,7 +295,7 @@ impl<'a> Writer<'a> {
 
     /// Takes the lock of the file, for which other processes may stand in line too.
     async fn begin(&mut self, until: Instant) -> Result<(), Error> {
-        self.identity.check(&self.queue.path)?;
+        self.queue.identity()?;
         loop {
             match run::script(&mut self.conn, "BEGIN IMMEDIATE").await {
                 Ok(()) => return Ok(()),

@@ -125,6 +125,19 @@ pub struct Cluster {
     janitor: Child,
 }
 
+/// A file system of its own size; made by [`Cluster::tablespace`].
+#[derive(Debug)]
+#[must_use = "it is unmounted when this is dropped"]
+pub struct Tablespace {
+    folder: PathBuf,
+}
+
+impl Drop for Tablespace {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
+
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy)]
 pub enum Stop {
@@ -192,6 +205,40 @@ impl Cluster {
     /// Gives the URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Makes a tablespace on a file system of `megabytes`, for tests of a full disk; it is unmounted
+    /// when the guard is dropped, and then no longer of use.
+    ///
+    /// # Panics
+    /// When it cannot be made: only root may mount.
+    pub fn tablespace(&self, name: &str, megabytes: u32) -> Tablespace {
+        let folder = self.folder.join(name);
+        fs::create_dir(&folder).expect("the folder of the cluster takes another one");
+        let owner = fs::metadata(&self.folder).expect("it is there");
+        let options = format!(
+            "size={megabytes}m,mode=0700,uid={},gid={}",
+            owner.uid(),
+            owner.gid()
+        );
+        output(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+                .arg(&folder),
+        );
+        let tablespace = Tablespace { folder };
+        let create = format!(
+            "CREATE TABLESPACE {name} LOCATION '{}'",
+            tablespace.folder.display()
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        runtime
+            .block_on(admin(&self.url("postgres"), create))
+            .expect("the folder is empty, and the server's own");
+        tablespace
     }
 
     /// Stops it.

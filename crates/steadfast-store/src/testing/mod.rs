@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::{Config, Store};
 
 #[cfg(feature = "postgres")]
-pub use cluster::{Cluster, Stop};
+pub use cluster::{Cluster, Stop, Tablespace};
 pub use prepare::assert_prepares;
 
 /// On what a test runs.

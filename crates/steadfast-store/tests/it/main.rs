@@ -4,3 +4,5 @@ mod conformance;
 mod foreign;
 mod node;
 mod prepare;
+mod process;
+mod trouble;

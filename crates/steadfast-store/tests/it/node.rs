@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use steadfast_core::cancel::Cause;
-use steadfast_store::{Error, LockConfig, NodeConfig, Store, binds, on_every_store};
+use steadfast_store::testing::{Database, Kind};
+use steadfast_store::{
+    Config, Error, Fault, Faults, LockConfig, NodeConfig, Store, binds, on_every_store,
+};
+
+use crate::process;
 
 /// Short enough that a test does not wait for long, long enough for a machine that is busy.
 fn quick() -> NodeConfig {
@@ -101,4 +106,137 @@ on_every_store! {
         }
         assert_eq!(store.try_lock("", LockConfig::default()).await.unwrap_err().code(), "SF-1114");
     }
+}
+
+fn url(database: &steadfast_store::testing::Database) -> String {
+    match database.kind() {
+        Kind::Sqlite => format!("sqlite:{}", database.file().display()),
+        _ => database.direct_url(),
+    }
+}
+
+async fn a_process_that_is_killed_is_known_at_once(kind: Kind) {
+    let database = Database::make(kind).await;
+    let store = database.open().await;
+    let mut child = process::start(
+        "be_a_node",
+        &[("URL", &url(&database)), ("LEASE_MS", "600000")],
+    );
+    let id: i64 = child.says("alive").parse().unwrap();
+    let node = store.join(quick()).await.unwrap();
+
+    child.signal("KILL");
+    let death = steadfast_core::clock::timeout(Duration::from_secs(30), node.death()).await;
+
+    death.expect("long before its lease is over");
+    assert!(ended(&store, id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_is_known_at_once_on_sqlite() {
+    a_process_that_is_killed_is_known_at_once(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_killed_is_known_at_once_on_postgres() {
+    a_process_that_is_killed_is_known_at_once(Kind::Postgres).await;
+}
+
+async fn a_process_that_was_frozen_relies_on_nothing(kind: Kind) {
+    let database = Database::make(kind).await;
+    let store = database.open().await;
+    let mut child = process::start(
+        "be_a_node",
+        &[("URL", &url(&database)), ("LEASE_MS", "1000")],
+    );
+    let id: i64 = child.says("alive").parse().unwrap();
+    let node = store.join(quick()).await.unwrap();
+
+    child.signal("STOP");
+    while !node.end_expired().await.unwrap().contains(&id) {
+        steadfast_core::clock::sleep(Duration::from_millis(50)).await;
+    }
+    child.signal("CONT");
+
+    assert_eq!(child.says("fenced"), id.to_string());
+    let next: i64 = child.says("alive").parse().unwrap();
+    assert!(next > id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_relies_on_nothing_on_sqlite() {
+    a_process_that_was_frozen_relies_on_nothing(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_relies_on_nothing_on_postgres() {
+    a_process_that_was_frozen_relies_on_nothing(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_that_is_blocked_gets_no_beats() {
+    let database = Database::make(Kind::Postgres).await;
+    let store = database.open().await;
+    let watcher = store.join(quick()).await.unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    let config = database.config();
+    let blocked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = Store::open(config).await.unwrap();
+            let node = store.join(quick()).await.unwrap();
+            let life = node.incarnation().unwrap();
+            send.send(life.id()).unwrap();
+            // Nothing on this runtime runs meanwhile; its beats could, from their thread.
+            steadfast_core::clock::block(quick().lease * 3);
+            assert!(!life.is_held());
+            let next = node.alive().await.unwrap();
+            assert!(next.id() > life.id());
+            node.leave().await;
+        });
+    });
+    let id = receive.recv().unwrap();
+
+    while !ended(&store, id).await {
+        watcher.end_expired().await.unwrap();
+        steadfast_core::clock::sleep(Duration::from_millis(50)).await;
+    }
+
+    tokio::task::block_in_place(|| blocked.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_stops_before_others_take_over() {
+    let database = Database::make(Kind::Postgres).await;
+    let faults = Faults::new();
+    let cut_off = database
+        .open_with(Config {
+            faults: faults.clone(),
+            ..database.config()
+        })
+        .await;
+    let others = database.open().await;
+    let node = cut_off.join(quick()).await.unwrap();
+    let watcher = others.join(quick()).await.unwrap();
+    let life = node.incarnation().unwrap();
+
+    faults.on_name("node_beat", Fault::Before);
+    faults.on_name("node_join", Fault::Before);
+    let cause = life.cancel().cancelled().await;
+    assert!(matches!(cause, Cause::LeaseLost));
+    assert!(
+        !ended(&others, life.id()).await,
+        "it stopped before its lease was over"
+    );
+    while !ended(&others, life.id()).await {
+        watcher.end_expired().await.unwrap();
+        steadfast_core::clock::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(node.health().failures > 0);
+
+    faults.clear();
+    assert!(node.alive().await.unwrap().id() > life.id());
 }

@@ -1,0 +1,115 @@
+//! Other processes: this test program once more, in one of its roles.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use steadfast_core::clock;
+use steadfast_store::{Config, NodeConfig, Store};
+
+const ROLE: &str = "STEADFAST_TEST_ROLE";
+
+/// A process in one of the roles; killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+/// Starts a role, with what it is told in the environment.
+pub(crate) fn start(role: &str, told: &[(&str, &str)]) -> Process {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "process::a_role_of_a_test", "--nocapture"])
+        .env(ROLE, role)
+        .envs(told.iter().copied())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    Process { child, lines }
+}
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it says something, and gives what follows on the line.
+    pub(crate) fn says(&mut self, word: &str) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(
+                self.lines.read_line(&mut line).unwrap() > 0,
+                "it ended without {word}"
+            );
+            if let Some(at) = line.find(word) {
+                return line[at + word.len()..].trim().to_owned();
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.id().into(), name);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(process: i64, name: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", name, &process.to_string()])
+        .status()
+        .unwrap();
+    assert!(sent.success(), "{name} to {process}");
+}
+
+/// What a process that a test has started does. In the run of all tests it has no role.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_of_a_test() {
+    match std::env::var(ROLE).as_deref() {
+        Ok("hold_the_file") => hold_the_file().await,
+        Ok("be_a_node") => be_a_node().await,
+        Ok(role) => panic!("{role} is no role"),
+        Err(_) => {}
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "this is how it answers")]
+fn say(what: &str) {
+    println!("{what}");
+}
+
+/// Holds the lock of a file of SQLite that it knows nothing of.
+async fn hold_the_file() {
+    use sqlx::Connection;
+    let file = std::env::var("FILE").unwrap();
+    let mut conn = sqlx::SqliteConnection::connect(&file).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    say("held");
+    std::future::pending().await
+}
+
+/// Registers, and tells what becomes of its life.
+async fn be_a_node() {
+    let store = Store::open(Config::parse(&std::env::var("URL").unwrap()).unwrap()).await;
+    let lease: u64 = std::env::var("LEASE_MS").unwrap().parse().unwrap();
+    let config = NodeConfig::new("child", "1").with_lease(Duration::from_millis(lease));
+    let node = store.unwrap().join(config).await.unwrap();
+    loop {
+        let life = node.alive().await.unwrap();
+        say(&format!("alive {}", life.id()));
+        while life.is_held() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+        say(&format!("fenced {}", life.id()));
+    }
+}
