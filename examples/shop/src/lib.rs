@@ -22,14 +22,14 @@ pub mod statements;
 use axum::Router;
 use axum::routing::{get, post};
 use steadfast::BoxError;
+use steadfast::tower::Guard;
 
-use edge::Edge;
 use payments::Payments;
 
 /// The shop, ready to be served.
 pub struct Shop {
     /// What stands in front of it.
-    pub edge: Edge,
+    pub guard: Guard,
     /// Its routes, behind that.
     pub routes: Router,
 }
@@ -39,12 +39,13 @@ pub struct Shop {
 /// # Errors
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
-    let edge = Edge::new()?;
-    let payments = Payments::new(&edge.guard, gateway)?;
-    let routes = edge.protect(routes(payments)).await?;
-    // Past the guard, on purpose: it is asked when nothing else answers.
-    let routes = routes.route("/metrics", get(metrics::tell));
-    Ok(Shop { edge, routes })
+    let guard = edge::guard()?;
+    let payments = Payments::new(&guard, gateway)?;
+    let routes = edge::protect(&guard, routes(payments)).await?;
+    // Not a request of the shop's, on purpose: it is asked when nothing else answers.
+    let metrics = Router::new().route("/metrics", get(metrics::tell));
+    let routes = routes.merge(metrics.layer(guard.exempt()));
+    Ok(Shop { guard, routes })
 }
 
 fn routes(payments: Payments) -> Router {

@@ -202,8 +202,8 @@ impl<S: Clone, C> GuardedClient<S, C> {
     fn stack(&self) -> Stack<S, C> {
         let parts = self.dependency.parts();
         let told = Told::new(self.inner.clone(), self.trust);
-        let timed = Timeout::new(told, parts.timeout.clone(), parts.body);
-        let limited = Admission::new(timed, parts.admission.clone(), None);
+        let timed = Timeout::new(told, parts.timeout(), parts.body);
+        let limited = Admission::new(timed, parts.admission(), None);
         let broken = Breaker::new(limited, self.breakers.clone(), self.of_attempts.clone());
         let hedged = Hedged::new(broken, self.hedge.clone());
         Retry::new(hedged, self.retry.clone())
