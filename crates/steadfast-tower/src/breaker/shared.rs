@@ -138,7 +138,7 @@ impl Shared {
         match answer.verdict {
             Ok(permit) => Asked::Passed(Some(Pass::new(self.clone(), endpoint, permit, now))),
             Err(why) if shadow => {
-                self.tally.would_reject(self.name, &endpoint, why, now);
+                endpoint.rejection(self.name, why).count_shadow();
                 Asked::Passed(None)
             }
             Err(why) => {

