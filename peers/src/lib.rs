@@ -14,6 +14,7 @@
 //!   the budget ours has to keep.
 //! - [`layers`] holds one file per layer of a request's way, and the whole chain.
 //! - [`harness`] calibrates, refuses loops that were optimized out, alternates, and sums up.
+//! - [`footprint`] holds what is kept in memory for each of many.
 //! - [`table`] prints; [`budget`] judges; [`golang`] brings in the Go program.
 //!
 //! Steadfast takes part through [`Group::ours`], one contender a primitive, made from the same
@@ -24,6 +25,7 @@
 
 pub mod budget;
 pub mod contender;
+pub mod footprint;
 pub mod golang;
 pub mod harness;
 pub mod layers;

@@ -6,7 +6,7 @@ use std::thread;
 /// Versions come from the lock file that the build used.
 const LOCK: &str = include_str!("../Cargo.lock");
 
-const PEERS: [&str; 7] = [
+const PEERS: [&str; 13] = [
     "scopeguard",
     "futures-util",
     "tokio",
@@ -14,6 +14,12 @@ const PEERS: [&str; 7] = [
     "rayon",
     "threadpool",
     "task-supervisor",
+    "tower",
+    "tower-http",
+    "tower-resilience",
+    "governor",
+    "recloser",
+    "failsafe",
 ];
 
 /// Returns the processor, as far as the system tells, and the number of usable cores.

@@ -1,17 +1,16 @@
 //! The simulator: clients, a front that decides, and a server, in virtual time.
 //!
-//! Events stand in one queue, by instant and then by the order in which they were made, so that a
-//! run is the same each time. Nothing here waits: a minute of ten times the load takes a second.
+//! Nothing here waits: a minute of ten times the load takes a second.
 //!
 //! The server has a number of workers and serves in the order of admission. It does not know what
 //! the client does: work that the client has given up is still done.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use steadfast::context::Tier;
 use steadfast::decide::budget::Failure;
 
+use crate::events::Events;
 use crate::load::{MS, PATIENCE, SECOND, Service, Steps, Stream, WORKERS, in_force};
 use crate::metrics::{Metrics, Served};
 use crate::rng::Rng;
@@ -132,10 +131,7 @@ impl World {
             run.schedule_arrival(stream, 0);
         }
         run.at(0, Event::Tick);
-        while let Some(Reverse((now, _, event))) = run.events.pop() {
-            if now > self.until {
-                break;
-            }
+        while let Some((now, event)) = run.events.next(self.until) {
             run.handle(event, now, front, retry);
         }
         run.metrics
@@ -188,8 +184,7 @@ struct Run<'a> {
     arrivals: Vec<Rng>,
     services: Rng,
     waits: Rng,
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    made: u64,
+    events: Events<Event>,
     attempts: Vec<Attempt>,
     queue: VecDeque<Work>,
     busy: usize,
@@ -208,8 +203,7 @@ impl<'a> Run<'a> {
             services: sequence(),
             waits: sequence(),
             arrivals: world.streams.iter().map(|_| sequence()).collect(),
-            events: BinaryHeap::new(),
-            made: 0,
+            events: Events::new(),
             attempts: Vec::new(),
             queue: VecDeque::new(),
             busy: 0,
@@ -219,8 +213,7 @@ impl<'a> Run<'a> {
     }
 
     fn at(&mut self, instant: u64, event: Event) {
-        self.made += 1;
-        self.events.push(Reverse((instant, self.made, event)));
+        self.events.at(instant, event);
     }
 
     fn schedule_arrival(&mut self, stream: usize, now: u64) {

@@ -73,6 +73,23 @@ impl Service {
         };
         ns as u64
     }
+
+    /// Draws a time with another mean, in nanoseconds.
+    pub fn draw_around(self, mean_ns: u64, rng: &mut Rng) -> u64 {
+        (self.draw(rng) as f64 * (mean_ns as f64 / SERVICE as f64)) as u64
+    }
+
+    /// Returns the time that 99 % of all draws with this mean do not exceed, in nanoseconds.
+    #[must_use]
+    pub fn p99_around(self, mean_ns: u64) -> u64 {
+        let of_mean = match self {
+            // The logarithm of 100.
+            Self::Exponential => 4.605_170_186,
+            // The 99th percentile of the normal distribution.
+            Self::Lognormal(sigma) => exp(sigma * 2.326_347_874 - sigma * sigma / 2.0),
+        };
+        (mean_ns as f64 * of_mean) as u64
+    }
 }
 
 impl std::fmt::Display for Service {
@@ -125,6 +142,18 @@ mod tests {
             let mean_ms = sum as f64 / 200_000.0 / MS as f64;
 
             assert!((9.9..10.1).contains(&mean_ms), "{service}: {mean_ms}");
+        }
+    }
+
+    #[test]
+    fn one_draw_in_a_hundred_exceeds_the_99th_percentile() {
+        for service in SERVICES {
+            let (mut rng, mean) = (Rng::new(5), 40 * MS);
+            let p99 = service.p99_around(mean);
+            let over = (0..200_000).filter(|_| service.draw_around(mean, &mut rng) > p99);
+
+            let over = over.count();
+            assert!((1_850..2_150).contains(&over), "{service}: {over}");
         }
     }
 

@@ -113,7 +113,7 @@ pub fn scenario() -> Scenario {
             .map(|((name, judged, _), runs)| Row::worst(name, *judged, &FIGURES, runs))
             .collect(),
         charts: vec![chart(lines)],
-        notes: NOTES,
+        notes: NOTES.to_owned(),
     }
 }
 

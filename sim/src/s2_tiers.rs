@@ -97,7 +97,7 @@ pub fn scenario() -> Scenario {
         figures: FIGURES.to_vec(),
         rows,
         charts: vec![chart(lines)],
-        notes: "",
+        notes: String::new(),
     }
 }
 

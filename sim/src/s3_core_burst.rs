@@ -48,7 +48,7 @@ pub fn scenario() -> Scenario {
         figures: FIGURES.to_vec(),
         rows,
         charts: vec![chart(lines)],
-        notes: "",
+        notes: String::new(),
     }
 }
 

@@ -180,7 +180,7 @@ pub fn scenario() -> Scenario {
         figures: FIGURES.to_vec(),
         rows,
         charts: vec![chart(lines)],
-        notes: NOTES,
+        notes: NOTES.to_owned(),
     }
 }
 

@@ -56,7 +56,7 @@ pub fn scenario() -> Scenario {
         figures: FIGURES.to_vec(),
         rows: rows.to_vec(),
         charts: Vec::new(),
-        notes: NOTES,
+        notes: NOTES.to_owned(),
     }
 }
 

@@ -87,6 +87,7 @@ pub use drain::{Drain, DrainLayer};
 pub use form::{Client, Form, Server};
 pub use guard::Guard;
 pub use hedge::HedgeLayer;
+pub use noted::Leaving;
 pub use placed::{PlacedBody, PlacedFuture};
 pub use policy::PolicyDocument;
 pub use rate_limit::RateLimitLayer;

@@ -1,7 +1,10 @@
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use http::Extensions;
-use steadfast_core::context::{Captured, Name, Tier};
+use pin_project_lite::pin_project;
+use steadfast_core::context::{self, Captured, Name, Tier};
 
 /// What layers inside have found out about a request, for the one outside that tells of it. That
 /// one cannot read it in the context: there it holds for what is inside alone.
@@ -40,5 +43,48 @@ impl Noted {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pin_project! {
+    /// A future inside of a context that a layer has made, which notes how it leaves that.
+    #[derive(Debug)]
+    pub struct Leaving<F> {
+        #[pin]
+        inner: Option<F>,
+        noted: Option<Noted>,
+    }
+
+    impl<F> PinnedDrop for Leaving<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            this.inner.set(None);
+            if let Some(noted) = this.noted.take() {
+                noted.leave(&context::capture());
+            }
+        }
+    }
+}
+
+impl<F> Leaving<F> {
+    pub(crate) fn new(inner: F, noted: Option<Noted>) -> Self {
+        Self {
+            inner: Some(inner),
+            noted,
+        }
+    }
+}
+
+impl<F: Future> Future for Leaving<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let inner = this.inner.as_pin_mut();
+        let ended = ready!(inner.expect("there until the drop").poll(cx));
+        if let Some(noted) = this.noted.take() {
+            noted.leave(&context::capture());
+        }
+        Poll::Ready(ended)
     }
 }

@@ -37,6 +37,7 @@
 //! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
+//! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
 //! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
@@ -74,6 +75,13 @@ pub mod store {
     pub use steadfast_store::*;
 }
 
+/// Jobs that survive a crash. With the feature `jobs`.
+#[cfg(feature = "jobs")]
+pub mod jobs {
+    #[doc(inline)]
+    pub use steadfast_jobs::*;
+}
+
 /// The documents of the project that show services: what stands in them is compiled and run.
 #[cfg(all(doctest, feature = "axum"))]
 mod documents {
@@ -83,10 +91,15 @@ mod documents {
     mod protect_a_route {}
     #[doc = include_str!("../../../docs/how-to/tiers.md")]
     mod tiers {}
+    #[doc = include_str!("../../../docs/how-to/shadow-mode.md")]
+    mod shadow_mode {}
     #[doc = include_str!("../../../docs/how-to/timeouts.md")]
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]
     mod reading_a_rejection {}
+    #[cfg(feature = "log")]
+    #[doc = include_str!("../../../docs/how-to/logs.md")]
+    mod logs {}
     #[cfg(feature = "prometheus")]
     #[doc = include_str!("../../../docs/how-to/prometheus.md")]
     mod prometheus {}
@@ -108,6 +121,8 @@ mod documents {
     mod t03_limit_that_queues {}
     #[doc = include_str!("../../../docs/traps/t04-rate-of-each-connection.md")]
     mod t04_rate_of_each_connection {}
+    #[doc = include_str!("../../../docs/traps/t05-breaker-that-never-opens.md")]
+    mod t05_breaker_that_never_opens {}
     #[doc = include_str!("../../../docs/traps/t06-panic-without-a-layer.md")]
     mod t06_panic_without_a_layer {}
     #[doc = include_str!("../../../docs/traps/t07-trace-inside-of-catch.md")]
@@ -129,6 +144,8 @@ mod documents {
     mod t14_retries_that_multiply {}
     #[doc = include_str!("../../../docs/traps/t15-paths-as-labels.md")]
     mod t15_paths_as_labels {}
+    #[doc = include_str!("../../../docs/traps/t16-stop-that-waits.md")]
+    mod t16_stop_that_waits {}
     #[doc = include_str!("../../../docs/traps/t17-permit-of-a-dead-socket.md")]
     mod t17_permit_of_a_dead_socket {}
     #[doc = include_str!("../../../docs/traps/t28-waiters-out-of-sight.md")]

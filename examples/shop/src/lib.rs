@@ -2,6 +2,7 @@
 //!
 //! - [`edge`]: in front of every handler stands the guard, told by `policy.toml`.
 //! - [`orders`]: what was begun is undone in every way out.
+//! - [`events`]: an answer that does not end by itself.
 //! - [`payments`]: a call to a service that may be slow or gone.
 //! - [`recommendations`]: a bug that costs one answer, not the process.
 //! - [`catalogue`]: what is good to have, and waits for the orders.
@@ -12,6 +13,7 @@
 
 pub mod catalogue;
 pub mod edge;
+pub mod events;
 pub mod gateway;
 pub mod metrics;
 pub mod orders;
@@ -51,6 +53,7 @@ pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
 fn routes(payments: Payments) -> Router {
     Router::new()
         .route("/orders", post(orders::create))
+        .route("/orders/{order}/events", get(events::follow))
         .route("/payments", post(payments::pay))
         .route("/catalogue", get(catalogue::list))
         .route("/recommendations/{customer}", get(recommendations::list))

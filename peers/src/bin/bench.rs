@@ -56,11 +56,11 @@ fn run(request: &Request) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     groups.retain(|group| request.wants(&group.name));
-    if groups.is_empty() {
+    let allocations = count_allocations(&request.names)?;
+    if groups.is_empty() && allocations.memory.is_empty() {
         return Err("nothing has such a name; --list prints them".into());
     }
 
-    let allocations = count_allocations(&request.names)?;
     let plan = Plan::default();
     let mut sections = Vec::new();
     for group in &mut groups {
@@ -68,7 +68,7 @@ fn run(request: &Request) -> Result<(), Box<dyn std::error::Error>> {
             eprintln!("measuring {}", group.name);
         }
         let summaries = measure(group, plan)?;
-        let allocations = allocations_of(group, &allocations);
+        let allocations = allocations_of(group, &allocations.counts);
         sections.push(Section::new(group, &summaries, &allocations));
     }
 
@@ -78,7 +78,27 @@ fn run(request: &Request) -> Result<(), Box<dyn std::error::Error>> {
     } else {
         print!("{header}{}", table::text(&sections));
     }
+    print_memory(&allocations.memory, request.markdown);
     Ok(())
+}
+
+/// One line each; there is nothing to time.
+fn print_memory(memory: &[(String, String, f64)], markdown: bool) {
+    if memory.is_empty() {
+        return;
+    }
+    if markdown {
+        println!("\n**memory**\n\n| | | bytes |\n|---|---|---:|");
+    } else {
+        println!("\nmemory (bytes)");
+    }
+    for (per, name, bytes) in memory {
+        if markdown {
+            println!("| {per} | {name} | {bytes:.0} |");
+        } else {
+            println!("  {per:<22}  {name:<44}  {bytes:>8.0}");
+        }
+    }
 }
 
 /// What was typed.
@@ -138,7 +158,15 @@ fn header(request: &Request, plan: Plan, go: Option<&Go>) -> std::io::Result<Str
 }
 
 /// Allocations by group and contender.
-type Allocations = HashMap<(String, String), f64>;
+type Counts = HashMap<(String, String), f64>;
+
+/// What the other program has counted.
+#[derive(Default)]
+struct Allocations {
+    counts: Counts,
+    /// Of what, whose, bytes.
+    memory: Vec<(String, String, f64)>,
+}
 
 /// Runs the same contenders in the program beside this one, which counts allocations.
 fn count_allocations(names: &[String]) -> Result<Allocations, Box<dyn std::error::Error>> {
@@ -151,17 +179,26 @@ fn count_allocations(names: &[String]) -> Result<Allocations, Box<dyn std::error
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(format!("allocations were not counted: {said}").into());
     }
-    let mut allocations = Allocations::new();
+    let mut allocations = Allocations::default();
     for line in String::from_utf8(output.stdout)?.lines() {
         let [group, contender, count] = line.split('\t').collect::<Vec<_>>()[..] else {
             return Err(format!("`{line}` is no count of allocations").into());
         };
-        allocations.insert((group.into(), contender.into()), count.parse()?);
+        let count = count.parse()?;
+        if group.starts_with("memory ") {
+            allocations
+                .memory
+                .push((group.into(), contender.into(), count));
+        } else {
+            allocations
+                .counts
+                .insert((group.into(), contender.into()), count);
+        }
     }
     Ok(allocations)
 }
 
-fn allocations_of(group: &mut Group, counted: &Allocations) -> Vec<Option<f64>> {
+fn allocations_of(group: &mut Group, counted: &Counts) -> Vec<Option<f64>> {
     let name = group.name.clone();
     group
         .contenders_mut()

@@ -21,8 +21,8 @@ use tower_resilience::timelimiter::TimeLimiterLayer;
 use super::service::{
     CALLERS, Door, Handler, KEPT, ORDERS, calls, calls_of_two, calls_while, fill, refused, served,
 };
-use crate::Group;
 use crate::budget::Budget;
+use crate::{Contender, Group};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const PLACES: u32 = 64;
@@ -32,9 +32,10 @@ const OURS: &str = "steadfast Guard";
 const LEARNING: &str = "steadfast Guard, all learned";
 const BARE: &str = "no layer";
 const TOWER: &str = "tower and tower-http";
+const SERVED: &str = "steadfast Guard, served";
 const RESILIENCE: &str = "tower-resilience and tower-http";
 
-pub(super) fn groups() -> [Group; 3] {
+pub(super) fn groups() -> [Group; 4] {
     let one = Group::new("chain: served", "request")
         .ours(calls(OURS, ours(), served))
         .peer(calls(BARE, Handler, served))
@@ -58,8 +59,35 @@ pub(super) fn groups() -> [Group; 3] {
     let kept = fill(&full, &door, 2);
     let refusing = Group::new("chain: refused for want of a place", "request")
         .ours(calls_while(OURS, kept, full, refused))
-        .peer(calls("steadfast Guard, served", ours(), served));
-    [one, two, refusing]
+        .peer(calls(SERVED, ours(), served))
+        .budget(Budget::AtMostOver {
+            peer: SERVED,
+            ns: 0.0,
+        })
+        // What a served request allocates, and the body: the text of the document, and the handle by which it is shared.
+        .budget(Budget::Allocations { count: 13.0 });
+    let written = Group::new("chain: served, each with a line", "request")
+        .ours(lines(calls(OURS, ours(), served)))
+        .peer(calls("steadfast Guard, nobody listens", ours(), served))
+        .peer(lines(calls(TOWER, usual(), served)))
+        .budget(Budget::AtMostOver {
+            peer: "steadfast Guard, nobody listens",
+            ns: 1500.0,
+        });
+    [one, two, refusing, written]
+}
+
+/// Lets somebody listen who formats lines, down to the level of those of tower-http, and throws them away. Only while it runs: a subscriber that is there costs
+/// everybody.
+fn lines(mut contender: Contender) -> Contender {
+    let name = contender.name().to_owned();
+    Contender::elsewhere(name, move |iterations| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(std::io::sink)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || contender.run(iterations))
+    })
 }
 
 /// What a `layer` here makes of the handler: named by what it can do, since nobody can write

@@ -4,7 +4,11 @@ use crate::Group;
 
 pub(crate) mod access_log;
 pub(crate) mod admission;
+pub(crate) mod breaker;
 pub(crate) mod chain;
+pub(crate) mod facts;
+pub(crate) mod hedge;
+pub(crate) mod outgoing;
 pub(crate) mod rate_limit;
 pub(crate) mod recover;
 pub(crate) mod retry;
@@ -18,7 +22,11 @@ pub fn all() -> Vec<Group> {
     groups.extend(recover::groups());
     groups.extend(rate_limit::groups());
     groups.extend(admission::groups());
+    groups.extend(facts::groups());
     groups.push(retry::group());
+    groups.push(hedge::group());
+    groups.extend(breaker::groups());
     groups.extend(chain::groups());
+    groups.extend(outgoing::groups());
     groups
 }

@@ -38,7 +38,28 @@ impl<B> Service<Request<B>> for Handler {
     }
 }
 
-/// The same, and holds whoever comes while it is told to.
+/// Answers at once that it cannot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unavailable;
+
+impl<B> Service<Request<B>> for Unavailable {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        black_box(&request);
+        let mut answer = Response::new(Body::default());
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        ready(Ok(answer))
+    }
+}
+
+/// A [`Handler`] that holds whoever comes while it is told to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Door {
     holds: Arc<AtomicBool>,
@@ -161,7 +182,7 @@ where
     seen
 }
 
-pub(super) async fn call<S: Service<Request<Body>>>(
+pub(crate) async fn call<S: Service<Request<Body>>>(
     service: &mut S,
     path: &'static str,
 ) -> Result<S::Response, S::Error> {

@@ -18,7 +18,8 @@ pub struct Guarded<L> {
     /// The mean time from admission to the end, in nanoseconds.
     service_ns: u64,
     requests: HashMap<Ticket, u32>,
-    tickets: HashMap<u32, Ticket>,
+    /// By id, which are counted from 0.
+    tickets: Vec<Option<Ticket>>,
     /// Empty; kept for its memory.
     told: Vec<Next>,
 }
@@ -39,7 +40,7 @@ impl<L: Limiter> Guarded<L> {
             queue: AdmissionQueue::new(config)?,
             service_ns: 0,
             requests: HashMap::new(),
-            tickets: HashMap::new(),
+            tickets: Vec::new(),
             told: Vec::new(),
         })
     }
@@ -82,7 +83,11 @@ impl<L: Limiter> Guarded<L> {
 
     fn keep(&mut self, ticket: Ticket, id: u32) {
         self.requests.insert(ticket, id);
-        self.tickets.insert(id, ticket);
+        let id = id as usize;
+        if self.tickets.len() <= id {
+            self.tickets.resize(id + 1, None);
+        }
+        self.tickets[id] = Some(ticket);
     }
 
     fn forget(&mut self, ticket: Ticket) -> u32 {
@@ -90,7 +95,7 @@ impl<L: Limiter> Guarded<L> {
             .requests
             .remove(&ticket)
             .expect("the queue names waiters that it was given, once");
-        self.tickets.remove(&id);
+        self.tickets[id as usize] = None;
         id
     }
 }
@@ -129,7 +134,8 @@ impl<L: Limiter> Front for Guarded<L> {
     }
 
     fn gave_up(&mut self, request: &Request, _: u64) {
-        if let Some(ticket) = self.tickets.remove(&request.id) {
+        let ticket = self.tickets.get_mut(request.id as usize);
+        if let Some(ticket) = ticket.and_then(Option::take) {
             self.requests.remove(&ticket);
             self.queue.remove(ticket);
         }

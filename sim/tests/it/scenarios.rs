@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use steadfast_sim::page;
+use steadfast::decide::policy::{Setting, Timeout};
 use steadfast_sim::scenario::{SCENARIOS, Scenario};
+use steadfast_sim::{page, s5_stall};
 
 /// Runs each scenario once, however many tests look at it.
 fn scenarios() -> &'static [Scenario] {
@@ -112,7 +114,39 @@ fn the_usual_answers_show_what_they_are_known_to_show() {
         ),
         ("S4", "neither, at once", "attempts a request", 3.0, 4.0),
         ("S4", "no budget, jitter", "attempts a request", 1.3, 4.0),
+        ("S5", "30 s", "C answered in the stall, %", 0.5, 5.0),
+        ("S5", "5 s", "C answered in the stall, %", 6.0, 10.0),
+        ("S5", "1 s", "C answered in the stall, %", 35.0, 41.0),
+        ("S5", "800 ms", "C answered in the stall, %", 44.0, 49.0),
+        (
+            "S6",
+            "percentile × 1, cut calls left out",
+            "cut falsely as usual, %",
+            40.0,
+            98.0,
+        ),
+        (
+            "S6",
+            "percentile × 2, cut calls twice",
+            "longest after a stall, times as usual",
+            50.0,
+            f64::INFINITY,
+        ),
+        (
+            "S7",
+            "25 % of all calls since the start",
+            "all fail: failures until it trips",
+            33_000.0,
+            34_000.0,
+        ),
         ("S8", "300 µs", "goodput, % of capacity", 70.0, 75.0),
+        (
+            "S9",
+            "10 ms, no budget",
+            "more while all are slow, %",
+            95.0,
+            100.0,
+        ),
     ];
 
     for (id, row, figure, least, most) in cases {
@@ -122,6 +156,15 @@ fn the_usual_answers_show_what_they_are_known_to_show() {
             "{id} {row}: {figure} is {value}"
         );
     }
+}
+
+#[test]
+fn the_linter_flags_the_timeout_of_a_second_before_s5_shows_it() {
+    let second = Timeout::new(Duration::from_secs(1)).unwrap();
+
+    let found = s5_stall::findings(Setting::Fixed(second));
+
+    assert!(found[0].contains("500/s × 1s = 500 permits"), "{found:?}");
 }
 
 #[test]

@@ -83,6 +83,8 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
   the gateway is well again: some seconds later two payments find out, and the others follow
     curl -X PUT http://{gateway}/mood/well
     sleep 4; curl -sX POST 'http://{shop}/payments?[1-3]' -o /dev/null -w '%{{http_code}}\n'
+  an order that is followed as it gets on: a stream, which holds nothing that others need
+    curl -N http://{shop}/orders/4711/events
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
   what a Prometheus would scrape: who was admitted, who was turned away and why

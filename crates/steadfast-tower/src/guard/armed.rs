@@ -355,6 +355,14 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     )
     .when("The first request of that kind, to a route with a rate per client.")
     .action("Serve with `Guard::serve`, or with the connect info of axum, or say `client_by`."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "the policy has a timeout_start_query, and nobody was asked",
+        &[],
+    )
+    .when("At the start, if the guard was built without `GuardBuilder::starting_at`.")
+    .action("Ask with `prometheus::Starts::ask`, or take the query out; the timeouts start from `timeout_start`."),
     EventDoc::new("steadfast::guard", &["warn"], "{finding}", &["rule"])
         .when("At the start, for each finding of the linter that may be doubted.")
         .action("The message has the arithmetic and the fix; the rules are in the reference."),

@@ -35,6 +35,7 @@ pub(super) fn check(policy: &Policy) -> Result<Vec<Finding>, GuardError> {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let mut others = Vec::new();
+    others.extend(asked_for_calls(policy));
     for (key, route) in &policy.routes {
         if !template_of(key).starts_with('/') && key != UNMATCHED {
             others.push(format!(
@@ -82,6 +83,18 @@ fn out_of_range(policy: &Policy) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Names queries that nobody asks: those of dependencies, of which there is no histogram.
+fn asked_for_calls(policy: &Policy) -> impl Iterator<Item = String> {
+    policy.dependencies.iter().filter_map(|(dependency, of)| {
+        let name = of.timeout.as_ref()?;
+        policy.timeouts.get(name)?.start_query.as_ref()?;
+        Some(format!(
+            "dependencies.{dependency}: timeouts.{name} has a timeout_start_query, which is asked for \
+             routes alone; give the dependency a timeout of its own, with timeout_start"
+        ))
+    })
 }
 
 /// Builds what a policy says, which was [checked](check), from what is there already: one admission,

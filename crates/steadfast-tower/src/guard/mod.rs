@@ -196,8 +196,8 @@ impl From<Policy> for GuardPolicy {
 pub struct GuardBuilder {
     policy: GuardPolicy,
     client: Option<ClientOf>,
-    /// What learned timeouts start from, by route.
-    starts: BTreeMap<String, Duration>,
+    /// What learned timeouts start from, by route; absent if nobody was asked.
+    starts: Option<BTreeMap<String, Duration>>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -220,7 +220,7 @@ impl Guard {
         GuardBuilder {
             policy: policy.into(),
             client: None,
-            starts: BTreeMap::new(),
+            starts: None,
         }
     }
 
@@ -394,7 +394,7 @@ impl GuardBuilder {
             let measured = start.is_measured().then_some(start.timeout())?;
             Some((key.clone(), measured))
         });
-        self.starts = starts.collect();
+        self.starts = Some(starts.collect());
         self
     }
 
@@ -430,7 +430,14 @@ impl GuardBuilder {
             &secret,
             &detected,
         )?;
-        start(&state.routes, &self.starts);
+        let none = BTreeMap::new();
+        let asks = start(&state.routes, policy, self.starts.as_ref().unwrap_or(&none));
+        if asks && self.starts.is_none() {
+            tracing::warn!(
+                target: "steadfast::guard",
+                "the policy has a timeout_start_query, and nobody was asked"
+            );
+        }
         let dependencies = Dependencies::new(policy)?;
         let signed = Signed::new("start", "in force since the process has started");
         let signed = signed.expect("both are said");
@@ -453,13 +460,19 @@ impl GuardBuilder {
     }
 }
 
-/// Has learned timeouts start from what was measured.
-fn start(routes: &Routes, starts: &BTreeMap<String, Duration>) {
+/// Has learned timeouts start from what was measured; without that they start from what the policy
+/// says. Gives whether the policy has something to ask.
+fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) -> bool {
+    let mut asks = false;
     for route in routes.all() {
         if let (Some(timeout), Some(start)) = (&route.timeout, starts.get(&route.key)) {
             timeout.start_at(*start);
         }
+        let of = policy.routes.get(&route.key);
+        let of = of.and_then(|of| policy.timeouts.get(of.timeout.as_ref()?));
+        asks |= of.is_some_and(|of| of.start_query.is_some());
     }
+    asks
 }
 
 impl Inner {

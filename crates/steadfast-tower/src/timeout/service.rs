@@ -13,6 +13,7 @@ use super::call::Call;
 use super::shared::Shared;
 use super::{TimeoutBody, TimeoutFuture};
 use crate::answer::Protocol;
+use crate::noted::Leaving;
 use crate::ready::WhenReady;
 use crate::{Form, Server};
 
@@ -39,7 +40,7 @@ impl<S, F> Timeout<S, F> {
     pub(crate) fn serve<In>(
         self,
         request: Request<In>,
-    ) -> TimeoutFuture<F, WhenReady<S, Request<In>>>
+    ) -> TimeoutFuture<F, Leaving<WhenReady<S, Request<In>>>>
     where
         S: Service<Request<In>>,
     {
@@ -55,7 +56,9 @@ impl<S, F> Timeout<S, F> {
             None => context,
         };
         let mut context = context.captured();
-        let inner = context.enter(|| WhenReady::now(self.inner, request));
+        // Whatever the handler puts into this context, the line outside tells.
+        let noted = request.extensions().get().cloned();
+        let inner = context.enter(|| Leaving::new(WhenReady::now(self.inner, request), noted));
         TimeoutFuture::called(context.wrap(inner), call, self.body, protocol)
     }
 }
@@ -68,7 +71,7 @@ where
 {
     type Response = Response<TimeoutBody<F::Body<Out>>>;
     type Error = F::Error<S::Error>;
-    type Future = TimeoutFuture<F, WhenReady<S, Request<In>>>;
+    type Future = TimeoutFuture<F, Leaving<WhenReady<S, Request<In>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         // The time runs while the inner service is not ready, too.

@@ -22,6 +22,8 @@ mod guard_streams;
 #[cfg(feature = "axum")]
 mod guard_trust;
 mod hedge;
+#[cfg(feature = "axum")]
+mod hostile;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod recover;

@@ -300,3 +300,31 @@ fn what_a_start_says_must_make_sense() {
         );
     }
 }
+
+#[test]
+fn what_is_not_asked_is_told_or_refused_and_the_start_of_the_policy_holds() {
+    let lines = Lines::default();
+    let listening = lines.listen();
+    let asks = policy("timeout_start = \"750ms\"", &["/not-asked"]);
+
+    let guard = Guard::new(asks.policy().clone()).unwrap();
+    drop(listening);
+
+    let warning = "the policy has a timeout_start_query, and nobody was asked";
+    assert!(lines.text().contains(warning), "{}", lines.text());
+    let snapshot = report::snapshot();
+    let label = ("policy", "/not-asked".to_owned().into());
+    let started = snapshot.metrics().find(|metric| {
+        metric.name == "steadfast_timeout_seconds" && metric.labels.contains(&label)
+    });
+    assert_eq!(started.unwrap().value, Value::Gauge(0.75));
+    drop(guard);
+
+    let calls = "[dependencies.payments]\nmethods = [\"GET\"]\ntimeout = \"page\"\n";
+    let calls = PolicyDocument::new("policy.toml", asks.text().to_owned() + calls).unwrap();
+    let refused = Guard::new(calls.policy().clone()).unwrap_err().to_string();
+    assert!(
+        refused.contains("which is asked for routes alone"),
+        "{refused}"
+    );
+}

@@ -3,5 +3,6 @@
 
 mod client;
 mod document;
+mod logs;
 mod pages;
 mod prometheus;

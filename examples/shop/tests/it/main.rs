@@ -12,7 +12,7 @@ async fn the_policy_has_nothing_doubtful_in_it_and_every_route_is_guarded() {
     assert_eq!(shop.guard.warnings(), []);
     let armed = shop.guard.armed();
     assert!(armed.is_clean(), "{armed}");
-    assert_eq!(armed.routes.len(), 5);
+    assert_eq!(armed.routes.len(), 6);
 }
 
 #[tokio::test]

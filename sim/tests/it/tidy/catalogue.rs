@@ -387,7 +387,7 @@ sets: a route is a template of the router, never a path. A metric is there once 
 Events are those of `tracing`. Beside them there are two spans: `request` (target
 `steadfast::request`), around all that is done for a request, and `scope` (target `steadfast::scope`),
 around a named scope. With the layer of `context::lines`, every line, ours and yours, has the trace
-id, route, tier and keys of the request it belongs to.
+id, route, tier and keys of the request it belongs to: see [how to log](../how-to/logs.md).
 ";
 
 const METRICS_HEAD: &str = "| name | type | unit | labels | meaning |\n|---|---|---|---|---|\n";

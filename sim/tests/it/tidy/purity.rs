@@ -15,6 +15,11 @@ use super::tokens::{self, Token};
 /// name.
 const PURE_FILES: &[(&str, &str)] = &[
     ("steadfast-jobs", "state.rs"),
+    ("steadfast-jobs", "crash.rs"),
+    ("steadfast-jobs", "brake.rs"),
+    ("steadfast-jobs", "poll.rs"),
+    ("steadfast-jobs", "pace.rs"),
+    ("steadfast-jobs", "retry.rs"),
     ("steadfast-jobs", "cron.rs"),
     ("steadfast-jobs", "due.rs"),
     ("steadfast-ids", "snowflake.rs"),

@@ -108,6 +108,13 @@ impl Histogram {
         self.max_ns
     }
 
+    /// Returns how many values are at least this large, where values of one cell with it count as
+    /// that.
+    #[must_use]
+    pub fn count_from(&self, value_ns: u64) -> u64 {
+        self.cells[cell_of(value_ns)..].iter().sum()
+    }
+
     /// Returns the mean of all values, or `None` if there are none.
     #[must_use]
     pub fn mean_ns(&self) -> Option<u64> {

@@ -1,7 +1,7 @@
 //! What the last while was like, in the memory of a single window.
 
 use super::histogram::Histogram;
-use super::scale::{CELLS, upper_of};
+use super::scale::{CELLS, cell_of, upper_of};
 
 /// Remembers a distribution, the newest values best.
 ///
@@ -56,8 +56,19 @@ impl Memory {
 
     /// Learns the values of one more stretch of time.
     pub fn learn(&mut self, lesson: &Histogram) {
-        let new = lesson.count() as f64;
-        if new == 0.0 {
+        self.learn_cells(&lesson.cells, lesson.count());
+    }
+
+    /// Learns those values of one more stretch of time that are smaller than a bound, by the cells
+    /// in which they are counted.
+    pub fn learn_below(&mut self, lesson: &Histogram, bound_ns: u64) {
+        let above = lesson.count_from(bound_ns);
+        self.learn_cells(&lesson.cells[..cell_of(bound_ns)], lesson.count() - above);
+    }
+
+    fn learn_cells(&mut self, cells: &[u64], count: u64) {
+        let new = count as f64;
+        if count == 0 {
             return;
         }
         let keep = if self.mass * Self::KEEP + new >= Self::KEPT {
@@ -67,7 +78,8 @@ impl Memory {
             ((Self::KEPT - new) / self.mass.max(1.0)).clamp(Self::KEEP, 1.0)
         };
         self.mass = 0.0;
-        for (cell, count) in self.cells.iter_mut().zip(&lesson.cells) {
+        let learned = cells.iter().chain(std::iter::repeat(&0));
+        for (cell, count) in self.cells.iter_mut().zip(learned) {
             *cell = *cell * keep + *count as f64;
             self.mass += *cell;
         }

@@ -42,6 +42,8 @@ pub(super) mod tally {
     pub(in crate::decide::timeout) const SCOUT_ANSWERED: usize = 2;
     /// Scouts that went past the usual time and were never answered.
     pub(in crate::decide::timeout) const SCOUT_CUT: usize = 3;
+    /// Calls that were answered within the usual time, but not within half of it.
+    pub(in crate::decide::timeout) const JUST_IN_TIME: usize = 4;
 }
 
 /// Counts a call that begins at `now`.
@@ -61,19 +63,24 @@ pub fn record(sketch: &Sketch, timeout: CallTimeout, ended: Ended, now: u64) {
     let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
     if answered && after_ns <= timeout.usual_ns {
         sketch.record(after_ns, now);
+        if after_ns > timeout.usual_ns / 2 {
+            sketch.tally(tally::JUST_IN_TIME, now);
+        }
         return;
     }
-    // A scout stands like any other call, as if it had been cut at the usual time.
-    sketch.record(after_ns.min(timeout.usual_ns).saturating_mul(2), now);
-    sketch.tally(tally::CUT, now);
     if after_ns > timeout.usual_ns && timeout.is_scout() {
+        // Seconds have gone since it would have been cut. Counted among the calls that end now, the
+        // scouts of a stall would come back together when it is over and look like its slow end.
         let scout = if answered {
             tally::SCOUT_ANSWERED
         } else {
             tally::SCOUT_CUT
         };
         sketch.tally(scout, now);
+        return;
     }
+    sketch.record(after_ns.min(timeout.usual_ns).saturating_mul(2), now);
+    sketch.tally(tally::CUT, now);
 }
 
 // === impl TimeoutPlan ===
@@ -177,17 +184,18 @@ mod tests {
             record(&sketch, PLAN.for_call(call, None), ended, 0);
             let seen = sketch.last(1, 0);
             assert_eq!(seen.max_ns(), value_ms * MS, "{ended:?}");
-            assert_eq!([0, 1, 2, 3].map(|tally| seen.tally(tally)), tallies);
+            assert_eq!([0, 1, 2, 3, 4].map(|tally| seen.tally(tally)), tallies);
         };
         let millis = Duration::from_millis;
 
-        check(0, Ended::Answered(millis(30)), 30, [1, 0, 0, 0]);
-        check(0, Ended::Answered(millis(101)), 200, [1, 1, 0, 0]);
-        check(0, Ended::Cut(millis(100)), 200, [1, 1, 0, 0]);
-        check(0, Ended::Cut(millis(40)), 80, [1, 1, 0, 0]);
-        check(15, Ended::Answered(millis(30)), 30, [1, 0, 0, 0]);
-        check(15, Ended::Answered(millis(700)), 200, [1, 1, 1, 0]);
-        check(15, Ended::Cut(millis(800)), 200, [1, 1, 0, 1]);
-        check(15, Ended::Cut(millis(50)), 100, [1, 1, 0, 0]);
+        check(0, Ended::Answered(millis(30)), 30, [1, 0, 0, 0, 0]);
+        check(0, Ended::Answered(millis(51)), 51, [1, 0, 0, 0, 1]);
+        check(0, Ended::Answered(millis(101)), 200, [1, 1, 0, 0, 0]);
+        check(0, Ended::Cut(millis(100)), 200, [1, 1, 0, 0, 0]);
+        check(0, Ended::Cut(millis(40)), 80, [1, 1, 0, 0, 0]);
+        check(15, Ended::Answered(millis(30)), 30, [1, 0, 0, 0, 0]);
+        check(15, Ended::Answered(millis(700)), 0, [1, 0, 1, 0, 0]);
+        check(15, Ended::Cut(millis(800)), 0, [1, 0, 0, 1, 0]);
+        check(15, Ended::Cut(millis(50)), 100, [1, 1, 0, 0, 0]);
     }
 }

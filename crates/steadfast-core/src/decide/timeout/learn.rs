@@ -42,8 +42,12 @@ pub struct AdaptiveTimeout {
     memory: Memory,
     /// What ended since the last judgement, where a second alone is too little.
     pending: Histogram,
-    /// Scouts that came back since answers stopped to come in time: answered, and not.
-    scouts: (u64, u64),
+    /// Scouts of the last judgements: answered, and not; older ones counted in part.
+    scouts: (f64, f64),
+    /// The usual timeout of the second before, whose calls end in this one.
+    before_ns: u64,
+    /// For how many more judgements what a stall has left behind may come.
+    resuming: u32,
     /// Where the bounded steps have come to; `None` until there is something to step from.
     learned_ns: Option<u64>,
     /// Calls a second, over some seconds.
@@ -58,9 +62,12 @@ pub enum Lesson {
     Learned,
     /// Too few calls have ended; they are judged together with those of the next seconds.
     TooFew,
-    /// Next to nothing was answered: nothing was learned.
+    /// Next to nothing was answered, or what was belongs to a stall that is just over: nothing was
+    /// learned.
     Stalled,
-    /// Next to nothing was answered in time, but most of the scouts later: the timeout doubled.
+    /// Some calls hang: only the times of the others were learned.
+    Hanging,
+    /// Many calls were not answered in time, but most of the scouts later: the timeout doubled.
     Late,
 }
 
@@ -70,8 +77,25 @@ const JUDGED_TOGETHER: u64 = 20;
 /// A second is a stall if fewer than one in this many of its calls was answered.
 const STALLED_BELOW: u64 = 20;
 
+/// If fewer than one in this many of the calls that took more than half of the timeout is answered
+/// in time, the others hang: whoever comes late has company that comes just in time.
+const HANGING_BELOW: u64 = 5;
+
+/// When a stall is over, all that it held is answered at once, after anything up to the timeout, or
+/// cut. For as many judgements as this, a stall goes on where more than one call in
+/// [`LEFT_BEHIND`] took more than half of the timeout. A target that is slow from then on is
+/// believed after them.
+const RESUMING: u32 = 3;
+
+/// Healthy are one or two in a hundred.
+const LEFT_BEHIND: u64 = 10;
+
 /// Scouts it takes to be sure that answers come late: of fewer, chance is the majority.
-const SCOUTS: u64 = 3;
+const SCOUTS: f64 = 3.0;
+
+/// The part of what scouts have shown that outlasts a judgement. So the scouts of a stall, which
+/// come back all at once when it is over, meet those that did not.
+const SCOUTS_KEEP: f64 = 0.75;
 
 /// Values it takes to begin: one lies at the 99th percentile.
 const FIRST: f64 = 100.0;
@@ -98,7 +122,9 @@ impl AdaptiveTimeout {
             config,
             memory: Memory::new(),
             pending: Histogram::new(),
-            scouts: (0, 0),
+            scouts: (0.0, 0.0),
+            before_ns: config.ceiling_ns,
+            resuming: 0,
             learned_ns: None,
             rate: 0.0,
             plan: TimeoutPlan {
@@ -136,6 +162,7 @@ impl AdaptiveTimeout {
         self.rate += (begun - self.rate) * RATE_GAIN;
         self.pending.merge(second);
         let lesson = self.judge();
+        self.before_ns = self.plan.usual_ns;
         // Who comes more often than before holds more permits from now on, not in ten seconds.
         self.plan = self.planned(permits.map(|permits| (permits, self.rate.max(begun))));
         lesson
@@ -163,35 +190,62 @@ impl AdaptiveTimeout {
         if ended < JUDGED_TOGETHER {
             return Lesson::TooFew;
         }
-        let answered = ended.saturating_sub(self.pending.tally(tally::CUT));
-        let lesson = if answered * STALLED_BELOW < ended {
-            self.judge_scouts()
-        } else {
-            self.scouts = (0, 0);
-            self.memory.learn(&self.pending);
-            if let Some(quantile_ns) = self.quantile_ns() {
-                self.step_to(quantile_ns as f64 * self.config.factor);
+        let cut = self.pending.tally(tally::CUT);
+        let just_in_time = self.pending.tally(tally::JUST_IN_TIME);
+        let answered = ended.saturating_sub(cut);
+        let stalled = answered * STALLED_BELOW < ended;
+        let hanging = just_in_time * HANGING_BELOW < just_in_time + cut;
+        let late = self.come_late(cut);
+        let left_behind = (just_in_time + cut) * LEFT_BEHIND > ended;
+        let lesson = if (stalled || hanging) && late {
+            self.scouts = (0.0, 0.0);
+            self.step_to(f64::INFINITY);
+            Lesson::Late
+        } else if stalled {
+            self.resuming = RESUMING;
+            Lesson::Stalled
+        } else if hanging {
+            if cut * LEFT_BEHIND > ended {
+                self.resuming = RESUMING;
             }
+            // What was cut counts as twice the timeout of its time.
+            let cut_ns = self.before_ns.min(self.plan.usual_ns).saturating_mul(2);
+            self.memory.learn_below(&self.pending, cut_ns);
+            self.follow();
+            Lesson::Hanging
+        } else if self.resuming > 0 && left_behind {
+            self.resuming -= 1;
+            Lesson::Stalled
+        } else {
+            self.memory.learn(&self.pending);
+            self.follow();
             Lesson::Learned
         };
+        if matches!(lesson, Lesson::Learned | Lesson::Late) {
+            self.resuming = 0;
+        }
         self.pending.clear();
         lesson
     }
 
-    /// Tells late answers from none.
-    fn judge_scouts(&mut self) -> Lesson {
-        self.scouts.0 += self.pending.tally(tally::SCOUT_ANSWERED);
-        self.scouts.1 += self.pending.tally(tally::SCOUT_CUT);
-        let (answered, cut) = self.scouts;
-        if answered + cut < SCOUTS {
-            return Lesson::Stalled;
+    /// Notes what the scouts have shown, and says whether the calls that were cut would have been
+    /// answered.
+    fn come_late(&mut self, cut: u64) -> bool {
+        let [begun, answered, hung] = [tally::BEGUN, tally::SCOUT_ANSWERED, tally::SCOUT_CUT]
+            .map(|tally| self.pending.tally(tally));
+        // More than have begun are those of a stall that is over. They all come back at once.
+        let answered = answered.min(begun / TimeoutPlan::SCOUT_EVERY + 1);
+        let add = |known: f64, new: u64| known * SCOUTS_KEEP + new as f64;
+        self.scouts = (add(self.scouts.0, answered), add(self.scouts.1, hung));
+        let (answered, hung) = self.scouts;
+        answered + hung >= SCOUTS && answered > hung && cut > 0
+    }
+
+    /// Goes towards what was learned, if that is enough.
+    fn follow(&mut self) {
+        if let Some(quantile_ns) = self.quantile_ns() {
+            self.step_to(quantile_ns as f64 * self.config.factor);
         }
-        self.scouts = (0, 0);
-        if answered <= cut {
-            return Lesson::Stalled;
-        }
-        self.step_to(f64::INFINITY);
-        Lesson::Late
     }
 
     /// Goes towards a target, as far as a step goes.

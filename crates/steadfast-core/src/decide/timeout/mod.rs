@@ -17,9 +17,10 @@
 //!   the timeout itself. It creeps up only as fast as its margin allows.
 //! - *Learning from a stall*: when nothing answers, cut calls are all there is. Each second
 //!   doubles the timeout, until it stands at its ceiling when it is needed most.
-//! - *Not learning when nothing answers* cures that and leaves another trap. A service that became
-//!   eight times slower and varies little looks exactly like one that is dead: nothing answers in
-//!   time. So nothing is learned, so nothing ever answers in time.
+//! - *Not learning when nothing answers* cures that only where nothing at all answers: one dead
+//!   replica of three still drives the timeout to its ceiling. And it leaves another trap. A service
+//!   that became eight times slower and varies little looks exactly like one that is dead: nothing
+//!   answers in time. So nothing is learned, so nothing ever answers in time.
 //! - *A ceiling* is a constant. It does not know how many calls a second it stands for.
 //!
 //! # The tool
@@ -40,13 +41,18 @@
 //!    time, at once and in both directions: no learning is involved when a dependency stalls.
 //! 4. *A cut call counts as twice what it was given.* It would have taken longer, and twice is the
 //!    step by which the search goes on.
-//! 5. *Nothing is learned from a second in which fewer than 5 % of the calls were answered.* That is
-//!    a stall, and tells nothing about how long answers take.
+//! 5. *Late, or hanging?* Calls that come late have company that comes just in time. If of all calls
+//!    that took more than half of `T` fewer than one in five was answered within it, those that were
+//!    cut hang: a replica is dead, and how long answers take is told by the others alone. If fewer
+//!    than 5 % of all calls were answered, it is a stall, and tells nothing.
 //! 6. *Scouts.* One call in sixteen is given eight times as long, as far as ceiling and permits
-//!    allow. Where a second is a stall by the fifth rule, and more than half of the scouts that went
-//!    past `T` were answered all the same, it is none: the timeout doubles. Scouts decide about
-//!    nothing else. In the distribution they stand like any other call, as cut at `T`.
-//! 7. *A bounded step*: at most double upward, so that a second of nonsense costs a factor of two;
+//!    allow. Where calls hang by the fifth rule, and more than half of the scouts that went past `T`
+//!    were answered all the same, they are late: the timeout doubles. Scouts decide about nothing
+//!    else, and are not part of the distribution when they go past `T`.
+//! 7. *What a stall leaves behind* is not learned. When it is over, all that it held is answered at
+//!    once, after anything up to `T`; for three seconds, one in which many calls took more than half
+//!    of `T` still belongs to it.
+//! 8. *A bounded step*: at most double upward, so that a second of nonsense costs a factor of two;
 //!    a tenth downward, so that a minute of cached answers does not end in cut ones.
 //!
 //! | parameter | unit | default | reason |
@@ -58,8 +64,8 @@
 //!
 //! # With which parameters scenario S6 holds
 //!
-//! The defaults, 100 calls a second, floor = the healthy 99th percentile, ceiling 30 s. At a
-//! hundredth of that rate the timeout follows as many *calls* later, not seconds.
+//! The defaults, 100 calls a second, floor = the healthy 99th percentile, ceiling 30 s, no cap of
+//! permits. At a hundredth of that rate the timeout follows as many *calls* later, not seconds.
 //!
 //! # What it does not do
 //!

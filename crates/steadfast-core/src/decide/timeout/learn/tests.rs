@@ -147,6 +147,94 @@ fn calls_of_a_stall_are_not_learned_when_it_is_over() {
     assert_eq!(world.learned.quantile_ns(), before);
 }
 
+/// Shows a second that was answered for a part: how many calls took how long, and how many were cut.
+fn part(world: &mut World, answered: &[(u64, u64)], cut: u64) -> Lesson {
+    let sketch = Sketch::new(millis(1_000), 2).unwrap();
+    let given = world.learned.plan().for_call(0, None);
+    let answered = answered
+        .iter()
+        .flat_map(|&(calls, ms)| (0..calls).map(move |_| Ended::Answered(millis(ms))));
+    let cut = (0..cut).map(|_| Ended::Cut(given.get()));
+    for ended in answered.chain(cut) {
+        count_call(&sketch, 0);
+        record(&sketch, given, ended, 0);
+    }
+    let mut ended = Histogram::new();
+    sketch.read_ended(SECOND, &mut ended);
+    world.learned.learn(&ended, world.permits)
+}
+
+#[test]
+fn of_calls_that_hang_while_others_are_answered_as_usual_nothing_is_learned() {
+    let mut world = healthy(20, 30_000);
+    let before = (world.usual_ms(), world.learned.quantile_ns());
+
+    for _ in 0..60 {
+        assert_eq!(part(&mut world, &[(70, 50)], 30), Lesson::Hanging);
+    }
+
+    assert_eq!((world.usual_ms(), world.learned.quantile_ns()), before);
+}
+
+#[test]
+fn cut_calls_with_company_that_came_just_in_time_are_learned() {
+    let mut world = healthy(20, 30_000);
+
+    assert_eq!(part(&mut world, &[(50, 49), (20, 90)], 30), Lesson::Learned);
+    assert!(world.usual_ms() >= 190);
+}
+
+#[test]
+fn what_a_stall_leaves_behind_is_not_learned_when_it_is_over() {
+    let mut world = healthy(20, 30_000);
+    let before = world.usual_ms();
+    world.second(None);
+
+    assert_eq!(part(&mut world, &[(60, 49), (20, 90)], 20), Lesson::Stalled);
+    assert_eq!(part(&mut world, &[(90, 49), (10, 90)], 1), Lesson::Stalled);
+    assert_eq!(world.second(Some(millis(49))), Lesson::Learned);
+
+    assert_eq!(world.usual_ms(), before);
+}
+
+#[test]
+fn a_target_that_is_slow_after_a_stall_is_believed_in_the_end() {
+    let mut world = healthy(20, 30_000);
+    world.second(None);
+    let slow = [(20, 49), (50, 90)];
+
+    let lessons: Vec<Lesson> = (0..4).map(|_| part(&mut world, &slow, 30)).collect();
+
+    assert_eq!(lessons[..3], [Lesson::Stalled; 3]);
+    assert_eq!(lessons[3], Lesson::Learned);
+    assert!(world.usual_ms() >= 190);
+}
+
+#[test]
+fn scouts_of_a_stall_that_come_back_when_it_is_over_do_not_make_it_late() {
+    let mut world = healthy(20, 30_000);
+    let before = world.learned.plan();
+    for _ in 0..20 {
+        world.second(None);
+    }
+    let sketch = Sketch::new(millis(1_000), 2).unwrap();
+    for call in 0..200 {
+        let given = before.for_call(call, None);
+        count_call(&sketch, 0);
+        let ended = if given.is_scout() {
+            Ended::Answered(millis(700))
+        } else {
+            Ended::Cut(given.get())
+        };
+        record(&sketch, given, ended, 0);
+    }
+    let mut ended = Histogram::new();
+    sketch.read_ended(SECOND, &mut ended);
+
+    assert_eq!(world.learned.learn(&ended, None), Lesson::Stalled);
+    assert_eq!(world.learned.plan(), before);
+}
+
 #[test]
 fn answers_that_all_come_late_are_found_by_scouts() {
     let mut world = healthy(20, 30_000);
@@ -183,7 +271,8 @@ fn a_quiet_route_judges_some_seconds_together() {
         lessons(&mut world, Some(millis(50)), 8),
         [Lesson::Learned; 2]
     );
-    assert_eq!(lessons(&mut world, None, 40), [Lesson::Stalled; 10]);
+    // The scouts among them are judged apart.
+    assert_eq!(lessons(&mut world, None, 43), [Lesson::Stalled; 8]);
     let late = lessons(&mut world, Some(millis(400)), 16);
     assert!(late.contains(&Lesson::Late), "{late:?}");
 }

@@ -1,0 +1,7 @@
+//! The decisions of a worker, apart from everything that waits, reads a clock or draws randomness.
+
+pub mod brake;
+pub mod crash;
+pub mod pace;
+pub mod poll;
+pub mod retry;

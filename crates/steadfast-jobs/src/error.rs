@@ -1,0 +1,126 @@
+use std::fmt;
+
+use crate::JobId;
+use crate::job::{KEY_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+/// Why jobs could not be enqueued, run or changed.
+pub struct Error(Box<Repr>);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Repr {
+    #[error("the store refused")]
+    Store(#[source] steadfast_store::Error),
+    #[error("the payload cannot be written as JSON")]
+    Payload(#[source] serde_json::Error),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the lease of job {0} is lost: nothing of this transaction stays")]
+    LeaseLost(JobId),
+    #[error("the unique key {0:?} changes hands too fast")]
+    Contended(String),
+    #[error("the answer of the store cannot be read: {0}")]
+    Answer(&'static str),
+}
+
+/// What is refused before the store is asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("a {0} has 1 to {max} bytes without NUL", max = NAME_BYTES_MAX)]
+    Name(&'static str),
+    #[error("a {0} has 1 to {max} bytes without NUL", max = KEY_BYTES_MAX)]
+    Key(&'static str),
+    #[error("the payload has {0} bytes, over the bound of {max}", max = PAYLOAD_BYTES_MAX)]
+    Payload(usize),
+    #[error("{0} attempts are not within 1 to 1000")]
+    Attempts(u32),
+    #[error("a priority of {0} is not within -100 to 100")]
+    Priority(i16),
+    #[error("the {0} is longer than ten years")]
+    Wait(&'static str),
+    #[error("a batch of {0} jobs is over the bound of {max}", max = crate::client::BATCH_MAX)]
+    Batch(usize),
+    #[error("the worker has no kind to run: say `kind(…)` at least once")]
+    NoKind,
+    #[error("the kind {0:?} has two handlers")]
+    TwoHandlers(&'static str),
+    #[error("the queue {0:?} is named twice")]
+    TwoQueues(String),
+    #[error("{what} is {is}, not within {least} to {most}")]
+    Range {
+        what: &'static str,
+        is: String,
+        least: String,
+        most: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn payload(error: serde_json::Error) -> Self {
+        Repr::Payload(error).into()
+    }
+
+    /// Tells whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match &*self.0 {
+            Repr::Store(error) => error.is_retryable(),
+            Repr::Contended(_) => true,
+            Repr::Payload(_) | Repr::Refused(_) | Repr::LeaseLost(_) | Repr::Answer(_) => false,
+        }
+    }
+
+    /// Tells whether the store may have done it although it did not say so: an enqueue with a
+    /// key of [`Options::unique_for`](crate::Options::unique_for) can be repeated safely then.
+    pub fn is_outcome_unknown(&self) -> bool {
+        self.store()
+            .is_some_and(steadfast_store::Error::is_outcome_unknown)
+    }
+
+    /// Tells whether another node has the job now, so that nothing this one does may count.
+    pub fn is_lease_lost(&self) -> bool {
+        matches!(&*self.0, Repr::LeaseLost(_))
+    }
+
+    /// Gives the error of the store, if it is one.
+    pub fn store(&self) -> Option<&steadfast_store::Error> {
+        match &*self.0 {
+            Repr::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<steadfast_store::Error> for Error {
+    fn from(error: steadfast_store::Error) -> Self {
+        Repr::Store(error).into()
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Repr::Refused(refusal).into()
+    }
+}
+
+impl From<Repr> for Error {
+    fn from(repr: Repr) -> Self {
+        Self(Box::new(repr))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

@@ -1,0 +1,25 @@
+-- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
+--
+-- Along `job_suspect`, which is empty nearly always.
+UPDATE {schema}.job AS j
+SET state = 'running', term = j.term + 1, incarnation = $1,
+    claimed_us = {schema}.now_us()
+WHERE j.ctid = ANY (ARRAY (
+    SELECT r.ctid FROM {schema}.job AS r
+    WHERE r.queue = ANY ($2::text[]) AND r.state = 'pending' AND r.crashes >= 2
+        AND r.kind = ANY ($3::text[]) AND r.min_version <= $4
+        AND (r.expires_us IS NULL
+            OR r.expires_us > (SELECT {schema}.now_us()))
+        AND EXISTS (
+            SELECT 1 FROM {schema}.node
+            WHERE node.id = $1 AND node.ended_us IS NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM {schema}.job_queue AS q
+            WHERE q.name = r.queue
+                AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
+        )
+    ORDER BY r.rank_us, r.id LIMIT 1 FOR UPDATE SKIP LOCKED
+))
+RETURNING j.id, j.term, j.queue, j.kind, j.payload::text, j.attempt::bigint, j.max_attempts::bigint,
+    j.crashes::bigint, j.rank_us, j.trace_id

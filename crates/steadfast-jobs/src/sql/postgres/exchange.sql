@@ -1,0 +1,62 @@
+-- Ends runs and claims jobs: one round trip, one commit.
+--
+-- Ending is fenced: a row whose term or incarnation is another's is left alone, and is missing from
+-- the answer. It goes by the primary key; `IS NOT DISTINCT FROM` keeps the planner from taking the
+-- index of running jobs, which is full of dead entries. Claiming goes along `job_ready` from the
+-- floor given, locks what it takes and skips what others have locked, so that no two nodes wait for
+-- each other. A node that was found dead claims nothing.
+--
+-- Rows: (0, whether the lease holds), (1, id that has ended), (2, a claimed job).
+WITH clock AS MATERIALIZED (
+    SELECT {schema}.now_us() AS now_us
+),
+lease AS MATERIALIZED (
+    SELECT 1 FROM {schema}.node WHERE node.id = $6 AND node.ended_us IS NULL
+),
+ended AS (
+    DELETE FROM {schema}.job AS j
+    USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS e (id, term, state, error, result)
+    WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM $6
+    RETURNING j.*, e.state AS end_state, e.error AS end_error, e.result AS end_result
+),
+kept AS (
+    INSERT INTO {schema}.job_history (
+        id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,
+        claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error, result
+    )
+    SELECT
+        id, queue, kind, end_state, priority, due_us, payload, attempt + 1, max_attempts, crashes, held, term,
+        incarnation, claimed_us, created_us, clock.now_us, limit_key, min_version, trace_id,
+        coalesce(end_error, error), end_result::json
+    FROM ended, clock
+    RETURNING id
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', term = j.term + 1, incarnation = $6, claimed_us = clock.now_us
+    FROM clock
+    WHERE j.ctid = ANY (ARRAY (
+        SELECT ready.ctid
+        FROM unnest($7::text[], $8::bigint[], $9::bigint[]) AS w (queue, want, floor_us)
+        CROSS JOIN LATERAL (
+            SELECT r.ctid FROM {schema}.job AS r
+            WHERE r.queue = w.queue AND r.state = 'pending' AND r.crashes < 2 AND r.rank_us >= w.floor_us
+                AND r.kind = ANY ($10::text[]) AND r.min_version <= $11
+                AND (r.expires_us IS NULL OR r.expires_us > (SELECT now_us FROM clock))
+            ORDER BY r.rank_us, r.id LIMIT w.want FOR UPDATE SKIP LOCKED
+        ) AS ready
+        WHERE EXISTS (SELECT 1 FROM lease) AND NOT EXISTS (
+            SELECT 1 FROM {schema}.job_queue AS q
+            WHERE q.name = w.queue
+                AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
+        )
+    ))
+    RETURNING j.id, j.term, j.queue, j.kind, j.payload, j.attempt, j.max_attempts, j.crashes, j.rank_us, j.trace_id
+)
+SELECT 0 AS what, (SELECT count(*) FROM lease) AS id, NULL::bigint AS term, NULL::text AS queue, NULL::text AS kind,
+    NULL::text AS payload, NULL::bigint AS attempt, NULL::bigint AS max_attempts, NULL::bigint AS crashes,
+    NULL::bigint AS rank_us, NULL::text AS trace_id
+UNION ALL
+SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
+UNION ALL
+SELECT 2, id, term, queue, kind, payload::text, attempt, max_attempts, crashes, rank_us, trace_id FROM claimed

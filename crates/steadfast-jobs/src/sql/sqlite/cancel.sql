@@ -1,0 +1,14 @@
+-- Cancels a job that does not run, and asks one that runs to stop. Gives a row for the job if it is
+-- live: whether it is cancelled now (1) or asked to stop (0).
+UPDATE steadfast_job SET cancel = coalesce(cancel, ?2) WHERE id = ?1 AND state = 'running' RETURNING 0;
+
+INSERT INTO steadfast_job_history (
+    id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, created_us,
+    finished_us, limit_key, min_version, trace_id, error
+)
+SELECT
+    id, queue, kind, 'cancelled', priority, due_us, payload, attempt, max_attempts, crashes, held, term, created_us,
+    CAST(unixepoch('subsec') * 1000000 AS INTEGER), limit_key, min_version, trace_id, ?2
+FROM steadfast_job WHERE id = ?1 AND state <> 'running';
+
+DELETE FROM steadfast_job WHERE id = ?1 AND state <> 'running' RETURNING 1

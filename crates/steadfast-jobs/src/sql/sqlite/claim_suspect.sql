@@ -1,0 +1,22 @@
+-- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
+--
+-- Along `steadfast_job_suspect`, which is empty nearly always.
+UPDATE steadfast_job
+SET state = 'running', term = term + 1, incarnation = ?1, claimed_us = (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+WHERE id = (
+    SELECT r.id FROM steadfast_job AS r INDEXED BY steadfast_job_suspect
+    WHERE r.queue IN (SELECT value FROM json_each(?2)) AND r.state = 'pending' AND r.crashes >= 2
+        AND r.kind IN (SELECT value FROM json_each(?3)) AND r.min_version <= ?4
+        AND (r.expires_us IS NULL OR r.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
+        AND EXISTS (
+            SELECT 1 FROM steadfast_node AS n
+            WHERE n.id = ?1 AND n.ended_us IS NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM steadfast_job_queue AS q
+            WHERE q.name = r.queue
+                AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
+        )
+    ORDER BY r.rank_us, r.id LIMIT 1
+)
+RETURNING id, term, queue, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id

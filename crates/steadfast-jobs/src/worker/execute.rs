@@ -1,0 +1,222 @@
+//! One run: its scope, its context, and what becomes of the job.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use steadfast_core::context::{self, Context, TraceId};
+use steadfast_core::{BoxError, Cause, ScopeError, rng, scope, spawn};
+use tokio::sync::mpsc;
+
+use super::kind::{UNREADABLE_WAIT, Unreadable};
+use super::run::{Inner, settled};
+use super::{Kind, Run};
+use crate::decide::retry::{self, Ended, Follow};
+use crate::end;
+
+/// How much of an error is kept with a job: 4 KiB, enough for a chain of causes.
+const ERROR_BYTES_MAX: usize = 4 * 1024;
+
+/// The largest result that is kept: 64 KiB. What is larger belongs into a table of its own.
+pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
+
+/// The name that a job cancelled from outside is stopped by.
+pub(crate) const CANCELLED_BY: &str = "job cancelled";
+
+/// A run that has ended, on its way to the store.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) id: i64,
+    pub(crate) term: i64,
+    /// Empty for a job that was not started.
+    pub(crate) kind: &'static str,
+    pub(crate) attempt: u32,
+    pub(crate) follow: Follow,
+    /// Why it failed, or why the result was not kept.
+    pub(crate) error: Option<String>,
+    pub(crate) result: Option<String>,
+    /// As in [`settled`].
+    pub(crate) settled: u8,
+}
+
+/// Starts the handler in a task of its own; its end comes through `to`, whatever happens.
+pub(crate) fn start(
+    kind: Arc<Kind>,
+    run: Run,
+    payload: String,
+    trace_id: Option<&str>,
+    to: mpsc::UnboundedSender<Finished>,
+) {
+    let trace_id = trace_id.and_then(|id| id.parse::<TraceId>().ok());
+    let mut block = Context::new().with_job(run.id().get(), run.attempt());
+    if let Some(trace_id) = trace_id {
+        block = block.with_trace_id(trace_id);
+    }
+    let name = kind.name;
+    let told = Told {
+        run,
+        kind: name,
+        to: Some(to),
+    };
+    block.run(|| {
+        spawn(name, async move {
+            // Eight keys fit, and none is taken yet.
+            let _ = context::put("term", &told.run.term().to_string());
+            let ended = execute(&kind, &told.run, &payload).await;
+            told.tell(&kind, ended);
+        })
+    });
+}
+
+/// Tells the end of a run, also when its task is dropped.
+struct Told {
+    run: Run,
+    kind: &'static str,
+    to: Option<mpsc::UnboundedSender<Finished>>,
+}
+
+impl Told {
+    fn tell(mut self, kind: &Kind, (ended, error, result): Ending) {
+        let Inner {
+            spent,
+            max_attempts,
+            ..
+        } = *self.run.0;
+        let follow = retry::follow(ended, spent, max_attempts, &kind.backoff, rng::bits());
+        self.send(follow, error, result);
+    }
+
+    fn send(&mut self, follow: Follow, error: Option<String>, result: Option<String>) {
+        let Some(to) = self.to.take() else {
+            return;
+        };
+        // Nobody receives any more once the worker has ended, and the lease takes care of the job.
+        let _ = to.send(Finished {
+            id: self.run.0.id.0,
+            term: self.run.0.term,
+            kind: self.kind,
+            attempt: self.run.attempt(),
+            follow,
+            error,
+            result,
+            settled: self.run.0.settled.load(Ordering::Acquire),
+        });
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.send(Follow::Release, None, None);
+    }
+}
+
+type Ending = (Ended, Option<String>, Option<String>);
+
+async fn execute(kind: &Kind, run: &Run, payload: &str) -> Ending {
+    let ended = scope(kind.name)
+        .timeout(kind.timeout)
+        .cancel_on(&run.0.cancel)
+        .run(async |_| kind.handle(run.clone(), payload).await)
+        .await;
+    judge(ended)
+}
+
+fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
+    match ended {
+        Ok(Some(result)) if result.len() > RESULT_BYTES_MAX => {
+            // It is done, and running it again would not make its result smaller.
+            let note = format!(
+                "its result of {} bytes is over the bound of {RESULT_BYTES_MAX} and was not kept",
+                result.len()
+            );
+            (Ended::Well, Some(note), None)
+        }
+        Ok(result) => (Ended::Well, None, result),
+        Err(ScopeError::Failed(error)) => judge_error(error),
+        Err(ScopeError::Panicked(panic)) => {
+            let place = panic.location().map(|place| place.to_string());
+            let place = place.unwrap_or_else(|| "an unknown place".into());
+            let text = format!("panicked at {place}: {}", panic.message());
+            (Ended::Failed, Some(bounded(text)), None)
+        }
+        Err(ScopeError::Cancelled(cause)) => judge_cause(&cause),
+    }
+}
+
+fn judge_error(error: BoxError) -> Ending {
+    let error = match error.downcast::<end::End>() {
+        Ok(end) => return judge_end(end.0),
+        Err(error) => error,
+    };
+    let text = Some(bounded(chain(error.as_ref())));
+    if error.is::<Unreadable>() {
+        return (Ended::Snoozed(UNREADABLE_WAIT), text, None);
+    }
+    let lost = error
+        .downcast_ref::<crate::Error>()
+        .is_some_and(crate::Error::is_lease_lost);
+    let ended = if lost { Ended::Lost } else { Ended::Failed };
+    (ended, text, None)
+}
+
+fn judge_end(kind: end::Kind) -> Ending {
+    match kind {
+        end::Kind::Snooze(wait) => (Ended::Snoozed(bounded_wait(wait)), None, None),
+        end::Kind::RetryAfter(wait, error) => {
+            let text = bounded(chain(error.as_ref()));
+            (Ended::FailedUntil(bounded_wait(wait)), Some(text), None)
+        }
+        end::Kind::Discard(error) => {
+            let text = bounded(chain(error.as_ref()));
+            (Ended::FailedForGood, Some(text), None)
+        }
+        end::Kind::Cancel(reason) => (Ended::Stopped, Some(bounded(reason)), None),
+    }
+}
+
+fn judge_cause(cause: &Cause) -> Ending {
+    match cause {
+        Cause::LeaseLost => (Ended::Lost, None, None),
+        Cause::Shutdown => (Ended::Shutdown, None, None),
+        Cause::Requested(by) if by.as_str() == CANCELLED_BY => (Ended::Stopped, None, None),
+        cause => (Ended::Failed, Some(cause.to_string()), None),
+    }
+}
+
+fn bounded_wait(wait: Duration) -> Duration {
+    wait.min(crate::WAIT_MAX)
+}
+
+/// Writes an error with its causes, as `outer: inner: innermost`.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if text.len() > ERROR_BYTES_MAX {
+            break;
+        }
+        let _ = write!(text, ": {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// Cuts a text to [`ERROR_BYTES_MAX`], and takes out the one character that PostgreSQL cannot keep.
+pub(crate) fn bounded(mut text: String) -> String {
+    if text.len() > ERROR_BYTES_MAX {
+        let cut = (0..=ERROR_BYTES_MAX)
+            .rev()
+            .find(|at| text.is_char_boundary(*at));
+        text.truncate(cut.unwrap_or(0));
+    }
+    if text.contains('\0') {
+        text = text.replace('\0', "\u{fffd}");
+    }
+    text
+}
+
+/// What [`settled`] says of a run that its handler has completed.
+pub(crate) fn is_settled(finished: &Finished) -> bool {
+    finished.settled == settled::YES
+}

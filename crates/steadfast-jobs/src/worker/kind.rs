@@ -1,0 +1,179 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use steadfast_core::BoxError;
+use steadfast_core::decide::backoff::Backoff;
+
+use super::Run;
+use crate::Job;
+use crate::decide::retry;
+use crate::error::Refusal;
+
+/// How long a run may take unless [`Kind::timeout`] says otherwise: 15 minutes. A handler that
+/// hangs holds its permit for that long.
+pub const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// The longest time that a run may be given: seven days.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a job whose payload cannot be read waits before the next node tries: one minute. It
+/// spends no attempt: a newer node may know what this one does not.
+pub(crate) const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
+
+type Handled = Pin<Box<dyn Future<Output = Result<Option<String>, BoxError>> + Send>>;
+type Handler = dyn Fn(Run, &str) -> Result<Handled, serde_json::Error> + Send + Sync;
+
+/// A kind of job and what handles it.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use serde::{Deserialize, Serialize};
+/// use steadfast_jobs::{Job, Kind, Run};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct SendReceipt {
+///     order: u64,
+/// }
+///
+/// impl Job for SendReceipt {
+///     const KIND: &'static str = "send_receipt";
+/// }
+///
+/// let kind = Kind::new(async |run: Run, receipt: SendReceipt| {
+///     println!("order {}, attempt {}", receipt.order, run.attempt());
+///     Ok(())
+/// })
+/// .timeout(Duration::from_secs(30));
+/// ```
+#[derive(Clone)]
+pub struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) timeout: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) beat_every: Option<Duration>,
+    handler: Arc<Handler>,
+    repair: Option<Arc<Handler>>,
+}
+
+impl Kind {
+    /// Has jobs of the type `J` handled by `handle`, each in a scope of its own.
+    ///
+    /// The handler's result is kept in the history. It may run more than once for one job: after a
+    /// crash, and after a loss of the lease. What it does elsewhere should be guarded by
+    /// [`Run::term`], or be part of [`Run::complete_in`].
+    pub fn new<J, R, F, Fut>(handle: F) -> Self
+    where
+        J: Job,
+        R: Serialize,
+        F: Fn(Run, J) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
+    {
+        Self {
+            name: J::KIND,
+            timeout: TIMEOUT,
+            backoff: retry::usual(),
+            beat_every: None,
+            handler: Arc::new(move |run, payload| {
+                let handled = handle(run, serde_json::from_str(payload)?);
+                Ok(Box::pin(async move { written(&handled.await?) }))
+            }),
+            repair: None,
+        }
+    }
+
+    /// Runs `repair` before every run but the first, to put right what a run that died half-way
+    /// has left. If it fails, the attempt has failed.
+    #[must_use]
+    pub fn repair<J, F, Fut>(mut self, repair: F) -> Self
+    where
+        J: Job,
+        F: Fn(Run, J) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.repair = Some(Arc::new(move |run, payload| {
+            let repaired = repair(run, serde_json::from_str(payload)?);
+            Ok(Box::pin(async move {
+                repaired.await?;
+                Ok(None)
+            }))
+        }));
+        self
+    }
+
+    /// Gives each run this long, [`TIMEOUT`] unless set; then it is cancelled, and the attempt has
+    /// failed. From a millisecond to [`TIMEOUT_MAX`].
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Says how long to wait between attempts: from a second doubling to an hour, with full
+    /// jitter, unless set.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Promises that each run calls [`Run::beat`] at least this often. One that has not for three
+    /// times as long is stuck: it is cancelled, and the attempt has failed.
+    #[must_use]
+    pub fn beat_every(mut self, every: Duration) -> Self {
+        self.beat_every = Some(every);
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        crate::job::check_name("kind", self.name)?;
+        let range = |what, is: Duration| {
+            let (least, most) = (Duration::from_millis(1), TIMEOUT_MAX);
+            if (least..=most).contains(&is) {
+                return Ok(());
+            }
+            Err(Refusal::Range {
+                what,
+                is: format!("{is:?}"),
+                least: format!("{least:?}"),
+                most: format!("{most:?}"),
+            })
+        };
+        range("the timeout of a kind", self.timeout)?;
+        self.beat_every
+            .map_or(Ok(()), |every| range("the interval of beats", every))
+    }
+
+    /// Starts a run: the repair if one is due, then the handler.
+    pub(crate) async fn handle(&self, run: Run, payload: &str) -> Result<Option<String>, BoxError> {
+        if let Some(repair) = self.repair.as_ref().filter(|_| run.is_again()) {
+            repair(run.clone(), payload).map_err(Unreadable)?.await?;
+        }
+        (self.handler)(run, payload).map_err(Unreadable)?.await
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind")
+            .field("name", &self.name)
+            .field("timeout", &self.timeout)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says that a payload is not what the kind expects.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload cannot be read by this node")]
+pub(crate) struct Unreadable(#[source] serde_json::Error);
+
+/// Writes a result as JSON; one without a value is not kept.
+pub(crate) fn written<R: Serialize>(result: &R) -> Result<Option<String>, BoxError> {
+    let json = serde_json::to_string(result)?;
+    Ok(Some(json).filter(|json| json != "null"))
+}

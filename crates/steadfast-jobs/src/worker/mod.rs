@@ -1,0 +1,494 @@
+//! What runs jobs: claims them, gives each a scope, and tells the store how it ended.
+//!
+//! # The problem
+//! A worker that takes a job and dies leaves it to nobody. So every queue gives jobs back after
+//! some time; and then a worker that was only slow, paused or cut off finishes a job that another
+//! has taken up, and overwrites what that one did.
+//!
+//! # The tool
+//! A worker is a *node* in the store: it holds a lease that it renews, and every job it claims is
+//! leased with it, under a *term* that grows with each claim and each rescue. Whatever a worker
+//! writes about a job carries both, so that what a late one says changes nothing. A worker that
+//! cannot renew its lease stops by itself, before others take its jobs.
+//!
+//! | failure | what follows |
+//! |---|---|
+//! | a handler fails, panics, or its time is up | another attempt after the backoff of its kind, or the end when they are spent |
+//! | its process dies | others take the job when the lease is over: by default within 40 seconds |
+//! | its process dies again and again | the job is a suspect, then quarantined: [`crate::decide::crash`] |
+//! | the store is away | handlers go on while the lease holds; ends are kept and told later |
+//! | the process is paused or cut off for longer than the lease | handlers are cancelled with [`Cause::LeaseLost`]; what they say does not count |
+//! | the process goes down in good order | handlers may end; what was not started is handed back, and spends no attempt |
+
+mod engine;
+mod execute;
+mod kind;
+mod run;
+mod tally;
+mod upkeep;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast_core::context::Tier;
+use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report, spawn};
+use steadfast_store::{Incarnation, Node, NodeConfig};
+use tokio::sync::{broadcast, mpsc};
+
+pub use kind::{Kind, TIMEOUT, TIMEOUT_MAX};
+pub use run::Run;
+
+use crate::error::Refusal;
+use crate::event::{JobEvent, What};
+use crate::job::check_name;
+use crate::{Error, Jobs};
+use engine::{Engine, Exit};
+use tally::Tally;
+
+/// How many jobs of a queue a worker runs at once unless [`WorkerBuilder::queue`] says otherwise:
+/// 100, since most handlers wait for others nearly all of the time.
+pub const PERMITS: usize = 100;
+
+/// The most permits of a queue: 10,000.
+pub const PERMITS_MAX: usize = 10_000;
+
+/// How often a worker looks for dead nodes unless [`WorkerBuilder::rescue_every`] says otherwise:
+/// 5 s, give or take a fifth, which is cheap and short beside the lease.
+pub const RESCUE_EVERY: Duration = Duration::from_secs(5);
+
+/// How long ended jobs are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Those that were completed: a day, for looking at what happened last night.
+    pub completed: Duration,
+    /// Those that were cancelled: a day.
+    pub cancelled: Duration,
+    /// Those that were discarded: 30 days, since somebody has to look at them.
+    pub discarded: Duration,
+    /// Those that were quarantined: 30 days, for the same reason.
+    pub quarantined: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            completed: DAY,
+            cancelled: DAY,
+            discarded: DAY * 30,
+            quarantined: DAY * 30,
+        }
+    }
+}
+
+/// Describes a worker; made by [`Worker::builder`].
+#[derive(Debug)]
+#[must_use = "a worker does nothing until it is built and started"]
+pub struct WorkerBuilder {
+    jobs: Jobs,
+    queues: Vec<(String, usize)>,
+    kinds: Vec<Kind>,
+    version: u32,
+    rescue_every: Duration,
+    retention: Retention,
+    node: Membership,
+}
+
+/// As which node a worker works.
+#[derive(Debug, Clone)]
+enum Membership {
+    /// As one of its own.
+    Joins(NodeConfig),
+    /// As one that the process has joined as already.
+    Given(Node),
+}
+
+/// What a worker was told, checked.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) queues: Vec<(String, usize)>,
+    pub(crate) kinds: HashMap<&'static str, Arc<Kind>>,
+    pub(crate) version: u32,
+    pub(crate) rescue_every: Duration,
+    pub(crate) retention: Retention,
+}
+
+impl Settings {
+    pub(crate) fn kind_names(&self) -> Vec<String> {
+        self.kinds.keys().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+impl WorkerBuilder {
+    /// Takes jobs from this queue, and runs up to `permits` of them at once: 1 to [`PERMITS_MAX`].
+    /// Without any, a worker takes from the queue `default` with [`PERMITS`].
+    pub fn queue(mut self, name: impl Into<String>, permits: usize) -> Self {
+        self.queues.push((name.into(), permits));
+        self
+    }
+
+    /// Runs jobs of this kind. Those of kinds that no handler is here for are left to other nodes.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Says which version this node is, for jobs with
+    /// [`Options::min_version`](crate::Options::min_version): 0 unless set.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Looks for dead nodes this often, give or take a fifth: [`RESCUE_EVERY`] unless set, from
+    /// 10 ms to 5 minutes.
+    pub fn rescue_every(mut self, every: Duration) -> Self {
+        self.rescue_every = every;
+        self
+    }
+
+    /// Works as a node of its own with this config: the service `jobs` with the usual times, unless
+    /// set.
+    pub fn join(mut self, config: NodeConfig) -> Self {
+        self.node = Membership::Joins(config);
+        self
+    }
+
+    /// Works as this node, which several parts of a process can share. It has to be of the same
+    /// store, and is not left when the worker ends.
+    pub fn node(mut self, node: Node) -> Self {
+        self.node = Membership::Given(node);
+        self
+    }
+
+    /// Says how long ended jobs are kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// When there is no kind, a kind twice, a queue twice, or a number is out of its bounds.
+    pub fn build(mut self) -> Result<Worker, Error> {
+        if self.queues.is_empty() {
+            self.queues.push(("default".into(), PERMITS));
+        }
+        for (index, (name, permits)) in self.queues.iter().enumerate() {
+            check_name("queue", name)?;
+            range("permits of a queue", *permits, 1, PERMITS_MAX)?;
+            if self.queues[..index].iter().any(|(known, _)| known == name) {
+                return Err(Refusal::TwoQueues(name.clone()).into());
+            }
+        }
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(300));
+        if !(least..=most).contains(&self.rescue_every) {
+            return Err(Refusal::Range {
+                what: "the interval of rescues",
+                is: format!("{:?}", self.rescue_every),
+                least: format!("{least:?}"),
+                most: format!("{most:?}"),
+            }
+            .into());
+        }
+        let mut kinds = HashMap::new();
+        for kind in self.kinds {
+            kind.check()?;
+            let name = kind.name;
+            if kinds.insert(name, Arc::new(kind)).is_some() {
+                return Err(Refusal::TwoHandlers(name).into());
+            }
+        }
+        if kinds.is_empty() {
+            return Err(Refusal::NoKind.into());
+        }
+        let settings = Settings {
+            queues: self.queues,
+            kinds,
+            version: self.version,
+            rescue_every: self.rescue_every,
+            retention: self.retention,
+        };
+        Ok(Worker {
+            jobs: self.jobs,
+            settings: Arc::new(settings),
+            tally: Tally::new(),
+            node: self.node,
+        })
+    }
+}
+
+fn range(what: &'static str, is: usize, least: usize, most: usize) -> Result<(), Refusal> {
+    if (least..=most).contains(&is) {
+        return Ok(());
+    }
+    Err(Refusal::Range {
+        what,
+        is: is.to_string(),
+        least: least.to_string(),
+        most: most.to_string(),
+    })
+}
+
+/// Runs jobs, once it is started.
+///
+/// # Examples
+/// ```no_run
+/// use serde::{Deserialize, Serialize};
+/// use steadfast_core::{BoxError, Shutdown};
+/// use steadfast_jobs::{Job, Jobs, Kind, Run, Worker};
+/// # async fn example(jobs: Jobs, shutdown: Shutdown) -> Result<(), BoxError> {
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct SendReceipt {
+///     order: u64,
+/// }
+///
+/// impl Job for SendReceipt {
+///     const KIND: &'static str = "send_receipt";
+/// }
+///
+/// let worker = Worker::builder(&jobs)
+///     .kind(Kind::new(async |_run: Run, receipt: SendReceipt| {
+///         println!("sending the receipt of order {}", receipt.order);
+///         Ok(())
+///     }))
+///     .build()?;
+/// worker.run(&shutdown).await;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a worker does nothing until it is started"]
+pub struct Worker {
+    jobs: Jobs,
+    settings: Arc<Settings>,
+    tally: Arc<Tally>,
+    node: Membership,
+}
+
+impl Worker {
+    /// Begins to describe a worker for the jobs of a store.
+    pub fn builder(jobs: &Jobs) -> WorkerBuilder {
+        WorkerBuilder {
+            jobs: jobs.clone(),
+            queues: Vec::new(),
+            kinds: Vec::new(),
+            version: 0,
+            rescue_every: RESCUE_EVERY,
+            retention: Retention::default(),
+            node: Membership::Joins(NodeConfig::new("jobs", env!("CARGO_PKG_VERSION"))),
+        }
+    }
+
+    /// Listens to what happens to the jobs of this worker, from now on. A listener that is more
+    /// than [`EVENTS_BEHIND_MAX`](crate::EVENTS_BEHIND_MAX) behind misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<JobEvent> {
+        self.tally.listen()
+    }
+
+    /// Works until the process goes down: from the phase *stop accepting* on nothing is claimed and
+    /// what was not started is handed back; handlers may end; when the time to drain is up they are
+    /// cancelled with [`Cause::Shutdown`], and their jobs are handed back, too. None of this spends
+    /// an attempt.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it ends as if it had been told to, in the background.
+    pub async fn run(self, shutdown: &Shutdown) {
+        let work = shutdown.in_flight(Tier::DEFAULT);
+        let running = self.start();
+        let Some(work) = work else {
+            running.stop(Duration::ZERO).await;
+            return;
+        };
+        shutdown.stop_accepting().cancelled().await;
+        running.drain.cancel(Cause::Shutdown);
+        let over = work.token();
+        let stop = running.stop.clone();
+        tokio::pin! {
+            let ended = running.ended();
+        }
+        tokio::select! {
+            () = &mut ended => return,
+            _ = over.cancelled() => {
+                stop.cancel(Cause::Shutdown);
+            }
+        }
+        ended.await;
+    }
+
+    /// Starts to work, in tasks of its own.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(self) -> Running {
+        // A process with that many sources has no use for this one.
+        let _ = report::register("jobs", &self.tally);
+        let (drain, stop) = (Cancel::new(), Cancel::new());
+        let tally = self.tally.clone();
+        let task = spawn("jobs", self.work(drain.clone(), stop.clone()));
+        Running {
+            drain,
+            stop,
+            tally,
+            task: Some(task),
+        }
+    }
+
+    /// Joins the nodes of the store, and works until it is told to end.
+    async fn work(self, drain: Cancel, stop: Cancel) {
+        let node = match &self.node {
+            Membership::Given(node) => node.clone(),
+            Membership::Joins(config) => match self.join(config, &drain).await {
+                Some(node) => node,
+                None => return,
+            },
+        };
+        let mut failures: u32 = 0;
+        while !drain.is_cancelled() {
+            let life = tokio::select! {
+                life = node.alive() => life,
+                _ = drain.cancelled() => None,
+            };
+            let Some(life) = life else {
+                break;
+            };
+            match self.live(&node, life, &drain, &stop).await {
+                Some(Exit::Drained) => break,
+                Some(Exit::LeaseLost) => failures = failures.max(1),
+                // It panicked, which was reported when it happened.
+                None => failures = failures.saturating_add(1),
+            }
+            pause(failures, &drain).await;
+        }
+        if matches!(self.node, Membership::Joins(_)) {
+            node.leave().await;
+        }
+    }
+
+    /// Joins, however often that takes; `None` when the worker was told to end first.
+    async fn join(&self, config: &NodeConfig, drain: &Cancel) -> Option<Node> {
+        let mut failures: u32 = 0;
+        loop {
+            match self.jobs.store().join(config.clone()).await {
+                Ok(node) => return Some(node),
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    tracing::error!(
+                        target: "steadfast::jobs",
+                        failures,
+                        %error,
+                        "the worker cannot join the nodes of its store, and tries again"
+                    );
+                    pause(failures, drain).await;
+                }
+            }
+            if drain.is_cancelled() {
+                return None;
+            }
+        }
+    }
+
+    /// Works for one life; `None` when the engine panicked.
+    async fn live(
+        &self,
+        node: &Node,
+        life: Incarnation,
+        drain: &Cancel,
+        stop: &Cancel,
+    ) -> Option<Exit> {
+        let lost = life.cancel().child();
+        let (orders, obeyed) = mpsc::unbounded_channel();
+        let (engine, ended) = Engine::new(
+            self.settings.clone(),
+            self.jobs.clone(),
+            self.tally.clone(),
+            life.id(),
+            lost.clone(),
+        );
+        let upkeep = upkeep::Upkeep::new(
+            self.settings.clone(),
+            self.jobs.clone(),
+            self.tally.clone(),
+            node.clone(),
+            life.id(),
+            orders,
+        );
+        let upkeep = spawn("jobs upkeep", upkeep.run());
+        let run = engine.run(ended, obeyed, drain.clone(), stop.clone());
+        let exit = recover_async(run).await;
+        upkeep.abort();
+        // Whatever still runs has no owner any more.
+        lost.cancel(Cause::LeaseLost);
+        exit.ok()
+    }
+}
+
+/// Waits before the next try, from 200 ms doubling to some seconds; not once it is told to end.
+async fn pause(failures: u32, drain: &Cancel) {
+    let wait = Duration::from_millis(100 << failures.min(6));
+    let _ = clock::timeout(wait, drain.cancelled()).await;
+}
+
+/// A worker at work.
+///
+/// Dropping it ends the worker in the background, as [`stop`](Self::stop) without a limit does.
+pub struct Running {
+    drain: Cancel,
+    stop: Cancel,
+    tally: Arc<Tally>,
+    task: Option<Task<()>>,
+}
+
+impl Running {
+    /// Ends the worker: claims nothing more, hands back what was not started, lets handlers end
+    /// within `limit`, then cancels them and hands their jobs back, too.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it goes on in the background.
+    pub async fn stop(self, limit: Duration) {
+        self.drain.cancel(Cause::Shutdown);
+        let stop = self.stop.clone();
+        let ended = self.ended();
+        tokio::pin!(ended);
+        if clock::timeout(limit, &mut ended).await.is_err() {
+            stop.cancel(Cause::Shutdown);
+            ended.await;
+        }
+    }
+
+    /// Listens to what happens to the jobs of this worker, from now on. A listener that is more
+    /// than [`EVENTS_BEHIND_MAX`](crate::EVENTS_BEHIND_MAX) behind misses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<JobEvent> {
+        self.tally.listen()
+    }
+
+    /// Tells how many jobs this worker has completed.
+    pub fn completed(&self) -> u64 {
+        self.tally.count(What::Completed.index())
+    }
+
+    async fn ended(mut self) {
+        if let Some(task) = self.task.take() {
+            // A panic has been reported when it happened.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.cancel(Cause::Shutdown);
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
+}

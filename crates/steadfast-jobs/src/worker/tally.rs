@@ -1,0 +1,59 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use steadfast_core::report::{Collector, Source};
+use tokio::sync::broadcast;
+
+use crate::event::{EVENTS_BEHIND_MAX, JobEvent, WORDS};
+
+/// What a worker tells about itself: counts for everybody, events for those who listen.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    counts: [AtomicU64; WORDS.len()],
+    pub(crate) running: AtomicUsize,
+    pub(crate) ready: AtomicUsize,
+    pub(crate) permits: AtomicUsize,
+    events: broadcast::Sender<JobEvent>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            counts: Default::default(),
+            running: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
+            permits: AtomicUsize::new(0),
+            events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
+        })
+    }
+
+    /// Counts an event; it is made only if somebody listens.
+    pub(crate) fn tell(&self, index: usize, event: impl FnOnce() -> JobEvent) {
+        self.counts[index].fetch_add(1, Ordering::Relaxed);
+        if self.events.receiver_count() > 0 {
+            // Nobody listens any more: that is their loss.
+            let _ = self.events.send(event());
+        }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<JobEvent> {
+        self.events.subscribe()
+    }
+
+    pub(crate) fn count(&self, index: usize) -> u64 {
+        self.counts[index].load(Ordering::Relaxed)
+    }
+}
+
+impl Source for Tally {
+    fn collect(&self, to: &mut Collector) {
+        for (word, count) in WORDS.iter().zip(&self.counts) {
+            to.labels([("event", (*word).into())])
+                .counter("steadfast_jobs_total", count.load(Ordering::Relaxed));
+        }
+        let gauge = |value: &AtomicUsize| value.load(Ordering::Relaxed) as f64;
+        to.gauge("steadfast_jobs_running", gauge(&self.running))
+            .gauge("steadfast_jobs_ready", gauge(&self.ready))
+            .gauge("steadfast_jobs_permits", gauge(&self.permits));
+    }
+}

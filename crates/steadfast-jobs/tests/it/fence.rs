@@ -1,0 +1,271 @@
+//! No statement that a node issues can change a row whose term it no longer holds.
+
+use steadfast_jobs::{JobId, Jobs, Options, PACKAGE};
+use steadfast_store::{Store, batch, binds};
+
+use super::support::{Act, kill, look, node, statement};
+
+/// What nodes write about a run of theirs.
+const FENCED: &[&str] = &["exchange", "put_back", "complete_in"];
+
+/// What changes nothing.
+const READS: &[&str] = &["find", "find_unique", "held", "cancels", "settled"];
+
+/// What never touches a running row but one of a dead node (`rescue`) or to ask its holder to stop
+/// (`cancel`).
+const NOT_ABOUT_RUNS: &[&str] = &[
+    "enqueue",
+    "enqueue_unique",
+    "claim_suspect",
+    "rescue",
+    "due",
+    "expire",
+    "prune",
+    "prune_keys",
+    "cancel",
+    "redrive",
+    "run_now",
+    "pause",
+];
+
+#[test]
+fn every_statement_is_in_one_of_the_lists() {
+    let schedules = |name: &str| name.starts_with("schedule");
+    for known in PACKAGE.statements.iter().map(|known| known.name()) {
+        let lists = [FENCED, READS, NOT_ABOUT_RUNS];
+        let count = lists.iter().filter(|list| list.contains(&known)).count();
+        assert!(
+            count == 1 || schedules(known),
+            "{known}: say how it is fenced"
+        );
+    }
+}
+
+/// Claims what is pending; gives (id, term).
+async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
+    let none = Vec::<i64>::new;
+    let rows = store
+        .run(
+            statement("exchange"),
+            binds![
+                batch![
+                    none(),
+                    none(),
+                    Vec::<String>::new(),
+                    Vec::<Option<String>>::new(),
+                    Vec::<Option<String>>::new()
+                ],
+                incarnation,
+                batch![vec!["default".to_owned()], vec![10_i64], vec![i64::MIN]],
+                vec!["act".to_owned()],
+                0_i64
+            ],
+        )
+        .await
+        .unwrap();
+    let claimed = rows.iter().filter(|row| row.get::<i64>(0).unwrap() == 2);
+    claimed
+        .map(|row| (row.get(1).unwrap(), row.get(2).unwrap()))
+        .collect()
+}
+
+/// Offers the end of a run by each statement that can tell one; gives whether the row was taken.
+async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> bool {
+    let text = |text: Option<&str>| vec![text.map(str::to_owned)];
+    match how {
+        "completed" | "discarded" | "cancelled" => {
+            let rows = store
+                .run(
+                    statement("exchange"),
+                    binds![
+                        batch![
+                            vec![id],
+                            vec![term],
+                            vec![how.to_owned()],
+                            text(None),
+                            text(Some("1"))
+                        ],
+                        incarnation,
+                        batch![Vec::<String>::new(), Vec::<i64>::new(), Vec::<i64>::new()],
+                        Vec::<String>::new(),
+                        0_i64
+                    ],
+                )
+                .await
+                .unwrap();
+            rows.iter().any(|row| row.get::<i64>(0).unwrap() == 1)
+        }
+        "complete_in" => {
+            let binds = binds![id, term, incarnation, None::<String>];
+            store.run(statement("complete_in"), binds).await.is_ok()
+        }
+        _ => {
+            let (delay, spent, ended) = match how {
+                "retried" => (1_000_000_i64, true, true),
+                "snoozed" => (1_000_000, false, true),
+                "released" => (0, false, false),
+                other => panic!("{other}"),
+            };
+            let rows = store
+                .run(
+                    statement("put_back"),
+                    binds![
+                        batch![
+                            vec![id],
+                            vec![term],
+                            vec![delay],
+                            vec![spent],
+                            vec![ended],
+                            text(Some("late"))
+                        ],
+                        incarnation
+                    ],
+                )
+                .await
+                .unwrap();
+            !rows.is_empty()
+        }
+    }
+}
+
+const ENDS: [&str; 7] = [
+    "completed",
+    "discarded",
+    "cancelled",
+    "complete_in",
+    "retried",
+    "snoozed",
+    "released",
+];
+
+steadfast_store::on_every_store! {
+    async fn the_end_of_a_run_counts_under_its_term_alone(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        for how in ENDS {
+            let (ours, theirs) = (node(&store).await, node(&store).await);
+            let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let [(raw, term)] = claim(&store, ours).await[..] else { panic!("{how}: not claimed") };
+            let before = look(&store, id).await.unwrap();
+
+            for (term, incarnation) in [(term - 1, ours), (term + 1, ours), (term, theirs), (term, 0)] {
+                assert!(!end(&store, how, raw, term, incarnation).await, "{how}: {term} {incarnation}");
+                assert_eq!(look(&store, id).await.unwrap(), before, "{how}");
+            }
+
+            assert!(end(&store, how, raw, term, ours).await, "{how}");
+            let after = look(&store, id).await.unwrap();
+            assert_ne!(after, before);
+            assert!(!end(&store, how, raw, term, ours).await, "{how}: not twice");
+            assert_eq!(look(&store, id).await.unwrap(), after);
+            jobs.cancel(id, "done with it").await.unwrap();
+        }
+    }
+
+    async fn after_a_rescue_nothing_of_the_dead_node_counts(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        for how in ENDS {
+            let (dead, alive) = (node(&store).await, node(&store).await);
+            let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let [(raw, term)] = claim(&store, dead).await[..] else { panic!("{how}: not claimed") };
+            kill(&store, dead).await;
+            store.run(statement("rescue"), binds![100_i64]).await.unwrap();
+
+            let rescued = look(&store, id).await.unwrap();
+            assert_eq!((rescued.state.as_str(), rescued.crashes, rescued.attempt), ("pending", 1, 0));
+            assert!(!end(&store, how, raw, term, dead).await, "{how} after the rescue");
+            assert_eq!(look(&store, id).await.unwrap(), rescued);
+
+            let [(_, second)] = claim(&store, alive).await[..] else { panic!("{how}: not claimed again") };
+            assert!(second > term);
+            let running = look(&store, id).await.unwrap();
+            assert!(!end(&store, how, raw, term, dead).await, "{how} beside the second run");
+            assert_eq!(look(&store, id).await.unwrap(), running);
+
+            assert!(end(&store, "completed", raw, second, alive).await);
+            let done = look(&store, id).await.unwrap();
+            assert!(!end(&store, how, raw, term, dead).await, "{how} after the second run");
+            assert_eq!(look(&store, id).await.unwrap(), done);
+        }
+    }
+
+    async fn a_node_that_was_found_dead_claims_nothing(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let dead = node(&store).await;
+        kill(&store, dead).await;
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+
+        assert_eq!(claim(&store, dead).await, []);
+        assert_eq!(look(&store, id).await.unwrap().state, "pending");
+    }
+
+    async fn a_job_that_kills_its_process_each_time_is_quarantined_at_the_fourth(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let mut suspect = Vec::new();
+
+        for crash in 1..=4 {
+            let incarnation = node(&store).await;
+            let usual = claim(&store, incarnation).await.len();
+            let queue = vec!["default".to_owned()];
+            let binds = binds![incarnation, queue, vec!["act".to_owned()], 0_i64];
+            let alone = store.run(statement("claim_suspect"), binds).await.unwrap().len();
+            assert_eq!(usual + alone, 1, "crash {crash}");
+            suspect.push(alone == 1);
+            kill(&store, incarnation).await;
+            store.run(statement("rescue"), binds![100_i64]).await.unwrap();
+        }
+
+        assert_eq!(suspect, [false, false, true, true], "claimed alone from the second crash on");
+        let seen = look(&store, id).await.unwrap();
+        assert_eq!((seen.state.as_str(), seen.crashes, seen.attempt), ("quarantined", 4, 0));
+        assert_eq!(jobs.redrive(&[id]).await.unwrap(), [id]);
+        assert_eq!(look(&store, id).await.unwrap().crashes, 0);
+    }
+
+    async fn two_that_claim_at_once_share_ten_thousand_jobs_without_a_double(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut batch = steadfast_jobs::Batch::new();
+        for _ in 0..2_000 {
+            batch.push(&Act::Succeed, Options::new()).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
+
+        let tasks: Vec<_> = [node(&store).await, node(&store).await]
+            .into_iter()
+            .map(|incarnation| {
+                let store = store.clone();
+                steadfast_core::spawn("claim", async move {
+                    let mut mine = Vec::new();
+                    loop {
+                        let claimed = claim(&store, incarnation).await;
+                        if claimed.is_empty() {
+                            return mine;
+                        }
+                        mine.extend(claimed);
+                    }
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.unwrap());
+        }
+
+        all.sort_unstable();
+        assert!(all.iter().all(|(_, term)| *term == 1));
+        all.dedup();
+        assert_eq!(all.len(), 2_000);
+    }
+}
+
+#[test]
+fn an_id_is_a_positive_number() {
+    assert_eq!(JobId::new(0), None);
+    assert_eq!(JobId::new(u64::MAX), None);
+    assert_eq!(JobId::new(7).unwrap().get(), 7);
+}

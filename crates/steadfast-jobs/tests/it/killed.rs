@@ -1,0 +1,186 @@
+//! Processes that die or stand still: this test binary starts itself as a worker, and sends it real
+//! signals.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use steadfast_core::clock;
+use steadfast_jobs::{Job, Jobs, Kind, Options, Run, What, Worker};
+use steadfast_store::testing::Database;
+use steadfast_store::{Config, NodeConfig, Place, Pooler, Store};
+
+use super::support::{PATIENCE, look, until_state};
+
+/// Ends when its file is there.
+#[derive(Serialize, Deserialize)]
+struct Wait {
+    file: PathBuf,
+}
+
+impl Job for Wait {
+    const KIND: &'static str = "wait";
+}
+
+fn worker(jobs: &Jobs, who: &'static str) -> Worker {
+    let kind = Kind::new(move |_: Run, wait: Wait| async move {
+        while who == "child" && !wait.file.exists() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(who)
+    });
+    Worker::builder(jobs)
+        .kind(kind)
+        .rescue_every(Duration::from_millis(200))
+        .join(NodeConfig::new(who, "0").with_lease(Duration::from_secs(1)))
+        .build()
+        .unwrap()
+}
+
+const URL: &str = "STEADFAST_TEST_CHILD_URL";
+const POOLED: &str = "STEADFAST_TEST_CHILD_POOLED";
+
+/// What the child does: nothing, when this runs as a test of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child() {
+    let Ok(place) = std::env::var(URL) else {
+        return;
+    };
+    let mut config = match place.strip_prefix("file:") {
+        Some(path) => Config::sqlite(path),
+        None => Config::postgres(place),
+    };
+    if std::env::var(POOLED).is_ok() {
+        config.pooler = Pooler::Transaction;
+    }
+    let jobs = Jobs::open(&Store::open(config).await.unwrap())
+        .await
+        .unwrap();
+    let running = worker(&jobs, "child").start();
+    let mut events = running.events();
+    loop {
+        let event = events.recv().await.unwrap();
+        if matches!(event.what, What::LeaseLost) {
+            std::process::exit(LEASE_LOST);
+        }
+    }
+}
+
+/// With what the child exits when it has seen that its lease is lost.
+const LEASE_LOST: i32 = 77;
+
+/// A child that is killed with the test, whatever happens.
+struct Process(Child);
+
+impl Process {
+    fn start(database: &Database) -> Self {
+        let config = database.config();
+        let place = match &config.place {
+            Place::Sqlite(path) => format!("file:{}", path.display()),
+            Place::Postgres(url) => url.clone(),
+            other => panic!("{other:?}"),
+        };
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["killed::child", "--exact", "--nocapture"])
+            .env(URL, place)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if config.pooler == Pooler::Transaction {
+            command.env(POOLED, "1");
+        }
+        Self(command.spawn().unwrap())
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn file(name: &str, database: &Database) -> PathBuf {
+    let name = format!("jobs-{name}-{:?}-{}", database.kind(), std::process::id());
+    std::env::temp_dir().join(name)
+}
+
+steadfast_store::on_every_store! {
+    async fn a_job_whose_process_is_killed_is_rescued_and_run_to_its_end(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let child = Process::start(database);
+        let never = Wait { file: file("never", database) };
+        let id = jobs.enqueue(&never, Options::new()).await.unwrap();
+        until_state(&store, id, "running").await;
+
+        child.signal("-KILL");
+        let running = worker(&jobs, "parent").start();
+
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!(seen.result.as_deref(), Some("\"parent\""));
+        assert_eq!((seen.crashes, seen.attempt), (1, 1));
+        assert!(seen.term >= 3, "claim, rescue, claim");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_process_that_stands_still_for_longer_than_its_lease_cannot_end_its_job(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut child = Process::start(database);
+        let go = file("go", database);
+        let wait = Wait { file: go.clone() };
+        let id = jobs.enqueue(&wait, Options::new()).await.unwrap();
+        until_state(&store, id, "running").await;
+
+        child.signal("-STOP");
+        let running = worker(&jobs, "parent").start();
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!(seen.result.as_deref(), Some("\"parent\""));
+        // Now its handler would come to its end.
+        std::fs::write(&go, "").unwrap();
+        child.signal("-CONT");
+
+        let ended = async {
+            loop {
+                if let Some(status) = child.0.try_wait().unwrap() {
+                    return status;
+                }
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let status = clock::timeout(PATIENCE, ended).await.unwrap();
+        assert_eq!(status.code(), Some(LEASE_LOST));
+        assert_eq!(look(&store, id).await.unwrap(), seen);
+        std::fs::remove_file(go).unwrap();
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_process_that_stands_still_for_less_than_its_lease_keeps_its_job(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let child = Process::start(database);
+        let go = file("short", database);
+        let wait = Wait { file: go.clone() };
+        let id = jobs.enqueue(&wait, Options::new()).await.unwrap();
+        until_state(&store, id, "running").await;
+        let running = worker(&jobs, "parent").start();
+
+        child.signal("-STOP");
+        child.signal("-CONT");
+        std::fs::write(&go, "").unwrap();
+
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!((seen.result.as_deref(), seen.term), (Some("\"child\""), 1));
+        std::fs::remove_file(go).unwrap();
+        running.stop(PATIENCE).await;
+    }
+}

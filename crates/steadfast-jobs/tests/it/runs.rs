@@ -1,0 +1,332 @@
+//! Whole runs by a worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use steadfast_core::context::{self, Context, TraceId};
+use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, What};
+use steadfast_store::binds;
+
+use super::support::{Act, PATIENCE, act, look, sql, until, until_state, worker};
+
+steadfast_store::on_every_store! {
+    async fn a_job_is_run_and_its_result_is_kept(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+
+        let id = jobs.enqueue(&Act::Answer(42), Options::new()).await.unwrap();
+
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!((seen.attempt, seen.term), (1, 1));
+        assert_eq!(seen.result.as_deref(), Some("42"));
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_fails_is_tried_again_and_discarded_in_the_end(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+
+        let fails = jobs.enqueue(&Act::Fail, Options::new()).await.unwrap();
+        let once = jobs.enqueue(&Act::FailOnce, Options::new()).await.unwrap();
+        let panics = jobs.enqueue(&Act::Panic, Options::new()).await.unwrap();
+        let never = jobs.enqueue(&Act::Discard, Options::new()).await.unwrap();
+
+        let seen = until_state(&store, fails, "discarded").await;
+        assert_eq!((seen.attempt, seen.error.as_deref()), (2, Some("no luck")));
+        assert_eq!(until_state(&store, once, "completed").await.attempt, 2);
+        let error = until_state(&store, panics, "discarded").await.error.unwrap();
+        assert!(error.contains("no luck at all") && error.contains("support.rs"), "{error}");
+        assert_eq!(until_state(&store, never, "discarded").await.attempt, 1);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_is_snoozed_spends_no_attempt(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+
+        let id = jobs.enqueue(&Act::Snooze, Options::new()).await.unwrap();
+
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!((seen.attempt, seen.term), (1, 2));
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_running_job_is_cancelled_by_its_token(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+        let mut events = running.events();
+        let id = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Started)).await;
+
+        assert_eq!(jobs.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
+
+        until_state(&store, id, "cancelled").await;
+        running.stop(PATIENCE).await;
+    }
+
+    async fn what_runs_when_the_worker_ends_is_handed_back_without_spending_an_attempt(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).queue("default", 1).build().unwrap().start();
+        let mut events = running.events();
+        let hangs = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
+        let waits = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        until(&mut events, hangs, |what| matches!(what, What::Started)).await;
+
+        running.stop(Duration::from_millis(10)).await;
+
+        for id in [hangs, waits] {
+            let seen = look(&store, id).await.unwrap();
+            assert_eq!((seen.state.as_str(), seen.attempt, seen.crashes), ("pending", 0, 0));
+        }
+    }
+
+    async fn kinds_that_a_node_does_not_know_are_left_to_others(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Newer;
+        impl Job for Newer {
+            const KIND: &'static str = "newer";
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let newer = jobs.enqueue(&Newer, Options::new()).await.unwrap();
+        let version = jobs.enqueue(&Act::Succeed, Options::new().min_version(2)).await.unwrap();
+
+        let old = worker(&jobs).version(1).build().unwrap().start();
+        let known = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        until_state(&store, known, "completed").await;
+        old.stop(PATIENCE).await;
+        assert_eq!(look(&store, newer).await.unwrap().term, 0);
+        assert_eq!(look(&store, version).await.unwrap().term, 0);
+
+        let kind = Kind::new(async |_: Run, _: Newer| Ok(()));
+        let new = worker(&jobs).kind(kind).version(2).build().unwrap().start();
+        until_state(&store, newer, "completed").await;
+        until_state(&store, version, "completed").await;
+        new.stop(PATIENCE).await;
+    }
+
+    async fn what_cannot_be_read_is_left_for_newer_nodes(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        sql(
+            &store,
+            "UPDATE steadfast_job SET payload = '{\"Later\":1}' WHERE id = ?1",
+            "UPDATE steadfast.job SET payload = '{\"Later\":1}' WHERE id = $1",
+            binds![id.get() as i64],
+        )
+        .await;
+
+        let running = worker(&jobs).build().unwrap().start();
+
+        let seen = until_state(&store, id, "waiting").await;
+        assert_eq!(seen.attempt, 0);
+        assert!(seen.error.unwrap().contains("cannot be read"));
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_paused_queue_gives_nothing_until_it_goes_on(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.pause("default", "the bank is closed").await.unwrap();
+        let running = worker(&jobs).queue("default", 5).queue("open", 5).build().unwrap().start();
+        let waits = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let passes = jobs.enqueue(&Act::Succeed, Options::new().queue("open")).await.unwrap();
+
+        until_state(&store, passes, "completed").await;
+        assert_eq!(look(&store, waits).await.unwrap().state, "pending");
+        jobs.resume("default").await.unwrap();
+
+        until_state(&store, waits, "completed").await;
+        running.stop(PATIENCE).await;
+    }
+
+    async fn higher_priorities_go_first_and_none_waits_for_ever(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut ids = Vec::new();
+        for priority in [0, 5, -5, 5] {
+            let options = Options::new().priority(priority);
+            ids.push(jobs.enqueue(&Act::Succeed, options).await.unwrap());
+        }
+        // Due an hour ago: that outweighs five steps of a minute.
+        let aged = jobs.enqueue(&Act::Succeed, Options::new().priority(-5)).await.unwrap();
+        sql(
+            &store,
+            "UPDATE steadfast_job SET due_us = due_us - 3600000000 WHERE id = ?1",
+            "UPDATE steadfast.job SET due_us = due_us - 3600000000 WHERE id = $1",
+            binds![aged.get() as i64],
+        )
+        .await;
+
+        let one = worker(&jobs).queue("default", 1).build().unwrap();
+        let mut events = one.events();
+        let running = one.start();
+        let mut order = Vec::new();
+        while order.len() < 5 {
+            let event = events.recv().await.unwrap();
+            if matches!(event.what, What::Started) {
+                order.push(event.id);
+            }
+        }
+
+        assert_eq!(order, [aged, ids[1], ids[3], ids[0], ids[2]]);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_handler_goes_on_with_the_trace_of_whoever_enqueued(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Traced;
+        impl Job for Traced {
+            const KIND: &'static str = "traced";
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let kind = Kind::new(async |run: Run, _: Traced| {
+            let block = context::current();
+            let term = context::get("term").map(|term| term.to_string());
+            Ok((block.trace_id().map(|id| id.to_string()), block.job() == Some(run.id().get()), block.attempt(), term))
+        });
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+        let trace_id = TraceId::random();
+
+        let enqueued = jobs.enqueue(&Traced, Options::new());
+        let id = Context::new().with_trace_id(trace_id).wrap(enqueued).await.unwrap();
+
+        let result = until_state(&store, id, "completed").await.result.unwrap();
+        assert_eq!(result, format!("[\"{trace_id}\",true,1,\"1\"]"));
+        running.stop(PATIENCE).await;
+    }
+
+    async fn an_effect_in_the_same_transaction_happens_once(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Book;
+        impl Job for Book {
+            const KIND: &'static str = "book";
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        sql(&store, "CREATE TABLE ledger (job INTEGER, term INTEGER)", "CREATE TABLE ledger (job bigint, term bigint)", binds![]).await;
+        let insert = match store.dialect() {
+            steadfast_store::Dialect::Sqlite => "INSERT INTO ledger VALUES (?1, ?2)",
+            steadfast_store::Dialect::Postgres => "INSERT INTO ledger VALUES ($1, $2)",
+        };
+        let ledger = store.clone();
+        let kind = Kind::new(move |run: Run, _: Book| {
+            let store = ledger.clone();
+            async move {
+                let mut tx = store.begin().await?;
+                let binds = binds![run.id().get() as i64, run.term() as i64];
+                tx.sql(insert, binds).await?;
+                if run.term() == 1 {
+                    run.complete_within(&mut tx, &()).await?;
+                    // Rolled back: the handler says that it is done, and the store knows better.
+                    tx.roll_back().await?;
+                } else {
+                    run.complete_in(tx, &()).await?;
+                }
+                Ok(())
+            }
+        });
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        let id = jobs.enqueue(&Book, Options::new()).await.unwrap();
+
+        assert_eq!(until_state(&store, id, "completed").await.term, 2);
+        let rows = sql(&store, "SELECT term FROM ledger", "SELECT term FROM ledger", binds![]).await;
+        assert_eq!(rows.one().unwrap().get::<i64>(0).unwrap(), 2);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_repair_runs_before_every_run_but_the_first(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let repaired = Arc::new(AtomicUsize::new(0));
+        let count = repaired.clone();
+        let kind = Kind::new(act)
+            .backoff(steadfast_core::decide::backoff::Backoff::new(Duration::from_millis(1), Duration::from_millis(1)).unwrap())
+            .repair(move |_: Run, _: Act| {
+                count.fetch_add(1, Ordering::Relaxed);
+                async { Ok(()) }
+            });
+        let running = steadfast_jobs::Worker::builder(&jobs).kind(kind).build().unwrap().start();
+
+        let fine = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let again = jobs.enqueue(&Act::FailOnce, Options::new()).await.unwrap();
+        until_state(&store, fine, "completed").await;
+        until_state(&store, again, "completed").await;
+
+        assert_eq!(repaired.load(Ordering::Relaxed), 1);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_run_that_is_over_its_time_or_stuck_has_failed(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let short = Kind::new(act).timeout(Duration::from_millis(20));
+        let running = steadfast_jobs::Worker::builder(&jobs).kind(short).build().unwrap().start();
+        let late = jobs.enqueue(&Act::Hang, Options::new().max_attempts(1)).await.unwrap();
+        let error = until_state(&store, late, "discarded").await.error.unwrap();
+        assert!(error.contains("timed out"), "{error}");
+        running.stop(PATIENCE).await;
+
+        let beats = Kind::new(act).beat_every(Duration::from_millis(10));
+        let running = steadfast_jobs::Worker::builder(&jobs).kind(beats).build().unwrap().start();
+        let stuck = jobs.enqueue(&Act::Hang, Options::new().max_attempts(1)).await.unwrap();
+        let error = until_state(&store, stuck, "discarded").await.error.unwrap();
+        assert!(error.contains("stuck"), "{error}");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn what_nobody_starts_in_time_is_cancelled(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let late = jobs.enqueue(&Act::Succeed, Options::new().expires_in(Duration::ZERO)).await.unwrap();
+
+        let running = worker(&jobs).build().unwrap().start();
+
+        let seen = until_state(&store, late, "cancelled").await;
+        assert_eq!((seen.term, seen.attempt), (0, 0));
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_thousand_jobs_end_and_each_once(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut batch = steadfast_jobs::Batch::new();
+        for number in 0..1_000 {
+            let act = if number % 10 == 0 { Act::FailOnce } else { Act::Succeed };
+            batch.push(&act, Options::new()).unwrap();
+        }
+        let ids = jobs.enqueue_batch(batch).await.unwrap();
+
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                // So long that a busy machine does not take it from them: that would be another test.
+                let node = steadfast_store::NodeConfig::new("test", "0");
+                worker(&jobs).join(node).build().unwrap().start()
+            })
+            .collect();
+
+        for (number, id) in ids.iter().enumerate() {
+            let seen = until_state(&store, *id, "completed").await;
+            assert_eq!(seen.attempt, if number % 10 == 0 { 2 } else { 1 });
+        }
+        let total = || workers.iter().map(steadfast_jobs::Running::completed).sum::<u64>();
+        // The tables know it a moment before the workers do.
+        while total() < 1_000 {
+            steadfast_core::clock::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(total(), 1_000);
+        for running in workers {
+            running.stop(PATIENCE).await;
+        }
+    }
+}
