@@ -78,7 +78,7 @@ pub enum Overlap {
     Skip,
     /// It runs after the other; further ones are left out while it waits.
     QueueOne,
-    /// The other is cancelled, and it runs.
+    /// The other is cancelled, and it runs once that has ended: the two never run at once.
     CancelOther,
 }
 
@@ -127,6 +127,23 @@ impl Plan {
             overlap: None,
             jitter: Duration::ZERO,
             start_deadline: None,
+        }
+    }
+
+    /// Puts a plan together again that was built before, by this version or another.
+    pub(super) fn of_parts(
+        rule: Rule,
+        zone: Zone,
+        (missed, overlap): (Missed, Overlap),
+        (jitter, start_deadline): (Duration, Option<Duration>),
+    ) -> Self {
+        Self {
+            rule,
+            zone,
+            missed,
+            overlap,
+            jitter,
+            start_deadline,
         }
     }
 
