@@ -101,3 +101,10 @@ pub use list::{COUNT_CAP, Counts, Cursor, Filter, JobDetail, JobInfo, PAGE_MAX, 
 pub use sql::PACKAGE;
 pub use state::State;
 pub use worker::{Kind, Retention, Run, Running, Worker, WorkerBuilder};
+
+/// The documents of the project about schedules: what stands in them is compiled and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../docs/how-to/zones-and-dst.md")]
+    mod zones_and_dst {}
+}

@@ -1,9 +1,12 @@
 //! What fits the layers to [axum](::axum), behind the feature `axum`.
 
+use std::net::{IpAddr, SocketAddr};
+
 use ::axum::Router;
 use ::axum::body::Body;
-use ::axum::extract::MatchedPath;
+use ::axum::extract::{ConnectInfo, MatchedPath};
 use http::Request;
+use http::request::Parts;
 use tower_service::Service;
 
 use crate::RouteLayer;
@@ -45,10 +48,7 @@ impl Guard {
     /// # Ok(()) }
     /// ```
     pub async fn protect(&self, router: Router) -> Result<Router, GuardError> {
-        let matched = self.layer(|request| {
-            let matched = request.extensions.get::<MatchedPath>();
-            matched.map(MatchedPath::as_str)
-        });
+        let matched = self.layer_of(template_of, peer_of);
         let guarded = router.layer(matched);
         self.check(&guarded).await?;
         Ok(guarded)
@@ -72,12 +72,13 @@ impl Guard {
             let mut router = router.clone();
             let Ok(_) = router.call(request).await;
             match probe.reached() {
-                None => wrong.push((key, "is served past the guard".to_owned())),
+                None => wrong.push((key, PAST.to_owned())),
                 Some(reached) if reached.key.as_ref() == Some(key) => {}
                 Some(reached) => match reached.template {
-                    None => wrong.push((key, "is no route of the router".to_owned())),
+                    None => wrong.push((key, UNKNOWN.to_owned())),
                     Some(template) => {
-                        wrong.push((key, format!("is served by the route {template:?}")));
+                        let served = format!("is served by the route {template:?}; write that");
+                        wrong.push((key, served));
                     }
                 },
             }
@@ -92,6 +93,22 @@ impl Guard {
         Err(GuardError::new(Vec::new(), others.collect()))
     }
 }
+
+fn template_of(request: &Parts) -> Option<&str> {
+    let matched = request.extensions.get::<MatchedPath>();
+    matched.map(MatchedPath::as_str)
+}
+
+fn peer_of(request: &Parts) -> Option<IpAddr> {
+    let peer = request.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(address)| address.ip())
+}
+
+const PAST: &str =
+    "is served past the guard; call `Guard::protect` last, around the router with all its routes";
+
+const UNKNOWN: &str = "is no route of the router; write the template under which the router has it, \
+     with the prefixes of those around, or remove it from the policy";
 
 impl RouteLayer {
     /// Makes the layer that names a route as its [`Router`] does: by the template under which it was

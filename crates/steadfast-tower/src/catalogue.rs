@@ -20,6 +20,9 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
         crate::rate_limit::METRICS,
         crate::reject::METRICS,
         crate::retry::METRICS,
+        #[cfg(feature = "serve")]
+        crate::guard::SERVE_METRICS,
+        crate::streams::METRICS,
         crate::timeout::METRICS,
     ]
     .into_iter()
@@ -34,10 +37,14 @@ pub fn events() -> impl Iterator<Item = &'static EventDoc> {
         crate::drain::EVENTS,
         crate::guard::EVENTS,
         crate::guard::DEPENDENCY_EVENTS,
+        crate::guard::LIVE_EVENTS,
+        #[cfg(feature = "serve")]
+        crate::guard::SERVE_EVENTS,
         #[cfg(feature = "prometheus")]
         crate::prometheus::EVENTS,
         crate::reject::EVENTS,
         crate::retry::EVENTS,
+        crate::streams::EVENTS,
     ]
     .into_iter()
     .flatten()

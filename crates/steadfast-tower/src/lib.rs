@@ -26,6 +26,7 @@
 //! | [`deadline`] | until when somebody wants the answer |
 //! | [`admission`] | who gets in when there is not enough for all |
 //! | [`timeout`] | how long to wait for an answer |
+//! | [`streams`] | how many answers there may be that do not end by themselves |
 //! | [`rate_limit`] | how much one client may send over time |
 //! | [`retry`] | another attempt of an outgoing call, where it repairs something and harms nobody |
 //! | [`hedge`] | a second attempt beside a first one that takes long |
@@ -57,6 +58,7 @@ pub mod recover;
 pub mod reject;
 pub mod retry;
 pub mod route;
+pub mod streams;
 pub mod tier;
 pub mod timeout;
 pub mod trace_id;
@@ -94,6 +96,7 @@ pub use recover::RecoverLayer;
 pub use reject::{CallError, CallFuture, Reason, Rejection};
 pub use retry::RetryLayer;
 pub use route::RouteLayer;
+pub use streams::StreamsLayer;
 pub use tier::{PropagateTierLayer, TierLayer};
 pub use timeout::TimeoutLayer;
 pub use trace_id::{PropagateLayer, TraceIdLayer};

@@ -15,7 +15,7 @@ timeout = "page"
 pub async fn app() -> Result<Router, steadfast::BoxError> {
     let routes = Router::new().route("/recommendations/{customer}", get(recommendations));
     let policy = PolicyDocument::new("policy.toml", POLICY)?;
-    let guard = Guard::new(policy.policy().clone())?;
+    let guard = Guard::new(policy)?;
     Ok(guard.protect(routes).await?)
 }
 

@@ -33,7 +33,7 @@ pub async fn app() -> Result<Router, steadfast::BoxError> {
             get(async || sleep(Duration::from_secs(10)).await),
         );
     let policy = PolicyDocument::new("policy.toml", POLICY)?;
-    let guard = Guard::new(policy.policy().clone())?;
+    let guard = Guard::new(policy)?;
     Ok(guard.protect(routes).await?)
 }
 

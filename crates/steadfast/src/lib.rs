@@ -91,6 +91,8 @@ mod documents {
     mod protect_a_route {}
     #[doc = include_str!("../../../docs/how-to/tiers.md")]
     mod tiers {}
+    #[doc = include_str!("../../../docs/how-to/shadow-mode.md")]
+    mod shadow_mode {}
     #[doc = include_str!("../../../docs/how-to/timeouts.md")]
     mod timeouts {}
     #[doc = include_str!("../../../docs/how-to/reading-a-rejection.md")]

@@ -2,6 +2,7 @@
 //!
 //! - [`edge`]: in front of every handler stands the guard, told by `policy.toml`.
 //! - [`orders`]: what was begun is undone in every way out.
+//! - [`events`]: an answer that does not end by itself.
 //! - [`payments`]: a call to a service that may be slow or gone.
 //! - [`recommendations`]: a bug that costs one answer, not the process.
 //! - [`catalogue`]: what is good to have, and waits for the orders.
@@ -12,6 +13,7 @@
 
 pub mod catalogue;
 pub mod edge;
+pub mod events;
 pub mod gateway;
 pub mod metrics;
 pub mod orders;
@@ -22,14 +24,14 @@ pub mod statements;
 use axum::Router;
 use axum::routing::{get, post};
 use steadfast::BoxError;
+use steadfast::tower::Guard;
 
-use edge::Edge;
 use payments::Payments;
 
 /// The shop, ready to be served.
 pub struct Shop {
     /// What stands in front of it.
-    pub edge: Edge,
+    pub guard: Guard,
     /// Its routes, behind that.
     pub routes: Router,
 }
@@ -39,17 +41,19 @@ pub struct Shop {
 /// # Errors
 /// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
 pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
-    let edge = Edge::new()?;
-    let payments = Payments::new(&edge.guard, gateway)?;
-    let routes = edge.protect(routes(payments)).await?;
-    // Past the guard, on purpose: it is asked when nothing else answers.
-    let routes = routes.route("/metrics", get(metrics::tell));
-    Ok(Shop { edge, routes })
+    let guard = edge::guard()?;
+    let payments = Payments::new(&guard, gateway)?;
+    let routes = edge::protect(&guard, routes(payments)).await?;
+    // Not a request of the shop's, on purpose: it is asked when nothing else answers.
+    let metrics = Router::new().route("/metrics", get(metrics::tell));
+    let routes = routes.merge(metrics.layer(guard.exempt()));
+    Ok(Shop { guard, routes })
 }
 
 fn routes(payments: Payments) -> Router {
     Router::new()
         .route("/orders", post(orders::create))
+        .route("/orders/{order}/events", get(events::follow))
         .route("/payments", post(payments::pay))
         .route("/catalogue", get(catalogue::list))
         .route("/recommendations/{customer}", get(recommendations::list))

@@ -228,6 +228,22 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// A context in which nothing is known yet: for work that has nothing to do with whoever starts
+    /// it, such as the requests that come to a server.
+    ///
+    /// # Examples
+    /// ```
+    /// # use steadfast_core as steadfast;
+    /// use steadfast::context::{self, Captured, Context, TraceId};
+    ///
+    /// let started = Context::new().with_trace_id(TraceId::random());
+    /// let known = started.run(|| Captured::empty().run(|| context::current().trace_id()));
+    /// assert_eq!(known, None);
+    /// ```
+    pub fn empty() -> Self {
+        Self::from(Frame::EMPTY)
+    }
+
     /// The context at hand, with other facts.
     pub(super) fn with_block(block: Context) -> Self {
         let overlaid = with(|frame| frame.overlaid(block, frame.keys().cloned()));

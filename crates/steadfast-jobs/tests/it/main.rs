@@ -7,4 +7,5 @@ mod limits;
 mod lists;
 mod prepare;
 mod runs;
+mod schedules;
 mod support;

@@ -40,22 +40,16 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
     let shop = steadfast_shop::open(gateway_address).await;
     let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
-    let drain = shop.edge.drain;
-    drain.follow(&shutdown)?;
-    show(&introduction(
-        address,
-        gateway_address,
-        &shop.edge.guard.armed(),
-    ));
-    let served = axum::serve(listener, shop.routes).with_graceful_shutdown(drain.stop_accepting());
+    let guard = shop.guard;
+    guard.follow(&shutdown)?;
+    let armed = guard.armed();
+    show(&introduction(address, gateway_address, &armed));
     // The gateway is there for as long as the shop: what is served to the end still pays.
     tokio::select! {
-        served = async { served.await } => served.context("the shop stopped serving"),
+        _ = async { guard.serve(listener, shop.routes).await } => Ok(()),
         gone = async { axum::serve(gateway, steadfast_shop::gateway::router()).await } => {
             gone.context("the gateway stopped serving")
         }
-        // Whoever is still here does not read.
-        () = drain.hard_limit() => Ok(()),
     }
 }
 
@@ -89,6 +83,8 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
   the gateway is well again: some seconds later two payments find out, and the others follow
     curl -X PUT http://{gateway}/mood/well
     sleep 4; curl -sX POST 'http://{shop}/payments?[1-3]' -o /dev/null -w '%{{http_code}}\n'
+  an order that is followed as it gets on: a stream, which holds nothing that others need
+    curl -N http://{shop}/orders/4711/events
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
   what a Prometheus would scrape: who was admitted, who was turned away and why

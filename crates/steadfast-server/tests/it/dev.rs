@@ -112,7 +112,7 @@ fn what_to_try_is_said_first_and_the_guard_is_armed() {
 
     let process = shop.child.id();
     line_with(&mut shop.stdout, &format!("kill -TERM {process}"));
-    line_with(&mut shop.stdout, "5 routes armed, asked at the start");
+    line_with(&mut shop.stdout, "6 routes armed, asked at the start");
     assert_eq!(shop.close(), 0);
 }
 

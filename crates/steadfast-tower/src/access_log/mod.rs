@@ -95,6 +95,8 @@ pub use books::COUNTS_MAX;
 pub(crate) use books::METRICS;
 pub use future::AccessLogFuture;
 pub(crate) use record::EVENTS;
+#[cfg(feature = "serve")]
+pub(crate) use record::head;
 pub use service::AccessLog;
 
 use tower_layer::Layer;

@@ -188,7 +188,7 @@ impl Record {
 }
 
 /// Gives the part of a path that is told, whole characters only.
-fn head(path: &str) -> &str {
+pub(crate) fn head(path: &str) -> &str {
     let mut end = PATH_BYTES_MAX.min(path.len());
     while !path.is_char_boundary(end) {
         end -= 1;

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::permit::Permit;
+use super::permit::Held;
 
 pin_project! {
     /// A response body that keeps the permit of its request until it has ended.
@@ -12,13 +12,13 @@ pin_project! {
     pub struct AdmissionBody<B> {
         #[pin]
         body: B,
-        permit: Option<Permit>,
+        held: Option<Held>,
     }
 }
 
 impl<B> AdmissionBody<B> {
-    pub(super) fn new(body: B, permit: Option<Permit>) -> Self {
-        Self { body, permit }
+    pub(super) fn new(body: B, held: Option<Held>) -> Self {
+        Self { body, held }
     }
 }
 
@@ -38,7 +38,7 @@ impl<B: Body> Body for AdmissionBody<B> {
             Some(Err(_)) | None => true,
         };
         if over {
-            this.permit.take();
+            this.held.take();
         }
         Poll::Ready(frame)
     }

@@ -9,11 +9,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::AdmissionBody;
-use super::permit::Permit;
+use super::permit::Held;
 use super::place::Place;
 use super::shared::{Shared, Turn};
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
+use crate::streams::is_stream;
 use crate::{Form, Rejection};
 
 pin_project! {
@@ -26,9 +27,21 @@ pin_project! {
         #[pin]
         served: Option<WhenReady<S, R>>,
         state: State,
-        learns: bool,
+        until: Until,
         form: PhantomData<fn() -> F>,
     }
+}
+
+/// How long a permit is held.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Until {
+    /// Until the body has ended.
+    #[default]
+    Body,
+    /// The same, but for streams, which somebody else counts from their head on.
+    HeadOfStream,
+    /// All answers are such streams.
+    Head,
 }
 
 enum State {
@@ -38,18 +51,18 @@ enum State {
         shared: Arc<Shared>,
         protocol: Protocol,
     },
-    /// Without a permit where everybody gets in.
-    Admitted(Option<Permit>),
+    /// With nothing where everybody gets in.
+    Admitted(Option<Held>),
     Rejected(Rejection, Protocol),
     Over,
 }
 
 impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
-    pub(super) fn admitted(served: WhenReady<S, R>, permit: Option<Permit>, learns: bool) -> Self {
+    pub(super) fn admitted(served: WhenReady<S, R>, held: Option<Held>, until: Until) -> Self {
         Self {
             served: Some(served),
-            state: State::Admitted(permit),
-            learns,
+            state: State::Admitted(held),
+            until,
             form: PhantomData,
         }
     }
@@ -59,7 +72,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
         place: Place,
         shared: Arc<Shared>,
         protocol: Protocol,
-        learns: bool,
+        until: Until,
     ) -> Self {
         Self {
             served: Some(served),
@@ -68,7 +81,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
                 shared,
                 protocol,
             },
-            learns,
+            until,
             form: PhantomData,
         }
     }
@@ -77,7 +90,7 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
         Self {
             served: None,
             state: State::Rejected(rejection, protocol),
-            learns: false,
+            until: Until::default(),
             form: PhantomData,
         }
     }
@@ -100,23 +113,31 @@ where
                     protocol,
                 } => {
                     *this.state = match ready!(turn.as_mut().poll(cx)) {
-                        Ok(permit) => State::Admitted(Some(permit)),
+                        Ok(permit) => State::Admitted(Some(Held::Permit(permit))),
                         Err(refusal) => State::Rejected(refusal.tell(shared), *protocol),
                     }
                 }
                 State::Admitted(_) => {
                     let served = this.served.as_mut().as_pin_mut().expect("admitted");
                     let response = ready!(served.poll(cx));
-                    let State::Admitted(mut permit) = std::mem::replace(this.state, State::Over)
+                    let State::Admitted(mut held) = std::mem::replace(this.state, State::Over)
                     else {
                         unreachable!("just looked at")
                     };
-                    if let (Ok(response), Some(permit), true) =
-                        (&response, &mut permit, *this.learns)
-                    {
-                        permit.answered(response.status());
+                    if let Ok(response) = &response {
+                        let streams = match *this.until {
+                            Until::Body => false,
+                            Until::HeadOfStream => is_stream(response),
+                            Until::Head => true,
+                        };
+                        if streams {
+                            // How long a stream lasts says nothing about load.
+                            held = None;
+                        } else if let Some(held) = &mut held {
+                            held.answered(response.status());
+                        }
                     }
-                    return Poll::Ready(formed(F::inner(response), permit));
+                    return Poll::Ready(formed(F::inner(response), held));
                 }
                 State::Rejected(..) => {
                     let State::Rejected(rejection, protocol) =
@@ -135,9 +156,9 @@ where
 
 fn formed<B, E>(
     ended: Result<Response<B>, E>,
-    permit: Option<Permit>,
+    held: Option<Held>,
 ) -> Result<Response<AdmissionBody<B>>, E> {
-    ended.map(|response| response.map(|body| AdmissionBody::new(body, permit)))
+    ended.map(|response| response.map(|body| AdmissionBody::new(body, held)))
 }
 
 impl<F, S: Service<R>, R> fmt::Debug for AdmissionFuture<F, S, R> {

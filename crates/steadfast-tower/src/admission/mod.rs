@@ -78,6 +78,7 @@
 
 mod body;
 mod future;
+mod ghost;
 mod permit;
 mod place;
 mod service;
@@ -85,6 +86,7 @@ mod shared;
 
 pub use body::AdmissionBody;
 pub use future::AdmissionFuture;
+pub(crate) use future::Until;
 pub use service::Admission;
 pub(crate) use shared::{METRICS, Shared};
 
@@ -108,7 +110,7 @@ pub(crate) type UserOf = Arc<dyn Fn(&Parts) -> u64 + Send + Sync>;
 
 /// Lets requests in by tier, as many as there may be; see the [module](self).
 pub struct AdmissionLayer<F = Server> {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     user_of: Option<UserOf>,
     form: PhantomData<fn() -> F>,
 }
@@ -130,6 +132,13 @@ enum Refused {
     Limit(#[from] InvalidLimit),
 }
 
+/// How many may be in flight.
+#[derive(Clone, Copy)]
+pub(crate) enum Permits {
+    Fixed(u32),
+    Learned(LimitConfig),
+}
+
 impl AdmissionLayer {
     /// Lets at most `limit` in, by the name that rejections tell.
     ///
@@ -140,10 +149,7 @@ impl AdmissionLayer {
         limit: u32,
         config: AdmissionConfig,
     ) -> Result<Self, InvalidAdmissionLayer> {
-        if limit == 0 {
-            return Err(Refused::Zero.into());
-        }
-        let shared = Shared::fixed(name.into(), limit, config).map_err(Refused::from)?;
+        let shared = Shared::new(name.into(), Permits::Fixed(limit), config)?;
         Ok(Self::of(shared))
     }
 
@@ -157,7 +163,7 @@ impl AdmissionLayer {
         limit: LimitConfig,
         config: AdmissionConfig,
     ) -> Result<Self, InvalidAdmissionLayer> {
-        let shared = Shared::adaptive(name.into(), limit, config)?;
+        let shared = Shared::new(name.into(), Permits::Learned(limit), config)?;
         Ok(Self::of(shared))
     }
 

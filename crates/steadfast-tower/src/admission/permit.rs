@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use steadfast_core::context::Tier;
 
+use super::ghost::Ghost;
 use super::shared::Shared;
 
 /// The right to be in flight; given back when it is dropped.
@@ -12,6 +13,23 @@ pub(super) struct Permit {
     tier: Tier,
     since: u64,
     answered: Answered,
+}
+
+/// What a request holds of an admission.
+#[derive(Debug)]
+pub(super) enum Held {
+    Permit(Permit),
+    /// A shadow that waits or holds a permit in its place.
+    Ghost(Ghost),
+}
+
+impl Held {
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        match self {
+            Self::Permit(permit) => permit.answered(status),
+            Self::Ghost(ghost) => ghost.answered(status),
+        }
+    }
 }
 
 /// What the limit can learn from a request.

@@ -9,6 +9,9 @@ use steadfast_core::decide::admission::Rejection as Why;
 use steadfast_core::{clock, context, rng};
 use tower_service::Service;
 
+use super::future::Until;
+use super::ghost::Ghost;
+use super::permit::Held;
 use super::shared::{Entered, Refusal, Shared};
 use super::{AdmissionBody, AdmissionFuture, UserOf};
 use crate::answer::Protocol;
@@ -21,7 +24,7 @@ pub struct Admission<S, F = Server> {
     /// Absent where everybody gets in.
     shared: Option<Arc<Shared>>,
     user_of: Option<UserOf>,
-    learns: bool,
+    until: Until,
     form: PhantomData<fn() -> F>,
 }
 
@@ -31,14 +34,14 @@ impl<S, F> Admission<S, F> {
             inner,
             shared,
             user_of,
-            learns: true,
+            until: Until::default(),
             form: PhantomData,
         }
     }
 
-    /// Does not let the limit learn from these requests: they end when somebody leaves.
-    pub(crate) fn of_streams(mut self) -> Self {
-        self.learns = false;
+    /// Takes permits back earlier, and does not learn from those requests.
+    pub(crate) fn held_until(mut self, until: Until) -> Self {
+        self.until = until;
         self
     }
 
@@ -48,22 +51,46 @@ impl<S, F> Admission<S, F> {
         S: Service<Request<In>>,
     {
         let Some(shared) = self.shared else {
-            return AdmissionFuture::admitted(WhenReady::now(self.inner, request), None, false);
+            return AdmissionFuture::admitted(
+                WhenReady::now(self.inner, request),
+                None,
+                self.until,
+            );
         };
         let protocol = Protocol::of(request.headers());
         let (entered, request) = enter(&shared, self.user_of.as_ref(), request);
-        let learns = self.learns;
+        let until = self.until;
+        let entered = match shared.is_shadow() {
+            true => look_on(&shared, entered),
+            false => entered,
+        };
         match entered {
             Entered::In(permit) => {
                 let served = WhenReady::now(self.inner, request);
-                AdmissionFuture::admitted(served, Some(permit), learns)
+                AdmissionFuture::admitted(served, Some(Held::Permit(permit)), until)
+            }
+            Entered::Past(ghost) => {
+                let served = WhenReady::now(self.inner, request);
+                AdmissionFuture::admitted(served, ghost.map(Held::Ghost), until)
             }
             Entered::Waiting(place) => {
                 let served = WhenReady::new(self.inner, request);
-                AdmissionFuture::waiting(served, place, shared, protocol, learns)
+                AdmissionFuture::waiting(served, place, shared, protocol, until)
             }
             Entered::Out(refusal) => AdmissionFuture::rejected(refusal.tell(&shared), protocol),
         }
+    }
+}
+
+/// Lets everybody pass, and notes what would have become of them.
+fn look_on(shared: &Arc<Shared>, entered: Entered) -> Entered {
+    match entered {
+        Entered::Waiting(place) => Entered::Past(Some(Ghost::begin(shared.clone(), place))),
+        Entered::Out(refusal) => {
+            refusal.tell(shared).count_shadow();
+            Entered::Past(None)
+        }
+        passes => passes,
     }
 }
 
@@ -103,11 +130,13 @@ where
 
 impl<S: Clone, F> Clone for Admission<S, F> {
     fn clone(&self) -> Self {
-        Self::new(
-            self.inner.clone(),
-            self.shared.clone(),
-            self.user_of.clone(),
-        )
+        Self {
+            inner: self.inner.clone(),
+            shared: self.shared.clone(),
+            user_of: self.user_of.clone(),
+            until: self.until,
+            form: PhantomData,
+        }
     }
 }
 
@@ -116,10 +145,10 @@ impl Refusal {
     pub(super) fn tell(self, shared: &Shared) -> Rejection {
         let hurried = context::current().deadline().is_some();
         let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
-        let wait_max = shared.config.wait_max.as_secs_f64();
+        let wait_max = self.config.wait_max.as_secs_f64();
         let rejection = match self.why {
             Why::Full => {
-                let limit = f64::from(shared.config.waiting_max);
+                let limit = f64::from(self.config.waiting_max);
                 Rejection::new(Reason::Overloaded, shared.name).with_bound(
                     limit,
                     self.waiting as f64,
@@ -127,7 +156,7 @@ impl Refusal {
                 )
             }
             Why::Displaced => {
-                let limit = f64::from(shared.config.waiting_max);
+                let limit = f64::from(self.config.waiting_max);
                 Rejection::new(Reason::Displaced, shared.name).with_bound(
                     limit,
                     self.waiting as f64,

@@ -1,21 +1,21 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use steadfast_core::clock;
 use steadfast_core::context::{Name, Tier};
 use steadfast_core::decide::admission::{
-    AdmissionConfig, AdmissionQueue, Gate, InvalidAdmission, Leave, Next, Offer, Rejection, Ticket,
-    Waiter,
+    AdmissionConfig, AdmissionQueue, Gate, Leave, Next, Offer, Rejection, Ticket, Waiter,
 };
 use steadfast_core::decide::limit::{Limit, LimitConfig, Tally};
 use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::oneshot;
 
-use super::Refused;
+use super::ghost::Ghost;
 use super::permit::Permit;
 use super::place::Place;
+use super::{InvalidAdmissionLayer, Permits, Refused};
 
 /// How many samples of the limit are collected before they are looked at: 64.
 const SAMPLES: u32 = 64;
@@ -35,6 +35,8 @@ pub(super) struct Refusal {
     pub(super) why: Rejection,
     pub(super) waiting: usize,
     pub(super) expected_wait_ns: u64,
+    /// By which it was judged.
+    pub(super) config: AdmissionConfig,
 }
 
 /// What was decided about a request that came.
@@ -42,15 +44,17 @@ pub(super) enum Entered {
     In(Permit),
     Waiting(Place),
     Out(Refusal),
+    /// Served all the same.
+    Past(Option<Ghost>),
 }
 
 /// The state of an admission.
 pub(crate) struct Shared {
     pub(super) name: Name,
-    pub(super) config: AdmissionConfig,
     gate: Gate,
     waiting: Mutex<Waiting>,
-    learning: Option<Learning>,
+    learning: Learning,
+    shadow: AtomicBool,
     /// The mean time of a request, in nanoseconds.
     service_ns: AtomicU64,
     admitted: [AtomicU64; Tier::COUNT],
@@ -60,12 +64,14 @@ pub(crate) struct Shared {
 
 /// Those who wait, and how each of them is told.
 struct Waiting {
+    config: AdmissionConfig,
     queue: AdmissionQueue,
     tellers: HashMap<Ticket, oneshot::Sender<Turn>>,
 }
 
-/// Finds the limit.
+/// Finds the limit, where it is to be found.
 struct Learning {
+    is_on: AtomicBool,
     tally: Tally,
     limit: Mutex<Limit>,
     /// When the samples are looked at next, however few there are.
@@ -77,49 +83,77 @@ struct Learning {
 struct Told(Vec<(oneshot::Sender<Turn>, Turn)>);
 
 impl Shared {
-    pub(super) fn fixed(
+    pub(crate) fn new(
         name: Name,
-        limit: u32,
+        permits: Permits,
         config: AdmissionConfig,
-    ) -> Result<Self, InvalidAdmission> {
-        Self::new(name, limit, config, None)
-    }
-
-    pub(super) fn adaptive(
-        name: Name,
-        limit: LimitConfig,
-        config: AdmissionConfig,
-    ) -> Result<Self, Refused> {
-        let limit = Limit::new(limit)?;
-        let initial = limit.current();
-        let learning = Learning {
-            tally: Tally::new(),
-            limit: Mutex::new(limit),
-            next: AtomicU64::new(0),
+    ) -> Result<Self, InvalidAdmissionLayer> {
+        let (is_on, initial, limit) = match permits {
+            Permits::Fixed(0) => return Err(Refused::Zero.into()),
+            // Nothing is learned from it; it is there in case that changes.
+            Permits::Fixed(limit) => (false, limit, Limit::new(LimitConfig::queued())),
+            Permits::Learned(config) => (true, config.initial, Limit::new(config)),
         };
-        Ok(Self::new(name, initial, config, Some(learning))?)
-    }
-
-    fn new(
-        name: Name,
-        limit: u32,
-        config: AdmissionConfig,
-        learning: Option<Learning>,
-    ) -> Result<Self, InvalidAdmission> {
+        let limit = limit.map_err(Refused::from)?;
+        let queue = AdmissionQueue::new(config).map_err(Refused::from)?;
         Ok(Self {
             name,
-            config,
-            gate: Gate::new(limit),
+            gate: Gate::new(initial),
             waiting: Mutex::new(Waiting {
-                queue: AdmissionQueue::new(config)?,
+                config,
+                queue,
                 tellers: HashMap::new(),
             }),
-            learning,
+            learning: Learning {
+                is_on: AtomicBool::new(is_on),
+                tally: Tally::new(),
+                limit: Mutex::new(limit),
+                next: AtomicU64::new(0),
+            },
+            shadow: AtomicBool::new(false),
             service_ns: AtomicU64::new(0),
             admitted: Default::default(),
             queued: Default::default(),
             waited_ns: Default::default(),
         })
+    }
+
+    /// Says whether it only looks on.
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    /// Behaves by other numbers from now on. Whoever is in flight or waits stays so, and a limit
+    /// that is learned goes on from where it was, as far as the new bounds allow.
+    pub(crate) fn reconfigure(self: &Arc<Self>, permits: Permits, config: AdmissionConfig) {
+        let mut waiting = self.waiting();
+        // What is out of range was refused where the numbers came from.
+        if waiting.queue.set_config(config).is_ok() {
+            waiting.config = config;
+        }
+        drop(waiting);
+        let limit = match permits {
+            Permits::Fixed(limit) => {
+                self.learning.is_on.store(false, Ordering::Relaxed);
+                limit
+            }
+            Permits::Learned(config) => {
+                let initial = self.gate.limit().clamp(config.min, config.max);
+                let config = LimitConfig { initial, ..config };
+                let Ok(limit) = Limit::new(config) else {
+                    return;
+                };
+                let known = self.learning.limit.lock();
+                *known.unwrap_or_else(PoisonError::into_inner) = limit;
+                self.learning.is_on.store(true, Ordering::Relaxed);
+                initial
+            }
+        };
+        self.set_limit(limit, clock::nanos());
     }
 
     /// Decides about a request that comes now.
@@ -192,9 +226,10 @@ impl Shared {
         let now = clock::nanos();
         let took = now.saturating_sub(since);
         self.note_service(took);
-        let Some(learning) = &self.learning else {
+        let learning = &self.learning;
+        if !learning.is_on.load(Ordering::Relaxed) {
             return;
-        };
+        }
         let samples = learning.tally.record(took, self.gate.in_flight(), dropped);
         if let Some(limit) = learning.step(samples, now) {
             self.set_limit(limit, now);
@@ -266,6 +301,7 @@ impl Waiting {
         Refusal {
             why,
             waiting: self.queue.len(),
+            config: self.config,
             expected_wait_ns: self.queue.expected_wait_ns(tier, now),
         }
     }

@@ -7,12 +7,16 @@ mod future;
 pub use body::AnswerBody;
 pub use future::AnswerFuture;
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use steadfast_core::context::{self, TraceId};
 
 use document::Document;
+
+const GRPC: &[u8] = b"application/grpc";
 
 /// What a request speaks, and so how it is answered when the handler does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,27 +29,33 @@ pub enum Protocol {
 impl Protocol {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| {
-            let kind = kind.as_bytes();
+            // Media types are the same in any case.
+            let (kind, rest) = kind
+                .as_bytes()
+                .split_at_checked(GRPC.len())
+                .unwrap_or_default();
             // With or without `+proto` and the like, but not `grpc-web`, which is a body.
-            kind.strip_prefix(b"application/grpc")
-                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+            kind.eq_ignore_ascii_case(GRPC)
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
         });
         if grpc { Self::Grpc } else { Self::Http }
     }
 }
 
 /// An answer that no handler gave, to be told in the words of the client's protocol.
-pub(crate) struct Problem {
+pub(crate) struct Problem<'a> {
     pub(crate) status: StatusCode,
     /// A code of gRPC: <https://grpc.io/docs/guides/status-codes/>.
     pub(crate) grpc: u8,
     /// Part of the type, which clients may compare.
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
+    /// All of it in one line, for protocols that have no document.
+    pub(crate) line: &'a dyn fmt::Display,
     pub(crate) trace_id: Option<TraceId>,
 }
 
-impl Problem {
+impl Problem<'_> {
     /// Makes the response; `more` adds members to the document.
     pub(crate) fn answer<B>(
         &self,
@@ -80,9 +90,25 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from(u16::from(self.grpc)));
-        headers.insert("grpc-message", HeaderValue::from_static(self.title));
+        let message = HeaderValue::try_from(percent(&self.line.to_string()));
+        headers.insert("grpc-message", message.expect("visible characters only"));
         response
     }
+}
+
+/// Writes a message as gRPC does: what is not visible ASCII as `%XX`, so that any name may stand in it.
+fn percent(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
+            _ => {
+                let hex = |digit: u8| char::from(b"0123456789ABCDEF"[usize::from(digit)]);
+                text.extend(['%', hex(byte >> 4), hex(byte & 15)]);
+            }
+        }
+    }
+    text
 }
 
 /// Gives the answer to a request whose handler panicked: an id to ask with, and nothing of the
@@ -93,6 +119,7 @@ pub(crate) fn panicked<B>(protocol: Protocol) -> Response<AnswerBody<B>> {
         grpc: 13,
         name: "internal",
         title: "internal error",
+        line: &"internal error",
         trace_id: context::current().trace_id(),
     };
     problem.answer(protocol, |_| {})
@@ -107,12 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_any_characters_makes_a_header() {
+        assert_eq!(percent("50 % of é\n"), "50 %25 of %C3%A9%0A");
+    }
+
+    #[test]
     fn only_grpc_itself_is_answered_by_trailers() {
         for (value, protocol) in [
             ("application/grpc", Protocol::Grpc),
             ("application/grpc+proto", Protocol::Grpc),
             ("application/grpc;charset=utf-8", Protocol::Grpc),
+            ("Application/GRPC+Proto", Protocol::Grpc),
             ("application/grpc-web", Protocol::Http),
+            ("application/grp", Protocol::Http),
             ("application/grpcish", Protocol::Http),
             ("application/json", Protocol::Http),
         ] {

@@ -26,7 +26,7 @@ const GRPC_UNITS: [(u8, u64); 6] = [
 ];
 
 /// Gives the shortest time that any of the headers says; `None` when none says one.
-pub(super) fn shortest(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn shortest(headers: &HeaderMap) -> Option<Duration> {
     let all = |name, read: fn(&[u8]) -> Option<Duration>| {
         let values = headers.get_all(name).iter();
         values.filter_map(move |value| read(value.as_bytes())).min()

@@ -68,6 +68,7 @@ mod header;
 mod propagate;
 mod service;
 
+pub(crate) use header::shortest as said;
 pub use header::{ENVOY_EXPECTED_TIMEOUT, GRPC_TIMEOUT, TIMEOUT};
 pub(crate) use propagate::tell;
 pub use propagate::{PropagateDeadline, PropagateDeadlineLayer};

@@ -4,21 +4,16 @@ use std::task::{Context, Poll, ready};
 use http::header::CONNECTION;
 use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use super::DrainBody;
 use super::handle::InFlight;
-use crate::AnswerFuture;
-use crate::ready::WhenReady;
+use crate::AnswerBody;
 
 pin_project! {
     /// The future of [`Draining`](super::Draining).
-    pub struct DrainFuture<S, R, B>
-    where
-        S: Service<R>,
-    {
+    pub struct DrainFuture<F> {
         #[pin]
-        answer: AnswerFuture<WhenReady<S, R>, B>,
+        answer: F,
         // Absent for a request that was rejected, and once the body has it.
         entered: Option<InFlight>,
         // The protocol has a header that says to leave.
@@ -26,12 +21,8 @@ pin_project! {
     }
 }
 
-impl<S: Service<R>, R, B> DrainFuture<S, R, B> {
-    pub(super) fn new(
-        answer: AnswerFuture<WhenReady<S, R>, B>,
-        entered: Option<InFlight>,
-        closes: bool,
-    ) -> Self {
+impl<F> DrainFuture<F> {
+    pub(crate) fn new(answer: F, entered: Option<InFlight>, closes: bool) -> Self {
         Self {
             answer,
             entered,
@@ -40,11 +31,11 @@ impl<S: Service<R>, R, B> DrainFuture<S, R, B> {
     }
 }
 
-impl<S, R, B> Future for DrainFuture<S, R, B>
+impl<F, B, E> Future for DrainFuture<F>
 where
-    S: Service<R, Response = Response<B>>,
+    F: Future<Output = Result<Response<AnswerBody<B>>, E>>,
 {
-    type Output = Result<Response<DrainBody<B>>, S::Error>;
+    type Output = Result<Response<DrainBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use steadfast_core::context::Tier;
@@ -20,7 +20,7 @@ pub struct Drain {
 }
 
 struct Shared {
-    limits: DrainLimits,
+    limits: RwLock<DrainLimits>,
     /// When it has begun, by `clock::nanos`; zero before.
     begun_at: AtomicU64,
     begun: Cancel,
@@ -59,7 +59,7 @@ impl Drain {
     /// Makes a drain that has not begun.
     pub fn new(limits: DrainLimits) -> Self {
         let shared = Arc::new(Shared {
-            limits,
+            limits: RwLock::new(limits),
             begun_at: AtomicU64::new(0),
             begun: Cancel::new(),
             in_flight: Default::default(),
@@ -110,11 +110,12 @@ impl Drain {
         if first.is_err() {
             return false;
         }
+        let limits = shared.limits();
         tracing::info!(
             target: "steadfast::drain",
             in_flight = self.in_flight(),
-            notice_ms = shared.limits.notice.as_millis() as u64,
-            hard_ms = shared.limits.hard.as_millis() as u64,
+            notice_ms = limits.notice.as_millis() as u64,
+            hard_ms = limits.hard.as_millis() as u64,
             "draining"
         );
         shared.begun.cancel(Cause::Shutdown);
@@ -140,7 +141,7 @@ impl Drain {
     /// Nothing is lost by dropping it.
     pub fn stop_accepting(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
-        async move { shared.until(shared.limits.stop_accepting()).await }
+        async move { shared.until(DrainLimits::stop_accepting).await }
     }
 
     /// Waits until the hard limit, or until the [shutdown](Self::follow) cancels what is left.
@@ -152,7 +153,7 @@ impl Drain {
     /// Nothing is lost by dropping it.
     pub fn hard_limit(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = self.shared.clone();
-        async move { shared.until(shared.limits.hard).await }
+        async move { shared.until(|limits| limits.hard).await }
     }
 
     /// Waits until no request is in flight once no new connection should be taken, at the latest
@@ -169,7 +170,7 @@ impl Drain {
     pub fn drained(&self) -> impl Future<Output = Drained> + Send + use<> {
         let shared = self.shared.clone();
         async move {
-            shared.until(shared.limits.stop_accepting()).await;
+            shared.until(DrainLimits::stop_accepting).await;
             shared.until_idle().await;
             let left = shared.in_flight();
             shared.tell_end(left);
@@ -177,8 +178,21 @@ impl Drain {
         }
     }
 
+    /// Waits until what is below core has had its time.
+    #[cfg(feature = "serve")]
+    pub(crate) fn lower_limit(&self) -> impl Future<Output = ()> + Send + use<> {
+        let shared = self.shared.clone();
+        async move { shared.until(DrainLimits::lower_ends).await }
+    }
+
+    /// Changes how long its parts may take; waits that are under way keep theirs.
+    pub(crate) fn set_limits(&self, limits: DrainLimits) {
+        let known = self.shared.limits.write();
+        *known.unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
     /// Lets a request of that tier in, or not.
-    pub(super) fn enter(&self, tier: Tier) -> Option<InFlight> {
+    pub(crate) fn enter(&self, tier: Tier) -> Option<InFlight> {
         let shared = &self.shared;
         // Counted before the look: otherwise the drain could see nobody in between.
         shared.count(tier).fetch_add(1, Ordering::SeqCst);
@@ -217,7 +231,7 @@ impl fmt::Debug for Drain {
 }
 
 /// A request in flight, until this is dropped.
-pub(super) struct InFlight {
+pub(crate) struct InFlight {
     shared: Arc<Shared>,
     tier: Tier,
     followed: Option<shutdown::InFlight>,
@@ -246,9 +260,13 @@ impl Shared {
             return Stage::Closed;
         }
         match self.since() {
-            Some(since) => self.limits.stage(since),
+            Some(since) => self.limits().stage(since),
             None => Stage::Serving,
         }
+    }
+
+    fn limits(&self) -> DrainLimits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn token(&self) -> Option<&Cancel> {
@@ -272,9 +290,10 @@ impl Shared {
     }
 
     /// Waits until so long after the beginning, or until the end of a shutdown.
-    async fn until(&self, after: Duration) {
+    async fn until(&self, after: impl FnOnce(&DrainLimits) -> Duration) {
         let wait = async {
             self.begun.cancelled().await;
+            let after = after(&self.limits());
             let since = self.since().unwrap_or_default();
             clock::sleep(after.saturating_sub(since)).await;
         };
@@ -298,7 +317,7 @@ impl Shared {
                 changed.await;
             }
         };
-        let (mut idle, mut limit) = (pin!(idle), pin!(self.until(self.limits.hard)));
+        let (mut idle, mut limit) = (pin!(idle), pin!(self.until(|limits| limits.hard)));
         std::future::poll_fn(|cx| {
             if idle.as_mut().poll(cx).is_ready() {
                 return std::task::Poll::Ready(());

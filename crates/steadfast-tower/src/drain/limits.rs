@@ -7,6 +7,10 @@ pub struct DrainLimits {
     /// usually needs to take an instance out of its services. Behind a load balancer that polls,
     /// at least two of its intervals. Zero for none.
     pub notice: Duration,
+    /// How long requests below the core tier may go on after the notice: 5 s by default. They are
+    /// either soon done, or can be asked for again. A [server](crate::guard::Serve) then closes the
+    /// connections on which nothing of core is served; a layer alone cannot.
+    pub lower: Duration,
     /// How long the whole may take, the notice included: 20 s by default, which leaves the work
     /// that is cancelled then, and its cleanups, 10 s of the 30 s that a container gets.
     pub hard: Duration,
@@ -16,6 +20,7 @@ impl Default for DrainLimits {
     fn default() -> Self {
         Self {
             notice: Duration::from_secs(5),
+            lower: Duration::from_secs(5),
             hard: Duration::from_secs(20),
         }
     }
@@ -43,6 +48,12 @@ impl DrainLimits {
         }
     }
 
+    /// When what is below core is cut off, counted from the beginning.
+    #[cfg(feature = "serve")]
+    pub(super) fn lower_ends(&self) -> Duration {
+        (self.notice + self.lower).min(self.hard)
+    }
+
     /// When the listener closes, counted from the beginning.
     pub(super) fn stop_accepting(&self) -> Duration {
         self.notice.min(self.hard)
@@ -59,6 +70,7 @@ mod tests {
         let check = |notice, hard, since, expected| {
             let limits = DrainLimits {
                 notice: secs(notice),
+                lower: secs(5),
                 hard: secs(hard),
             };
             assert_eq!(limits.stage(secs(since)), expected);

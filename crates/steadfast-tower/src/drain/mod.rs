@@ -85,6 +85,7 @@ pub use handle::{Drain, Drained};
 pub(crate) use handle::{EVENTS, METRICS};
 pub use limits::DrainLimits;
 pub use service::Draining;
+pub(crate) use service::{closes, rejected};
 
 use tower_layer::Layer;
 

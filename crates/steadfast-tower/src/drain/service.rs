@@ -1,4 +1,5 @@
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{Request, Response, Version};
@@ -8,7 +9,7 @@ use tower_service::Service;
 use super::{Drain, DrainFuture};
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
-use crate::{AnswerFuture, Reason, Rejection};
+use crate::{AnswerBody, AnswerFuture, Reason, Rejection};
 
 /// The service of [`DrainLayer`](super::DrainLayer).
 #[derive(Debug, Clone)]
@@ -29,28 +30,39 @@ where
 {
     type Response = Response<super::DrainBody<Out>>;
     type Error = S::Error;
-    type Future = DrainFuture<S, Request<In>, Out>;
+    type Future = DrainFuture<AnswerFuture<WhenReady<S, Request<In>>, Out>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        // Later versions know no such header, and have to be told by the server.
-        let closes = request.version() < Version::HTTP_2;
+        let closes = closes(&request);
         match self.drain.enter(context::current().tier()) {
             Some(entered) => {
                 let passed = WhenReady::now(self.inner.clone(), request);
                 DrainFuture::new(AnswerFuture::inner(passed), Some(entered), closes)
             }
-            None => {
-                let rejection = Rejection::new(Reason::Draining, "drain");
-                let mut answer = rejection.answer_in(Protocol::of(request.headers()));
-                if !closes {
-                    answer.headers_mut().remove(CONNECTION);
-                }
-                DrainFuture::new(AnswerFuture::own(answer), None, closes)
-            }
+            None => DrainFuture::new(AnswerFuture::own(rejected(&request)), None, closes),
         }
     }
 }
+
+/// Tells whether the client can be told by a header to leave: later versions know no such header,
+/// and have to be told by the server.
+pub(crate) fn closes<In>(request: &Request<In>) -> bool {
+    request.version() < Version::HTTP_2
+}
+
+/// Gives the answer to a request that comes too late.
+pub(crate) fn rejected<In, B>(request: &Request<In>) -> Response<AnswerBody<B>> {
+    let rejection = Rejection::new(Reason::Draining, "drain").with_retry_after(ELSEWHERE);
+    let mut answer = rejection.answer_in(Protocol::of(request.headers()));
+    if !closes(request) {
+        answer.headers_mut().remove(CONNECTION);
+    }
+    answer
+}
+
+/// When to come back: in a second, and to another instance. By then the load balancer knows.
+const ELSEWHERE: Duration = Duration::from_secs(1);

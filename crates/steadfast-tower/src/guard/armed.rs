@@ -3,11 +3,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use steadfast_core::clock::Instant;
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use super::Inner;
 use super::dependency::Dependencies;
-use super::route::Routes;
+use super::state::State;
 
 /// How many templates without a policy are kept: 64, enough to see what was forgotten. Templates
 /// come from the router, so a client cannot make any.
@@ -33,7 +34,12 @@ pub(crate) struct Reached {
 
 /// Marks a request that has passed a guard.
 #[derive(Clone, Copy)]
-pub(super) struct Passed;
+pub(super) struct Passed {
+    /// When it came.
+    pub(super) at: Instant,
+    /// What its client is known by, where somebody has to know.
+    pub(super) client: Option<u64>,
+}
 
 /// What is seen while running.
 #[derive(Default)]
@@ -42,7 +48,11 @@ pub(super) struct Watch {
     requests: AtomicU64,
     ungoverned_requests: AtomicU64,
     twice: AtomicU64,
+    past: AtomicU64,
+    unknown_clients: AtomicU64,
     ungoverned: Mutex<BTreeSet<String>>,
+    /// The templates that were asked at the start.
+    asked: Mutex<BTreeSet<String>>,
 }
 
 /// Whether a guard is in force: what [`Guard::armed`](super::Guard::armed) tells.
@@ -64,6 +74,17 @@ pub struct Armed {
     /// Dependencies of the policy for which no client was made, so that nothing of what it says of
     /// them is in force.
     pub unused: Vec<String>,
+    /// How many were answered past the guard, where [`Guard::serve`](super::Guard::serve) sees it.
+    pub past: u64,
+    /// How many had no client that could be told from others, on routes with a rate per client: they
+    /// share the quota of one.
+    pub unknown_clients: u64,
+    /// Routes whose answers turned out to be streams, and whose kind is not.
+    pub streaming: Vec<String>,
+    /// Policies that only look on, such as `admissions.http`.
+    pub shadowed: Vec<String>,
+    /// The revision of the policy that is in force, from 1.
+    pub revision: u64,
 }
 
 impl Probe {
@@ -122,8 +143,53 @@ impl Watch {
         }
     }
 
-    pub(super) fn armed(&self, routes: &Routes, dependencies: &Dependencies) -> Armed {
-        let mut names: Vec<_> = routes.all().map(|route| route.key.clone()).collect();
+    /// Notes a template that a probe has reached.
+    pub(super) fn asked(&self, template: Option<&str>) {
+        let Some(template) = template else { return };
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as the policy has routes.
+        asked.insert(template.to_owned());
+    }
+
+    /// Tells whether the router has this template, as far as that is known.
+    pub(super) fn has(&self, template: &str) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.probed.load(Ordering::Relaxed)
+            || asked.contains(template)
+            || self.known().contains(template)
+    }
+
+    pub(super) fn unknown_client(&self) {
+        if self.unknown_clients.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                target: "steadfast::guard",
+                "clients cannot be told apart, and share the rate of one; serve with `Guard::serve`, or say `client_by`"
+            );
+        }
+    }
+
+    /// Counts an answer that went past the guard, and tells the first.
+    #[cfg(feature = "serve")]
+    pub(super) fn past(&self, method: &http::Method, path: &str) {
+        if self.past.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::error!(
+                target: "steadfast::guard",
+                %method,
+                path = crate::access_log::head(path),
+                "a request was served past the guard; call `Guard::protect` last, around all routes"
+            );
+        }
+    }
+
+    pub(super) fn armed(
+        &self,
+        state: &State,
+        dependencies: &Dependencies,
+        streaming: Vec<String>,
+        revision: u64,
+    ) -> Armed {
+        let routes = state.routes.all();
+        let mut names: Vec<_> = routes.map(|route| route.key.clone()).collect();
         names.sort();
         Armed {
             checked: self.probed.load(Ordering::Relaxed),
@@ -133,6 +199,11 @@ impl Watch {
             ungoverned_requests: self.ungoverned_requests.load(Ordering::Relaxed),
             twice: self.twice.load(Ordering::Relaxed),
             unused: dependencies.unused(),
+            past: self.past.load(Ordering::Relaxed),
+            unknown_clients: self.unknown_clients.load(Ordering::Relaxed),
+            streaming,
+            shadowed: state.shadowed.clone(),
+            revision,
         }
     }
 
@@ -145,10 +216,14 @@ impl Watch {
 
 impl Armed {
     /// Tells whether nothing goes past the policy: all routes were asked, no other one was
-    /// requested, none is guarded twice, and every dependency is called by a client of the guard.
+    /// requested, none is guarded twice or served past the guard, every dependency is called by a
+    /// client of the guard, every client that has to be known is, and no answer is a stream whose route is none. What is in shadow mode is meant to be.
     pub fn is_clean(&self) -> bool {
-        let clean = self.ungoverned.is_empty() && self.twice == 0;
-        self.checked && clean && self.unused.is_empty()
+        self.checked
+            && self.ungoverned.is_empty()
+            && self.streaming.is_empty()
+            && self.unused.is_empty()
+            && self.twice + self.past + self.unknown_clients == 0
     }
 }
 
@@ -175,6 +250,24 @@ impl fmt::Display for Armed {
         }
         if self.twice > 0 {
             write!(f, "\n  guarded twice: {} requests", self.twice)?;
+        }
+        if self.past > 0 {
+            write!(f, "\n  served past the guard: {} requests", self.past)?;
+        }
+        if self.unknown_clients > 0 {
+            let count = self.unknown_clients;
+            write!(
+                f,
+                "\n  of clients that nobody can tell apart: {count} requests"
+            )?;
+        }
+        for (what, names) in [
+            ("streams, and their kind is response", &self.streaming),
+            ("in shadow mode, and reject nothing", &self.shadowed),
+        ] {
+            if !names.is_empty() {
+                write!(f, "\n  {what}: {}", names.join(", "))?;
+            }
         }
         if !self.unused.is_empty() {
             let names = self.unused.join(", ");
@@ -206,6 +299,26 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         &[],
         "Requests that passed two layers of a guard.",
     ),
+    MetricDoc::counter(
+        "steadfast_guard_past_total",
+        &[],
+        "Requests that were answered past the guard, as its server has seen.",
+    ),
+    MetricDoc::counter(
+        "steadfast_guard_unknown_clients_total",
+        &[],
+        "Requests whose client could not be told from others, on routes with a rate per client.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_guard_shadowed",
+        &[],
+        "Policies in shadow mode, which say what they would have rejected, and reject nothing.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_guard_policy_revision",
+        &[],
+        "The revision of the policy that is in force.",
+    ),
 ];
 
 /// What it tells to the log.
@@ -228,6 +341,22 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     .action("Put one guard around, once."),
     EventDoc::new(
         "steadfast::guard",
+        &["error"],
+        "a request was served past the guard; call `Guard::protect` last, around all routes",
+        &["method", "path"],
+    )
+    .when("The first answer that `Guard::serve` sees of a route that the guard does not stand in front of.")
+    .action("Call `protect` last: routes that are added to what it gives back are not guarded."),
+    EventDoc::new(
+        "steadfast::guard",
+        &["warn"],
+        "clients cannot be told apart, and share the rate of one; serve with `Guard::serve`, or say `client_by`",
+        &[],
+    )
+    .when("The first request of that kind, to a route with a rate per client.")
+    .action("Serve with `Guard::serve`, or with the connect info of axum, or say `client_by`."),
+    EventDoc::new(
+        "steadfast::guard",
         &["warn"],
         "the policy has a timeout_start_query, and nobody was asked",
         &[],
@@ -245,13 +374,20 @@ impl Source for Inner {
     }
 
     fn collect(&self, to: &mut Collector) {
-        let armed = self.watch.armed(&self.routes, &self.dependencies);
+        let armed = self.armed();
         to.armed("steadfast_guard_armed", armed.is_clean())
             .counter("steadfast_guard_requests_total", armed.requests)
             .counter(
                 "steadfast_guard_ungoverned_requests_total",
                 armed.ungoverned_requests,
             )
-            .counter("steadfast_guard_twice_total", armed.twice);
+            .counter("steadfast_guard_twice_total", armed.twice)
+            .counter("steadfast_guard_past_total", armed.past)
+            .counter(
+                "steadfast_guard_unknown_clients_total",
+                armed.unknown_clients,
+            )
+            .gauge("steadfast_guard_shadowed", armed.shadowed.len() as f64)
+            .gauge("steadfast_guard_policy_revision", armed.revision as f64);
     }
 }

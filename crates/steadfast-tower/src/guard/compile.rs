@@ -1,6 +1,6 @@
 //! From a policy to what governs its routes.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use steadfast_core::context::{Name, Tier};
 use steadfast_core::decide::admission::AdmissionConfig;
 use steadfast_core::decide::limit::LimitConfig;
 use steadfast_core::decide::policy::{
-    self, AdmissionPolicy, Finding, Policy, RatePolicy, RouteKind, Setting, Severity, TimeoutPolicy,
+    self, AdmissionPolicy, Clients as Who, DrainPolicy, Finding, Policy, RatePolicy, RouteKind,
+    Setting, Severity, StreamPolicy, TimeoutPolicy,
 };
-use steadfast_core::decide::rate::Quota;
-use steadfast_core::decide::timeout::TimeoutConfig;
+use steadfast_core::decide::rate::{InvalidQuota, KeyedRate, Quota};
+use steadfast_core::decide::timeout::{InvalidTimeout, TimeoutConfig};
+use steadfast_core::report::{self, Source};
 
-use super::route::{Route, Routes, template_of};
-use super::{ClientOf, GuardError};
+use super::armed::Passed;
+use super::clients::{Clients, PeerOf};
+use super::route::{Route, Routes, UNMATCHED, template_of};
+use super::state::{Kept, Parts, State, TimeoutOf};
+use super::{ClientOf, GuardError, dependency};
+use crate::admission::Permits;
+use crate::drain::DrainLimits;
+use crate::rate_limit::Buckets;
+use crate::streams::Budget;
 use crate::timeout::BodyTimes;
-use crate::{AdmissionLayer, RateLimitLayer, TimeoutLayer, admission};
+use crate::{Trust, admission, timeout};
 
-/// Looks for what cannot work; gives what may be doubted.
-pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>, GuardError> {
+/// Looks for what cannot work; gives what may be doubted. What passes can be built.
+pub(super) fn check(policy: &Policy) -> Result<Vec<Finding>, GuardError> {
     let findings = policy::lint(policy);
     let (errors, warnings): (Vec<_>, Vec<_>) = findings
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let mut others = Vec::new();
-    for (name, rate) in &policy.rates {
-        if rate.per_client && !knows_clients {
-            others.push(format!(
-                "rates.{name} is counted per client, and nothing tells clients apart; \
-                 say by what with `GuardBuilder::client_by`"
-            ));
-        }
-    }
-    others.extend(not_yet(policy));
     others.extend(asked_for_calls(policy));
     for (key, route) in &policy.routes {
-        if !template_of(key).starts_with('/') {
+        if !template_of(key).starts_with('/') && key != UNMATCHED {
             others.push(format!(
                 "routes.{key:?} is no template; write `/orders/{{id}}` or `GET /orders/{{id}}`"
             ));
@@ -48,6 +48,11 @@ pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>
             }
         }
     }
+    others.extend(out_of_range(policy));
+    // What names lead nowhere is told by the linter.
+    if errors.is_empty() {
+        others.extend(dependency::wrong(policy));
+    }
     if errors.is_empty() && others.is_empty() {
         Ok(warnings)
     } else {
@@ -55,35 +60,29 @@ pub(super) fn check(policy: &Policy, knows_clients: bool) -> Result<Vec<Finding>
     }
 }
 
-/// Names what the policy may say and this guard does not do: what would be silently left out is
-/// refused instead.
-fn not_yet(policy: &Policy) -> Vec<String> {
-    let admissions = policy
-        .admissions
-        .iter()
-        .map(|(name, of)| ("admissions", name, of.shadow));
-    let timeouts = policy
-        .timeouts
-        .iter()
-        .map(|(name, of)| ("timeouts", name, of.shadow));
-    let rates = policy
-        .rates
-        .iter()
-        .map(|(name, of)| ("rates", name, of.shadow));
-    let shadows = admissions.chain(timeouts).chain(rates);
-    let shadows = shadows
-        .filter(|(.., shadow)| *shadow)
-        .map(|(section, name, _)| {
-            format!("{section}.{name} is in shadow mode, which the guard has not yet; take it out")
-        });
-    let streams = policy
-        .routes
-        .iter()
-        .filter(|(_, route)| route.stream.is_some());
-    let streams = streams.map(|(key, _)| {
-        format!("routes.{key:?} has a stream budget, which the guard has not yet; give it an admission of its own")
-    });
-    shadows.chain(streams).collect()
+/// Names numbers that the parts refuse.
+fn out_of_range(policy: &Policy) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, of) in &policy.admissions {
+        let (permits, config) = admission_of(of);
+        if let Err(error) = admission::Shared::new(Name::OTHER, permits, config) {
+            wrong.push(format!("admissions.{name}: {error}"));
+        }
+    }
+    for (name, of) in &policy.rates {
+        if let Err(error) = quota_of(of) {
+            wrong.push(format!("rates.{name}: {error}"));
+        }
+    }
+    for (name, of) in &policy.timeouts {
+        let of = timeout_of(of, None);
+        if let Setting::Learn { .. } = of.timeout
+            && let Err(error) = learned(&of)
+        {
+            wrong.push(format!("timeouts.{name}: {error}"));
+        }
+    }
+    wrong
 }
 
 /// Names queries that nobody asks: those of dependencies, of which there is no histogram.
@@ -98,31 +97,53 @@ fn asked_for_calls(policy: &Policy) -> impl Iterator<Item = String> {
     })
 }
 
-/// Makes the state of all routes: one admission and one rate for all routes that name it, a
-/// timeout for each route.
-pub(super) fn routes(policy: &Policy, client: Option<&ClientOf>) -> Result<Routes, GuardError> {
-    let mut admissions = BTreeMap::new();
+/// Builds what a policy says, which was [checked](check), from what is there already: one admission,
+/// one rate and one budget of streams for all routes that name it, a timeout for each route.
+pub(super) fn build(
+    policy: &Policy,
+    warnings: Vec<Finding>,
+    before: &Parts,
+    by: Option<&ClientOf>,
+    secret: &RandomState,
+    detected: &Arc<Budget>,
+) -> Result<State, GuardError> {
+    let mut parts = Parts::default();
     for (name, of) in &policy.admissions {
-        admissions.insert(name.as_str(), admission_of(name, of)?);
+        let kept = admission_part(name, of, before.admissions.get(name))
+            .map_err(|error| GuardError::other(format_args!("admissions.{name}: {error}")))?;
+        parts.admissions.insert(name.clone(), kept);
     }
-    let mut rates = BTreeMap::new();
     for (name, of) in &policy.rates {
-        rates.insert(name.as_str(), rate_of(name, of, client)?);
+        let kept = rate_part(name, of, before)
+            .map_err(|error| GuardError::other(format_args!("rates.{name}: {error}")))?;
+        kept.state.set_shadow(of.shadow);
+        parts.rates.insert(name.clone(), kept);
     }
-    let user_of: Option<admission::UserOf> = client.cloned().map(|client| {
-        let user_of: admission::UserOf = Arc::new(move |request| client(request).unwrap_or(0));
-        user_of
-    });
-    let routes = policy.routes.iter().map(|(key, route)| {
+    for (name, of) in &policy.streams {
+        let budget = stream_part(name, of, before);
+        budget.set_limit(of.connections.get());
+        budget.set_shadow(of.shadow);
+        parts.streams.insert(name.clone(), budget);
+    }
+    let clients = Arc::new(Clients::new(by.cloned(), &policy.trust, secret.clone()));
+    let mut routes = Vec::new();
+    for (key, route) in &policy.routes {
         let is_stream = route.kind == RouteKind::Stream;
         let admission = route.admission.as_deref();
         let permits = admission.map(|name| policy.admissions[name].permits.most().get());
-        let timeout = match &route.timeout {
-            Some(name) if !is_stream => Some(timeout_of(key, &policy.timeouts[name], permits)?),
-            _ => None,
-        };
+        let timeout = route.timeout.as_deref().filter(|_| !is_stream);
+        if let Some(name) = timeout {
+            let of = &policy.timeouts[name];
+            let kept = before.timeouts.get(key);
+            let kept = timeout_part(key, of, permits, kept).map_err(|error| {
+                GuardError::other(format_args!("the timeout of routes.{key:?}: {error}"))
+            })?;
+            parts.timeouts.insert(key.clone(), kept);
+        }
+        let stream = route.stream.as_deref().filter(|_| is_stream);
+        let quota = route.quota.as_deref();
         let methods = route.methods.iter().map(|method| method.parse());
-        Ok(Route {
+        routes.push(Route {
             name: Name::from(template_of(key).to_owned()),
             key: key.clone(),
             methods: methods
@@ -130,27 +151,101 @@ pub(super) fn routes(policy: &Policy, client: Option<&ClientOf>) -> Result<Route
                 .map_err(GuardError::other)?,
             tier: route.tier,
             deadline: route.deadline.map(|deadline| deadline.get()),
-            rate: route
-                .quota
-                .as_deref()
-                .map(|name| rates[name].buckets.clone()),
-            admission: admission.map(|name| admissions[name].shared.clone()),
-            user_of: user_of.clone(),
-            body: route
-                .timeout
-                .as_deref()
-                .filter(|_| !is_stream)
-                .map_or(BodyTimes::default(), |name| {
-                    body_times(&policy.timeouts[name])
-                }),
-            timeout: timeout.map(|timeout| timeout.shared),
+            rate: quota.map(|name| parts.rates[name].state.clone()),
+            is_per_client: quota.is_some_and(|name| policy.rates[name].per_client),
+            admission: admission.map(|name| parts.admissions[name].state.clone()),
+            clients: clients.clone(),
+            timeout: timeout.map(|_| parts.timeouts[key].state.clone()),
+            body: match (stream, timeout) {
+                (Some(name), _) => stream_times(name, &policy.streams[name]),
+                (None, Some(name)) => body_times(key, &policy.timeouts[name]),
+                (None, None) => BodyTimes::default(),
+            },
+            streams: match (is_stream, stream) {
+                (true, Some(name)) => Some(parts.streams[name].clone()),
+                (true, None) => None,
+                (false, _) => Some(detected.clone()),
+            },
             is_stream,
-        })
-    });
-    Ok(Routes::new(routes.collect::<Result<Vec<_>, GuardError>>()?))
+        });
+    }
+    Ok(State {
+        trust: match policy.trust.clients {
+            Who::Edge => Trust::Edge,
+            Who::Inside => Trust::Inside,
+        },
+        routes: Routes::new(routes),
+        drain: drain_of(&policy.drain),
+        warnings,
+        shadowed: shadowed(policy),
+        parts,
+    })
 }
 
-pub(super) fn admission_of(name: &str, of: &AdmissionPolicy) -> Result<AdmissionLayer, GuardError> {
+/// Names the policies that only look on.
+fn shadowed(policy: &Policy) -> Vec<String> {
+    fn of<'a, P>(
+        section: &'static str,
+        policies: impl IntoIterator<Item = (&'a String, &'a P)>,
+        is_shadow: impl Fn(&P) -> bool,
+    ) -> Vec<String>
+    where
+        P: 'a,
+    {
+        let policies = policies.into_iter();
+        let shadowed = policies.filter(|(_, of)| is_shadow(of));
+        shadowed
+            .map(|(name, _)| format!("{section}.{name}"))
+            .collect()
+    }
+    let mut all = of("admissions", &policy.admissions, |of| of.shadow);
+    all.extend(of("breakers", &policy.breakers, |of| of.shadow));
+    all.extend(of("rates", &policy.rates, |of| of.shadow));
+    all.extend(of("streams", &policy.streams, |of| of.shadow));
+    all.extend(of("timeouts", &policy.timeouts, |of| of.shadow));
+    all
+}
+
+/// Without a place in the report it still governs.
+fn register<S: Source + 'static>(name: &'static str, state: S) -> Arc<S> {
+    let state = Arc::new(state);
+    let _ = report::register(name, &state);
+    state
+}
+
+// === Admissions ===
+
+pub(super) fn admission_part(
+    name: &str,
+    of: &AdmissionPolicy,
+    kept: Option<&Kept<AdmissionPolicy, admission::Shared>>,
+) -> Result<Kept<AdmissionPolicy, admission::Shared>, admission::InvalidAdmissionLayer> {
+    let (permits, config) = admission_of(of);
+    let numbers = of.clone();
+    let state = match kept {
+        Some(kept) => {
+            if !is_same(&kept.numbers, of) {
+                kept.state.reconfigure(permits, config);
+            }
+            kept.state.clone()
+        }
+        None => {
+            let name = Name::from(name.to_owned());
+            register("admission", admission::Shared::new(name, permits, config)?)
+        }
+    };
+    state.set_shadow(of.shadow);
+    Ok(Kept { numbers, state })
+}
+
+/// But for the shadow, which is no number.
+fn is_same(a: &AdmissionPolicy, b: &AdmissionPolicy) -> bool {
+    let mut a = a.clone();
+    a.shadow = b.shadow;
+    a == *b
+}
+
+fn admission_of(of: &AdmissionPolicy) -> (Permits, AdmissionConfig) {
     let default = AdmissionConfig::default();
     let wait_max = of.queue_wait.get();
     let mut guaranteed = [0; Tier::COUNT];
@@ -164,70 +259,147 @@ pub(super) fn admission_of(name: &str, of: &AdmissionPolicy) -> Result<Admission
         standing_after: default.standing_after.min(wait_max),
         guaranteed,
     };
-    let name = Name::from(name.to_owned());
-    let layer = match of.permits {
-        Setting::Fixed(permits) => AdmissionLayer::fixed(name, permits.get(), config),
+    let permits = match of.permits {
+        Setting::Fixed(permits) => Permits::Fixed(permits.get()),
         Setting::Learn { floor, ceiling } => {
             let queued = LimitConfig::queued();
-            let limit = LimitConfig {
+            Permits::Learned(LimitConfig {
                 min: floor.get(),
                 max: ceiling.get(),
                 initial: queued.initial.clamp(floor.get(), ceiling.get()),
                 ..queued
-            };
-            AdmissionLayer::adaptive(name, limit, config)
+            })
         }
     };
-    layer.map_err(|error| GuardError::other(format_args!("admissions.{name}: {error}")))
+    (permits, config)
 }
 
-fn rate_of(
+// === Rates ===
+
+fn rate_part(
     name: &str,
     of: &RatePolicy,
-    client: Option<&ClientOf>,
-) -> Result<RateLimitLayer, GuardError> {
-    let quota = Quota::new(of.requests.get(), of.period.get(), of.burst.get());
-    let quota = quota.map_err(|error| GuardError::other(format_args!("rates.{name}: {error}")))?;
-    let name = Name::from(name.to_owned());
-    Ok(match client {
-        Some(client) if of.per_client => {
-            let client = client.clone();
-            RateLimitLayer::per_client(name, quota, move |request| client(request))
+    before: &Parts,
+) -> Result<Kept<RatePolicy, Buckets>, InvalidQuota> {
+    let quota = quota_of(of)?;
+    let numbers = of.clone();
+    let kept = before.rates.get(name);
+    // Buckets of all together are no buckets of one each.
+    let kept = kept.filter(|kept| kept.numbers.per_client == of.per_client);
+    let state = match kept {
+        Some(kept) if quota_of(&kept.numbers)? == quota => kept.state.clone(),
+        Some(kept) => register("rate_limit", kept.state.with_quota(quota)),
+        None => {
+            let name = Name::from(name.to_owned());
+            let buckets = match of.per_client {
+                true => Buckets::per_client(KeyedRate::DEFAULT_KEYS, name, quota, |request| {
+                    request.extensions.get::<Passed>()?.client
+                }),
+                false => Buckets::shared(name, quota),
+            };
+            register("rate_limit", buckets)
         }
-        _ => RateLimitLayer::shared(name, quota),
-    })
+    };
+    Ok(Kept { numbers, state })
 }
 
-pub(super) fn body_times(of: &TimeoutPolicy) -> BodyTimes {
+fn quota_of(of: &RatePolicy) -> Result<Quota, InvalidQuota> {
+    Quota::new(of.requests.get(), of.period.get(), of.burst.get())
+}
+
+// === Streams ===
+
+fn stream_part(name: &str, of: &StreamPolicy, before: &Parts) -> Arc<Budget> {
+    match before.streams.get(name) {
+        Some(budget) => budget.clone(),
+        None => {
+            let name = Name::from(name.to_owned());
+            register("streams", Budget::new(name, of.connections.get()))
+        }
+    }
+}
+
+fn stream_times(name: &str, of: &StreamPolicy) -> BodyTimes {
+    BodyTimes {
+        idle: Some(of.idle.get()),
+        total: of.total.map(|total| total.get()),
+        policy: Some(Name::from(name.to_owned())),
+        shadow: of.shadow,
+    }
+}
+
+// === Timeouts ===
+
+pub(super) fn body_times(route: &str, of: &TimeoutPolicy) -> BodyTimes {
     BodyTimes {
         idle: Some(of.body_idle.get()),
         total: of.body_total.map(|total| total.get()),
+        policy: Some(Name::from(route.to_owned())),
+        shadow: of.shadow,
     }
 }
 
-/// Named by the route: each learns its own.
-pub(super) fn timeout_of(
-    route: &str,
-    of: &TimeoutPolicy,
-    permits: Option<u32>,
-) -> Result<TimeoutLayer, GuardError> {
-    let refused = |error: &dyn std::fmt::Display| {
-        GuardError::other(format_args!("the timeout of routes.{route:?}: {error}"))
-    };
-    let name = Name::from(route.to_owned());
-    match of.timeout {
-        Setting::Fixed(timeout) => {
-            TimeoutLayer::fixed(name, timeout.get()).map_err(|error| refused(&error))
-        }
-        Setting::Learn { floor, ceiling } => {
-            let ceiling: Duration = ceiling.get();
-            let config = TimeoutConfig::new(floor.get(), ceiling)
-                .and_then(|config| config.with_permit_share(of.permit_share.get()))
-                .map_err(|error| refused(&error))?;
-            Ok(match of.start {
-                Some(start) => TimeoutLayer::learned_from(name, config, permits, start.get()),
-                None => TimeoutLayer::learned(name, config, permits),
-            })
-        }
+fn timeout_of(of: &TimeoutPolicy, permits: Option<u32>) -> TimeoutOf {
+    TimeoutOf {
+        timeout: of.timeout,
+        share: of.permit_share,
+        permits,
     }
 }
+
+fn learned(of: &TimeoutOf) -> Result<TimeoutConfig, InvalidTimeout> {
+    let (floor, ceiling): (Duration, Duration) = match of.timeout {
+        Setting::Learn { floor, ceiling } => (floor.get(), ceiling.get()),
+        Setting::Fixed(timeout) => (timeout.get(), timeout.get()),
+    };
+    TimeoutConfig::new(floor, ceiling)?.with_permit_share(of.share.get())
+}
+
+/// Named by the route or dependency: each learns its own. One whose numbers change goes on from
+/// where it was.
+pub(super) fn timeout_part(
+    name: &str,
+    of: &TimeoutPolicy,
+    permits: Option<u32>,
+    kept: Option<&Kept<TimeoutOf, timeout::Shared>>,
+) -> Result<Kept<TimeoutOf, timeout::Shared>, InvalidTimeout> {
+    let numbers = timeout_of(of, permits);
+    let state = match kept {
+        Some(kept) if kept.numbers == numbers => kept.state.clone(),
+        _ => {
+            let name = Name::from(name.to_owned());
+            let state = match numbers.timeout {
+                Setting::Fixed(timeout) => timeout::Shared::fixed(name, timeout.get()),
+                Setting::Learn { .. } => {
+                    let start = kept.map(|kept| kept.state.usual());
+                    let start = start.or(of.start.map(|start| start.get()));
+                    timeout::Shared::learned(name, learned(&numbers)?, permits, start)
+                }
+            };
+            register(
+                "timeout",
+                match kept {
+                    Some(kept) => state.following(&kept.state),
+                    None => state,
+                },
+            )
+        }
+    };
+    state.set_shadow(of.shadow);
+    Ok(Kept { numbers, state })
+}
+
+// === The service ===
+
+fn drain_of(of: &DrainPolicy) -> DrainLimits {
+    let notice = of.not_ready.map_or(Duration::ZERO, |time| time.get());
+    let phases = notice + of.lower.get() + of.core.get();
+    DrainLimits {
+        notice,
+        lower: of.lower.get(),
+        hard: of.hard.get().min(phases),
+    }
+}
+
+/// Where the framework does not know its clients.
+pub(super) const NO_PEER: PeerOf = |_| None;

@@ -20,6 +20,7 @@ use steadfast_core::decide::policy::{
 };
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
+use super::state::{Kept, TimeoutOf};
 use super::{GuardError, compile};
 use crate::breaker::{Breakers, EndpointStatus};
 use crate::count::Count;
@@ -46,15 +47,13 @@ pub(super) struct Dependency {
 
 /// What is replaced as a whole when its numbers change.
 pub(super) struct Parts {
-    pub(super) admission: Option<Arc<admission::Shared>>,
-    pub(super) timeout: Option<Arc<timeout::Shared>>,
+    admission: Option<Kept<AdmissionPolicy, admission::Shared>>,
+    timeout: Option<Kept<TimeoutOf, timeout::Shared>>,
     pub(super) body: BodyTimes,
     methods: Vec<Method>,
-    made_of: MadeOf,
 }
 
-/// The numbers that parts were made of.
-#[derive(Clone, PartialEq)]
+/// The numbers that parts are made of.
 struct MadeOf {
     admission: Option<AdmissionPolicy>,
     timeout: Option<TimeoutPolicy>,
@@ -113,8 +112,7 @@ impl Dependencies {
     }
 
     /// Does what a policy says from now on; what is known goes on, and calls that have begun end as
-    /// they began. One that the policy names no more keeps its numbers, for as long as there is a
-    /// client for it.
+    /// they began. One for which there is a client is [not taken out](Self::refuses).
     ///
     /// With an error nothing is changed.
     pub(super) fn follow(&self, policy: &Policy) -> Result<(), GuardError> {
@@ -132,6 +130,19 @@ impl Dependencies {
             }
         }
         Ok(())
+    }
+
+    /// Says which client would be without a policy, if one would.
+    pub(super) fn refuses(&self, next: &Policy) -> Option<String> {
+        let all = self.all();
+        let mut gone = all.iter().filter(|(name, known)| {
+            known.is_used() && !next.dependencies.contains_key(name.as_str())
+        });
+        let (name, _) = gone.next()?;
+        Some(format!(
+            "dependencies.{name} has a client, which would be without a policy; take it out with the \
+             next start"
+        ))
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Arc<Dependency>, GuardError> {
@@ -271,7 +282,7 @@ impl Dependency {
             failed,
             rejected,
             dropped,
-            timeout: parts.timeout.as_ref().map(|timeout| timeout.usual()),
+            timeout: parts.timeout().map(|timeout| timeout.usual()),
             hedge_delay: self.hedge.delay(),
             endpoints: self.breakers().endpoints(),
         }
@@ -362,31 +373,44 @@ impl Parts {
         made_of: MadeOf,
         before: Option<&Self>,
     ) -> Result<Self, GuardError> {
-        let admission = match (&made_of.admission, before) {
-            (None, _) => None,
-            (Some(of), Some(before)) if before.made_of.admission.as_ref() == Some(of) => {
-                before.admission.clone()
-            }
-            (Some(of), _) => Some(compile::admission_of(name, of)?.shared),
-        };
+        let kept = before.and_then(|before| before.admission.as_ref());
+        let admission = made_of.admission.as_ref();
+        let admission = admission.map(|of| compile::admission_part(name, of, kept));
         let permits = made_of.admission.as_ref().map(|of| of.permits.most().get());
-        let timeout = match (&made_of.timeout, before) {
-            (None, _) => None,
-            (Some(_), Some(before)) if before.made_of == made_of => before.timeout.clone(),
-            (Some(of), _) => Some(compile::timeout_of(name, of, permits)?.shared),
+        let kept = before.and_then(|before| before.timeout.as_ref());
+        let timeout = made_of.timeout.as_ref();
+        let timeout = timeout.map(|of| compile::timeout_part(name, of, permits, kept));
+        let body = made_of.timeout.as_ref();
+        let body = body.map(|of| compile::body_times(name, of));
+        let refused = |error: &dyn fmt::Display| {
+            GuardError::other(format_args!("dependencies.{name}: {error}"))
         };
-        let body = made_of.timeout.as_ref().map(compile::body_times);
         Ok(Self {
-            admission,
-            timeout,
+            admission: admission.transpose().map_err(|error| refused(&error))?,
+            timeout: timeout.transpose().map_err(|error| refused(&error))?,
             body: body.unwrap_or_default(),
             methods,
-            made_of,
         })
+    }
+
+    pub(super) fn admission(&self) -> Option<Arc<admission::Shared>> {
+        Some(self.admission.as_ref()?.state.clone())
+    }
+
+    pub(super) fn timeout(&self) -> Option<Arc<timeout::Shared>> {
+        Some(self.timeout.as_ref()?.state.clone())
     }
 }
 
 // === Numbers ===
+
+/// Names what cannot be done of what a policy says.
+pub(super) fn wrong(policy: &Policy) -> Vec<String> {
+    let numbers = numbers_of_all(policy);
+    numbers
+        .err()
+        .map_or_else(Vec::new, |wrong| wrong.others().to_vec())
+}
 
 /// Finds numbers that the parts refuse, in all dependencies at once.
 fn numbers_of_all(policy: &Policy) -> Result<Vec<(&str, Numbers)>, GuardError> {

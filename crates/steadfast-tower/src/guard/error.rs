@@ -18,6 +18,10 @@ impl GuardError {
         Self::new(Vec::new(), vec![message.to_string()])
     }
 
+    pub(super) fn others(&self) -> &[String] {
+        &self.others
+    }
+
     /// Gives what the linter has found wrong in the policy.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

@@ -4,32 +4,50 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
+use steadfast_core::clock::{self, Instant};
+use steadfast_core::context;
 use tower_service::Service;
 
-use super::armed::Probe;
+use super::armed::{Passed, Probe};
+use super::clients::PeerOf;
 use super::route::Route;
-use crate::admission::{Admission, AdmissionBody};
+use crate::admission::{Admission, AdmissionBody, Until, UserOf};
+use crate::answer::Protocol;
+use crate::drain::{self, DrainBody, DrainFuture};
 use crate::rate_limit::{RateLimit, RateLimitFuture};
+use crate::streams::{Streams, StreamsBody};
 use crate::timeout::{BodyTimes, Timeout, TimeoutBody};
-use crate::{AnswerBody, Server};
+use crate::{AnswerBody, Drain, Rejection, Server, deadline};
 
-/// What stands inside of trace id and recover: the parts of the policy that the route names.
+/// What stands inside of trace id, recover and access log: the parts of the policy that the route
+/// names.
 #[derive(Clone, Debug)]
 pub struct Governed<S> {
     inner: S,
     /// Absent for routes that the policy does not name.
     route: Option<Arc<Route>>,
+    drain: Drain,
+    peer_of: PeerOf,
 }
 
-/// The body of a response that passed a [`Governed`] service.
-pub type GovernedBody<B> = AnswerBody<AdmissionBody<AnswerBody<TimeoutBody<AnswerBody<B>>>>>;
+type TimedBody<B> = AdmissionBody<AnswerBody<TimeoutBody<AnswerBody<B>>>>;
+type Timed<S> = Admission<Timeout<S, Server>, Server>;
 
-type Timed<S> = Timeout<S, Server>;
-type Admitted<S> = Admission<Timed<S>, Server>;
+/// The body of a response that passed a [`Governed`] service.
+pub type GovernedBody<B> = DrainBody<StreamsBody<TimedBody<B>>>;
+
+/// The future of [`Governed`].
+pub type GovernedFuture<S, R, B> =
+    DrainFuture<RateLimitFuture<Streams<Timed<S>>, R, StreamsBody<TimedBody<B>>>>;
 
 impl<S> Governed<S> {
-    pub(super) fn new(inner: S, route: Option<Arc<Route>>) -> Self {
-        Self { inner, route }
+    pub(super) fn new(inner: S, route: Option<Arc<Route>>, drain: Drain, peer_of: PeerOf) -> Self {
+        Self {
+            inner,
+            route,
+            drain,
+            peer_of,
+        }
     }
 }
 
@@ -40,34 +58,65 @@ where
 {
     type Response = Response<GovernedBody<Out>>;
     type Error = S::Error;
-    type Future = RateLimitFuture<
-        Admitted<S>,
-        Request<In>,
-        AdmissionBody<AnswerBody<TimeoutBody<AnswerBody<Out>>>>,
-    >;
+    type Future = GovernedFuture<S, Request<In>, Out>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        if request.extensions().get::<Probe>().is_some() {
+        let route = self.route.as_deref();
+        let own = |answer| DrainFuture::new(RateLimitFuture::answered(answer), None, false);
+        let extensions = request.extensions();
+        if extensions.get::<Probe>().is_some() {
             // It has learned what it wanted to know; the handler is not asked.
             let mut answer = Response::new(AnswerBody::whole(Bytes::new()));
             *answer.status_mut() = StatusCode::NO_CONTENT;
-            return RateLimitFuture::answered(answer);
+            return own(answer);
         }
-        let route = self.route.as_deref();
+        let passed = extensions.get::<Passed>();
+        let now = passed.map_or_else(clock::now, |passed| passed.at);
+        if let Some(rejection) = too_late(route, now) {
+            return own(rejection.answer_in(Protocol::of(request.headers())));
+        }
+        let closes = drain::closes(&request);
+        let Some(entered) = self.drain.enter(context::current().tier()) else {
+            return own(drain::rejected(&request));
+        };
         let timeout = route.and_then(|route| route.timeout.clone());
         let body = route.map_or(BodyTimes::default(), |route| route.body);
         let timed = Timeout::new(self.inner.clone(), timeout, body);
         let admission = route.and_then(|route| route.admission.clone());
-        let user_of = route.and_then(|route| route.user_of.clone());
-        let mut admitted = Admission::new(timed, admission, user_of);
-        if route.is_some_and(|route| route.is_stream) {
-            admitted = admitted.of_streams();
-        }
+        let user_of = route.and_then(|route| user_of(route, self.peer_of));
+        let is_stream = route.is_some_and(|route| route.is_stream);
+        let until = match is_stream {
+            true => Until::Head,
+            false => Until::HeadOfStream,
+        };
+        let admitted = Admission::new(timed, admission, user_of).held_until(until);
+        let streams = route.and_then(|route| route.streams.clone());
+        let counted = Streams::new(admitted, streams, is_stream);
         let rate = route.and_then(|route| route.rate.clone());
-        RateLimit::new(admitted, rate).serve(request)
+        let answer = RateLimit::new(counted, rate).serve(request);
+        DrainFuture::new(answer, Some(entered), closes)
     }
+}
+
+/// Rejects what nobody waits for any more, or cannot be done in the time that is left.
+fn too_late(route: Option<&Route>, now: Instant) -> Option<Rejection> {
+    let context = context::current();
+    let deadline = context.deadline()?;
+    deadline::passed(&context, now).or_else(|| {
+        let timeout = route?.timeout.as_ref()?;
+        timeout.cannot_finish(deadline - now, clock::nanos_at(now))
+    })
+}
+
+/// Of those who wait in one tier, clients take turns.
+fn user_of(route: &Route, peer_of: PeerOf) -> Option<UserOf> {
+    route.admission.as_ref()?;
+    let clients = route.clients.clone();
+    Some(Arc::new(move |request| {
+        clients.key(request, peer_of).unwrap_or(0)
+    }))
 }

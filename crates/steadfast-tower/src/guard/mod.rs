@@ -12,12 +12,15 @@
 //! cloning a router, serving each connection with a clone, or guarding two routers by one guard
 //! never makes a second limit.
 //!
-//! Around each handler stand, from outside to inside: trace id, recover, deadline and tier, rate
-//! limit, admission, timeout. Each part is a module of its own, which says what it promises:
-//! [`trace_id`](crate::trace_id), [`recover`](crate::recover), [`rate_limit`](crate::rate_limit),
-//! [`admission`](crate::admission), [`timeout`](crate::timeout). A route that names no part of a
-//! kind has none of it; a request to a route that the policy does not name at all has its trace id
-//! and its recovery, and is [told](Armed::ungoverned).
+//! Around each handler stand, from outside to inside: trace id, recover, access log and metrics,
+//! deadline and tier, drain, rate limit, streams, admission, timeout. Each part is a module of its
+//! own, which says what it promises: [`trace_id`](crate::trace_id), [`recover`](crate::recover),
+//! [`access_log`](crate::access_log), [`deadline`](crate::deadline), [`tier`](crate::tier),
+//! [`drain`](crate::drain), [`rate_limit`](crate::rate_limit), [`streams`](crate::streams),
+//! [`admission`](crate::admission), [`timeout`](crate::timeout). A route that names no part of a kind
+//! has none of it; a request to a route that the policy does not name at all has its trace id, its
+//! recovery, its line in the log and the deadline that it says, and is [told](Armed::ungoverned),
+//! unless the policy has a route `unmatched`.
 //!
 //! Routes are the templates under which a router knows them: `/orders/{id}`, for all its methods,
 //! or `GET /orders/{id}` for one, which goes first. With the feature `axum`,
@@ -30,6 +33,16 @@
 //! misspelt template, or one that goes past the guard refuses the start. While running,
 //! [`armed`](Guard::armed) tells routes that the policy does not name, and requests that passed two
 //! guards.
+//!
+//! # Whom it believes
+//! At the edge (`trust`, the default), a client may shorten its deadline and nothing else: the
+//! headers of tier, baggage and attempt are taken out of the request, and ids are kept only if they
+//! are well-formed. Inside, what our own services say holds: their tier before that of the route,
+//! their deadline up to an hour. Clients are told apart by [`client_by`](GuardBuilder::client_by),
+//! or else by their address: that of the peer, or of the hop before our own proxies.
+//!
+//! A request whose time is over, or too short for what the fastest answer of the last seconds has
+//! taken, is rejected before anything runs for it.
 //!
 //! # Outgoing calls
 //! [`client`](Guard::client) gives the stack of a dependency, from outside to inside: the deadline of
@@ -44,50 +57,87 @@
 //! call repeatable only where the policy says that the target honors keys. A dependency for which no
 //! client was made is told in [`armed`](Guard::armed): nothing of its policy is in force.
 //!
-//! # What it does not do yet
-//! Shadow mode of anything but breakers, and stream budgets with a name: a policy that asks for them
-//! is refused, since leaving them out in silence would be worse. Deadlines that clients send are read
-//! by [`deadline`](crate::deadline), outside of the guard.
-//!
 //! # Streams
-//! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout, its admission is a budget of
-//! connections, held until the body ends, and nothing is learned from it.
+//! A route of the kind [`Stream`](steadfast_core::decide::policy::RouteKind::Stream) has no timeout
+//! and holds a connection of the budget that it names until its body ends; its admission, if it has
+//! one, is for the work until the head. An answer of another route that turns out to be a stream
+//! (`text/event-stream`, or `101`) counts from its head on against one budget for all such, of
+//! [`DETECTED_STREAMS`] connections, and is [told](Armed::streaming). From neither anything is
+//! learned.
+//!
+//! # Shadow mode
+//! A policy with `shadow = true` is evaluated in full and enforced nowhere: what it would have
+//! rejected is [counted and told](crate::reject). A request that would have had to wait is served at
+//! once, and a shadow of it waits in its place, so that the count is what it would be in force.
+//!
+//! # Changing the policy
+//! [`apply`](Guard::apply) puts another document in force, [`hold`](Guard::hold) a single value for a
+//! while; [`live`](Guard::live) has the revisions, the differences, and the way back. A change that
+//! the guard cannot follow is refused, and all is as it was.
 
 mod armed;
 mod client;
+mod clients;
 mod compile;
 mod dependency;
 mod error;
 mod governed;
+mod live;
 mod route;
+mod seen;
+#[cfg(feature = "serve")]
+mod serve;
 mod service;
+mod state;
 mod told;
 
 pub use armed::Armed;
 pub use client::{CallBody, ClientBody, ClientFuture, ClientLayer, GuardedClient};
+pub use clients::Peer;
 pub use dependency::DependencyStatus;
 pub use error::GuardError;
-pub use governed::{Governed, GovernedBody};
-pub use service::{GuardLayer, Guarded};
+pub use governed::{Governed, GovernedBody, GovernedFuture};
+#[cfg(feature = "serve")]
+pub use serve::{Serve, ServeBody, Served};
+pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
+pub(crate) use live::LIVE_EVENTS;
+#[cfg(feature = "serve")]
+pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::request::Parts;
-use steadfast_core::decide::policy::{Clients, Finding, Policy};
+use steadfast_core::clock::{self, Timestamp};
+use steadfast_core::decide::policy::{Finding, Policy};
+use steadfast_core::shutdown::HookRefused;
+use steadfast_core::{Shutdown, report};
 
-use crate::Trust;
 use crate::breaker::Breakers;
+use crate::policy::{LivePolicy, Revision, Signed};
+use crate::streams::Budget;
+use crate::{Drain, PolicyDocument};
 use armed::Watch;
+#[cfg(feature = "axum")]
+use clients::PeerOf;
 use dependency::Dependencies;
 use route::Routes;
+use state::{Parts as Known, State};
+
+/// How many streams there may be at once on routes whose kind is not stream: 1,000, each a
+/// connection, a task and its buffers. Enough for one route that somebody forgot, and few enough to
+/// see it.
+pub const DETECTED_STREAMS: u32 = 1_000;
 
 /// Guards the routes of one service; see the [module](self). Cheap to clone: clones are one guard.
 #[derive(Clone)]
@@ -96,16 +146,55 @@ pub struct Guard {
 }
 
 struct Inner {
-    trust: Trust,
-    routes: Routes,
+    live: LivePolicy,
+    /// What the policy in force amounts to.
+    state: ArcSwap<State>,
+    /// When the next override ends, by `clock::nanos`; [`live::NEVER`] for none.
+    next_end: AtomicU64,
+    /// The same, with the override's own end.
+    ends: Mutex<Option<(Timestamp, u64)>>,
+    client: Option<ClientOf>,
+    secret: RandomState,
+    drain: Drain,
+    /// For streams of routes that are none.
+    detected: Arc<Budget>,
     dependencies: Dependencies,
     watch: Watch,
-    warnings: Vec<Finding>,
+}
+
+/// What a guard is told: a [`PolicyDocument`], or a [`Policy`] that was made in code.
+pub struct GuardPolicy(Given);
+
+enum Given {
+    Document(PolicyDocument),
+    Policy(Box<Policy>),
+}
+
+impl From<PolicyDocument> for GuardPolicy {
+    fn from(document: PolicyDocument) -> Self {
+        Self(Given::Document(document))
+    }
+}
+
+impl GuardPolicy {
+    #[cfg(feature = "prometheus")]
+    fn policy(&self) -> &Policy {
+        match &self.0 {
+            Given::Document(document) => document.policy(),
+            Given::Policy(policy) => policy,
+        }
+    }
+}
+
+impl From<Policy> for GuardPolicy {
+    fn from(policy: Policy) -> Self {
+        Self(Given::Policy(Box::new(policy)))
+    }
 }
 
 /// Describes a [`Guard`]; made by [`Guard::builder`].
 pub struct GuardBuilder {
-    policy: Policy,
+    policy: GuardPolicy,
     client: Option<ClientOf>,
     /// What learned timeouts start from, by route; absent if nobody was asked.
     starts: Option<BTreeMap<String, Duration>>,
@@ -118,19 +207,18 @@ pub(crate) type TemplateOf = Arc<dyn for<'a> Fn(&'a Parts) -> Option<&'a str> + 
 type ClientOf = Arc<dyn Fn(&Parts) -> Option<u64> + Send + Sync>;
 
 impl Guard {
-    /// Makes a guard for a service that anybody can reach, and which does not tell its clients
-    /// apart.
+    /// Makes a guard that tells its clients apart by their addresses.
     ///
     /// # Errors
     /// [`GuardError`], as [`GuardBuilder::build`].
-    pub fn new(policy: Policy) -> Result<Self, GuardError> {
+    pub fn new(policy: impl Into<GuardPolicy>) -> Result<Self, GuardError> {
         Self::builder(policy).build()
     }
 
     /// Describes a guard.
-    pub fn builder(policy: Policy) -> GuardBuilder {
+    pub fn builder(policy: impl Into<GuardPolicy>) -> GuardBuilder {
         GuardBuilder {
-            policy,
+            policy: policy.into(),
             client: None,
             starts: None,
         }
@@ -145,14 +233,58 @@ impl Guard {
         &self,
         template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
     ) -> GuardLayer {
-        GuardLayer::new(self.inner.clone(), Arc::new(template))
+        GuardLayer::new(self.inner.clone(), Arc::new(template), compile::NO_PEER)
+    }
+
+    /// As [`layer`](Self::layer), where the framework knows the peer.
+    #[cfg(feature = "axum")]
+    pub(crate) fn layer_of(
+        &self,
+        template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
+        peer_of: PeerOf,
+    ) -> GuardLayer {
+        GuardLayer::new(self.inner.clone(), Arc::new(template), peer_of)
+    }
+
+    /// Makes the layer for what is served beside the guard on purpose, such as metrics, which are asked
+    /// when nothing else answers: [`serve`](Self::serve) then does not tell it as served past the
+    /// guard. It governs nothing.
+    pub fn exempt(&self) -> ExemptLayer {
+        ExemptLayer::default()
+    }
+
+    /// Gives the drain of this guard, whose limits are those of the policy.
+    pub fn drain(&self) -> &Drain {
+        &self.inner.drain
+    }
+
+    /// Drains when `shutdown` begins; see [`Drain::follow`].
+    ///
+    /// # Errors
+    /// [`HookRefused`] if `shutdown` has no room for one more hook; retrying is of no use.
+    pub fn follow(&self, shutdown: &Shutdown) -> Result<(), HookRefused> {
+        self.inner.drain.follow(shutdown)
+    }
+
+    /// Waits until the drain has begun and its notice is over, so that no new connection is to be
+    /// taken: for `axum::serve(..).with_graceful_shutdown(guard.drained())`, which then closes idle
+    /// connections and waits for the others. It makes no promise about connections that do not
+    /// read; [`Guard::serve`] does.
+    ///
+    /// # Panics
+    /// When polled outside a tokio runtime with a timer.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.inner.drain.stop_accepting()
     }
 
     /// Gives the routes of the policy, each with a path and a method that reach it.
     #[cfg(feature = "axum")]
     pub(crate) fn examples(&self) -> Vec<(String, http::Method, String)> {
-        let routes = self.inner.routes.all();
-        routes.map(|route| route.example()).collect()
+        let state = self.inner.state.load();
+        state.routes.all().map(|route| route.example()).collect()
     }
 
     #[cfg(feature = "axum")]
@@ -160,9 +292,9 @@ impl Guard {
         self.inner.watch.probed();
     }
 
-    /// Gives what the linter has found that does not prevent the start.
-    pub fn warnings(&self) -> &[Finding] {
-        &self.inner.warnings
+    /// Gives what the linter has found in the policy in force that does not refuse it.
+    pub fn warnings(&self) -> Vec<Finding> {
+        self.inner.state.load().warnings.clone()
     }
 
     /// Makes the layer that goes around a client of a dependency, with all that the policy says of it.
@@ -197,7 +329,7 @@ impl Guard {
     ///     timeout = "quick"
     ///     breaker = "careful"
     /// "#)?;
-    /// let guard = Guard::new(policy.policy().clone())?;
+    /// let guard = Guard::new(policy)?;
     ///
     /// // In place of a real client.
     /// let http = service_fn(async |_: Request<ClientBody<Full<Bytes>>>| {
@@ -213,7 +345,8 @@ impl Guard {
     /// # Ok(()) }
     /// ```
     pub fn client(&self, dependency: &str) -> Result<ClientLayer, GuardError> {
-        Ok(ClientLayer::new(self.inner.dependencies.get(dependency)?))
+        let found = self.inner.dependencies.get(dependency)?;
+        Ok(ClientLayer::new(self.inner.clone(), found))
     }
 
     /// Gives the view of the breakers of a dependency, and the hand on them.
@@ -231,28 +364,22 @@ impl Guard {
 
     /// Tells which routes are guarded, and what goes past the policy.
     pub fn armed(&self) -> Armed {
-        let Inner {
-            watch,
-            routes,
-            dependencies,
-            ..
-        } = &*self.inner;
-        watch.armed(routes, dependencies)
+        self.inner.armed()
     }
 }
 
 impl GuardBuilder {
-    /// Says what a client is known by: an API key, a tenant, an address. Rates that are counted per
-    /// client need it; and of those who wait in one tier, clients take turns.
+    /// Says what a client is known by instead of its address: an API key, a tenant. Rates per client
+    /// count by it; and of those who wait in one tier, clients take turns. Those of which it says
+    /// nothing, or panics, are one.
     #[must_use]
     pub fn client_by<K: Hash>(
         mut self,
         client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
         // With a secret: nobody can choose to be taken for another.
-        let secret = std::collections::hash_map::RandomState::new();
+        let secret = RandomState::new();
         self.client = Some(Arc::new(move |request| {
-            use std::hash::BuildHasher;
             client(request).map(|client| secret.hash_one(client))
         }));
         self
@@ -262,7 +389,7 @@ impl GuardBuilder {
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn starting_at(mut self, starts: &crate::prometheus::Starts) -> Self {
-        let starts = self.policy.routes.keys().filter_map(|key| {
+        let starts = self.policy.policy().routes.keys().filter_map(|key| {
             let start = starts.route(key)?;
             let measured = start.is_measured().then_some(start.timeout())?;
             Some((key.clone(), measured))
@@ -274,37 +401,61 @@ impl GuardBuilder {
     /// Checks the policy and makes the guard.
     ///
     /// # Errors
-    /// [`GuardError`] with all that is wrong at once: what the linter finds, rates per client
-    /// without [`client_by`](Self::client_by). Trying again with the same policy fails again.
+    /// [`GuardError`] with all that is wrong at once. Trying again with the same policy fails again.
     pub fn build(self) -> Result<Guard, GuardError> {
-        let warnings = compile::check(&self.policy, self.client.is_some())?;
+        let document = match self.policy.0 {
+            Given::Document(document) => document,
+            Given::Policy(policy) => {
+                // First, so that what is wrong is told by its path and not by a line of nobody's.
+                compile::check(&policy)?;
+                let text = Policy::toml_of(&policy.fields());
+                PolicyDocument::new("a policy made in code", text).map_err(GuardError::other)?
+            }
+        };
+        let warnings = compile::check(document.policy())?;
         for finding in &warnings {
             tracing::warn!(target: "steadfast::guard", rule = finding.rule, "{finding}");
         }
-        let inner = Inner {
-            trust: match self.policy.trust.clients {
-                Clients::Edge => Trust::Edge,
-                Clients::Inside => Trust::Inside,
-            },
-            routes: compile::routes(&self.policy, self.client.as_ref())?,
-            dependencies: Dependencies::new(&self.policy)?,
-            watch: Watch::default(),
+        let secret = RandomState::new();
+        let detected = Arc::new(Budget::new("streams".into(), DETECTED_STREAMS));
+        // Without a place in the report it still counts, and guards.
+        let _ = report::register("streams", &detected);
+        let client = self.client.as_ref();
+        let policy = document.policy();
+        let state = compile::build(
+            policy,
             warnings,
-        };
-        let asks = start(
-            &inner.routes,
-            &self.policy,
-            self.starts.as_ref().unwrap_or(&BTreeMap::new()),
-        );
+            &Known::default(),
+            client,
+            &secret,
+            &detected,
+        )?;
+        let none = BTreeMap::new();
+        let asks = start(&state.routes, policy, self.starts.as_ref().unwrap_or(&none));
         if asks && self.starts.is_none() {
             tracing::warn!(
                 target: "steadfast::guard",
                 "the policy has a timeout_start_query, and nobody was asked"
             );
         }
-        let inner = Arc::new(inner);
-        // Without a place in the report it still guards.
-        let _ = steadfast_core::report::register("guard", &inner);
+        let dependencies = Dependencies::new(policy)?;
+        let signed = Signed::new("start", "in force since the process has started");
+        let signed = signed.expect("both are said");
+        let first = Revision::new("guard", 1, document, signed, clock::timestamp());
+        let inner = Arc::new(Inner {
+            live: LivePolicy::new(first),
+            drain: Drain::new(state.drain),
+            state: ArcSwap::from_pointee(state),
+            next_end: AtomicU64::new(live::NEVER),
+            ends: Mutex::new(None),
+            client: self.client,
+            dependencies,
+            secret,
+            detected,
+            watch: Watch::default(),
+        });
+        inner.live.observe(&inner);
+        let _ = report::register("guard", &inner);
         Ok(Guard { inner })
     }
 }
@@ -324,20 +475,47 @@ fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) 
     asks
 }
 
+impl Inner {
+    /// Puts a policy in force that was checked.
+    fn follow(&self, policy: &Policy) -> Result<(), GuardError> {
+        let warnings = compile::check(policy)?;
+        let before = self.state.load_full();
+        let (client, secret) = (self.client.as_ref(), &self.secret);
+        let known = &before.parts;
+        let state = compile::build(policy, warnings, known, client, secret, &self.detected)?;
+        self.dependencies.follow(policy)?;
+        self.drain.set_limits(state.drain);
+        self.state.store(Arc::new(state));
+        Ok(())
+    }
+
+    fn armed(&self) -> Armed {
+        let revision = self.live.in_force().revision().n();
+        let streaming = self.detected.routes();
+        let (state, dependencies) = (self.state.load(), &self.dependencies);
+        self.watch.armed(&state, dependencies, streaming, revision)
+    }
+}
+
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load();
         f.debug_struct("Guard")
-            .field("trust", &self.inner.trust)
-            .field("routes", &self.inner.routes)
-            .field("dependencies", &self.inner.dependencies)
+            .field("trust", &state.trust)
+            .field("routes", &state.routes)
+            .field("dependencies", &self.dependencies)
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for GuardBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardBuilder")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        f.debug_struct("GuardBuilder").finish_non_exhaustive()
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use steadfast_core::Context;
 use steadfast_core::context::{Name, Tier};
 use steadfast_core::decide::policy;
-use steadfast_core::{Context, clock};
 
+use super::clients::Clients;
+use crate::streams::Budget;
 use crate::timeout::BodyTimes;
 use crate::{admission, rate_limit, timeout};
 
@@ -26,10 +28,14 @@ pub(super) struct Route {
     pub(super) tier: Tier,
     pub(super) deadline: Option<Duration>,
     pub(super) rate: Option<Arc<rate_limit::Buckets>>,
+    /// The rate has to know who the client is.
+    pub(super) is_per_client: bool,
     pub(super) admission: Option<Arc<admission::Shared>>,
-    pub(super) user_of: Option<admission::UserOf>,
+    pub(super) clients: Arc<Clients>,
     pub(super) timeout: Option<Arc<timeout::Shared>>,
     pub(super) body: BodyTimes,
+    /// The budget of its streams, or of those that it turns out to have.
+    pub(super) streams: Option<Arc<Budget>>,
     pub(super) is_stream: bool,
 }
 
@@ -37,7 +43,12 @@ pub(super) struct Route {
 pub(super) struct Routes {
     /// By template; each in order of the search.
     by_template: HashMap<String, Vec<Arc<Route>>>,
+    /// What governs all that has no route of its own, if anything does.
+    unmatched: Option<Arc<Route>>,
 }
+
+/// The key of what no other route has.
+pub(super) const UNMATCHED: &str = crate::route::UNMATCHED.as_str();
 
 impl Routes {
     pub(super) fn new(routes: impl IntoIterator<Item = Route>) -> Self {
@@ -52,28 +63,29 @@ impl Routes {
             };
             of_template.insert(at, Arc::new(route));
         }
-        Self { by_template }
+        let unmatched = by_template.remove(UNMATCHED);
+        Self {
+            by_template,
+            unmatched: unmatched.and_then(|of| of.into_iter().next()),
+        }
     }
 
     /// Gives what governs a request of this method to this template.
-    pub(super) fn find(&self, method: &Method, template: &str) -> Option<&Arc<Route>> {
-        let of_template = self.by_template.get(template)?;
-        of_template.iter().find(|route| route.governs(method))
+    pub(super) fn find(&self, method: &Method, template: Option<&str>) -> Option<&Arc<Route>> {
+        let of_template = template.and_then(|template| self.by_template.get(template));
+        let found = of_template.and_then(|of| of.iter().find(|route| route.governs(method)));
+        found.or(self.unmatched.as_ref())
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.by_template.values().flatten()
+        self.by_template.values().flatten().chain(&self.unmatched)
     }
 }
 
 impl Route {
     /// What is known of a request because it is to this route.
     pub(super) fn facts(&self, context: Context) -> Context {
-        let context = context.with_route(self.name).with_tier(self.tier);
-        match self.deadline {
-            Some(deadline) => context.with_deadline(clock::now() + deadline),
-            None => context,
-        }
+        context.with_route(self.name).with_tier(self.tier)
     }
 
     pub(super) fn template(&self) -> &str {
@@ -99,7 +111,11 @@ impl Route {
         let (of_key, _) = policy::Route::split_name(&self.key);
         let of_key = of_key.and_then(|of| of.parse().ok());
         let method = of_key.or_else(|| self.methods.first().cloned());
-        let path = example_of(self.template());
+        let path = match self.template() {
+            // As good as any that no route has.
+            UNMATCHED => "/.well-known/steadfast/unmatched".to_owned(),
+            template => example_of(template),
+        };
         (self.key.clone(), method.unwrap_or(Method::GET), path)
     }
 }

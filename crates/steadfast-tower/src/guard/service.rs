@@ -1,39 +1,51 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
+use steadfast_core::clock::{self, Instant};
+use steadfast_core::context::Tier;
+use steadfast_core::recover;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::armed::{Passed, Probe};
+use super::clients::PeerOf;
 use super::governed::{Governed, GovernedBody};
 use super::route::Route;
+use super::seen::Seen;
 use super::{Inner, TemplateOf};
-use crate::PlacedBody;
 use crate::access_log::{AccessLog, AccessLogBody};
 use crate::recover::{Recover, RecoverBody};
 use crate::trace_id::{self, TraceIdFuture};
+use crate::{PlacedBody, Trust, deadline, tier};
 
 /// Puts a [`Guard`](super::Guard) around services; made by [`Guard::layer`](super::Guard::layer).
 #[derive(Clone)]
 pub struct GuardLayer {
     guard: Arc<Inner>,
     template_of: TemplateOf,
+    peer_of: PeerOf,
 }
 
 impl GuardLayer {
-    pub(super) fn new(guard: Arc<Inner>, template_of: TemplateOf) -> Self {
-        Self { guard, template_of }
+    pub(super) fn new(guard: Arc<Inner>, template_of: TemplateOf, peer_of: PeerOf) -> Self {
+        Self {
+            guard,
+            template_of,
+            peer_of,
+        }
     }
 }
 
 impl fmt::Debug for GuardLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardLayer")
-            .field("routes", &self.guard.routes)
+            .field("guard", &self.guard)
             .finish_non_exhaustive()
     }
 }
@@ -59,7 +71,18 @@ pub struct Guarded<S> {
 impl<S: Clone> Guarded<S> {
     /// What stands inside of the trace id, for one request.
     fn stack(&self, route: Option<Arc<Route>>) -> Stack<S> {
-        Recover::new(AccessLog::new(Governed::new(self.inner.clone(), route)))
+        let GuardLayer { guard, peer_of, .. } = &self.layer;
+        let governed = Governed::new(self.inner.clone(), route, guard.drain.clone(), *peer_of);
+        Recover::new(AccessLog::new(governed))
+    }
+
+    /// Calls the handler, and nothing else of the guard.
+    fn again<In, Out>(&self, request: Request<In>) -> GuardedFuture<S, In>
+    where
+        S: Service<Request<In>, Response = Response<Out>>,
+        Out: Body<Data = Bytes>,
+    {
+        trace_id::again(&mut self.stack(None), request)
     }
 }
 
@@ -72,6 +95,7 @@ impl<S: fmt::Debug> fmt::Debug for Guarded<S> {
 }
 
 type Stack<S> = Recover<AccessLog<Governed<S>>>;
+type GuardedFuture<S, In> = TraceIdFuture<<Stack<S> as Service<Request<In>>>::Future>;
 
 impl<S, In, Out> Service<Request<In>> for Guarded<S>
 where
@@ -80,7 +104,7 @@ where
 {
     type Response = Response<PlacedBody<RecoverBody<AccessLogBody<GovernedBody<Out>>>>>;
     type Error = S::Error;
-    type Future = TraceIdFuture<<Stack<S> as Service<Request<In>>>::Future>;
+    type Future = GuardedFuture<S, In>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
@@ -90,26 +114,120 @@ where
         let guard = &*self.layer.guard;
         if request.extensions().get::<Passed>().is_some() {
             guard.watch.twice();
-            return trace_id::again(&mut self.stack(None), request);
+            return self.again(request);
         }
         let (mut parts, body) = request.into_parts();
-        let template = (self.layer.template_of)(&parts);
-        let route = template.and_then(|template| guard.routes.find(&parts.method, template));
+        let now = clock::now();
+        let state = guard.in_force(now);
+        // Whoever names routes must not take the connection with it.
+        let template = recover(|| (self.layer.template_of)(&parts)).ok().flatten();
+        let route = state.routes.find(&parts.method, template);
         if let Some(probe) = parts.extensions.get::<Probe>() {
+            guard.watch.asked(template);
             probe.reach(template, route.map(|route| route.key.as_str()));
-            return trace_id::again(&mut self.stack(None), Request::from_parts(parts, body));
+            return self.again(Request::from_parts(parts, body));
         }
         guard.watch.request();
         if route.is_none() {
             guard.watch.ungoverned(template);
         }
         let route = route.cloned();
-        parts.extensions.insert(Passed);
+        let mut client = None;
+        if let Some(route) = route.as_deref().filter(|route| route.is_per_client) {
+            client = route.clients.key(&parts, self.layer.peer_of);
+            if client.is_none() {
+                guard.watch.unknown_client();
+            }
+        }
+        parts.extensions.insert(Passed { at: now, client });
+        let said = Said::of(&mut parts, state.trust, route.as_deref(), now);
+        let own = route.as_deref().map_or(Tier::DEFAULT, |route| route.tier);
+        if let Some(seen) = parts.extensions.get::<Seen>() {
+            seen.pass(said.tier.unwrap_or(own));
+        }
         let request = Request::from_parts(parts, body);
         let mut stack = self.stack(route.clone());
-        trace_id::begin(&mut stack, guard.trust, request, |context| match route {
-            Some(route) => route.facts(context),
-            None => context,
+        trace_id::begin(&mut stack, state.trust, request, |context| {
+            let context = match &route {
+                Some(route) => route.facts(context),
+                None => context,
+            };
+            let tier = said.tier.unwrap_or(context.tier());
+            let context = context.with_tier(tier);
+            match said.deadline {
+                Some(deadline) => context.with_deadline(deadline),
+                None => context,
+            }
         })
     }
 }
+
+/// Marks what is served beside the guard on purpose; made by [`Guard::exempt`](super::Guard::exempt).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExemptLayer(());
+
+impl<S> Layer<S> for ExemptLayer {
+    type Service = Exempt<S>;
+
+    fn layer(&self, inner: S) -> Exempt<S> {
+        Exempt { inner }
+    }
+}
+
+/// The service of [`ExemptLayer`].
+#[derive(Debug, Clone)]
+pub struct Exempt<S> {
+    inner: S,
+}
+
+impl<S, In> Service<Request<In>> for Exempt<S>
+where
+    S: Service<Request<In>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> S::Future {
+        if let Some(seen) = request.extensions().get::<Seen>() {
+            seen.pass(Tier::DEFAULT);
+        }
+        self.inner.call(request)
+    }
+}
+
+/// What a request says of itself, as far as it is believed.
+struct Said {
+    tier: Option<Tier>,
+    deadline: Option<Instant>,
+}
+
+impl Said {
+    fn of(request: &mut Parts, trust: Trust, route: Option<&Route>, now: Instant) -> Self {
+        let given = route.and_then(|route| route.deadline);
+        let said = deadline::said(&request.headers);
+        let (tier, time) = match trust {
+            Trust::Inside => (
+                tier::received(&request.headers),
+                said.map(|said| said.min(LONGEST)).or(given),
+            ),
+            Trust::Edge => {
+                // So that nobody behind believes it.
+                request.headers.remove(tier::TIER);
+                (None, [said, given].into_iter().flatten().min())
+            }
+        };
+        Self {
+            tier,
+            // Too far away to be added is as good as none.
+            deadline: time.and_then(|time| now.checked_add(time)),
+        }
+    }
+}
+
+/// How much of what our own services say is believed: an hour, the longest that a policy can say.
+const LONGEST: Duration = Duration::from_secs(60 * 60);

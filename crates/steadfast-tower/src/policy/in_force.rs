@@ -38,6 +38,15 @@ pub struct PolicyChange {
 pub trait PolicyObserver: Send + Sync {
     /// Takes notice of a change.
     fn changed(&self, change: &PolicyChange);
+
+    /// Says why a policy cannot be put in force here; then nobody has it. By default any can.
+    ///
+    /// It is asked by whoever changes the policy, while others who want to change it wait: it must
+    /// not change it itself. One that panics has refused.
+    fn refuses(&self, next: &Policy) -> Option<String> {
+        let _ = next;
+        None
+    }
 }
 
 impl InForce {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use steadfast_core::clock::Timestamp;
-use steadfast_core::decide::policy::FieldPath;
+use steadfast_core::decide::policy::{FieldPath, Policy};
 use steadfast_core::recover;
 
 use super::document::PolicyDocument;
@@ -36,20 +36,23 @@ struct State {
     telling: bool,
 }
 
-/// Refuses a proposal that was made for another revision than the one in force, or a revision that is
-/// no longer kept.
+/// Refuses a proposal that was made for another revision than the one in force, a revision that is
+/// no longer kept, or a policy that an [observer](PolicyObserver::refuses) cannot put in force. All
+/// is as it was.
 ///
-/// Look at what has changed, and propose again.
+/// Look at what has changed, or at what is refused, and propose again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
-pub struct ApplyError(#[from] Stale);
+pub struct ApplyError(#[from] NotApplied);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Stale {
+enum NotApplied {
     #[error("it was made for revision {base}, and revision {current} is in force")]
     Outdated { base: u64, current: u64 },
     #[error("revision {0} is not among the last {bound}", bound = LivePolicy::HISTORY_MAX)]
     Forgotten(u64),
+    #[error("it cannot be put in force: {0}")]
+    Refused(String),
 }
 
 impl LivePolicy {
@@ -112,23 +115,23 @@ impl LivePolicy {
     /// longer fit.
     ///
     /// # Errors
-    /// When another revision has come in force since it was made.
+    /// When another revision has come in force since it was made, or an observer refuses it.
     pub fn apply(&self, proposal: Proposal, now: Timestamp) -> Result<Arc<Revision>, ApplyError> {
         let state = self.lock();
         let in_force = self.in_force();
         let (base, current) = (&proposal.base, in_force.revision());
         if !Arc::ptr_eq(base, current) {
             let (base, current) = (base.n(), current.n());
-            return Err(Stale::Outdated { base, current }.into());
+            return Err(NotApplied::Outdated { base, current }.into());
         }
         let (document, signed) = (proposal.document, proposal.signed);
-        Ok(self.put(state, document, signed, now))
+        self.put(state, document, signed, now)
     }
 
     /// Puts the document of an earlier revision in force again, as the next one.
     ///
     /// # Errors
-    /// When that revision is no longer kept.
+    /// When that revision is no longer kept, or an observer refuses it.
     pub fn revert(
         &self,
         n: u64,
@@ -137,16 +140,16 @@ impl LivePolicy {
     ) -> Result<Arc<Revision>, ApplyError> {
         let state = self.lock();
         let earlier = state.history.iter().find(|revision| revision.n() == n);
-        let document = earlier.ok_or(Stale::Forgotten(n))?.document().clone();
-        Ok(self.put(state, document, signed, now))
+        let document = earlier.ok_or(NotApplied::Forgotten(n))?.document().clone();
+        self.put(state, document, signed, now)
     }
 
     /// Holds a value against the document until a time. One that is held for the same field already
     /// is replaced.
     ///
     /// # Errors
-    /// When there is no such field, the policy would have a mistake with it, the time is over or more
-    /// than a day away, or there are too many.
+    /// When there is no such field, the policy would have a mistake with it, an observer refuses it,
+    /// the time is over or more than a day away, or there are too many.
     pub fn hold(&self, one: Override, now: Timestamp) -> Result<Arc<InForce>, InvalidOverride> {
         one.check(now)?;
         let state = self.lock();
@@ -159,6 +162,9 @@ impl LivePolicy {
         }
         held.push(one);
         let next = Arc::new(InForce::with(in_force.revision().clone(), held)?);
+        if let Some(refused) = state.refused(next.policy()) {
+            return Err(Refusal::Refused(refused).into());
+        }
         self.in_force.store(next.clone());
         drop(state);
         self.tell();
@@ -182,22 +188,25 @@ impl LivePolicy {
         document: PolicyDocument,
         signed: Signed,
         now: Timestamp,
-    ) -> Arc<Revision> {
+    ) -> Result<Arc<Revision>, ApplyError> {
         let in_force = self.in_force();
         let current = in_force.revision();
         let (namespace, n) = (current.namespace(), current.n() + 1);
         let next = Arc::new(Revision::new(namespace, n, document, signed, now));
+        let held = in_force.overrides().iter().filter(|held| held.holds(now));
+        let held: Vec<Override> = held.cloned().collect();
+        let next_in_force = InForce::with_those_that_fit(next.clone(), &held);
+        if let Some(refused) = state.refused(next_in_force.policy()) {
+            return Err(NotApplied::Refused(refused).into());
+        }
         if state.history.len() == Self::HISTORY_MAX {
             state.history.pop_front();
         }
         state.history.push_back(next.clone());
-        let held = in_force.overrides().iter().filter(|held| held.holds(now));
-        let held: Vec<Override> = held.cloned().collect();
-        let next_in_force = InForce::with_those_that_fit(next.clone(), &held);
         self.in_force.store(Arc::new(next_in_force));
         drop(state);
         self.tell();
-        next
+        Ok(next)
     }
 
     /// Tells the observers until they know the newest. Without the lock, so that an observer may
@@ -244,6 +253,19 @@ impl LivePolicy {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Asks whether every observer can do what a policy says; gives the first reason why not.
+    fn refused(&self, next: &Policy) -> Option<String> {
+        let observers = self.observers.iter().filter_map(Weak::upgrade);
+        let mut refusals = observers.map(|observer| {
+            let refused = recover(|| observer.refuses(next));
+            let _ = recover(|| drop(observer));
+            refused.unwrap_or_else(|_| Some("whoever has to follow it panicked".to_owned()))
+        });
+        refusals.find_map(|refused| refused)
     }
 }
 

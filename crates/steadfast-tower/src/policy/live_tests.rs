@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use steadfast_core::clock::Timestamp;
-use steadfast_core::decide::policy::FieldPath;
+use steadfast_core::decide::policy::{FieldPath, Policy};
 
 use super::document_tests::SHOP;
 use super::*;
@@ -487,4 +487,52 @@ fn an_override_goes_on_over_a_change_if_it_still_fits() {
         *ended.lock().unwrap(),
         ["streams.live.idle = \"50s\" until 2026-11-23 18:06:00Z, by ann: INC-7"]
     );
+}
+
+/// Cannot have more than so many permits.
+struct Small(u32);
+
+impl PolicyObserver for Small {
+    fn changed(&self, change: &PolicyChange) {
+        assert!(self.refuses(change.after.policy()).is_none());
+    }
+
+    fn refuses(&self, next: &Policy) -> Option<String> {
+        assert_ne!(self.0, 0, "a bug in it");
+        let permits = next.admissions["http"].permits.most().get();
+        (permits > self.0).then(|| format!("{permits} permits are too many for me"))
+    }
+}
+
+#[test]
+fn what_an_observer_cannot_do_is_refused_and_all_is_as_it_was() {
+    let live = live();
+    let small = Arc::new(Small(500));
+    live.observe(&small);
+    let before = live.in_force();
+
+    let proposal = live.propose(with_permits(501), signed("more"));
+    let refused = live.apply(proposal, at(0)).unwrap_err().to_string();
+    let held = hold(&live, "admissions.http.permits", "502").unwrap_err();
+
+    assert!(
+        refused.ends_with("501 permits are too many for me"),
+        "{refused}"
+    );
+    assert!(held.ends_with("502 permits are too many for me"), "{held}");
+    assert!(Arc::ptr_eq(&before, &live.in_force()));
+    assert_eq!(live.history().len(), 1);
+    assert_eq!(change(&live, with_permits(500)), 2);
+}
+
+#[test]
+fn an_observer_that_panics_when_it_is_asked_has_refused() {
+    let live = live();
+    let broken = Arc::new(Small(0));
+    live.observe(&broken);
+
+    let proposal = live.propose(with_permits(400), signed("more"));
+
+    assert!(live.apply(proposal, at(0)).is_err());
+    assert_eq!(permits(&live), 200);
 }

@@ -46,6 +46,8 @@ pub(super) enum Refusal {
     Many,
     #[error("with it the policy has mistakes\n\n{0}")]
     Mistakes(Problems),
+    #[error("it cannot be put in force: {0}")]
+    Refused(String),
 }
 
 impl Override {

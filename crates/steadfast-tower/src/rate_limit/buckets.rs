@@ -1,8 +1,8 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{HeaderValue, Request};
@@ -27,13 +27,14 @@ pub(crate) struct Buckets {
     checked: AtomicU64,
     /// `RateLimit-Policy`, the same for every answer.
     policy: HeaderValue,
+    shadow: AtomicBool,
 }
 
 enum Kind {
     Shared(RateLimiter),
     PerClient {
-        hash: Box<dyn Fn(&Parts) -> u64 + Send + Sync>,
-        tables: Box<[Mutex<KeyedRate>]>,
+        hash: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
+        tables: Arc<[Mutex<KeyedRate>]>,
     },
 }
 
@@ -47,11 +48,11 @@ pub(super) struct Standing {
 }
 
 impl Buckets {
-    pub(super) fn shared(name: Name, quota: Quota) -> Self {
+    pub(crate) fn shared(name: Name, quota: Quota) -> Self {
         Self::new(name, quota, Kind::Shared(RateLimiter::new(quota)))
     }
 
-    pub(super) fn per_client<K: Hash>(
+    pub(crate) fn per_client<K: Hash>(
         clients: u32,
         name: Name,
         quota: Quota,
@@ -62,10 +63,41 @@ impl Buckets {
         let each = clients.div_ceil(TABLES as u32);
         let table = || Mutex::new(KeyedRate::new(quota, each));
         let kind = Kind::PerClient {
-            hash: Box::new(move |request| secret.hash_one(client(request))),
+            hash: Arc::new(move |request| secret.hash_one(client(request))),
             tables: (0..TABLES).map(|_| table()).collect(),
         };
         Self::new(name, quota, kind)
+    }
+
+    /// Gives the same buckets with another quota: what is missing from them stays missing.
+    pub(crate) fn with_quota(&self, quota: Quota) -> Self {
+        let now = clock::nanos();
+        let kind = match &self.kind {
+            Kind::Shared(limiter) => Kind::Shared(limiter.with_quota(quota, now)),
+            Kind::PerClient { hash, tables } => {
+                for table in tables.iter() {
+                    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                    table.set_quota(quota, now);
+                }
+                Kind::PerClient {
+                    hash: hash.clone(),
+                    tables: tables.clone(),
+                }
+            }
+        };
+        let next = Self::new(self.name, quota, kind);
+        let checked = self.checked.load(Ordering::Relaxed);
+        next.checked.store(checked, Ordering::Relaxed);
+        next
+    }
+
+    /// Says whether it only looks on.
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
     }
 
     fn new(name: Name, quota: Quota, kind: Kind) -> Self {
@@ -79,6 +111,7 @@ impl Buckets {
             kind,
             checked: AtomicU64::new(0),
             policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
+            shadow: AtomicBool::new(false),
         }
     }
 
@@ -177,7 +210,7 @@ impl Source for Buckets {
         limit.counter("steadfast_rate_limit_checked_total", checked);
         if let Kind::PerClient { tables, .. } = &self.kind {
             let (mut seated, mut shared) = (0, 0);
-            for table in tables {
+            for table in tables.iter() {
                 let stats = table.lock().unwrap_or_else(PoisonError::into_inner).stats();
                 seated += stats.seated;
                 shared += stats.shared;

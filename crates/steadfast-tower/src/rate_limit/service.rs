@@ -33,6 +33,13 @@ impl<S> RateLimit<S> {
         };
         let (standing, request) = buckets.check(request);
         match buckets.rejection(&standing) {
+            rejection if buckets.is_shadow() => {
+                if let Some(rejection) = rejection {
+                    rejection.count_shadow();
+                }
+                // Clients obey what they are told, so they are told nothing.
+                RateLimitFuture::passed(WhenReady::now(self.inner, request), None)
+            }
             None => RateLimitFuture::passed(WhenReady::now(self.inner, request), Some(standing)),
             Some(rejection) => {
                 let answer = rejection.answer_in(Protocol::of(request.headers()));

@@ -10,7 +10,8 @@
 //!  "retry_after":0.05,"trace_id":"0af7651916cd43dd8448eb211c80319c"}
 //! ```
 //!
-//! A client of gRPC is answered in its own protocol, by trailers with `grpc-status`.
+//! A client of gRPC is answered in its own protocol, by trailers with `grpc-status`; policy, limit
+//! and what was seen stand in `grpc-message`, and when to come back in `grpc-retry-pushback-ms`.
 //!
 //! In either protocol the header `x-steadfast-rejected` says the reason, which proves to a
 //! retry of the caller that [nothing was done](Reason::is_unsent). A gateway that
@@ -21,10 +22,15 @@
 //! `steadfast_rejections_total` of [`report`](steadfast_core::report). A storm of them must not
 //! become a storm of log lines: of each route, policy and reason the first is told at once, under
 //! the target `steadfast::reject`, and after that one a second, with the number of those since.
+//!
+//! A policy in shadow mode rejects nothing: what it would have rejected is counted in
+//! `steadfast_shadow_rejections_total`, and told in the same way, with `shadow=true`.
 
 mod call;
 mod reason;
 mod tally;
+
+use tally::Acts;
 
 pub use call::{CallError, CallFuture};
 pub use reason::Reason;
@@ -42,6 +48,9 @@ use crate::answer::{Problem, Protocol};
 
 /// Says the [`Reason`] of a rejection by its name.
 pub(crate) const REJECTED: HeaderName = HeaderName::from_static("x-steadfast-rejected");
+
+/// After how many milliseconds another attempt makes sense, to clients of gRPC.
+const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// A request that was not served, and why. As an error, it is what a client's layer gives.
 #[derive(Debug, Clone)]
@@ -145,6 +154,7 @@ impl Rejection {
             grpc: self.reason.grpc(),
             name: self.reason.as_str(),
             title: self.reason.title(),
+            line: self,
             trace_id: self.trace_id,
         };
         let mut response = problem.answer(protocol, |document| {
@@ -164,6 +174,12 @@ impl Rejection {
         if let Some(after) = self.retry_after {
             let seconds = HeaderValue::from(whole_seconds(after));
             response.headers_mut().insert(RETRY_AFTER, seconds);
+            if protocol == Protocol::Grpc {
+                // What clients of gRPC obey.
+                let millis = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+                let millis = HeaderValue::from(millis);
+                response.headers_mut().insert(GRPC_PUSHBACK, millis);
+            }
         }
         if self.reason == Reason::Draining && protocol == Protocol::Http {
             // Whoever stays connected would only be rejected again.
@@ -175,7 +191,12 @@ impl Rejection {
 
     /// Counts the rejection and tells it, for layers that give it as an error.
     pub fn count(&self) {
-        tally::count(self);
+        tally::count(self, Acts::Enforced);
+    }
+
+    /// Counts and tells what would have been rejected if its policy did more than look on.
+    pub(crate) fn count_shadow(&self) {
+        tally::count(self, Acts::Shadow);
     }
 }
 
@@ -249,7 +270,9 @@ mod tests {
     fn a_client_of_grpc_is_told_by_trailers() {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        let rejection = Rejection::new(Reason::BreakerOpen, "grpc");
+        let rejection = Rejection::new(Reason::BreakerOpen, "grpc")
+            .with_bound(1.0, 2.0, "calls")
+            .with_retry_after(Duration::from_millis(1_500));
 
         let response = rejection.answer::<Inner>(&headers);
 
@@ -257,8 +280,9 @@ mod tests {
         assert_eq!(response.headers()["grpc-status"], "14");
         assert_eq!(
             response.headers()["grpc-message"],
-            "the dependency is failing"
+            "the dependency is failing (policy grpc): 2 of at most 1 calls"
         );
+        assert_eq!(response.headers()["grpc-retry-pushback-ms"], "1500");
         assert_eq!(response.headers()["x-steadfast-rejected"], "breaker-open");
         assert!(http_body::Body::is_end_stream(response.body()));
     }

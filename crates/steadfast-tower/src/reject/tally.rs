@@ -13,8 +13,16 @@ use crate::route::UNMATCHED;
 /// later is counted under the reason alone.
 const COUNTS_MAX: usize = 4_096;
 
-/// Route, policy, reason.
-type Key = (Name, Name, Reason);
+/// Route, policy, reason, and whether it was so or would have been.
+type Key = (Name, Name, Reason, Acts);
+
+/// What a policy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Acts {
+    Enforced,
+    /// It looks on, and says what it would have rejected.
+    Shadow,
+}
 
 /// All that was rejected in this process: one place, so that a layer used alone counts, too.
 struct Tally {
@@ -31,18 +39,22 @@ static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
 });
 
 /// Counts a rejection, and tells it unless one like it was told less than a second ago.
-pub(super) fn count(rejection: &Rejection) {
+pub(super) fn count(rejection: &Rejection, acts: Acts) {
     let context = context::current();
     let route = context.route().unwrap_or(UNMATCHED);
-    let key = (route, rejection.policy, rejection.reason);
-    let beyond = |(_, _, reason)| (Name::OTHER, Name::OTHER, reason);
+    let key = (route, rejection.policy, rejection.reason, acts);
+    let beyond = |(_, _, reason, acts)| (Name::OTHER, Name::OTHER, reason, acts);
     let count = TALLY.counts.of(key, beyond);
     if let Some(since) = count.add(clock::nanos()) {
-        tell(rejection, &context, route, since);
+        tell(rejection, &context, route, acts, since);
     }
 }
 
-fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
+fn tell(rejection: &Rejection, context: &Context, route: Name, acts: Acts, since: u64) {
+    let (shadow, what) = match acts {
+        Acts::Enforced => (None, "rejected"),
+        Acts::Shadow => (Some(true), "would have rejected"),
+    };
     tracing::warn!(
         target: "steadfast::reject",
         route = %route,
@@ -54,20 +66,36 @@ fn tell(rejection: &Rejection, context: &Context, route: Name, since: u64) {
         unit = rejection.bound.map(|bound| bound.unit),
         trace_id = rejection.trace_id.map(tracing::field::display),
         count = since,
-        "rejected: {}", rejection.reason.title(),
+        shadow,
+        "{what}: {}", rejection.reason.title(),
     );
 }
 
+impl Acts {
+    fn metric(self) -> &'static str {
+        match self {
+            Self::Enforced => "steadfast_rejections_total",
+            Self::Shadow => "steadfast_shadow_rejections_total",
+        }
+    }
+}
 /// What it tells.
-pub(crate) const METRICS: &[MetricDoc] = &[MetricDoc::counter(
-    "steadfast_rejections_total",
-    &["route", "policy", "reason"],
-    "Requests and calls that were not served, by the policy that said no, and why.",
-)];
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::counter(
+        "steadfast_rejections_total",
+        &["route", "policy", "reason"],
+        "Requests and calls that were not served, by the policy that said no, and why.",
+    ),
+    MetricDoc::counter(
+        "steadfast_shadow_rejections_total",
+        &["route", "policy", "reason"],
+        "Requests and calls that a policy in shadow mode would have rejected, and why.",
+    ),
+];
 
 /// What it tells to the log.
 pub(crate) const EVENTS: &[EventDoc] = &[
-    EventDoc::new("steadfast::reject", &["warn"], "rejected: {}", &["count", "limit", "observed", "policy", "reason", "route", "tier", "trace_id", "unit"]).when("A request was not served. The first of each route, policy and reason is told at once, then one a second, with the `count` since the last.").action("`reason` says what to look at, `limit` and `observed` how far it is: see how to read a rejection."),
+    EventDoc::new("steadfast::reject", &["warn"], "{what}: {}", &["count", "limit", "observed", "policy", "reason", "route", "shadow", "tier", "trace_id", "unit"]).when("A request was not served. The first of each route, policy and reason is told at once, then one a second, with the `count` since the last. A policy in shadow mode says `would have rejected`, with `shadow`.").action("`reason` says what to look at, `limit` and `observed` how far it is: see how to read a rejection."),
 ];
 
 impl Source for Tally {
@@ -76,14 +104,14 @@ impl Source for Tally {
     }
 
     fn collect(&self, to: &mut Collector) {
-        self.counts.each(|(route, policy, reason), count| {
+        self.counts.each(|(route, policy, reason, acts), count| {
             let total = count.total();
             to.labels([
                 ("route", *route),
                 ("policy", *policy),
                 ("reason", reason.as_str().into()),
             ])
-            .counter("steadfast_rejections_total", total);
+            .counter(acts.metric(), total);
         });
     }
 }

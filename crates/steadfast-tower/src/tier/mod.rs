@@ -151,7 +151,7 @@ impl fmt::Debug for Judge {
     }
 }
 
-fn received(headers: &HeaderMap) -> Option<Tier> {
+pub(crate) fn received(headers: &HeaderMap) -> Option<Tier> {
     let mut values = headers.get_all(TIER).iter();
     match (values.next()?.as_bytes(), values.next()) {
         ([digit @ b'0'..=b'9'], None) => Tier::new(digit - b'0'),

@@ -5,12 +5,19 @@ use std::time::Duration;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use steadfast_core::clock::{self, Alarm, Instant};
+use steadfast_core::context::Name;
+
+use crate::{Reason, Rejection};
 
 /// How long a body may take.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BodyTimes {
     pub(crate) idle: Option<Duration>,
     pub(crate) total: Option<Duration>,
+    /// Who says so, where somebody counts.
+    pub(crate) policy: Option<Name>,
+    /// It only looks on.
+    pub(crate) shadow: bool,
 }
 
 pin_project! {
@@ -21,6 +28,8 @@ pin_project! {
         body: B,
         times: BodyTimes,
         since: Instant,
+        // When it last moved; absent before the first frame, when it was not waited for yet.
+        moved: Option<Instant>,
         // Set while a frame is waited for.
         alarm: Option<Alarm>,
         over: bool,
@@ -33,7 +42,7 @@ pub enum TimeoutBodyError<E> {
     /// As the body says.
     #[error(transparent)]
     Inner(E),
-    /// No frame came for this long.
+    /// It stood still for this long.
     #[error("no frame of the body came within {0:?}")]
     Idle(Duration),
     /// The body was not at its end after this long.
@@ -47,18 +56,75 @@ impl<B> TimeoutBody<B> {
             body,
             times,
             since: clock::now(),
+            moved: None,
             alarm: None,
             over: false,
         }
     }
 }
 
+/// Which of the two times is up.
+#[derive(Debug, Clone, Copy)]
+enum Over {
+    Idle(Duration),
+    Total(Duration),
+}
+
 impl BodyTimes {
-    /// Gives until when the next frame is waited for.
-    fn until(&self, since: Instant, now: Instant) -> Option<Instant> {
-        let idle = self.idle.map(|idle| now + idle);
-        let total = self.total.map(|total| since + total);
-        [idle, total].into_iter().flatten().min()
+    fn is_bounded(&self) -> bool {
+        self.idle.is_some() || self.total.is_some()
+    }
+
+    /// Gives when the time of a body is up that began at `since` and last moved at `moved`.
+    fn ends(&self, since: Instant, moved: Instant) -> Option<(Instant, Over)> {
+        let idle = self.idle.map(|idle| (moved + idle, Over::Idle(idle)));
+        let total = self.total.map(|total| (since + total, Over::Total(total)));
+        [total, idle]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Counts what is cut off, or would have been.
+    fn tell(&self, over: Over, took: Duration) {
+        let Some(policy) = self.policy else { return };
+        let (limit, unit) = match over {
+            Over::Idle(idle) => (idle, "seconds without a frame"),
+            Over::Total(total) => (total, "seconds for the body"),
+        };
+        let rejection = Rejection::new(Reason::TimedOut, policy);
+        let rejection = rejection.with_bound(limit.as_secs_f64(), took.as_secs_f64(), unit);
+        match self.shadow {
+            true => rejection.count_shadow(),
+            false => rejection.count(),
+        }
+    }
+}
+
+impl<B: Body> TimeoutBody<B> {
+    /// Ends the body, unless its times only look on.
+    fn cut<T>(
+        over: Over,
+        now: Instant,
+        times: &mut BodyTimes,
+        (since, moved): (Instant, Instant),
+        ended: &mut bool,
+    ) -> Option<Result<T, TimeoutBodyError<B::Error>>> {
+        let from = match over {
+            Over::Idle(_) => moved,
+            Over::Total(_) => since,
+        };
+        times.tell(over, now.saturating_duration_since(from));
+        if times.shadow {
+            // Told once.
+            *times = BodyTimes::default();
+            return None;
+        }
+        *ended = true;
+        Some(Err(match over {
+            Over::Idle(idle) => TimeoutBodyError::Idle(idle),
+            Over::Total(total) => TimeoutBodyError::Total(total),
+        }))
     }
 }
 
@@ -70,33 +136,46 @@ impl<B: Body> Body for TimeoutBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
-        let this = self.project();
+        let mut this = self.project();
         if *this.over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+        // A server asks for a frame when the client has taken those before. Where it has not for too
+        // long, the frame that is there now is of no use to anybody.
+        if let (Some(moved), true) = (*this.moved, this.times.is_bounded()) {
+            let now = clock::now();
+            let ends = this.times.ends(*this.since, moved);
+            if let Some((_, over)) = ends.filter(|(at, _)| *at <= now) {
+                let times = (*this.since, moved);
+                if let Some(cut) = Self::cut(over, now, this.times, times, this.over) {
+                    return Poll::Ready(Some(cut));
+                }
+            }
+        }
+        loop {
+            if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
+                if this.alarm.take().is_some() || this.moved.is_some() {
+                    *this.moved = Some(clock::now());
+                } else {
+                    // There at once: the answer has only just begun.
+                    *this.moved = Some(*this.since);
+                }
+                return Poll::Ready(frame.map(|frame| frame.map_err(TimeoutBodyError::Inner)));
+            }
+            let moved = *this.moved.get_or_insert_with(clock::now);
+            let Some((at, over)) = this.times.ends(*this.since, moved) else {
+                return Poll::Pending;
+            };
+            let alarm = this.alarm.get_or_insert_with(|| Alarm::new(at));
+            if alarm.poll_over(cx).is_pending() {
+                return Poll::Pending;
+            }
             *this.alarm = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(TimeoutBodyError::Inner)));
+            let times = (*this.since, moved);
+            if let Some(cut) = Self::cut(over, clock::now(), this.times, times, this.over) {
+                return Poll::Ready(Some(cut));
+            }
         }
-        let alarm = match this.alarm {
-            Some(alarm) => alarm,
-            None => match this.times.until(*this.since, clock::now()) {
-                Some(until) => this.alarm.insert(Alarm::new(until)),
-                None => return Poll::Pending,
-            },
-        };
-        if alarm.poll_over(cx).is_pending() {
-            return Poll::Pending;
-        }
-        *this.over = true;
-        let all_of_it = this
-            .times
-            .total
-            .filter(|total| *this.since + *total <= alarm.at());
-        Poll::Ready(Some(Err(match (all_of_it, this.times.idle) {
-            (Some(total), _) => TimeoutBodyError::Total(total),
-            (None, idle) => TimeoutBodyError::Idle(idle.unwrap_or_default()),
-        })))
     }
 
     fn is_end_stream(&self) -> bool {

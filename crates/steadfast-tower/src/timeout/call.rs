@@ -18,6 +18,8 @@ pub(super) struct Call {
     governed: Option<Governed>,
     since: Instant,
     alarm: Option<Alarm>,
+    /// When it would have been cut off by a policy that only looks on.
+    shadow: Option<Alarm>,
     over: bool,
 }
 
@@ -42,16 +44,31 @@ impl Call {
             let policy = shared.map_or(DEADLINE, |shared| shared.name);
             return Err(Rejection::new(Reason::DeadlinePassed, policy));
         }
+        let cannot_finish = match (&shared, left) {
+            // One that only looks on has told it where it was asked first.
+            (Some(shared), Some(left)) if !shared.is_shadow() => {
+                shared.cannot_finish(left, clock::nanos_at(since))
+            }
+            _ => None,
+        };
+        if let Some(rejection) = cannot_finish {
+            return Err(rejection);
+        }
+        let looks_on = shared.as_ref().is_some_and(|shared| shared.is_shadow());
         let governed = shared.map(|shared| Governed {
             given: shared.begin(clock::nanos_at(since), left),
             shared,
         });
-        let given = governed
-            .as_ref()
-            .map(|governed| governed.given.get())
-            .or(left);
+        let given = governed.as_ref().map(|governed| governed.given.get());
+        // One that only looks on leaves the deadline, which is not its own.
+        let (acts, shadow) = match looks_on {
+            true => (left, given),
+            false => (given.or(left), None),
+        };
+        let alarm = |time: Option<Duration>| time.map(|time| Alarm::new(since + time));
         Ok(Self {
-            alarm: given.map(|given| Alarm::new(since + given)),
+            alarm: alarm(acts),
+            shadow: alarm(shadow.filter(|given| acts.is_none_or(|acts| *given < acts))),
             governed,
             since,
             over: false,
@@ -64,10 +81,17 @@ impl Call {
     }
 
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.alarm {
-            Some(alarm) => alarm.poll_over(cx),
-            None => Poll::Pending,
+        if let Some(alarm) = &mut self.alarm
+            && alarm.poll_over(cx).is_ready()
+        {
+            return Poll::Ready(());
         }
+        if let Some(shadow) = &mut self.shadow
+            && shadow.poll_over(cx).is_ready()
+        {
+            self.would_be_cut();
+        }
+        Poll::Pending
     }
 
     /// The head of the response is there, or an error.
@@ -79,24 +103,40 @@ impl Call {
         }
     }
 
+    /// The answer has begun, and what follows has no end that could be waited for.
+    pub(super) fn streams(&mut self) {
+        self.over = true;
+    }
+
     /// Its time is up: gives how long it had, and the rejection.
     pub(super) fn cut(&mut self) -> (Duration, Rejection) {
         self.over = true;
         let took = self.took();
         self.ended(Ended::Cut(took));
         let (given, policy) = match &self.governed {
-            Some(Governed { shared, given }) => {
+            Some(Governed { shared, given }) if !shared.is_shadow() => {
                 shared.cut.fetch_add(1, Ordering::Relaxed);
                 (given.get(), shared.name)
             }
-            None => (took, DEADLINE),
+            _ => (took, DEADLINE),
         };
-        let mut rejection = Rejection::new(Reason::TimedOut, policy);
+        let mut rejection = timed_out(policy, given, took);
         if self.is_hurried(given) {
             rejection = rejection.hurried();
         }
-        let (limit, observed) = (given.as_secs_f64(), took.as_secs_f64());
-        (given, rejection.with_bound(limit, observed, "seconds"))
+        (given, rejection)
+    }
+
+    /// Tells that it would have been cut off, and goes on; what it takes from now on is not learned.
+    fn would_be_cut(&mut self) {
+        self.shadow = None;
+        let took = self.took();
+        let Some(Governed { shared, given }) = &self.governed else {
+            return;
+        };
+        shared.ended(given, Ended::Cut(took));
+        timed_out(shared.name, given.get(), took).count_shadow();
+        self.governed = None;
     }
 
     /// Tells whether the caller gave the call less than half of the time that is usual: then it says
@@ -113,8 +153,18 @@ impl Call {
     fn ended(&self, ended: Ended) {
         if let Some(Governed { shared, given }) = &self.governed {
             shared.ended(given, ended);
+            if let Ended::Answered(took) = ended {
+                shared
+                    .fastest
+                    .note(took, clock::nanos_at(self.since + took));
+            }
         }
     }
+}
+
+fn timed_out(policy: Name, given: Duration, took: Duration) -> Rejection {
+    let (limit, observed) = (given.as_secs_f64(), took.as_secs_f64());
+    Rejection::new(Reason::TimedOut, policy).with_bound(limit, observed, "seconds")
 }
 
 impl Drop for Call {

@@ -13,6 +13,7 @@ use super::TimeoutBody;
 use super::body::BodyTimes;
 use super::call::Call;
 use crate::answer::Protocol;
+use crate::streams::is_stream;
 use crate::{Form, Rejection};
 
 pin_project! {
@@ -80,7 +81,11 @@ where
                 let inner = this.inner.as_mut().as_pin_mut();
                 match inner.expect("not polled after its end").poll(cx) {
                     Poll::Ready(ended) => {
-                        call.answered(ended.as_ref().ok().map(Response::status));
+                        match &ended {
+                            Ok(response) if is_stream(response) => call.streams(),
+                            Ok(response) => call.answered(Some(response.status())),
+                            Err(_) => call.answered(None),
+                        }
                         this.inner.set(None);
                         F::inner(ended)
                     }

@@ -19,7 +19,9 @@
 //! When the time is up the inner future is dropped, with
 //! [`Cause::Timeout`](steadfast_core::Cause) for the scopes in it, and the request is rejected as
 //! [`TimedOut`](crate::Reason::TimedOut); one whose deadline has passed before it came, as
-//! [`DeadlinePassed`](crate::Reason::DeadlinePassed), without a call. In front of handlers that is
+//! [`DeadlinePassed`](crate::Reason::DeadlinePassed), and one that has less time than the fastest
+//! answer of the last ten to twenty seconds has taken, as
+//! [`CannotFinish`](crate::Reason::CannotFinish), both without a call. In front of handlers that is
 //! a response; [around a client](TimeoutLayer::for_client) it is a [`CallError`](crate::CallError).
 //!
 //! Compared with tower's timeout: the time is to the head of the response, and is not the same
@@ -34,7 +36,11 @@
 //! who asks for a millisecond could open it for all.
 //!
 //! A learned timeout belongs to one kind of call: one per route, one per dependency. Streams do
-//! not belong behind one.
+//! not belong behind one; from an answer that turns out to be one nothing is learned.
+//!
+//! A body that stands still, or takes too long in all, ends with an error, which cuts the answer
+//! off, and is counted and told as [`TimedOut`](crate::Reason::TimedOut). It makes no difference who
+//! stands still, the handler or the client that does not read.
 //!
 //! # What it tells
 //! To [`report`](mod@steadfast_core::report), each with the label `policy`:
@@ -72,6 +78,7 @@
 
 mod body;
 mod call;
+mod fastest;
 mod future;
 mod service;
 mod shared;
@@ -169,7 +176,12 @@ impl<F> TimeoutLayer<F> {
     /// that for all of them, from the head on. By default neither is bounded.
     #[must_use]
     pub fn with_body_times(mut self, idle: Option<Duration>, total: Option<Duration>) -> Self {
-        self.body = BodyTimes { idle, total };
+        self.body = BodyTimes {
+            idle,
+            total,
+            policy: Some(self.shared.name),
+            shadow: false,
+        };
         self
     }
 

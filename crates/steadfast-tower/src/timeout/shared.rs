@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use steadfast_core::decide::timeout::{
     self, AdaptiveTimeout, CallTimeout, Ended, TimeoutConfig, TimeoutPlan,
 };
 use steadfast_core::report::{Collector, MetricDoc, Source};
+
+use super::fastest::Fastest;
+use crate::{Reason, Rejection};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,6 +26,8 @@ pub(crate) struct Shared {
     kind: Kind,
     calls: AtomicU64,
     pub(super) cut: AtomicU64,
+    pub(super) fastest: Fastest,
+    shadow: AtomicBool,
 }
 
 enum Kind {
@@ -55,11 +60,11 @@ pub(super) enum Given {
 }
 
 impl Shared {
-    pub(super) fn fixed(name: Name, timeout: Duration) -> Self {
+    pub(crate) fn fixed(name: Name, timeout: Duration) -> Self {
         Self::new(name, Kind::Fixed(timeout))
     }
 
-    pub(super) fn learned(
+    pub(crate) fn learned(
         name: Name,
         config: TimeoutConfig,
         permits: Option<u32>,
@@ -91,7 +96,42 @@ impl Shared {
             kind,
             calls: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            fastest: Fastest::default(),
+            shadow: AtomicBool::new(false),
         }
+    }
+
+    /// Goes on counting from where another one has been.
+    pub(crate) fn following(self, before: &Self) -> Self {
+        let cut = before.cut.load(Ordering::Relaxed);
+        self.cut.store(cut, Ordering::Relaxed);
+        self
+    }
+
+    /// Says whether it only looks on.
+    pub(crate) fn set_shadow(&self, shadow: bool) {
+        self.shadow.store(shadow, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shadow.load(Ordering::Relaxed)
+    }
+
+    /// Rejects a call that has less time than the fastest one lately has taken.
+    pub(crate) fn cannot_finish(&self, left: Duration, now: u64) -> Option<Rejection> {
+        let fastest = self.fastest.get(now)?;
+        if left >= fastest {
+            return None;
+        }
+        let (left, fastest) = (left.as_secs_f64(), fastest.as_secs_f64());
+        let rejection = Rejection::new(Reason::CannotFinish, self.name);
+        let rejection =
+            rejection.with_bound(left, fastest, "seconds that the fastest answer has taken");
+        if self.is_shadow() {
+            rejection.count_shadow();
+            return None;
+        }
+        Some(rejection)
     }
 
     /// Gives how long a call may take that begins now, with `left` until its deadline.

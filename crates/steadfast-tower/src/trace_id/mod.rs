@@ -25,7 +25,7 @@
 //! its headers, passed on in order and shortened to 512 bytes by whole members, or not at all
 //! when one member is malformed. Of [`baggage`](Trust::Inside), malformed members are left out,
 //! and at most 64 members of 8,192 bytes in all go on. At the [edge](Trust::Edge) baggage is
-//! ignored.
+//! ignored, and taken out of the request.
 //!
 //! `x-steadfast-attempt`, by which a caller says that it retries, goes along in the same way, so
 //! that nothing is retried for a request that will itself be repeated. At the edge it is removed.

@@ -4,6 +4,7 @@ use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::TraceIdFuture;
+use super::list::BAGGAGE;
 use super::received::{REQUEST_ID, Received};
 use crate::attempt::ATTEMPT;
 use crate::placed::Placed;
@@ -52,6 +53,8 @@ where
     if trust == Trust::Edge {
         // Whoever passes the request on as it came would have its retries forbidden by anybody.
         request.headers_mut().remove(ATTEMPT);
+        // The same with what anybody may have made up.
+        request.headers_mut().remove(BAGGAGE);
     }
     let received = Received::read(request.headers(), trust);
     let echo = received.request_id.clone().unwrap_or_else(|| {

@@ -30,6 +30,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn drain() -> Drain {
     Drain::new(DrainLimits {
         notice: 5 * SECOND,
+        lower: Duration::from_secs(60),
         hard: 20 * SECOND,
     })
 }
@@ -434,6 +435,7 @@ async fn read_answer(socket: &mut TcpStream) -> String {
 async fn clients_that_stay_connected_leave_and_the_server_ends() {
     let drain = Drain::new(DrainLimits {
         notice: Duration::ZERO,
+        lower: Duration::from_secs(60),
         hard: 600 * SECOND,
     });
     let (begun, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));

@@ -148,6 +148,7 @@ fn what_the_pages_show_refused_is_refused_with_what_they_say() {
 const PAGES: &[&str] = &[
     "docs/guide/protect-a-route.md",
     "docs/how-to/tiers.md",
+    "docs/how-to/shadow-mode.md",
     "docs/how-to/timeouts.md",
     "docs/how-to/reading-a-rejection.md",
     "docs/how-to/outgoing-calls.md",

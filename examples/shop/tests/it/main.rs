@@ -9,10 +9,10 @@ use tower::ServiceExt;
 async fn the_policy_has_nothing_doubtful_in_it_and_every_route_is_guarded() {
     let shop = steadfast_shop::open("127.0.0.1:1").await.unwrap();
 
-    assert_eq!(shop.edge.guard.warnings(), []);
-    let armed = shop.edge.guard.armed();
+    assert_eq!(shop.guard.warnings(), []);
+    let armed = shop.guard.armed();
     assert!(armed.is_clean(), "{armed}");
-    assert_eq!(armed.routes.len(), 5);
+    assert_eq!(armed.routes.len(), 6);
 }
 
 #[tokio::test]

@@ -117,6 +117,18 @@ impl AdmissionQueue {
         })
     }
 
+    /// Changes how it behaves from now on. Whoever waits goes on waiting, for as long as it was told;
+    /// in a queue that has become shorter, places are given out anew only once there are fewer.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidAdmission`] if a number is out of range; nothing has changed then.
+    pub fn set_config(&mut self, config: AdmissionConfig) -> Result<(), InvalidAdmission> {
+        config.check()?;
+        self.config = config;
+        Ok(())
+    }
+
     /// Lets a request wait, if it can still be answered in time and there is a place for it.
     ///
     /// In a full queue the places belong to those who would be served first. Whoever would be served

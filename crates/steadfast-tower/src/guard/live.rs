@@ -1,0 +1,245 @@
+//! A policy that changes while the guard is at work.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use steadfast_core::clock::{self, Instant, Timestamp};
+use steadfast_core::decide::policy::{FieldChange, FieldPath, Policy};
+use steadfast_core::report::EventDoc;
+
+use super::route::{UNMATCHED, template_of};
+use super::state::State;
+use super::{Guard, Inner, compile};
+use crate::PolicyDocument;
+use crate::policy::{
+    ApplyError, InForce, InvalidOverride, LivePolicy, Override, PolicyChange, PolicyObserver,
+    Signed,
+};
+
+/// No override is held.
+pub(super) const NEVER: u64 = u64::MAX;
+
+impl Guard {
+    /// Gives the policy that this guard follows: to look at, to change, to go back. Every change of
+    /// it is in force for the requests that come after it, and what is known behind the numbers goes
+    /// on: permits in flight, places in the queue, limits and timeouts that were learned, what is
+    /// missing from a quota.
+    ///
+    /// [`apply`](Self::apply) and [`hold`](Self::hold) are short for what is done most often.
+    pub fn live(&self) -> &LivePolicy {
+        &self.inner.live
+    }
+
+    /// Gives what is in force now.
+    pub fn in_force(&self) -> Arc<InForce> {
+        self.inner.end_overrides(clock::nanos());
+        self.inner.live.in_force()
+    }
+
+    /// Puts another document in force, and tells what it has changed.
+    ///
+    /// # Errors
+    /// When the guard cannot do what it says, such as govern a route that was not asked at the
+    /// start, or when somebody else changes the policy at the same moment. All is as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadfast_tower::policy::Signed;
+    /// use steadfast_tower::{Guard, PolicyDocument};
+    ///
+    /// let policy = |timeout: &str| {
+    ///     let page = format!("[timeouts.page]\ntimeout = {timeout:?}\n");
+    ///     PolicyDocument::new("policy.toml", page + "[routes.\"/\"]\ntimeout = \"page\"\n")
+    /// };
+    /// let guard = Guard::new(policy("1s")?)?;
+    ///
+    /// let changed = guard.apply(policy("2s")?, Signed::new("ann", "the database is slow today")?)?;
+    ///
+    /// assert_eq!(changed[0].path.to_string(), "timeouts.page.timeout");
+    /// assert_eq!(guard.armed().revision, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn apply(
+        &self,
+        document: PolicyDocument,
+        signed: Signed,
+    ) -> Result<Vec<FieldChange>, ApplyError> {
+        self.inner.end_overrides(clock::nanos());
+        let live = &self.inner.live;
+        let proposal = live.propose(document, signed);
+        let changes = proposal.changes().to_vec();
+        live.apply(proposal, clock::timestamp())?;
+        Ok(changes)
+    }
+
+    /// Holds one value against the document for a while: it ends by itself, also if somebody sets
+    /// the clock on the wall back.
+    ///
+    /// # Errors
+    /// When there is no such field, the policy would have a mistake with it, the guard cannot do it,
+    /// it is for more than a [day](Override::LONGEST), or there are [too many](Override::MAX).
+    ///
+    /// # Examples
+    /// ```
+    /// # use steadfast_tower::policy::Signed;
+    /// # use steadfast_tower::{Guard, PolicyDocument};
+    /// use std::time::Duration;
+    ///
+    /// # let policy = PolicyDocument::new(
+    /// #     "policy.toml",
+    /// #     "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"/search\"]\ntimeout = \"page\"\n",
+    /// # )?;
+    /// # let guard = Guard::new(policy)?;
+    /// let quarter = Duration::from_secs(15 * 60);
+    /// let path = r#"routes."/search".tier"#.parse()?;
+    /// guard.hold(path, "tier7", quarter, Signed::new("ann", "INC-7: search floods us")?)?;
+    ///
+    /// let told = guard.in_force().explain_route("/search")?;
+    /// assert!(told.to_string().contains("by ann: INC-7"), "{told}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn hold(
+        &self,
+        path: FieldPath,
+        value: &str,
+        time: Duration,
+        signed: Signed,
+    ) -> Result<Arc<InForce>, InvalidOverride> {
+        self.inner.end_overrides(clock::nanos());
+        let now = clock::timestamp();
+        let until = SystemTime::from(now)
+            .checked_add(time)
+            .unwrap_or(SystemTime::from(now) + Override::LONGEST * 2);
+        let one = Override::new(path, value, Timestamp::from(until), signed)?;
+        self.inner.live.hold(one, now)
+    }
+}
+
+impl Inner {
+    /// Gives what governs a request that comes now.
+    pub(super) fn in_force(&self, now: Instant) -> arc_swap::Guard<Arc<State>> {
+        if self.next_end.load(Ordering::Relaxed) != NEVER {
+            self.end_overrides(clock::nanos_at(now));
+        }
+        self.state.load()
+    }
+
+    /// Ends the overrides whose time is over, by the clock that nobody sets.
+    pub(super) fn end_overrides(&self, now: u64) {
+        if now < self.next_end.load(Ordering::Relaxed) {
+            return;
+        }
+        // One thread does it; it sets the next end as it takes notice of the change.
+        self.next_end.store(NEVER, Ordering::Relaxed);
+        let Some(until) = self.live.in_force().until() else {
+            return;
+        };
+        let wall = clock::timestamp();
+        self.live.expire(wall.max(until));
+        self.note_next_end();
+    }
+
+    /// Finds out when the next override ends.
+    fn note_next_end(&self) {
+        let until = self.live.in_force().until();
+        let next = until.map_or(NEVER, |until| {
+            let (until, wall) = (
+                SystemTime::from(until),
+                SystemTime::from(clock::timestamp()),
+            );
+            let left = until.duration_since(wall).unwrap_or_default();
+            let left = u64::try_from(left.as_nanos()).unwrap_or(NEVER);
+            clock::nanos().saturating_add(left)
+        });
+        // What was held for so long goes on no longer because another one was added.
+        let known = self.ends.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let next = match (until, *known) {
+            (Some(until), Some((of, at))) if of == until => at.min(next),
+            _ => next,
+        };
+        *known = until.map(|until| (until, next));
+        self.next_end.store(next, Ordering::Relaxed);
+    }
+}
+
+/// What it tells to the log.
+pub(crate) const LIVE_EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::policy",
+        &["info"],
+        "another policy is in force",
+        &["author", "changes", "reason", "revision"],
+    )
+    .when("A document, or an earlier revision, was put in force.")
+    .action("None; it says who has changed the policy, and why."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["warn"],
+        "an override is held",
+        &["held"],
+    )
+    .when("An operator holds a value against the document.")
+    .action("Nothing now; what should hold for longer is a change of the document."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["info"],
+        "an override has ended",
+        &["held"],
+    )
+    .when("Its time is over, it was released, or the document does not fit it any more.")
+    .action("None."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["error"],
+        "a policy is not in force",
+        &["error"],
+    )
+    .when("A change that was checked could not be followed. This is a bug.")
+    .action("Put the revision before it in force again, and report the `error`."),
+];
+
+impl PolicyObserver for Inner {
+    fn changed(&self, change: &PolicyChange) {
+        for one in change.ended() {
+            tracing::info!(target: "steadfast::policy", held = %one, "an override has ended");
+        }
+        for one in change.after.overrides() {
+            if !change.before.overrides().contains(one) {
+                tracing::warn!(target: "steadfast::policy", held = %one, "an override is held");
+            }
+        }
+        let (before, after) = (change.before.revision(), change.after.revision());
+        if before.n() != after.n() {
+            tracing::info!(
+                target: "steadfast::policy",
+                revision = after.n(),
+                changes = change.changes.len(),
+                author = after.signed().author(),
+                reason = after.signed().reason(),
+                "another policy is in force"
+            );
+        }
+        if let Err(error) = self.follow(change.after.policy()) {
+            // It was asked before, so this is a bug; what was in force still is.
+            tracing::error!(target: "steadfast::policy", %error, "a policy is not in force");
+        }
+        self.note_next_end();
+    }
+
+    fn refuses(&self, next: &Policy) -> Option<String> {
+        let unknown = next.routes.keys().find(|key| {
+            let template = template_of(key);
+            key.as_str() != UNMATCHED && !self.watch.has(template)
+        });
+        if let Some(key) = unknown {
+            return Some(format!(
+                "routes.{key:?} was not asked at the start, so nobody knows whether there is such a \
+                 route; add it with the next start"
+            ));
+        }
+        let wrong = compile::check(next).err().map(|error| error.to_string());
+        wrong.or_else(|| self.dependencies.refuses(next))
+    }
+}

@@ -1,0 +1,147 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use steadfast_core::clock::{self, Alarm};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::guard::seen::Line;
+use crate::streams::Connection;
+
+/// A socket that is not waited for without end: for a head that has begun, and for a client that
+/// takes nothing.
+pub(super) struct Io {
+    stream: TcpStream,
+    line: Arc<Line>,
+    /// What is held for as long as the connection lasts.
+    held: Connection,
+    header_read: Duration,
+    write: Duration,
+    /// Until when the head has to be there, while one is read.
+    head: Option<Alarm>,
+    /// How many requests had begun when it was set.
+    begun: usize,
+    /// Until when the client has to take something, while it does not.
+    blocked: Option<Alarm>,
+}
+
+impl Io {
+    pub(super) fn new(
+        stream: TcpStream,
+        line: Arc<Line>,
+        held: Connection,
+        header_read: Duration,
+        write: Duration,
+    ) -> Self {
+        Self {
+            stream,
+            line,
+            held,
+            header_read,
+            write,
+            // The first head is waited for from the beginning: whoever connects has something to say.
+            head: Some(Alarm::new(clock::now() + header_read)),
+            begun: 0,
+            blocked: None,
+        }
+    }
+
+    /// Notes that the head has come, if it has.
+    fn look_for_request(&mut self) {
+        let begun = self.line.begun();
+        if begun != self.begun {
+            self.begun = begun;
+            self.head = None;
+        }
+    }
+
+    fn written<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.blocked = None;
+            return polled;
+        }
+        let write = self.write;
+        let blocked = self
+            .blocked
+            .get_or_insert_with(|| Alarm::new(clock::now() + write));
+        match blocked.poll_over(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(late("the client takes nothing"))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.held.end();
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.look_for_request();
+        let before = to.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, to) {
+            // Bytes between two requests are the head of the next one.
+            let between = this.head.is_none() && to.filled().len() > before;
+            if between && !this.line.is_framed() && this.line.is_idle() {
+                this.head = Some(Alarm::new(clock::now() + this.header_read));
+            }
+            return Poll::Ready(read);
+        }
+        let is_framed = this.line.is_framed();
+        let head = this.head.as_mut().filter(|_| !is_framed);
+        if head.is_some_and(|head| head.poll_over(cx).is_ready()) {
+            return Poll::Ready(Err(late("the head of the request did not come")));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.written(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

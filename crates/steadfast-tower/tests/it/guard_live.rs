@@ -1,0 +1,294 @@
+//! A policy that changes while the guard is at work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get as route;
+use http::Request;
+use steadfast_core::{Task, clock, context, spawn};
+use steadfast_tower::policy::Signed;
+use steadfast_tower::{Guard, PolicyDocument};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+const MS: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const POLICY: &str = r#"
+[admissions.http]
+permits = 2
+queue = 1
+queue_wait = "1s"
+
+[rates.all]
+requests = 1
+period = "1m"
+burst = 3
+
+[timeouts.page]
+timeout = "learn"
+timeout_floor = "100ms"
+timeout_ceiling = "10s"
+
+[routes."/work"]
+timeout = "page"
+admission = "http"
+
+[routes."/limited"]
+timeout = "page"
+quota = "all"
+"#;
+
+fn document(text: &str) -> PolicyDocument {
+    PolicyDocument::new("policy.toml", text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn signed() -> Signed {
+    Signed::new("ann", "INC-7").unwrap()
+}
+
+/// A service whose work ends when it is told to.
+struct Service {
+    guard: Guard,
+    app: Router,
+    go_on: Arc<Semaphore>,
+}
+
+impl Service {
+    async fn start() -> Self {
+        let (guard, go_on) = (
+            Guard::new(document(POLICY)).unwrap(),
+            Arc::new(Semaphore::new(0)),
+        );
+        let wait = go_on.clone();
+        let work = route(async move || {
+            wait.acquire().await.unwrap().forget();
+            context::current().tier().to_string()
+        });
+        let routes = Router::new().route("/work", work);
+        let routes = routes.route("/limited", route(async || "served"));
+        let app = guard.protect(routes).await.unwrap();
+        Self { guard, app, go_on }
+    }
+
+    async fn ask(&self, path: &str) -> Task<(u16, String)> {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let app = self.app.clone();
+        let task = spawn("client", async move {
+            let response = app.oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+            (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+        });
+        clock::sleep(MS).await;
+        task
+    }
+
+    async fn status(&self, path: &str) -> u16 {
+        self.ask(path).await.await.unwrap().0
+    }
+
+    fn change(&self, from: &str, to: &str) -> Result<usize, String> {
+        assert!(POLICY.contains(from), "{from}");
+        let changed = self
+            .guard
+            .apply(document(&POLICY.replace(from, to)), signed());
+        changed
+            .map(|changes| changes.len())
+            .map_err(|refused| refused.to_string())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn permits_in_flight_and_places_in_the_queue_go_on_over_a_change() {
+    let service = Service::start().await;
+    let running = [service.ask("/work").await, service.ask("/work").await];
+    let waiting = service.ask("/work").await;
+    assert_eq!(
+        service.status("/work").await,
+        503,
+        "two permits and one place"
+    );
+
+    // Something else: nobody gets a permit from it.
+    assert_eq!(
+        service.change("timeout_ceiling = \"10s\"", "timeout_ceiling = \"20s\""),
+        Ok(1)
+    );
+    assert_eq!(service.status("/work").await, 503);
+
+    // A permit more is for the one that waits, and then there is a place again.
+    assert_eq!(service.change("permits = 2", "permits = 3"), Ok(2));
+    clock::sleep(MS).await;
+    let next = service.ask("/work").await;
+    assert_eq!(service.status("/work").await, 503);
+    service.go_on.add_permits(4);
+
+    for task in running.into_iter().chain([waiting, next]) {
+        assert_eq!(task.await.unwrap().0, 200);
+    }
+    assert_eq!(service.guard.armed().revision, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_permits_take_nothing_from_those_in_flight() {
+    let service = Service::start().await;
+    let running = [service.ask("/work").await, service.ask("/work").await];
+
+    service.change("permits = 2", "permits = 1").unwrap();
+
+    let waiting = service.ask("/work").await;
+    service.go_on.add_permits(1);
+    clock::sleep(MS).await;
+    assert!(
+        !waiting.is_finished(),
+        "one is still in flight, and one may be"
+    );
+    service.go_on.add_permits(2);
+    for task in running.into_iter().chain([waiting]) {
+        assert_eq!(task.await.unwrap().0, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_from_a_quota_stays_taken() {
+    let service = Service::start().await;
+    for _ in 0..2 {
+        assert_eq!(service.status("/limited").await, 200);
+    }
+
+    service.change("permits = 2", "permits = 5").unwrap();
+    service.change("burst = 3", "burst = 4").unwrap();
+
+    for expected in [200, 200, 429] {
+        assert_eq!(service.status("/limited").await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_learned_timeout_goes_on_from_where_it_was() {
+    let service = Service::start().await;
+    let timeout = || {
+        let snapshot = steadfast_core::report::snapshot();
+        let mut found = snapshot.metrics().filter(|metric| {
+            metric.name == "steadfast_timeout_seconds"
+                && format!("{metric:?}").contains("\"/limited\"")
+        });
+        format!("{:?}", found.next().unwrap().value)
+    };
+    service.change("burst = 3", "burst = 1000").unwrap();
+    for _ in 0..300 {
+        assert_eq!(service.status("/limited").await, 200);
+        clock::sleep(50 * MS).await;
+    }
+    let learned = timeout();
+    assert_ne!(learned, "Gauge(10.0)", "it has learned something");
+
+    service.change("permits = 2", "permits = 4").unwrap();
+    assert_eq!(timeout(), learned);
+    service
+        .change("timeout_ceiling = \"10s\"", "timeout_ceiling = \"9s\"")
+        .unwrap();
+    assert_eq!(timeout(), learned);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_cannot_be_followed_leaves_all_as_it_was() {
+    let service = Service::start().await;
+    let running = service.ask("/work").await;
+    let more = format!("{POLICY}\n[routes.\"/unknown\"]\ntimeout = \"page\"\n");
+
+    let refused = service.guard.apply(document(&more), signed()).unwrap_err();
+
+    let text = refused.to_string();
+    assert!(
+        text.contains("routes.\"/unknown\" was not asked at the start"),
+        "{text}"
+    );
+    let calls = format!("{POLICY}\n[dependencies.bank]\ntimeout = \"page\"\n");
+    let armed = service.guard.armed();
+    assert_eq!((armed.revision, armed.routes.len()), (1, 2));
+    drop(calls);
+    service.go_on.add_permits(1);
+    assert_eq!(running.await.unwrap().0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_is_held_for_a_quarter_of_an_hour_and_ends_by_itself() {
+    let service = Service::start().await;
+    service.go_on.add_permits(10);
+    let tier = async || service.ask("/work").await.await.unwrap().1;
+    let path = "routes.\"/work\".tier".parse().unwrap();
+
+    service
+        .guard
+        .hold(path, "tier7", 15 * MINUTE, signed())
+        .unwrap();
+
+    assert_eq!(tier().await, "tier 7");
+    assert!(
+        service
+            .guard
+            .in_force()
+            .explain_route("/work")
+            .unwrap()
+            .to_string()
+            .contains("OVERRIDE")
+    );
+    clock::sleep(14 * MINUTE).await;
+    assert_eq!(tier().await, "tier 7");
+    clock::sleep(2 * MINUTE).await;
+    assert_eq!(tier().await, "tier 1");
+    assert!(service.guard.in_force().overrides().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_held_may_be_released_and_a_revision_taken_back() {
+    let service = Service::start().await;
+    let path = "admissions.http.permits";
+    let held = service
+        .guard
+        .hold(path.parse().unwrap(), "1", MINUTE, signed());
+    assert_eq!(held.unwrap().overrides().len(), 1);
+    let running = service.ask("/work").await;
+    let waiting = service.ask("/work").await;
+    assert_eq!(
+        service.status("/work").await,
+        503,
+        "one permit and one place"
+    );
+
+    assert!(service.guard.live().release(&path.parse().unwrap()));
+
+    clock::sleep(MS).await;
+    service.go_on.add_permits(2);
+    assert_eq!(
+        (running.await.unwrap().0, waiting.await.unwrap().0),
+        (200, 200)
+    );
+    service.change("permits = 2", "permits = 9").unwrap();
+    let back = service.guard.live().revert(1, signed(), clock::timestamp());
+    assert_eq!(back.unwrap().n(), 3);
+    let permits = service.guard.in_force().policy().admissions["http"].permits;
+    assert_eq!(permits.most().get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_makes_no_sense_cannot_be_held() {
+    let service = Service::start().await;
+    let hold = |path: &str, value: &str, time| {
+        let held = service
+            .guard
+            .hold(path.parse().unwrap(), value, time, signed());
+        held.map(drop).map_err(|refused| refused.to_string())
+    };
+
+    assert!(hold("admissions.http.permits", "0", MINUTE).is_err());
+    assert!(hold("admissions.http.permit", "5", MINUTE).is_err());
+    assert!(hold("routes.\"/work\".timeout", "\"none\"", MINUTE).is_err());
+    assert!(hold("admissions.http.permits", "5", Duration::MAX).is_err());
+    assert!(hold("admissions.http.permits", "5", Duration::ZERO).is_err());
+    assert_eq!(service.guard.in_force().overrides().len(), 0);
+}

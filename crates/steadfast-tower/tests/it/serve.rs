@@ -1,0 +1,506 @@
+//! A server over real sockets, of HTTP/1.1 and HTTP/2, with clients that mean no good.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{get as route, post};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use steadfast_core::{Task, clock, spawn};
+use steadfast_tower::guard::{Peer, Served};
+use steadfast_tower::{Guard, PolicyDocument};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::support::Lines;
+
+const POLICY: &str = r#"
+[admissions.http]
+permits = 2
+queue = 1
+queue_wait = "20ms"
+
+[timeouts.page]
+timeout = "5s"
+
+[timeouts.quick]
+timeout = "50ms"
+
+[streams.live]
+connections = 1
+idle = "10s"
+
+[routes."/page"]
+timeout = "page"
+
+[routes."/wait"]
+timeout = "page"
+admission = "http"
+
+[routes."/core"]
+tier = "core"
+timeout = "page"
+
+[routes."/large"]
+timeout = "page"
+admission = "http"
+
+[routes."/panics"]
+timeout = "page"
+
+[routes."POST /call/Slow"]
+timeout = "quick"
+
+[routes."POST /call/Panics"]
+timeout = "page"
+
+[routes."/upgrade"]
+kind = "stream"
+stream = "live"
+
+[drain]
+lower = "100ms"
+core = "20s"
+"#;
+
+/// A served service, and what its handlers wait for.
+struct Service {
+    guard: Guard,
+    address: SocketAddr,
+    go_on: Arc<Semaphore>,
+    running: Arc<AtomicUsize>,
+    served: Task<Served>,
+}
+
+/// How a test changes the server.
+type Change = fn(steadfast_tower::guard::Serve<Router>) -> steadfast_tower::guard::Serve<Router>;
+
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Service {
+    async fn start(change: Change) -> Self {
+        let policy = PolicyDocument::new("policy.toml", POLICY).unwrap_or_else(|e| panic!("{e}"));
+        let guard = Guard::new(policy).unwrap();
+        let (go_on, running) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let work = {
+            let (go_on, running) = (go_on.clone(), running.clone());
+            async move || {
+                running.fetch_add(1, Ordering::SeqCst);
+                let _running = Running(running.clone());
+                go_on.acquire().await.unwrap().forget();
+                "done"
+            }
+        };
+        let upgrade = route(async |request: axum::extract::Request| {
+            let upgraded = hyper::upgrade::on(request);
+            spawn("talk", async move {
+                // Until the client has nothing more to say.
+                let mut talk = TokioIo::new(upgraded.await.unwrap());
+                talk.write_all(b"welcome").await.unwrap();
+                let _ = talk.read_to_end(&mut Vec::new()).await;
+            });
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert("connection", "upgrade".parse().unwrap());
+            headers.insert("upgrade", "talk".parse().unwrap());
+            response
+        });
+        let routes = Router::new()
+            .route(
+                "/page",
+                route(async |peer: axum::Extension<Peer>| peer.0.0.ip().to_string()),
+            )
+            .route("/wait", route(work.clone()))
+            .route("/core", route(work))
+            .route("/large", route(async || vec![b'x'; 64 << 20]))
+            .route(
+                "/panics",
+                route(async || -> &str { panic!("serve: handler") }),
+            )
+            .route(
+                "/call/Slow",
+                post(async || std::future::pending::<()>().await),
+            )
+            .route(
+                "/call/Panics",
+                post(async || -> &str { panic!("serve: call") }),
+            )
+            .route("/upgrade", upgrade);
+        let app = guard.protect(routes).await.unwrap();
+        Self::serve(guard, app, go_on, running, change).await
+    }
+
+    async fn serve(
+        guard: Guard,
+        app: Router,
+        go_on: Arc<Semaphore>,
+        running: Arc<AtomicUsize>,
+        change: Change,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = change(guard.serve(listener, app));
+        let served = spawn("server", async move { serve.await });
+        Self {
+            guard,
+            address,
+            go_on,
+            running,
+            served,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends a request that keeps the connection.
+    async fn send(&self, path: &str) -> TcpStream {
+        let mut socket = self.connect().await;
+        write(
+            &mut socket,
+            &format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n"),
+        )
+        .await;
+        socket
+    }
+
+    async fn answer(&self, path: &str) -> String {
+        let mut socket = self.connect().await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        write(&mut socket, &request).await;
+        rest(socket).await
+    }
+
+    /// Waits until so many handlers run.
+    async fn runs(&self, count: usize) {
+        until(|| self.running.load(Ordering::SeqCst) == count).await;
+    }
+
+    async fn http2(&self) -> SendRequest<Empty<Bytes>> {
+        let io = TokioIo::new(self.connect().await);
+        let executor = TokioExecutor::new();
+        let (client, connection) = hyper::client::conn::http2::handshake(executor, io)
+            .await
+            .unwrap();
+        spawn("client", async move {
+            let _ = connection.await;
+        });
+        client
+    }
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn write(socket: &mut TcpStream, text: &str) {
+    socket.write_all(text.as_bytes()).await.unwrap();
+}
+
+/// Reads until the server closes.
+async fn rest(mut socket: TcpStream) -> String {
+    let mut text = Vec::new();
+    let _ = socket.read_to_end(&mut text).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Reads the head of an answer.
+async fn head(socket: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(socket.read_u8().await.expect("there is a head"));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+async fn ask(
+    client: &SendRequest<Empty<Bytes>>,
+    request: http::request::Builder,
+) -> Response<Incoming> {
+    let request: Request<_> = request.body(Empty::new()).unwrap();
+    client.clone().send_request(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn over_either_protocol_requests_are_served_and_know_their_peer() {
+    let service = Service::start(|serve| serve).await;
+
+    assert!(service.answer("/page").await.ends_with("127.0.0.1"));
+    let client = service.http2().await;
+    let page = ask(&client, Request::get("http://a/page")).await;
+    assert_eq!(page.version(), http::Version::HTTP_2);
+    assert_eq!(
+        page.into_body().collect().await.unwrap().to_bytes(),
+        "127.0.0.1"
+    );
+    let panics = ask(&client, Request::get("http://a/panics")).await;
+    assert_eq!(panics.status(), 500);
+    assert_eq!(
+        ask(&client, Request::get("http://a/page")).await.status(),
+        200,
+        "it goes on"
+    );
+    assert!(
+        service.guard.armed().is_clean(),
+        "{}",
+        service.guard.armed()
+    );
+}
+
+#[tokio::test]
+async fn over_http2_a_client_of_grpc_gets_trailers_only() {
+    let service = Service::start(|serve| serve).await;
+    let client = service.http2().await;
+
+    for (path, status) in [("http://a/call/Slow", "4"), ("http://a/call/Panics", "13")] {
+        let request = Request::post(path).header("content-type", "application/grpc");
+        let answer = ask(&client, request).await;
+
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["grpc-status"], status);
+        assert!(
+            hyper::body::Body::is_end_stream(answer.body()),
+            "nothing comes after the head"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_not_waited_for() {
+    let service = Service::start(|serve| serve.header_read(Duration::from_millis(50))).await;
+
+    let silent = service.connect().await;
+    let mut slow = service.connect().await;
+    write(&mut slow, "GET /page HTTP/1.1\r\nhost: a\r\nx-slow: ").await;
+    let mut second = service.send("/page").await;
+    assert!(head(&mut second).await.starts_with("HTTP/1.1 200"));
+    write(&mut second, "GET /pa").await;
+
+    for socket in [silent, slow, second] {
+        let text = rest(socket).await;
+        assert!(!text.contains("200 OK"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_longer_than_a_head_may_take() {
+    let service = Service::start(|serve| serve.header_read(Duration::from_millis(30))).await;
+    let mut socket = service.send("/page").await;
+    head(&mut socket).await;
+    let mut body = [0; 9];
+    socket.read_exact(&mut body).await.unwrap();
+
+    clock::sleep(Duration::from_millis(100)).await;
+
+    write(
+        &mut socket,
+        "GET /page HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(rest(socket).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_flood_of_headers_is_answered_and_not_stored() {
+    let service = Service::start(|serve| serve).await;
+    let many = "x-flood: 1\r\n".repeat(200);
+    let long = format!("x-long: {}\r\n", "y".repeat(64 << 10));
+
+    for (name, headers) in [("many", many), ("long", long)] {
+        let mut socket = service.connect().await;
+        let request = format!("GET /page HTTP/1.1\r\nhost: a\r\n{headers}\r\n");
+        let _ = socket.write_all(request.as_bytes()).await;
+        let answer = rest(socket).await;
+        let refused = answer.starts_with("HTTP/1.1 431") || answer.is_empty();
+        assert!(refused, "{name}: {answer}");
+    }
+    assert!(service.answer("/page").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_not_waited_for_and_its_permit_comes_back() {
+    let service = Service::start(|serve| serve.write(Duration::from_millis(50))).await;
+
+    // Both permits, and no end in sight.
+    let mut stuck = [service.send("/large").await, service.send("/large").await];
+    for socket in &mut stuck {
+        assert!(head(socket).await.starts_with("HTTP/1.1 200"));
+    }
+
+    service.go_on.add_permits(1);
+    while !service.answer("/wait").await.starts_with("HTTP/1.1 200") {}
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_is_not_read_does_not_hold_its_permit() {
+    let service = Service::start(|serve| serve.write(Duration::from_millis(50))).await;
+    let client = service.http2().await;
+    let unread = [
+        ask(&client, Request::get("http://a/large")).await,
+        ask(&client, Request::get("http://a/large")).await,
+    ];
+    assert!(unread.iter().all(|answer| answer.status() == 200));
+
+    service.go_on.add_permits(1);
+    while !service.answer("/wait").await.starts_with("HTTP/1.1 200") {}
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_is_told_as_499_and_its_permit_comes_back() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let service = Service::start(|serve| serve).await;
+    let gone = [service.send("/wait").await, service.send("/wait").await];
+    service.runs(2).await;
+
+    drop(gone);
+
+    service.runs(0).await;
+    until(|| lines.with("status=499").len() == 2).await;
+    assert!(lines.with("status=499")[0].contains("ended=\"client_gone\""));
+    service.go_on.add_permits(2);
+    assert!(service.answer("/wait").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn more_connections_than_may_be_wait_for_their_turn() {
+    let service = Service::start(|serve| serve.connections(1)).await;
+    let mut first = service.send("/page").await;
+    head(&mut first).await;
+
+    let mut waits = Box::pin(service.answer("/page"));
+    for _ in 0..100 {
+        assert!(crate::support::poll_once(waits.as_mut()).await.is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+
+    assert!(waits.await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_drain_closes_idle_connections_at_once_and_serves_what_has_begun() {
+    let service = Service::start(|serve| serve).await;
+    let mut idle = service.send("/page").await;
+    head(&mut idle).await;
+    let core = service.send("/core").await;
+    service.runs(1).await;
+
+    service.guard.drain().start();
+
+    assert!(
+        rest(idle).await.ends_with("127.0.0.1"),
+        "closed, and nothing else was waited for"
+    );
+    service.go_on.add_permits(1);
+    assert!(rest(core).await.ends_with("done"));
+    let served = service.served.await.unwrap();
+    assert!(served.drained.is_clean());
+    assert_eq!(served.cut, 0);
+    assert!(
+        TcpStream::connect(service.address).await.is_err(),
+        "nobody listens"
+    );
+}
+
+#[tokio::test]
+async fn what_is_below_core_is_cut_off_first() {
+    let service = Service::start(|serve| serve).await;
+    let (lower, core) = (service.send("/wait").await, service.send("/core").await);
+    service.runs(2).await;
+
+    service.guard.drain().start();
+
+    assert_eq!(
+        rest(lower).await,
+        "",
+        "after the time of what is below core"
+    );
+    service.go_on.add_permits(1);
+    assert!(rest(core).await.ends_with("done"));
+    assert_eq!(service.served.await.unwrap().cut, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_takes_its_connections_along() {
+    let service = Service::start(|serve| serve).await;
+    let waits = service.send("/wait").await;
+    service.runs(1).await;
+
+    service.served.abort();
+
+    assert_eq!(rest(waits).await, "");
+    service.runs(0).await;
+}
+
+#[tokio::test]
+async fn what_is_served_past_the_guard_is_seen_and_told() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"/page\"]\ntimeout = \"page\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    let app = Router::new().route("/page", route(async || "guarded"));
+    let app = guard.protect(app).await.unwrap();
+    // Behind its back.
+    let exempt = Router::new().route("/metrics", route(async || "1"));
+    let app = app.route("/past", route(async || "past"));
+    let app = app.merge(exempt.layer(guard.exempt()));
+    let (go_on, running) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let service = Service::serve(guard, app, go_on, running, |serve| serve).await;
+
+    for (path, past) in [("/page", 0), ("/past", 1), ("/metrics", 1), ("/past", 2)] {
+        service.answer(path).await;
+        assert_eq!(service.guard.armed().past, past, "{path}");
+    }
+
+    assert!(!service.guard.armed().is_clean());
+    let told = lines.with("a request was served past the guard");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("path=\"/past\""), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_becomes_another_protocol_counts_until_it_ends() {
+    let service = Service::start(|serve| serve.header_read(Duration::from_millis(30))).await;
+    let upgrade = async || {
+        let mut socket = service.connect().await;
+        let request =
+            "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: talk\r\n\r\n";
+        write(&mut socket, request).await;
+        let head = head(&mut socket).await;
+        (socket, head)
+    };
+
+    let (mut first, switched) = upgrade().await;
+    assert!(switched.starts_with("HTTP/1.1 101"), "{switched}");
+    let mut welcome = [0; 7];
+    first.read_exact(&mut welcome).await.unwrap();
+    // For longer than a head may take: these bytes are none.
+    write(&mut first, "hello").await;
+    clock::sleep(Duration::from_millis(60)).await;
+    let (_, second) = upgrade().await;
+    assert!(second.starts_with("HTTP/1.1 503"), "{second}");
+    write(&mut first, "still here").await;
+    drop(first);
+
+    while !upgrade().await.1.starts_with("HTTP/1.1 101") {}
+}
