@@ -48,8 +48,9 @@ pub struct Config {
     /// How long a statement may take: 10 s, a third of the lease of a node. PostgreSQL is told, and
     /// a second later the connection is given up.
     pub statement_timeout: Duration,
-    /// How long a transaction may be open from its begin to its end: 10 s. On SQLite everybody else
-    /// who writes waits for it, the beats of this node included.
+    /// How long a transaction may be open: 10 s. On SQLite from the begin to the end of one that writes,
+    /// since everybody else who writes waits for it, the beats of this node included. On PostgreSQL
+    /// how long it may be idle between two statements.
     pub transaction_timeout: Duration,
     /// Whether SQLite waits until a commit is on the disk: `true`. With `false` the last commits may
     /// be lost in a power failure, not in a crash of the process.

@@ -7,6 +7,32 @@ use std::time::Duration;
 
 /// Says why the store did not do what it was asked.
 ///
+/// | code | what |
+/// |---|---|
+/// | SF-1101 | the database cannot be reached |
+/// | SF-1102 | the connection was lost; what was under way may have been done |
+/// | SF-1103 | the database is too old |
+/// | SF-1104 | a newer program has changed the tables in a way that this one would break |
+/// | SF-1105 | a migration was edited after it had been applied |
+/// | SF-1106 | the database takes no writes |
+/// | SF-1107 | the disk is full |
+/// | SF-1108 | another process holds the file of SQLite, and which |
+/// | SF-1109 | connections, or the writer, are taken, and by whom |
+/// | SF-1110 | the time of a statement or a transaction was up |
+/// | SF-1111 | another transaction was in the way |
+/// | SF-1112 | a statement and its caller do not fit |
+/// | SF-1113 | a rule of the schema is broken |
+/// | SF-1114 | a setting is out of range |
+/// | SF-1115 | access is denied |
+/// | SF-1116 | the database refuses a statement |
+/// | SF-1117 | a migration is missing, and may not be applied here |
+/// | SF-1118 | the file of SQLite was deleted or replaced |
+/// | SF-1119 | the file of SQLite is damaged |
+/// | SF-1120 | the server has no connection left |
+/// | SF-1121 | the transaction is over already |
+/// | SF-1122 | the store is closed |
+/// | SF-1123 | the runtime that does the work does not answer, so beats are held back |
+///
 /// Every error has a stable [code](Self::code) and a [fix](Self::fix). The predicates answer what
 /// callers ask: may I retry ([`is_retryable`](Self::is_retryable)), and might it have been done all
 /// the same ([`is_outcome_unknown`](Self::is_outcome_unknown))?

@@ -115,13 +115,7 @@ async fn open(
 
 async fn check_version(conn: &mut SqliteConnection) -> Result<(), Error> {
     let found = text(conn, "SELECT sqlite_version()").await?;
-    let mut parts = found.split('.').map(|part| part.parse().unwrap_or(0));
-    let version = (
-        parts.next().unwrap_or(0),
-        parts.next().unwrap_or(0),
-        parts.next().unwrap_or(0),
-    );
-    if version >= VERSION_LEAST {
+    if version(&found) >= VERSION_LEAST {
         return Ok(());
     }
     Err(Trouble::WrongVersion {
@@ -130,6 +124,12 @@ async fn check_version(conn: &mut SqliteConnection) -> Result<(), Error> {
         least: VERSION_LEAST_TEXT,
     }
     .into())
+}
+
+fn version(text: &str) -> (u32, u32, u32) {
+    let mut parts = text.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
 }
 
 /// Where WAL is not possible (a file in memory, a network file system) SQLite keeps another mode
@@ -152,4 +152,22 @@ async fn text(conn: &mut SqliteConnection, sql: &'static str) -> Result<String, 
     };
     let rows = run::run(conn, &ask).await.map_err(trouble::classify)?;
     rows.one()?.get(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_parts() {
+        for (text, old) in [
+            ("3.51.2", true),
+            ("3.9.9", true),
+            ("3.51.3", false),
+            ("3.100.0", false),
+            ("4.0", false),
+        ] {
+            assert_eq!(version(text) < VERSION_LEAST, old, "{text}");
+        }
+    }
 }

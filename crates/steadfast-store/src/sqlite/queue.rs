@@ -409,3 +409,67 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static BEAT: Statement = Statement::new("test", "beat", "", "");
+    static OTHER: Statement = Statement::new("test", "other", "", "");
+
+    fn queue() -> Queue {
+        let second = Duration::from_secs(1);
+        Queue::new(PathBuf::new(), second, second)
+    }
+
+    #[tokio::test]
+    async fn beats_go_first_and_everything_else_in_order() {
+        let queue = queue();
+        let waiting = async |statement, urgency| {
+            let intent = queue.intent(statement, SqliteArguments::default(), urgency);
+            // Once polled it stands in the queue.
+            let _ = clock::timeout(Duration::ZERO, intent).await;
+        };
+        waiting(&OTHER, Urgency::Usual).await;
+        let _ = clock::timeout(Duration::ZERO, queue.begin(None)).await;
+        waiting(&OTHER, Urgency::Usual).await;
+        waiting(&BEAT, Urgency::Beat).await;
+
+        let mut order = Vec::new();
+        for _ in 0..4 {
+            order.push(match queue.pop().await {
+                Some(Work::Intent(intent)) => intent.statement.name(),
+                Some(Work::Transaction(_)) => "transaction",
+                None => "end",
+            });
+        }
+
+        assert_eq!(order, ["beat", "other", "transaction", "other"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_is_never_begun() {
+        let queue = queue();
+        let intent = queue.intent(&OTHER, SqliteArguments::default(), Urgency::Usual);
+        let _ = clock::timeout(Duration::ZERO, intent).await;
+
+        let Some(Work::Intent(intent)) = queue.pop().await else {
+            panic!("it is in the queue")
+        };
+
+        assert!(!intent.turn.take());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses() {
+        let queue = queue();
+        for _ in 0..QUEUE_MAX {
+            let begin = queue.begin(None);
+            let _ = clock::timeout(Duration::ZERO, begin).await;
+        }
+
+        let refused = queue.begin(None).await.err().expect("it is full");
+
+        assert_eq!(refused.code(), "SF-1109");
+    }
+}

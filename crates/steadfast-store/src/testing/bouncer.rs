@@ -98,7 +98,7 @@ fn spawn(file: &Path) -> Child {
     as_postgres("sh")
         .args([
             "-c",
-            "\"$0\" -q \"$1\" & read -r _; kill -INT $!; wait; rm -f \"$1\"",
+            "trap '' INT TERM HUP; \"$0\" -q \"$1\" & read -r _; kill -INT $!; wait; rm -f \"$1\"",
         ])
         .arg(program)
         .arg(file)

@@ -302,10 +302,9 @@ impl Drop for Cluster {
     }
 }
 
-/// Waits until its input ends, stops the server and removes what it left.
+/// Waits until its input ends, whatever signals its group gets, stops the server and removes what it left.
 fn janitor(bin: &Path, folder: &Path) -> Child {
-    let script =
-        "read -r _; \"$0/pg_ctl\" -D \"$1/data\" stop -m immediate >/dev/null 2>&1; rm -rf \"$1\"";
+    let script = "trap '' INT TERM HUP; read -r _; \"$0/pg_ctl\" -D \"$1/data\" stop -m immediate >/dev/null 2>&1; rm -rf \"$1\"";
     as_postgres("sh")
         .args(["-c", script])
         .arg(bin)

@@ -5,4 +5,5 @@ mod foreign;
 mod node;
 mod prepare;
 mod process;
+mod traps;
 mod trouble;
