@@ -84,6 +84,8 @@ pub mod decide;
 pub mod end;
 pub mod schedule;
 pub mod state;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod worker;
 
 mod client;

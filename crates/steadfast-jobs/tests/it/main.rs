@@ -5,6 +5,8 @@ mod fence;
 mod killed;
 mod limits;
 mod lists;
+mod model;
+mod oracle;
 mod prepare;
 mod runs;
 mod schedules;
