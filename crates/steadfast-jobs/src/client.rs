@@ -331,6 +331,11 @@ impl Batch {
         Ok(())
     }
 
+    /// Adds one that was checked; the caller keeps the bound.
+    pub(crate) fn push_draft(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
     /// Tells how many there are.
     pub fn len(&self) -> usize {
         self.drafts.len()
@@ -504,7 +509,7 @@ fn plain_columns(drafts: &[Draft]) -> Vec<Array> {
         .collect();
     vec![
         texts(&|draft| draft.queue.clone()),
-        texts(&|draft| draft.kind.to_owned()),
+        texts(&|draft| draft.kind.to_string()),
         texts(&|draft| draft.payload.clone()),
         integers(&|draft| draft.options.priority.into()),
         integers(&|draft| micros(draft.options.delay)),

@@ -20,6 +20,16 @@ pub(crate) enum Repr {
     Contended(String),
     #[error("the answer of the store cannot be read: {0}")]
     Answer(&'static str),
+    #[error("there is no schedule {0:?}")]
+    NoSchedule(String),
+    #[error(
+        "the schedule {name:?} in the store cannot be read by this program, which may be older than what wrote it"
+    )]
+    StoredSchedule {
+        name: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// What is refused before the store is asked.
@@ -39,6 +49,12 @@ pub(crate) enum Refusal {
     Wait(&'static str),
     #[error("a batch of {0} jobs is over the bound of {max}", max = crate::client::BATCH_MAX)]
     Batch(usize),
+    #[error("a schedule says {0} in its plan: leave it out of the options of its job")]
+    Planned(&'static str),
+    #[error("the payload is not JSON")]
+    NotJson,
+    #[error("a fixed delay has no times to fill in: its next depends on the run before")]
+    NoTimes,
     #[error("the worker has no kind to run: say `kind(…)` at least once")]
     NoKind,
     #[error("the kind {0:?} has two handlers")]
@@ -64,7 +80,12 @@ impl Error {
         match &*self.0 {
             Repr::Store(error) => error.is_retryable(),
             Repr::Contended(_) => true,
-            Repr::Payload(_) | Repr::Refused(_) | Repr::LeaseLost(_) | Repr::Answer(_) => false,
+            Repr::Payload(_)
+            | Repr::Refused(_)
+            | Repr::LeaseLost(_)
+            | Repr::NoSchedule(_)
+            | Repr::StoredSchedule { .. }
+            | Repr::Answer(_) => false,
         }
     }
 
@@ -78,6 +99,16 @@ impl Error {
     /// Tells whether another node has the job now, so that nothing this one does may count.
     pub fn is_lease_lost(&self) -> bool {
         matches!(&*self.0, Repr::LeaseLost(_))
+    }
+
+    /// Tells whether a schedule in the store says what this program does not know.
+    pub(crate) fn is_unreadable_schedule(&self) -> bool {
+        matches!(&*self.0, Repr::StoredSchedule { .. })
+    }
+
+    /// Tells whether there is no schedule of that name.
+    pub fn is_unknown_schedule(&self) -> bool {
+        matches!(&*self.0, Repr::NoSchedule(_))
     }
 
     /// Gives the error of the store, if it is one.

@@ -1,5 +1,6 @@
 //! What a job is: its kind, its payload, and how it is to be treated.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -186,7 +187,7 @@ impl Options {
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) queue: String,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Cow<'static, str>,
     pub(crate) payload: String,
     pub(crate) max_attempts: u32,
     pub(crate) options: Options,
@@ -198,7 +199,7 @@ impl Draft {
         let queue = options.queue.clone();
         let draft = Self {
             queue: queue.unwrap_or_else(|| J::QUEUE.to_owned()),
-            kind: J::KIND,
+            kind: Cow::Borrowed(J::KIND),
             payload,
             max_attempts: options.max_attempts.unwrap_or(J::MAX_ATTEMPTS),
             options,
@@ -207,10 +208,10 @@ impl Draft {
         Ok(draft)
     }
 
-    fn check(&self) -> Result<(), Refusal> {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
         let options = &self.options;
         check_name("queue", &self.queue)?;
-        check_name("kind", self.kind)?;
+        check_name("kind", &self.kind)?;
         if self.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Refusal::Payload(self.payload.len()));
         }

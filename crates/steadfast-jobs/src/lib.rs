@@ -99,3 +99,10 @@ pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_
 pub use sql::PACKAGE;
 pub use state::State;
 pub use worker::{Kind, Retention, Run, Running, Worker, WorkerBuilder};
+
+/// The documents of the project about schedules: what stands in them is compiled and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../docs/how-to/zones-and-dst.md")]
+    mod zones_and_dst {}
+}

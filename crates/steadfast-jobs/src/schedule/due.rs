@@ -26,8 +26,10 @@ pub const COUNTED_MAX: u32 = 10_000;
 /// Where a schedule stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The due time that is looked for, in milliseconds since 1970.
-    pub next_ms: i64,
+    /// The due time that is looked for, in milliseconds since 1970; `None` if there is none any more.
+    pub next_ms: Option<i64>,
+    /// The occurrence that waits for a run to end, if one does.
+    pub queued_ms: Option<i64>,
     /// Its jobs that have not ended: waiting ones, running ones.
     pub live: u32,
     /// When the last of its jobs ended, if one did.
@@ -41,9 +43,13 @@ pub struct Decision {
     pub due: Vec<Due>,
     /// The occurrences that do not.
     pub skipped: Vec<Skipped>,
-    /// When to look again, in milliseconds since 1970; a time that has passed if there was more to do than
+    /// The next due time, in milliseconds since 1970; one that has passed if there was more to do than
     /// fits one decision, and `None` if nothing is due any more.
     pub next_ms: Option<i64>,
+    /// The occurrence that waits for a run to end, if one does.
+    pub queued_ms: Option<i64>,
+    /// Whether the jobs that have not ended are to be cancelled.
+    pub cancels_live: bool,
 }
 
 /// An occurrence that becomes a job.
@@ -55,8 +61,6 @@ pub struct Due {
     pub start_ms: i64,
     /// Until when its job may start, if the plan has a deadline.
     pub start_until_ms: Option<i64>,
-    /// Whether the other jobs of the schedule are to be cancelled.
-    pub cancels_others: bool,
 }
 
 /// Occurrences in a row that do not become jobs.
@@ -79,8 +83,10 @@ pub enum SkipReason {
     Missed,
     /// Its job could not have started by the deadline.
     Deadline,
-    /// An earlier run has not ended.
+    /// An earlier run has not ended, or a later occurrence takes its place.
     Overlap,
+    /// The schedule was paused.
+    Paused,
 }
 
 impl SkipReason {
@@ -91,6 +97,7 @@ impl SkipReason {
             Self::Missed => "missed",
             Self::Deadline => "deadline",
             Self::Overlap => "overlap",
+            Self::Paused => "paused",
         }
     }
 }
@@ -118,60 +125,70 @@ impl Plan {
     /// `seed` stands for the schedule and spreads its jitter apart from that of others.
     #[must_use]
     pub fn decide(&self, seed: u64, standing: Standing, now_ms: i64) -> Decision {
-        if standing.next_ms > now_ms {
-            return Decision {
-                next_ms: Some(standing.next_ms),
-                ..Decision::default()
-            };
-        }
-        if let Kind::Delay { delay_ms } = self.rule.0 {
-            return self.decide_delay(seed, delay_ms, standing, now_ms);
-        }
-        let range = self.candidates(standing.next_ms, now_ms);
         let mut decision = Decision {
-            next_ms: range.next_ms,
+            next_ms: standing.next_ms,
+            queued_ms: standing.queued_ms,
             ..Decision::default()
         };
-        if let Some(last_ms) = range.skipped_up_to {
-            decision.skipped.push(Skipped {
-                first_ms: standing.next_ms,
-                last_ms,
-                count: self.count(standing.next_ms, last_ms),
-                reason: SkipReason::Missed,
-            });
+        let due_ms = standing.next_ms.filter(|next| *next <= now_ms);
+        if let Kind::Delay { delay_ms } = self.rule.0 {
+            if let Some(look_ms) = due_ms {
+                self.decide_delay(seed, delay_ms, (look_ms, now_ms), standing, &mut decision);
+            }
+            return decision;
+        }
+        let mut run = Vec::new();
+        if let Some(first_ms) = due_ms {
+            let candidates = self.candidates(first_ms, now_ms);
+            decision.next_ms = candidates.next_ms;
+            run = candidates.run;
+            if let Some(last_ms) = candidates.skipped_up_to {
+                decision.skipped.push(Skipped {
+                    first_ms,
+                    last_ms,
+                    count: self.count(first_ms, last_ms),
+                    reason: SkipReason::Missed,
+                });
+            }
         }
         let mut live = standing.live;
-        for nominal_ms in range.run {
-            match self.judge(seed, nominal_ms, live, now_ms) {
-                Ok(due) => {
-                    live = live.saturating_add(1);
-                    decision.due.push(due);
-                }
-                Err(reason) => decision.skip(nominal_ms, reason),
+        if let Some(queued_ms) = standing.queued_ms {
+            if self.overlap == Overlap::CancelOther && !run.is_empty() {
+                decision.queued_ms = None;
+                decision.skip(queued_ms, SkipReason::Overlap);
+            } else if live == 0 {
+                decision.queued_ms = None;
+                self.judge(seed, queued_ms, &mut live, now_ms, &mut decision);
             }
+        }
+        for nominal_ms in run {
+            self.judge(seed, nominal_ms, &mut live, now_ms, &mut decision);
         }
         decision
     }
 
     /// Looks whether the run before has ended long enough ago. While it has not, the next look is a delay
     /// away, which is never too late: a run that ends between two looks is due after the second.
-    fn decide_delay(&self, seed: u64, delay_ms: i64, standing: Standing, now_ms: i64) -> Decision {
+    fn decide_delay(
+        &self,
+        seed: u64,
+        delay_ms: i64,
+        (look_ms, now_ms): (i64, i64),
+        standing: Standing,
+        decision: &mut Decision,
+    ) {
         let next_look = now_ms.saturating_add(delay_ms);
         let nominal_ms = match standing.ended_ms {
             _ if standing.live > 0 => None,
-            Some(ended) => Some(ended.saturating_add(delay_ms).max(standing.next_ms)),
-            None => Some(standing.next_ms),
+            Some(ended) => Some(ended.saturating_add(delay_ms).max(look_ms)),
+            None => Some(look_ms),
         };
-        match nominal_ms {
-            Some(nominal_ms) if nominal_ms <= now_ms => Decision {
-                due: vec![self.due(seed, nominal_ms, false)],
-                skipped: Vec::new(),
-                next_ms: Some(next_look),
-            },
-            later => Decision {
-                next_ms: Some(later.unwrap_or(next_look)),
-                ..Decision::default()
-            },
+        decision.next_ms = match nominal_ms {
+            Some(nominal_ms) if nominal_ms > now_ms => Some(nominal_ms),
+            _ => Some(next_look),
+        };
+        if let Some(nominal_ms) = nominal_ms.filter(|nominal| *nominal <= now_ms) {
+            decision.due.push(self.due(seed, nominal_ms));
         }
     }
 
@@ -234,29 +251,39 @@ impl Plan {
         }
     }
 
-    fn judge(&self, seed: u64, nominal_ms: i64, live: u32, now_ms: i64) -> Result<Due, SkipReason> {
-        let due = self.due(
-            seed,
-            nominal_ms,
-            self.overlap == Overlap::CancelOther && live > 0,
-        );
+    /// Has one occurrence run, wait or left out, beside `live` jobs that have not ended.
+    fn judge(
+        &self,
+        seed: u64,
+        nominal_ms: i64,
+        live: &mut u32,
+        now_ms: i64,
+        decision: &mut Decision,
+    ) {
+        let due = self.due(seed, nominal_ms);
         if due.start_until_ms.is_some_and(|until| until < now_ms) {
-            return Err(SkipReason::Deadline);
+            decision.skip(nominal_ms, SkipReason::Deadline);
+            return;
         }
-        let room = match self.overlap {
-            Overlap::Allow | Overlap::CancelOther => true,
-            Overlap::Skip => live == 0,
-            // One under way and one behind it.
-            Overlap::QueueOne => live < 2,
-        };
-        if room {
-            Ok(due)
-        } else {
-            Err(SkipReason::Overlap)
+        match self.overlap {
+            // Whatever waits already comes first.
+            Overlap::QueueOne | Overlap::Skip if decision.queued_ms.is_some() => {
+                decision.skip(nominal_ms, SkipReason::Overlap);
+            }
+            _ if self.overlap == Overlap::Allow || *live == 0 => {
+                *live = live.saturating_add(1);
+                decision.due.push(due);
+            }
+            Overlap::QueueOne => decision.queued_ms = Some(nominal_ms),
+            Overlap::CancelOther => {
+                decision.queued_ms = Some(nominal_ms);
+                decision.cancels_live = true;
+            }
+            Overlap::Skip | Overlap::Allow => decision.skip(nominal_ms, SkipReason::Overlap),
         }
     }
 
-    fn due(&self, seed: u64, nominal_ms: i64, cancels_others: bool) -> Due {
+    fn due(&self, seed: u64, nominal_ms: i64) -> Due {
         let start_ms = nominal_ms.saturating_add(jitter(seed, nominal_ms, ms(self.jitter)));
         Due {
             nominal_ms,
@@ -264,7 +291,6 @@ impl Plan {
             start_until_ms: self
                 .start_deadline
                 .map(|deadline| start_ms.saturating_add(ms(deadline))),
-            cancels_others,
         }
     }
 
@@ -292,6 +318,18 @@ struct Candidates {
 // === impl Decision ===
 
 impl Decision {
+    /// How often a run that something waits for is looked at: every second.
+    const QUEUED_LOOK_MS: i64 = 1_000;
+
+    /// Tells when to look again: when something is due, or whether what it waits for has ended.
+    #[must_use]
+    pub fn look_ms(&self, now_ms: i64) -> Option<i64> {
+        let queued = self
+            .queued_ms
+            .map(|_| now_ms.saturating_add(Self::QUEUED_LOOK_MS));
+        [self.next_ms, queued].into_iter().flatten().min()
+    }
+
     fn skip(&mut self, nominal_ms: i64, reason: SkipReason) {
         let last_due = self.due.last().map_or(i64::MIN, |due| due.nominal_ms);
         match self.skipped.last_mut() {

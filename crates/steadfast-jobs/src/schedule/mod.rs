@@ -36,19 +36,35 @@
 //! [`Missed`] says what happens after an outage, [`Overlap`] what happens while a run is not over. A jitter puts
 //! starts off by a time that depends on schedule and occurrence alone, a start deadline gives up on what could
 //! not start in time. Whatever is left out is recorded with its reason.
+//!
+//! # Without a leader
+//! A [`Schedule`] is registered by name with [`Schedules`]. Every worker looks about once a second at what is due,
+//! takes the row, decides, makes the jobs and moves the row on, in one transaction. The row moves on only from the
+//! revision that was read, and a primary key lets a schedule and a nominal time have one job: so it does not
+//! matter who looks, how many, or where one of them dies. What nobody has looked at for a minute is
+//! [overdue](Schedules::overdue), and every worker says so.
 
 mod cron;
 mod describe;
 mod due;
 mod error;
+mod occur;
 mod parse;
 mod plan;
 mod rule;
+mod schedules;
+mod stored;
 mod zone;
 
 pub use cron::Cron;
 pub use due::{COUNTED_MAX, Decision, Due, FIRED_MAX, ON_TIME, SkipReason, Skipped, Standing};
 pub use error::{InvalidPlan, InvalidRule, UnknownZone};
+pub use occur::Occurred;
 pub use plan::{Change, Missed, Overlap, Plan, PlanBuilder, Upcoming};
 pub use rule::Rule;
+pub use schedules::{
+    BACKFILL_MAX, Backfilled, KEPT, OVERDUE_AFTER, OccurrenceOf, Outcome, PAGE_MAX, Past, RanNow,
+    Registered, Schedules, View,
+};
+pub use stored::Schedule;
 pub use zone::Zone;

@@ -68,6 +68,9 @@ pub enum Missed {
 }
 
 /// What becomes of an occurrence while an earlier run of the same schedule has not ended.
+///
+/// A run is a job that the schedule made, from its making to its end: also while it waits, or waits for another
+/// attempt. One that was put back to work after its end is not counted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Overlap {
     /// It runs beside the other.
@@ -78,7 +81,7 @@ pub enum Overlap {
     Skip,
     /// It runs after the other; further ones are left out while it waits.
     QueueOne,
-    /// The other is cancelled, and it runs.
+    /// The other is cancelled, and it runs once that has ended: the two never run at once.
     CancelOther,
 }
 
@@ -127,6 +130,23 @@ impl Plan {
             overlap: None,
             jitter: Duration::ZERO,
             start_deadline: None,
+        }
+    }
+
+    /// Puts a plan together again that was built before, by this version or another.
+    pub(super) fn of_parts(
+        rule: Rule,
+        zone: Zone,
+        (missed, overlap): (Missed, Overlap),
+        (jitter, start_deadline): (Duration, Option<Duration>),
+    ) -> Self {
+        Self {
+            rule,
+            zone,
+            missed,
+            overlap,
+            jitter,
+            start_deadline,
         }
     }
 

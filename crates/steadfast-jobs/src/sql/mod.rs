@@ -43,11 +43,49 @@ statements! {
     pub(crate) PAUSE = "pause";
     /// Gives one job.
     pub(crate) FIND = "find";
+    /// Tells which schedules are looked at next.
+    pub(crate) SCHEDULE_LOOK = "schedule_look";
+    /// Takes a schedule to decide about it.
+    pub(crate) SCHEDULE_TAKE = "schedule_take";
+    /// Gives one schedule.
+    pub(crate) SCHEDULE_FIND = "schedule_find";
+    /// Gives schedules by name.
+    pub(crate) SCHEDULE_LIST = "schedule_list";
+    /// Tells the time of the database.
+    pub(crate) SCHEDULE_NOW = "schedule_now";
+    /// Adds a schedule.
+    pub(crate) SCHEDULE_PUT = "schedule_put";
+    /// Changes a schedule.
+    pub(crate) SCHEDULE_EDIT = "schedule_edit";
+    /// Moves a schedule on.
+    pub(crate) SCHEDULE_ADVANCE = "schedule_advance";
+    /// Pauses a schedule or goes on with it.
+    pub(crate) SCHEDULE_PAUSE = "schedule_pause";
+    /// Deletes a schedule.
+    pub(crate) SCHEDULE_DELETE = "schedule_delete";
+    /// Notes which runs of a schedule have ended.
+    pub(crate) SCHEDULE_SETTLE = "schedule_settle";
+    /// Tells which runs of a schedule have not.
+    pub(crate) SCHEDULE_RUNS = "schedule_runs";
+    /// Notes occurrences that are to have a job.
+    pub(crate) SCHEDULE_MARK = "schedule_mark";
+    /// Notes their jobs.
+    pub(crate) SCHEDULE_MADE = "schedule_made";
+    /// Notes occurrences that have none.
+    pub(crate) SCHEDULE_SKIP = "schedule_skip";
+    /// Gives what became of occurrences.
+    pub(crate) SCHEDULE_HISTORY = "schedule_history";
+    /// Gives the occurrence of a job.
+    pub(crate) SCHEDULE_OF_JOB = "schedule_of_job";
+    /// Tells which schedules nobody has looked at in time.
+    pub(crate) SCHEDULE_OVERDUE = "schedule_overdue";
+    /// Deletes old occurrences.
+    pub(crate) SCHEDULE_PRUNE = "schedule_prune";
 }
 
 /// The tables and statements of jobs, for [`Store::migrate`](steadfast_store::Store::migrate).
 pub static PACKAGE: Package = Package {
     name: "jobs",
-    migrations: migrations!["0001_jobs"],
+    migrations: migrations!["0001_jobs", "0002_schedules"],
     statements: STATEMENTS,
 };

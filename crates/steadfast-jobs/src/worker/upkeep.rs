@@ -14,6 +14,7 @@ use super::{Settings, Tally};
 use crate::decide::brake::Brake;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
+use crate::schedule::Schedules;
 use crate::{Error, JobId, Jobs, State, sql};
 
 /// How many jobs one statement takes: 1,000, some milliseconds for the store.
@@ -29,11 +30,16 @@ const DUE_EVERY: Duration = Duration::from_secs(1);
 /// How often a node asks which of its runs somebody wants to stop: every second.
 const CANCELS_EVERY: Duration = Duration::from_secs(1);
 
+/// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them
+/// overdue.
+const OVERDUE_EVERY: Duration = Duration::from_secs(30);
+
 /// How often ended jobs are pruned: every minute.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct Upkeep {
     settings: Arc<Settings>,
+    schedules: Schedules,
     jobs: Jobs,
     tally: Arc<Tally>,
     node: Node,
@@ -57,6 +63,7 @@ impl Upkeep {
         let brake = Brake::new(config.lease, config.margin());
         Self {
             settings,
+            schedules: Schedules::new(&jobs),
             jobs,
             tally,
             slowest: node.health().slowest_beat,
@@ -70,10 +77,13 @@ impl Upkeep {
     /// Works until it is dropped.
     pub(crate) async fn run(mut self) {
         let mut woken = self.jobs.woken();
-        let (mut due_at, mut cancels_at, mut rescue_at) = (0, 0, 0);
+        let (mut due_at, mut cancels_at, mut rescue_at, mut occur_at) = (0, 0, 0, 0);
+        let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
         loop {
-            let next = [due_at, cancels_at, rescue_at, prune_at];
+            let next = [
+                due_at, cancels_at, rescue_at, prune_at, occur_at, overdue_at,
+            ];
             let next = next.into_iter().min().unwrap_or(0);
             tokio::select! {
                 () = clock::sleep_until(clock::instant_at(next)) => {}
@@ -87,6 +97,16 @@ impl Upkeep {
                 let wait = self.due().await;
                 due_at = clock::nanos() + self.or_told("due", wait, DUE_EVERY);
                 woken.mark_unchanged();
+            }
+            if now >= occur_at {
+                let occurred = self.schedules.occur().await;
+                let occurred = occurred.map(|occurred| occurred.next_in);
+                occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
+            }
+            if now >= overdue_at {
+                let told = self.schedules.alarm().await.map(|()| OVERDUE_EVERY);
+                self.or_told("overdue", told, OVERDUE_EVERY);
+                overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
             }
             if now >= cancels_at {
                 let asked = self.cancels().await.map(|()| CANCELS_EVERY);
@@ -237,6 +257,11 @@ impl Upkeep {
                 if pruned.one()?.get::<i64>(0)? < BATCH {
                     break;
                 }
+            }
+        }
+        for _ in 0..TURNS {
+            if !self.schedules.prune().await? {
+                break;
             }
         }
         for _ in 0..TURNS {

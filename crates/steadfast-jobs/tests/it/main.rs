@@ -5,4 +5,5 @@ mod fence;
 mod killed;
 mod prepare;
 mod runs;
+mod schedules;
 mod support;

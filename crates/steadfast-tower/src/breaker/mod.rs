@@ -49,7 +49,9 @@
 //! | `steadfast_breaker_forced` | | endpoints on which an operator holds a hand |
 //! | `steadfast_breaker_changes_total` | `to` | how often one tripped (`open`), was probed (`half-open`), came back (`ramp`) and had recovered (`closed`) |
 //! | `steadfast_breaker_rejected_total` | | calls that were rejected |
-//! | `steadfast_breaker_would_reject_total` | | calls that would have been, in shadow mode |
+//!
+//! One in shadow mode trips and recovers as any other, and rejects nothing: what it would have rejected
+//! is told as [by every policy](crate::reject) that only looks on.
 //!
 //! # Examples
 //! ```

@@ -138,7 +138,7 @@ impl Shared {
         match answer.verdict {
             Ok(permit) => Asked::Passed(Some(Pass::new(self.clone(), endpoint, permit, now))),
             Err(why) if shadow => {
-                self.tally.would_reject(self.name, &endpoint, why, now);
+                endpoint.rejection(self.name, why).count_shadow();
                 Asked::Passed(None)
             }
             Err(why) => {
@@ -224,6 +224,8 @@ impl Shared {
         if let Some(known) = self.known(key) {
             return Some(known);
         }
+        // Before the lock: whoever names endpoints may ask for all of them.
+        let name = target::name(request, endpoint_of);
         let mut endpoints = self
             .endpoints
             .write()
@@ -241,7 +243,7 @@ impl Shared {
         }
         let config = self.settings.load().as_ref()?.config;
         let name = match has_room {
-            true => target::name(request, endpoint_of),
+            true => name,
             false => "(all others)".to_owned(),
         };
         let seed = self.targets.hash(key);

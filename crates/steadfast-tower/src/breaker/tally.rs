@@ -2,12 +2,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use steadfast_core::context::Name;
-use steadfast_core::decide::breaker::{Change, Rejected, TripReason};
+use steadfast_core::decide::breaker::{Change, TripReason};
 use steadfast_core::report::{Collector, EventDoc, MetricDoc};
 use steadfast_core::rng;
 
 use super::endpoint::Endpoint;
-use crate::count::Count;
 
 /// What it tells.
 pub(crate) const METRICS: &[MetricDoc] = &[
@@ -30,11 +29,6 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         "steadfast_breaker_rejected_total",
         &["policy"],
         "Calls that were rejected because the endpoint fails.",
-    ),
-    MetricDoc::counter(
-        "steadfast_breaker_would_reject_total",
-        &["policy"],
-        "Calls that would have been rejected if the breaker did more than look on.",
     ),
 ];
 
@@ -75,14 +69,6 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     EventDoc::new(
         "steadfast::breaker",
         &["warn"],
-        "would have been rejected, but the breaker is in shadow mode",
-        &["count", "endpoint", "policy", "retry_after_ms"],
-    )
-    .when("A breaker that only looks on would have rejected a call; the first at once, then one a second with the `count` since.")
-    .action("If these are the calls that it should reject, take `shadow` out of the policy."),
-    EventDoc::new(
-        "steadfast::breaker",
-        &["warn"],
         "an operator {}",
         &["author", "endpoint", "lasts_s", "policy", "reason"],
     )
@@ -103,7 +89,6 @@ pub(crate) const EVENTS: &[EventDoc] = &[
 pub(super) struct Tally {
     changes: [AtomicU64; CHANGES.len()],
     rejected: AtomicU64,
-    would_reject: Count,
 }
 
 /// What a change leads to, as the metric has it.
@@ -112,20 +97,6 @@ const CHANGES: [&str; 4] = ["open", "half-open", "ramp", "closed"];
 impl Tally {
     pub(super) fn rejected(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// In shadow mode: of those that would have been rejected, one a second is told.
-    pub(super) fn would_reject(&self, policy: Name, endpoint: &Endpoint, why: Rejected, now: u64) {
-        if let Some(since) = self.would_reject.add(now) {
-            tracing::warn!(
-                target: "steadfast::breaker",
-                policy = %policy,
-                endpoint = endpoint.name,
-                retry_after_ms = why.retry_after.as_millis() as u64,
-                count = since,
-                "would have been rejected, but the breaker is in shadow mode"
-            );
-        }
     }
 
     /// Counts a change, and tells it.
@@ -178,15 +149,10 @@ impl Tally {
                     count.load(Ordering::Relaxed),
                 );
         }
-        to.labels([("policy", policy)])
-            .counter(
-                "steadfast_breaker_rejected_total",
-                self.rejected.load(Ordering::Relaxed),
-            )
-            .counter(
-                "steadfast_breaker_would_reject_total",
-                self.would_reject.total(),
-            );
+        to.labels([("policy", policy)]).counter(
+            "steadfast_breaker_rejected_total",
+            self.rejected.load(Ordering::Relaxed),
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use steadfast_core::{BoxError, clock, context};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::Inner;
 use super::dependency::Dependency;
 use super::told::Told;
 use crate::admission::{Admission, AdmissionBody};
@@ -29,6 +30,7 @@ use crate::{CallEnd, CallError, Client, Rejection, Trust};
 /// Puts what the policy says of a dependency around a client; made by
 /// [`Guard::client`](super::Guard::client).
 pub struct ClientLayer<C = Standard> {
+    guard: Arc<Inner>,
     dependency: Arc<Dependency>,
     classifier: Arc<C>,
     endpoint_of: Option<EndpointOf>,
@@ -39,6 +41,7 @@ pub struct ClientLayer<C = Standard> {
 /// A client behind the guard: the service of [`ClientLayer`].
 pub struct GuardedClient<S, C = Standard> {
     inner: S,
+    guard: Arc<Inner>,
     dependency: Arc<Dependency>,
     retry: Arc<retry::Settings<OfCalls<C>>>,
     hedge: Arc<hedge::Settings<OfCalls<C>>>,
@@ -70,9 +73,10 @@ type Nested<E> = CallError<CallError<CallError<E>>>;
 // === impl ClientLayer ===
 
 impl ClientLayer {
-    pub(super) fn new(dependency: Arc<Dependency>) -> Self {
+    pub(super) fn new(guard: Arc<Inner>, dependency: Arc<Dependency>) -> Self {
         dependency.note_used();
         Self {
+            guard,
             dependency,
             classifier: Arc::new(Standard),
             endpoint_of: None,
@@ -92,6 +96,7 @@ impl<C> ClientLayer<C> {
     /// that is reported, and the attempt has failed.
     pub fn classify_by<D>(self, classifier: D) -> ClientLayer<D> {
         let Self {
+            guard,
             dependency,
             endpoint_of,
             repeatable,
@@ -99,6 +104,7 @@ impl<C> ClientLayer<C> {
             ..
         } = self;
         ClientLayer {
+            guard,
             dependency,
             classifier: Arc::new(classifier),
             endpoint_of,
@@ -164,6 +170,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
         };
         GuardedClient {
             inner,
+            guard: self.guard.clone(),
             dependency,
             retry: Arc::new(retry),
             hedge: Arc::new(hedge),
@@ -177,6 +184,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
 impl<C> Clone for ClientLayer<C> {
     fn clone(&self) -> Self {
         Self {
+            guard: self.guard.clone(),
             dependency: self.dependency.clone(),
             classifier: self.classifier.clone(),
             endpoint_of: self.endpoint_of.clone(),
@@ -231,10 +239,13 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
+        let since = clock::nanos();
+        // What an operator holds ends also where no request comes in.
+        self.guard.end_overrides(since);
         self.dependency.note_method(request.method());
         let counted = Counted {
             dependency: self.dependency.clone(),
-            since: clock::nanos(),
+            since,
             is_over: false,
         };
         let classifier = self.retry.classifier.clone();
@@ -261,6 +272,7 @@ where
 impl<S: Clone, C> Clone for GuardedClient<S, C> {
     fn clone(&self) -> Self {
         Self {
+            guard: self.guard.clone(),
             inner: self.inner.clone(),
             dependency: self.dependency.clone(),
             retry: self.retry.clone(),

@@ -199,6 +199,7 @@ fn shadowed(policy: &Policy) -> Vec<String> {
             .collect()
     }
     let mut all = of("admissions", &policy.admissions, |of| of.shadow);
+    all.extend(of("breakers", &policy.breakers, |of| of.shadow));
     all.extend(of("rates", &policy.rates, |of| of.shadow));
     all.extend(of("streams", &policy.streams, |of| of.shadow));
     all.extend(of("timeouts", &policy.timeouts, |of| of.shadow));

@@ -112,8 +112,7 @@ impl Dependencies {
     }
 
     /// Does what a policy says from now on; what is known goes on, and calls that have begun end as
-    /// they began. One that the policy names no more keeps its numbers, for as long as there is a
-    /// client for it.
+    /// they began. One for which there is a client is [not taken out](Self::refuses).
     ///
     /// With an error nothing is changed.
     pub(super) fn follow(&self, policy: &Policy) -> Result<(), GuardError> {
@@ -131,6 +130,19 @@ impl Dependencies {
             }
         }
         Ok(())
+    }
+
+    /// Says which client would be without a policy, if one would.
+    pub(super) fn refuses(&self, next: &Policy) -> Option<String> {
+        let all = self.all();
+        let mut gone = all.iter().filter(|(name, known)| {
+            known.is_used() && !next.dependencies.contains_key(name.as_str())
+        });
+        let (name, _) = gone.next()?;
+        Some(format!(
+            "dependencies.{name} has a client, which would be without a policy; take it out with the \
+             next start"
+        ))
     }
 
     pub(super) fn get(&self, name: &str) -> Result<Arc<Dependency>, GuardError> {

@@ -239,6 +239,7 @@ impl PolicyObserver for Inner {
                  route; add it with the next start"
             ));
         }
-        compile::check(next).err().map(|error| error.to_string())
+        let wrong = compile::check(next).err().map(|error| error.to_string());
+        wrong.or_else(|| self.dependencies.refuses(next))
     }
 }

@@ -345,7 +345,8 @@ impl Guard {
     /// # Ok(()) }
     /// ```
     pub fn client(&self, dependency: &str) -> Result<ClientLayer, GuardError> {
-        Ok(ClientLayer::new(self.inner.dependencies.get(dependency)?))
+        let found = self.inner.dependencies.get(dependency)?;
+        Ok(ClientLayer::new(self.inner.clone(), found))
     }
 
     /// Gives the view of the breakers of a dependency, and the hand on them.

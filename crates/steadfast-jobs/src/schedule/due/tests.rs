@@ -13,7 +13,8 @@ fn hourly() -> PlanBuilder {
 
 fn standing(next_ms: i64, live: u32) -> Standing {
     Standing {
-        next_ms,
+        next_ms: Some(next_ms),
+        queued_ms: None,
         live,
         ended_ms: None,
     }
@@ -90,7 +91,7 @@ fn the_last_one_is_in_time_for_a_minute_whatever_becomes_of_missed_ones() {
 
 #[test]
 fn a_run_longer_than_the_period_is_met_by_the_next_as_the_plan_says() {
-    let check = |overlap, live, runs: bool, cancels: bool| {
+    let check = |overlap, live, runs: bool, queued, cancels: bool| {
         let plan = hourly().overlap(overlap).build().unwrap();
 
         let decision = plan.decide(0, standing(HOUR, live), HOUR);
@@ -100,19 +101,65 @@ fn a_run_longer_than_the_period_is_met_by_the_next_as_the_plan_says() {
             usize::from(runs),
             "{overlap:?} with {live}"
         );
-        assert_eq!(decision.due.iter().any(|due| due.cancels_others), cancels);
+        assert_eq!(decision.queued_ms, queued, "{overlap:?} with {live}");
+        assert_eq!(decision.cancels_live, cancels);
         let left_out = skipped(HOUR, HOUR, 1, SkipReason::Overlap);
-        assert_eq!(decision.skipped, if runs { vec![] } else { vec![left_out] });
+        let is_left_out = !runs && queued.is_none();
+        assert_eq!(
+            decision.skipped,
+            if is_left_out { vec![left_out] } else { vec![] }
+        );
         assert_eq!(decision.next_ms, Some(2 * HOUR));
     };
 
-    check(Overlap::Allow, 5, true, false);
-    check(Overlap::Skip, 0, true, false);
-    check(Overlap::Skip, 1, false, false);
-    check(Overlap::QueueOne, 1, true, false);
-    check(Overlap::QueueOne, 2, false, false);
-    check(Overlap::CancelOther, 0, true, false);
-    check(Overlap::CancelOther, 1, true, true);
+    check(Overlap::Allow, 5, true, None, false);
+    check(Overlap::Skip, 0, true, None, false);
+    check(Overlap::Skip, 1, false, None, false);
+    check(Overlap::QueueOne, 0, true, None, false);
+    check(Overlap::QueueOne, 1, false, Some(HOUR), false);
+    check(Overlap::CancelOther, 0, true, None, false);
+    check(Overlap::CancelOther, 1, false, Some(HOUR), true);
+}
+
+#[test]
+fn what_waits_runs_once_the_run_before_has_ended() {
+    let waiting = |overlap, next_ms, live, now| {
+        let plan = hourly().overlap(overlap).build().unwrap();
+        let standing = Standing {
+            queued_ms: Some(HOUR),
+            ..standing(next_ms, live)
+        };
+        plan.decide(0, standing, now)
+    };
+    let left_out = |at| vec![skipped(at, at, 1, SkipReason::Overlap)];
+
+    for overlap in [Overlap::QueueOne, Overlap::CancelOther] {
+        let still = waiting(overlap, 2 * HOUR, 1, HOUR + 5_000);
+        assert_eq!((nominal(&still), still.queued_ms), (vec![], Some(HOUR)));
+        assert_eq!(still.look_ms(HOUR + 5_000), Some(HOUR + 6_000));
+
+        let ended = waiting(overlap, 2 * HOUR, 0, HOUR + 5_000);
+        assert_eq!((nominal(&ended), ended.queued_ms), (vec![HOUR], None));
+        assert_eq!(ended.look_ms(HOUR + 5_000), Some(2 * HOUR));
+    }
+    // The next one is due meanwhile: it is left out, or takes the place of the one that waits.
+    let queue = waiting(Overlap::QueueOne, 2 * HOUR, 1, 2 * HOUR);
+    assert_eq!(
+        (queue.queued_ms, queue.skipped),
+        (Some(HOUR), left_out(2 * HOUR))
+    );
+    let cancel = waiting(Overlap::CancelOther, 2 * HOUR, 1, 2 * HOUR);
+    assert_eq!(
+        (cancel.queued_ms, cancel.skipped),
+        (Some(2 * HOUR), left_out(HOUR))
+    );
+    assert!(cancel.cancels_live);
+    // Both at once: one runs, and the other waits for it.
+    let both = waiting(Overlap::QueueOne, 2 * HOUR, 0, 2 * HOUR);
+    assert_eq!(
+        (nominal(&both), both.queued_ms),
+        (vec![HOUR], Some(2 * HOUR))
+    );
 }
 
 #[test]
@@ -176,7 +223,8 @@ fn a_fixed_delay_waits_for_the_end_of_the_run_before() {
         .unwrap();
     let check = |live, ended_ms, now, runs: &[i64], next| {
         let standing = Standing {
-            next_ms: 10 * MINUTE,
+            next_ms: Some(10 * MINUTE),
+            queued_ms: None,
             live,
             ended_ms,
         };
@@ -216,6 +264,31 @@ fn a_date_runs_once_and_nothing_comes_after_it() {
     // Registered too late it is due all the same, once.
     assert_eq!(plan.first_ms(5 * HOUR, None), Some(HOUR));
     assert_eq!(plan.first_ms(5 * HOUR, Some(HOUR)), None);
+}
+
+/// A timer that waits a week from its start never ends in a service that is deployed daily, and one that
+/// waits for its next tick stops for ever once that lies behind it.
+#[test]
+fn a_weekly_run_happens_in_a_service_that_is_deployed_daily_and_after_a_clock_that_jumped() {
+    const DAY: i64 = 24 * HOUR;
+    let plan = Plan::builder(Rule::every(Duration::from_secs(7 * 86_400)).unwrap());
+    let plan = plan.build().unwrap();
+    let (mut next, mut run) = (plan.first_ms(0, None).unwrap(), Vec::new());
+
+    for day in 1..=28 {
+        // Each deploy registers the schedule anew, which keeps its due time; nobody looks meanwhile.
+        let now = day * DAY + 5_000;
+        let decision = plan.decide(0, standing(next, 0), now);
+        run.extend(nominal(&decision));
+        next = decision.next_ms.unwrap();
+    }
+    assert_eq!(run, [7 * DAY, 14 * DAY, 21 * DAY, 28 * DAY]);
+
+    // The clock jumps three weeks ahead, and back again.
+    let ahead = plan.decide(0, standing(next, 0), 50 * DAY);
+    assert_eq!(nominal(&ahead), [49 * DAY]);
+    let back = plan.decide(0, standing(ahead.next_ms.unwrap(), 0), 29 * DAY);
+    assert_eq!((nominal(&back), back.next_ms), (vec![], Some(56 * DAY)));
 }
 
 #[test]

@@ -1,0 +1,593 @@
+//! The schedules of a store: registered, changed, looked at.
+
+use std::fmt;
+use std::time::Duration;
+
+use steadfast_core::Timestamp;
+use steadfast_store::{Tx, binds};
+
+use super::due::{Due, SkipReason, Skipped};
+use super::occur::{moved_on, skip};
+use super::plan::Overlap;
+use super::rule::Kind;
+use super::stored::{Schedule, Stored, timestamp};
+use crate::error::{Refusal, Repr};
+use crate::job::{check_key, check_name};
+use crate::{Error, JobId, Jobs, sql};
+
+/// The most rows of a page: 1,000.
+pub const PAGE_MAX: usize = 1_000;
+
+/// The most occurrences that one call fills in: 1,000. What is more is said, and filled in by the next call.
+pub const BACKFILL_MAX: usize = 1_000;
+
+/// After how long a schedule that is due and that nobody has moved on is overdue: a minute, sixty looks of every
+/// node.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(60);
+
+/// How long what became of occurrences is kept: 90 days, a quarter of a year of nightly runs.
+pub const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How many rows one statement prunes: 1,000.
+const PRUNED: i64 = 1_000;
+
+/// The schedules of a store. Cheap to clone.
+///
+/// Any process may register, change and list them. Jobs are made by the workers of the store, without a leader:
+/// each of them looks about once a second at what is due, and sooner when it knows that something is.
+///
+/// # Examples
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use steadfast_jobs::{Error, Job, Jobs, Options};
+/// use steadfast_jobs::schedule::{Plan, Registered, Rule, Schedule, Schedules};
+/// # use steadfast_store::{Config, Store};
+/// # #[derive(Serialize, Deserialize)] struct Settle;
+/// # impl Job for Settle { const KIND: &'static str = "settle"; }
+/// # #[cfg(feature = "sqlite")] {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = std::env::temp_dir().join(format!("jobs-doc-schedules-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let store = Store::open(Config::sqlite(folder.join("shop.db"))).await?;
+/// let schedules = Schedules::new(&Jobs::open(&store).await?);
+///
+/// // At every start of every node: what is the same already changes nothing, least of all the next due time.
+/// let plan = Plan::builder(Rule::cron("30 2 * * *")?).build()?;
+/// let nightly = Schedule::new("settle", plan, &Settle, Options::new())?;
+/// assert_eq!(schedules.register(&nightly).await?, Registered::Added);
+/// assert_eq!(schedules.register(&nightly).await?, Registered::Same);
+///
+/// let view = schedules.find("settle").await?.unwrap();
+/// assert_eq!(view.schedule.plan().describe(), "every day at 02:30, UTC");
+/// assert!(view.next.is_some());
+/// # store.close().await; std::fs::remove_dir_all(folder)?;
+/// # Ok(()) } main().unwrap(); }
+/// ```
+#[derive(Clone)]
+pub struct Schedules {
+    pub(super) jobs: Jobs,
+}
+
+/// What registering a schedule has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// There was none of its name.
+    Added,
+    /// There was another one of its name.
+    Changed,
+    /// It was there already.
+    Same,
+}
+
+/// What became of the wish to run a schedule now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RanNow {
+    /// This job was made.
+    Made(JobId),
+    /// An earlier run has not ended, and the plan does not let two of them overlap.
+    Busy(JobId),
+}
+
+/// What filling in has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backfilled {
+    /// Jobs that were made.
+    pub made: usize,
+    /// Occurrences that had a job already.
+    pub had: usize,
+    /// From where to go on, if there was more than [`BACKFILL_MAX`].
+    pub rest: Option<Timestamp>,
+}
+
+/// A schedule and where it stands.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What it says.
+    pub schedule: Schedule,
+    /// When it is due next; nothing while it is paused, or when it is over.
+    pub next: Option<Timestamp>,
+    /// The occurrence that waits for a run to end.
+    pub queued: Option<Timestamp>,
+    /// Since when it is paused, and why.
+    pub paused: Option<(Timestamp, String)>,
+    /// The last occurrence that was decided.
+    pub decided: Option<Timestamp>,
+    /// How long nobody has looked at it although it was due, if that is longer than [`OVERDUE_AFTER`].
+    pub overdue: Option<Duration>,
+}
+
+/// What became of an occurrence, or of several in a row that became no job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The nominal time, of the first.
+    pub nominal: Timestamp,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an occurrence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A job.
+    Made {
+        /// Which one.
+        job: JobId,
+        /// Whether somebody wanted it now.
+        by_hand: bool,
+        /// When it was found to have ended.
+        ended: Option<Timestamp>,
+    },
+    /// Nothing.
+    Skipped {
+        /// The nominal time of the last.
+        until: Timestamp,
+        /// How many there were.
+        count: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The occurrence that a job was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OccurrenceOf {
+    /// The name of the schedule.
+    pub schedule: String,
+    /// The nominal time: what the work is about, however late it runs.
+    pub nominal: Timestamp,
+    /// Whether somebody wanted it now.
+    pub by_hand: bool,
+}
+
+impl Schedules {
+    /// Gives the schedules of a store.
+    #[must_use]
+    pub fn new(jobs: &Jobs) -> Self {
+        Self { jobs: jobs.clone() }
+    }
+
+    /// Adds a schedule, or changes the one of its name to what this one says.
+    ///
+    /// What is the same already is left alone: a service that registers its schedules at each start shifts nothing.
+    /// A new rule counts from now on. If the old one is due in this very moment, it has its job first: of an edit in
+    /// the second of an occurrence, the old or the new one has it, never both. A schedule that is paused stays so.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn register(&self, schedule: &Schedule) -> Result<Registered, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let registered = self.register_in(&mut tx, schedule).await?;
+        tx.commit().await?;
+        Ok(registered)
+    }
+
+    async fn register_in(&self, tx: &mut Tx<'_>, schedule: &Schedule) -> Result<Registered, Error> {
+        let us = |ms: i64| ms.saturating_mul(1_000);
+        let name = schedule.name();
+        let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+        let Some(row) = rows.first() else {
+            let now_us: i64 = tx.run(&sql::SCHEDULE_NOW, binds![]).await?.one()?.get(0)?;
+            let next = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
+            let mut binds = schedule.binds();
+            binds.push(next.map(us).into());
+            let rows = tx.run(&sql::SCHEDULE_PUT, binds).await?;
+            // Somebody else has added it since: the next call finds theirs.
+            moved_on(&rows, name)?;
+            return Ok(Registered::Added);
+        };
+        let mut stored = match Stored::read(row) {
+            // What cannot be read cannot run either, and is replaced.
+            Err(error) if !error.is_unreadable_schedule() => return Err(error),
+            stored => stored.ok(),
+        };
+        if stored
+            .as_ref()
+            .is_some_and(|stored| stored.schedule == *schedule)
+        {
+            return Ok(Registered::Same);
+        }
+        let is_due = |stored: &Stored| {
+            stored.paused.is_none() && stored.look_us.is_some_and(|look| look <= stored.now_us)
+        };
+        if stored.as_ref().is_some_and(is_due) {
+            if let Some(stored) = &stored {
+                self.occur_in(tx, stored).await?;
+            }
+            let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+            stored = Some(Stored::read(rows.one()?)?);
+        }
+        let (revision, now_us): (i64, i64) = match &stored {
+            Some(stored) => (stored.revision, stored.now_us),
+            None => (row.get(14)?, row.get(21)?),
+        };
+        let (next, queued, is_paused) = match &stored {
+            Some(stored) => {
+                let same = stored.schedule.plan().rule() == schedule.plan().rule()
+                    && stored.schedule.plan().zone() == schedule.plan().zone();
+                let first = schedule
+                    .plan()
+                    .first_ms(stored.now_ms(), stored.decided_ms());
+                let next = if same { stored.next_us } else { first.map(us) };
+                (next, stored.queued_us, stored.paused.is_some())
+            }
+            None => {
+                let first = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
+                (first.map(us), None, row.get::<Option<i64>>(18)?.is_some())
+            }
+        };
+        let (next, look) = if is_paused {
+            (None, None)
+        } else {
+            (next, [next, queued].into_iter().flatten().min())
+        };
+        let mut binds = schedule.binds();
+        binds.extend(binds![next, revision, look]);
+        let rows = tx.run(&sql::SCHEDULE_EDIT, binds).await?;
+        moved_on(&rows, name)?;
+        Ok(Registered::Changed)
+    }
+
+    /// Has a schedule make no jobs until [`resume`](Self::resume). What it has made goes on; an occurrence that is due
+    /// or waits in this moment is left out.
+    ///
+    /// # Errors
+    /// When there is no such schedule, the reason is empty or longer than
+    /// [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX), or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn pause(&self, name: &str, reason: &str) -> Result<(), Error> {
+        check_key("reason", reason)?;
+        let mut tx = self.jobs.store().begin().await?;
+        let stored = take(&mut tx, name).await?;
+        let due = stored.next_us.filter(|next| *next <= stored.now_us);
+        let mut left_out: Vec<i64> = [stored.queued_us, due].into_iter().flatten().collect();
+        left_out.sort_unstable();
+        let left_out: Vec<Skipped> = left_out
+            .into_iter()
+            .map(|us| Skipped {
+                first_ms: us.div_euclid(1_000),
+                last_ms: us.div_euclid(1_000),
+                count: 1,
+                reason: SkipReason::Paused,
+            })
+            .collect();
+        skip(&mut tx, name, &left_out).await?;
+        let binds = binds![name, stored.revision, reason, None::<i64>];
+        let rows = tx.run(&sql::SCHEDULE_PAUSE, binds).await?;
+        moved_on(&rows, name)?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Goes on with a schedule that was paused: with the next due time from now on. Nothing of the pause is caught up;
+    /// [`backfill`](Self::backfill) does that.
+    ///
+    /// # Errors
+    /// When there is no such schedule, or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn resume(&self, name: &str) -> Result<(), Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let stored = take(&mut tx, name).await?;
+        if stored.paused.is_some() {
+            let plan = stored.schedule.plan();
+            let next = plan.first_ms(stored.now_ms(), stored.decided_ms());
+            let next = next.map(|ms| ms.saturating_mul(1_000));
+            let binds = binds![name, stored.revision, None::<String>, next];
+            let rows = tx.run(&sql::SCHEDULE_PAUSE, binds).await?;
+            moved_on(&rows, name)?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes a schedule; tells whether there was one. What it has made goes on, and its history stays.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn delete(&self, name: &str) -> Result<bool, Error> {
+        check_name("name of a schedule", name)?;
+        let rows = self
+            .jobs
+            .store()
+            .run(&sql::SCHEDULE_DELETE, binds![name])
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Makes a job of a schedule now, also while it is paused. Its next due time stays.
+    ///
+    /// # Errors
+    /// When there is no such schedule, or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn run_now(&self, name: &str) -> Result<RanNow, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let stored = take(&mut tx, name).await?;
+        let runs = self.runs(&mut tx, name).await?;
+        let overlaps = stored.schedule.plan().overlap() == Overlap::Allow;
+        if let Some(live) = runs.live.first().filter(|_| !overlaps) {
+            tx.commit().await?;
+            return Ok(RanNow::Busy(JobId(*live)));
+        }
+        let now_ms = stored.now_ms();
+        let due = at_once(now_ms, now_ms);
+        let made = self
+            .make(&mut tx, &stored.schedule, &[due], true, now_ms)
+            .await?;
+        tx.commit().await?;
+        let id = made.first().copied();
+        // Two within one millisecond: the second is told to come back.
+        id.map(RanNow::Made)
+            .ok_or_else(|| Repr::Contended(format!("schedule {name}")).into())
+    }
+
+    /// Makes the jobs of all occurrences from `from` up to, and without, `to` that have none: after a pause, for a
+    /// new schedule that should have run before. They may overlap; what lies in the future is left to its time.
+    ///
+    /// # Errors
+    /// When there is no such schedule, it has no due times (a fixed delay), or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, all of one call may have been made or none.
+    pub async fn backfill(
+        &self,
+        name: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Backfilled, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let stored = take(&mut tx, name).await?;
+        let plan = stored.schedule.plan();
+        if let Kind::Delay { .. } = plan.rule().0 {
+            return Err(Refusal::NoTimes.into());
+        }
+        let now_ms = stored.now_ms();
+        // What is due and not decided yet stays for its decision.
+        let open = stored.next_us.map_or(i64::MAX, |us| us.div_euclid(1_000));
+        let to_ms = to.unix_millis().min(now_ms).min(open);
+        let next = |after: i64| {
+            plan.rule()
+                .next(after, plan.zone())
+                .filter(|next| *next < to_ms)
+        };
+        let mut due = Vec::new();
+        let mut at = next(from.unix_millis().saturating_sub(1));
+        while let Some(nominal_ms) = at.filter(|_| due.len() < BACKFILL_MAX) {
+            due.push(at_once(nominal_ms, now_ms));
+            at = next(nominal_ms);
+        }
+        let made = self
+            .make(&mut tx, &stored.schedule, &due, false, now_ms)
+            .await?;
+        tx.commit().await?;
+        Ok(Backfilled {
+            made: made.len(),
+            had: due.len() - made.len(),
+            rest: at.map(Timestamp::from_unix_millis),
+        })
+    }
+
+    /// Gives one schedule.
+    ///
+    /// # Errors
+    /// When the store refuses, or this program cannot read it.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn find(&self, name: &str) -> Result<Option<View>, Error> {
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::SCHEDULE_FIND, binds![name])
+            .await?;
+        let stored = rows.first().map(Stored::read).transpose()?;
+        Ok(stored.map(View::of))
+    }
+
+    /// Gives schedules in the order of their names: those after `after` (none for the first page), at most
+    /// `count` and [`PAGE_MAX`] of them. Those that this program cannot read are left out, and told as an event.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn list(&self, after: &str, count: usize) -> Result<Vec<View>, Error> {
+        let count = count.clamp(1, PAGE_MAX) as i64;
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::SCHEDULE_LIST, binds![after, count])
+            .await?;
+        let mut views = Vec::new();
+        for row in &rows {
+            match Stored::read(row) {
+                Ok(stored) => views.push(View::of(stored)),
+                Err(error) if error.is_unreadable_schedule() => {
+                    let schedule: &str = row.get(0)?;
+                    tracing::warn!(target: "steadfast::schedules", schedule, %error, "a schedule cannot be read");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(views)
+    }
+
+    /// Gives what became of the occurrences of a schedule, the latest first: those before `before`, at most `count`
+    /// and [`PAGE_MAX`].
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn history(
+        &self,
+        name: &str,
+        before: Timestamp,
+        count: usize,
+    ) -> Result<Vec<Past>, Error> {
+        let before_us = before.unix_millis().saturating_mul(1_000);
+        let binds = binds![name, before_us, count.clamp(1, PAGE_MAX) as i64];
+        let rows = self.jobs.store().ask(&sql::SCHEDULE_HISTORY, binds).await?;
+        rows.iter().map(Past::read).collect()
+    }
+
+    /// Gives the occurrence that a job was made for, if a schedule made it: a handler asks it what its run is about.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn occurrence_of(&self, id: JobId) -> Result<Option<OccurrenceOf>, Error> {
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::SCHEDULE_OF_JOB, binds![id.0])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(OccurrenceOf {
+            schedule: row.get(0)?,
+            nominal: timestamp(row.get(1)?),
+            by_hand: row.get::<i64>(2)? == 1,
+        }))
+    }
+
+    /// Gives the schedules that are due and that nobody has looked at for [`OVERDUE_AFTER`], with how long: no worker
+    /// runs, or something keeps all of them from it. Each worker asks this by itself, and tells it as an event.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn overdue(&self) -> Result<Vec<(String, Duration)>, Error> {
+        let binds = binds![crate::job::micros(OVERDUE_AFTER), PAGE_MAX as i64];
+        let rows = self.jobs.store().ask(&sql::SCHEDULE_OVERDUE, binds).await?;
+        let overdue = rows.iter().map(|row| {
+            let over: i64 = row.get(1)?;
+            Ok((
+                row.get(0)?,
+                Duration::from_micros(over.max(0).unsigned_abs()),
+            ))
+        });
+        overdue.collect()
+    }
+
+    /// Tells of schedules that are overdue.
+    pub(crate) async fn alarm(&self) -> Result<(), Error> {
+        for (schedule, over) in self.overdue().await? {
+            tracing::error!(
+                target: "steadfast::schedules",
+                schedule,
+                overdue_seconds = over.as_secs(),
+                "a schedule is overdue: no node has made its job"
+            );
+        }
+        Ok(())
+    }
+
+    /// Deletes what became of occurrences longer than [`KEPT`] ago; gives whether there may be more.
+    pub(crate) async fn prune(&self) -> Result<bool, Error> {
+        let binds = binds![crate::job::micros(KEPT), PRUNED];
+        let rows = self.jobs.store().run(&sql::SCHEDULE_PRUNE, binds).await?;
+        // One row with the count, or one for each.
+        let first: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
+        Ok(first.max(rows.len() as i64) >= PRUNED)
+    }
+}
+
+impl fmt::Debug for Schedules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedules").finish_non_exhaustive()
+    }
+}
+
+fn at_once(nominal_ms: i64, now_ms: i64) -> Due {
+    Due {
+        nominal_ms,
+        start_ms: now_ms,
+        start_until_ms: None,
+    }
+}
+
+async fn take(tx: &mut Tx<'_>, name: &str) -> Result<Stored, Error> {
+    let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+    match rows.first() {
+        Some(row) => Stored::read(row),
+        None => Err(Repr::NoSchedule(name.to_owned()).into()),
+    }
+}
+
+impl View {
+    fn of(stored: Stored) -> Self {
+        let over = stored
+            .look_us
+            .map_or(0, |look| stored.now_us.saturating_sub(look));
+        let over = Duration::from_micros(over.max(0).unsigned_abs());
+        Self {
+            schedule: stored.schedule,
+            next: stored.next_us.map(timestamp),
+            queued: stored.queued_us.map(timestamp),
+            paused: stored.paused.map(|(since, why)| (timestamp(since), why)),
+            decided: stored.decided_us.map(timestamp),
+            overdue: (over > OVERDUE_AFTER).then_some(over),
+        }
+    }
+}
+
+impl Past {
+    fn read(row: &steadfast_store::Row) -> Result<Self, Error> {
+        let reason: Option<String> = row.get(3)?;
+        let outcome = match reason {
+            Some(reason) => Outcome::Skipped {
+                until: timestamp(row.get(1)?),
+                count: row.get::<i64>(2)?.unsigned_abs(),
+                reason,
+            },
+            None => Outcome::Made {
+                job: JobId(row.get(4)?),
+                by_hand: row.get::<i64>(5)? == 1,
+                ended: row.get::<Option<i64>>(6)?.map(timestamp),
+            },
+        };
+        Ok(Self {
+            nominal: timestamp(row.get(0)?),
+            outcome,
+        })
+    }
+}

@@ -1,0 +1,2 @@
+-- Tells the time.
+SELECT {schema}.now_us()

@@ -1,0 +1,2 @@
+-- Gives the occurrence that a job was made for.
+SELECT o.schedule, o.nominal_us, o.by_hand FROM {schema}.schedule_occurrence AS o WHERE o.job_id = $1
