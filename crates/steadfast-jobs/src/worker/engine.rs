@@ -978,7 +978,7 @@ impl Engine {
 
     /// Tells how a run has ended, now that the store knows.
     fn tell_end(&self, finished: &Finished) {
-        let error = finished.error.as_deref();
+        let error = finished.error.as_deref().unwrap_or_default();
         match finished.follow {
             Follow::Nothing => tracing::warn!(
                 target: "steadfast::jobs",
@@ -992,7 +992,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 "a job is discarded: it failed for the last time"
             ),
             Follow::Retry(wait) => tracing::warn!(
@@ -1000,7 +1000,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 wait_s = wait.as_secs_f64(),
                 "a job failed and is tried again"
             ),
