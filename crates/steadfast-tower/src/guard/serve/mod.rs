@@ -54,7 +54,8 @@ struct Bounds {
 pub struct Served {
     /// What came of the requests.
     pub drained: Drained,
-    /// How many connections were still open at the end, and were closed as they were.
+    /// How many connections were closed while something was served on them: at a limit of the drain,
+    /// or because their client did not read.
     pub cut: usize,
 }
 
