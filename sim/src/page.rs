@@ -29,6 +29,7 @@ figure is *the worst of those twenty runs*; the others run with one seed, and ex
 
 This page and its charts are generated: `STEADFAST_BLESS=1 cargo test -p steadfast-sim scenarios` writes them,
 and without that variable the same test compares them byte by byte. The code is in `sim/src`.
+Some of it runs [over real sockets](loopback.md), too.
 
 | scenario | | all targets met |
 |---|---|---|

@@ -3,6 +3,10 @@
 mod enqueue;
 mod fence;
 mod killed;
+mod limits;
+mod lists;
+mod model;
+mod oracle;
 mod prepare;
 mod runs;
 mod schedules;

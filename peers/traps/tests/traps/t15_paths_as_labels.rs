@@ -80,7 +80,7 @@ async fn ours_holds() {
     let http = || {
         snapshot
             .metrics()
-            .filter(|metric| metric.name == "http_server_request_duration_seconds_count")
+            .filter(|metric| metric.name == "http_server_request_duration_seconds")
     };
     let has = |part: &str| {
         let of_part = |metric: &&report::Metric| {

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use steadfast::tower::{Drain, DrainLayer};
+use steadfast::tower::{Guard, PolicyDocument};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -99,34 +99,40 @@ async fn the_usual_assembly_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn ours_holds() {
-    let drain = Drain::default();
+    let policy = "timeouts.page.timeout = '2s'\nroutes.'/'.timeout = 'page'";
+    let policy = PolicyDocument::new("policy.toml", policy).unwrap();
+    let guard = Guard::new(policy.policy().clone()).unwrap();
+    let app = Router::new().route("/", get(async || "served"));
+    let app = guard.protect(app).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = Router::new()
-        .route("/", get(async || "served"))
-        .layer(DrainLayer::new(&drain));
-    let (closing, limit) = (drain.stop_accepting(), drain.hard_limit());
-    let server = tokio::spawn(async move {
-        tokio::select! {
-            served = async { axum::serve(listener, app).with_graceful_shutdown(closing).await } => served.unwrap(),
-            // Whoever is still here does not leave by himself.
-            () = limit => {}
-        }
-    });
-    let idle = keep_alive(address).await;
+    let server = tokio::spawn(guard.serve(listener, app).into_future());
+    let mut idle = keep_alive(address).await;
     let mut slow = TcpStream::connect(address).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nho").await.unwrap();
     settle().await;
 
     let begun = Instant::now();
-    drain.start();
-    server.await.unwrap();
+    guard.drain().start();
+    assert_eq!(idle.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    let closed = begun.elapsed();
+    let served = server.await.unwrap();
 
-    assert_eq!(begun.elapsed().as_secs(), 20);
-    drop((idle, slow));
+    println!(
+        "closed after {closed:?}, ended after {:?}, {served:?}",
+        begun.elapsed()
+    );
+    assert!(closed < Duration::from_secs(1), "{closed:?}");
+    assert!(
+        begun.elapsed() <= Duration::from_secs(6),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(served.drained.is_clean());
+    drop(slow);
     seen(
         "t16",
         Side::Ours,
-        "20 seconds after the stop, its hard limit, the server had ended, and both clients were still there",
+        "the idle client was sent away at once, and the server had ended within 6 seconds, though the other client was still there",
     );
 }

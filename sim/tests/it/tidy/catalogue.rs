@@ -10,6 +10,7 @@ use std::path::Path;
 
 use steadfast::ids::catalogue as ids;
 use steadfast::report::{EventDoc, MetricDoc, MetricKind, catalogue as core};
+use steadfast::store::catalogue as store;
 use steadfast::tower::catalogue as tower;
 
 use super::assert_none;
@@ -25,7 +26,7 @@ struct Catalogue {
     events: Vec<&'static EventDoc>,
 }
 
-fn catalogues() -> [Catalogue; 3] {
+fn catalogues() -> [Catalogue; 4] {
     [
         Catalogue {
             folder: "crates/steadfast-core/src",
@@ -38,6 +39,12 @@ fn catalogues() -> [Catalogue; 3] {
             title: "Requests and calls",
             metrics: tower::metrics().collect(),
             events: tower::events().collect(),
+        },
+        Catalogue {
+            folder: "crates/steadfast-store/src",
+            title: "The store",
+            metrics: store::metrics().collect(),
+            events: store::events().collect(),
         },
         Catalogue {
             folder: "crates/steadfast-ids/src",
