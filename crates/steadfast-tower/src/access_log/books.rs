@@ -8,6 +8,7 @@ use steadfast_core::report::{self, Buckets, Collector, MetricDoc, Source};
 
 use super::record::Ended;
 use crate::counts::Counts;
+use crate::measured::{Durations, KnownMethod, bounds_below};
 
 /// How many counts there are of one kind: 2,048, enough for 300 routes of two methods and three
 /// outcomes, and few enough for one source of the [report](steadfast_core::report::METRICS_MAX).
@@ -49,8 +50,7 @@ pub(super) struct Active(AtomicU64);
 
 #[derive(Debug, Default)]
 struct Totals {
-    durations: [AtomicU64; Buckets::HTTP_SECONDS.len() + 1],
-    nanos: AtomicU64,
+    durations: Durations,
     sizes: [AtomicU64; SIZES.len() + 1],
     body_bytes: AtomicU64,
 }
@@ -61,7 +61,7 @@ const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
 impl Target {
     pub(super) fn new(route: Name, method: &Method) -> Self {
-        let method = method_name(method);
+        let method = KnownMethod::of(method).name();
         Self { route, method }
     }
 
@@ -71,26 +71,6 @@ impl Target {
             ..self
         }
     }
-}
-
-/// Gives a name from the set that OpenTelemetry knows: clients may make up any method.
-fn method_name(method: &Method) -> Name {
-    let known = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::CONNECT,
-        Method::TRACE,
-    ];
-    const NAMES: [&str; 9] = [
-        "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE",
-    ];
-    let known = known.iter().position(|known| known == method);
-    Name::new(known.map_or("_OTHER", |known| NAMES[known]))
 }
 
 impl Books {
@@ -106,11 +86,8 @@ impl Books {
             target: end.target.beyond(),
             ..end
         });
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let slower_than = bounds_below(Buckets::HTTP_SECONDS, duration.as_secs_f64());
         let larger_than = bounds_below(SIZES, body_bytes as f64);
-        totals.durations[slower_than].fetch_add(1, Ordering::Relaxed);
-        totals.nanos.fetch_add(nanos, Ordering::Relaxed);
+        totals.durations.note(duration);
         totals.sizes[larger_than].fetch_add(1, Ordering::Relaxed);
         totals.body_bytes.fetch_add(body_bytes, Ordering::Relaxed);
     }
@@ -163,20 +140,11 @@ impl Source for Books {
     }
 }
 
-/// Gives how many bounds a value is above.
-fn bounds_below(bounds: &[f64], value: f64) -> usize {
-    bounds.partition_point(|bound| *bound < value)
-}
-
 fn tell(to: &mut Collector, end: &End, totals: &Totals) {
-    let read = |counts: &[AtomicU64]| {
-        let counts = counts.iter().map(|count| count.load(Ordering::Relaxed));
-        counts.collect::<Vec<_>>()
-    };
-    let seconds = totals.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+    let sizes = totals.sizes.iter();
+    let sizes: Vec<_> = sizes.map(|count| count.load(Ordering::Relaxed)).collect();
     let bytes = totals.body_bytes.load(Ordering::Relaxed) as f64;
-    let durations = Buckets::new(Buckets::HTTP_SECONDS, read(&totals.durations), seconds);
-    let sizes = Buckets::new(SIZES, read(&totals.sizes), bytes);
+    let sizes = Buckets::new(SIZES, sizes, bytes);
     // An empty label is one that is not there, says Prometheus.
     let status = end.status.map_or(Name::new(""), |status| {
         Name::from(status.as_str().to_owned())
@@ -187,25 +155,9 @@ fn tell(to: &mut Collector, end: &End, totals: &Totals) {
         ("http_response_status_code", status),
         ("error_type", end.ended.error_type().into()),
     ])
-    .histogram("http_server_request_duration_seconds", durations)
+    .histogram(
+        "http_server_request_duration_seconds",
+        totals.durations.read(),
+    )
     .histogram("http_server_response_body_size_bytes", sizes);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn methods_come_from_a_bounded_set() {
-        for (method, name) in [
-            ("GET", "GET"),
-            ("PATCH", "PATCH"),
-            ("TRACE", "TRACE"),
-            ("get", "_OTHER"),
-            ("BREW", "_OTHER"),
-        ] {
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(method_name(&method).as_str(), name);
-        }
-    }
 }

@@ -211,6 +211,7 @@ impl<S: Clone, C> GuardedClient<S, C> {
         let parts = self.dependency.parts();
         let told = Told::new(self.inner.clone(), self.trust);
         let timed = Timeout::new(told, parts.timeout(), parts.body);
+        let timed = timed.counted(self.dependency.attempts.clone());
         let limited = Admission::new(timed, parts.admission(), None);
         let broken = Breaker::new(limited, self.breakers.clone(), self.of_attempts.clone());
         let hedged = Hedged::new(broken, self.hedge.clone());

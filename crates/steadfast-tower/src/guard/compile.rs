@@ -35,7 +35,7 @@ pub(super) fn check(policy: &Policy) -> Result<Vec<Finding>, GuardError> {
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
     let mut others = Vec::new();
-    others.extend(asked_for_calls(policy));
+    others.extend(misplaced_queries(policy));
     for (key, route) in &policy.routes {
         if !template_of(key).starts_with('/') && key != UNMATCHED {
             others.push(format!(
@@ -85,15 +85,26 @@ fn out_of_range(policy: &Policy) -> Vec<String> {
     wrong
 }
 
-/// Names queries that nobody asks: those of dependencies, of which there is no histogram.
-fn asked_for_calls(policy: &Policy) -> impl Iterator<Item = String> {
-    policy.dependencies.iter().filter_map(|(dependency, of)| {
-        let name = of.timeout.as_ref()?;
-        policy.timeouts.get(name)?.start_query.as_ref()?;
-        Some(format!(
-            "dependencies.{dependency}: timeouts.{name} has a timeout_start_query, which is asked for \
-             routes alone; give the dependency a timeout of its own, with timeout_start"
-        ))
+/// Names queries that stand for something else than what they are asked for.
+fn misplaced_queries(policy: &Policy) -> impl Iterator<Item = String> {
+    let routes = policy.routes.iter().map(|(key, of)| {
+        let path = format!("routes.{key:?}");
+        (path, &of.timeout, "$dependency", "$route")
+    });
+    let dependencies = policy.dependencies.iter().map(|(name, of)| {
+        let path = format!("dependencies.{name}");
+        (path, &of.timeout, "$route", "$dependency")
+    });
+    let all = routes.chain(dependencies);
+    all.filter_map(|(path, timeout, wrong, right)| {
+        let name = timeout.as_ref()?;
+        let query = policy.timeouts.get(name)?.start_query.as_ref()?;
+        query.contains(wrong).then(|| {
+            format!(
+                "{path}: the timeout_start_query of timeouts.{name} has {wrong}, which this has not; \
+                 give it a timeout of its own, with {right}"
+            )
+        })
     })
 }
 

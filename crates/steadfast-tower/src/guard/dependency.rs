@@ -20,6 +20,7 @@ use steadfast_core::decide::policy::{
 };
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
+use super::attempts::{self, Attempts};
 use super::state::{Kept, TimeoutOf};
 use super::{GuardError, compile};
 use crate::breaker::{Breakers, EndpointStatus};
@@ -39,6 +40,7 @@ pub(super) struct Dependency {
     pub(super) retry: Arc<retry::Shared>,
     pub(super) hedge: Arc<hedge::Shared>,
     pub(super) breaker: Arc<breaker::Shared>,
+    pub(super) attempts: Arc<Attempts>,
     parts: ArcSwap<Parts>,
     /// Whether a client was made for it.
     used: AtomicBool,
@@ -164,6 +166,15 @@ impl Dependencies {
         unused.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Has learned timeouts start from what was measured.
+    pub(super) fn start_at(&self, starts: &BTreeMap<String, Duration>) {
+        for (name, known) in self.all().iter() {
+            if let (Some(timeout), Some(start)) = (known.parts().timeout(), starts.get(name)) {
+                timeout.start_at(*start);
+            }
+        }
+    }
+
     pub(super) fn status(&self) -> Vec<DependencyStatus> {
         let all: Vec<_> = self.all().values().cloned().collect();
         all.iter().map(|known| known.status()).collect()
@@ -193,6 +204,7 @@ impl Dependency {
             retry: Arc::new(retry::Shared::new(named, plan, budget)),
             hedge: Arc::new(hedge::Shared::new(named, hedge, honors_keys)),
             breaker: Arc::new(breaker::Shared::new(named, breaker)),
+            attempts: Arc::new(Attempts::new()),
             parts: ArcSwap::from_pointee(Parts::new(name, methods, made_of, None)?),
             used: AtomicBool::new(false),
             tally: Tally::default(),
@@ -315,6 +327,7 @@ pub(crate) const DEPENDENCY_METRICS: &[MetricDoc] = &[
         &["dependency"],
         "Calls by a method that the policy does not list.",
     ),
+    attempts::DURATION,
 ];
 
 /// What it tells to the log.
@@ -348,6 +361,7 @@ impl Source for Dependency {
             to.labels([("dependency", name), ("ended", end.into())])
                 .counter("steadfast_dependency_calls_total", count);
         }
+        self.attempts.tell(name, to);
     }
 }
 

@@ -76,6 +76,7 @@
 //! the guard cannot follow is refused, and all is as it was.
 
 mod armed;
+mod attempts;
 mod client;
 mod clients;
 mod compile;
@@ -103,6 +104,7 @@ pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
+pub(crate) use attempts::{Attempt, AttemptEnd, Attempts};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 pub(crate) use live::LIVE_EVENTS;
 #[cfg(feature = "serve")]
@@ -196,8 +198,8 @@ impl From<Policy> for GuardPolicy {
 pub struct GuardBuilder {
     policy: GuardPolicy,
     client: Option<ClientOf>,
-    /// What learned timeouts start from, by route; absent if nobody was asked.
-    starts: Option<BTreeMap<String, Duration>>,
+    /// What learned timeouts start from; absent if nobody was asked.
+    starts: Option<Measured>,
 }
 
 /// Gives the template of a request's route, as the router knows it.
@@ -389,12 +391,21 @@ impl GuardBuilder {
     #[cfg(feature = "prometheus")]
     #[must_use]
     pub fn starting_at(mut self, starts: &crate::prometheus::Starts) -> Self {
-        let starts = self.policy.policy().routes.keys().filter_map(|key| {
-            let start = starts.route(key)?;
-            let measured = start.is_measured().then_some(start.timeout())?;
-            Some((key.clone(), measured))
+        let measured = |name: &String, start: Option<&crate::prometheus::Start>| {
+            let start = start.filter(|start| start.is_measured())?;
+            Some((name.clone(), start.timeout()))
+        };
+        let policy = self.policy.policy();
+        let routes = policy.routes.keys();
+        let dependencies = policy.dependencies.keys();
+        self.starts = Some(Measured {
+            routes: routes
+                .filter_map(|key| measured(key, starts.route(key)))
+                .collect(),
+            dependencies: dependencies
+                .filter_map(|name| measured(name, starts.dependency(name)))
+                .collect(),
         });
-        self.starts = Some(starts.collect());
         self
     }
 
@@ -430,15 +441,17 @@ impl GuardBuilder {
             &secret,
             &detected,
         )?;
-        let none = BTreeMap::new();
-        let asks = start(&state.routes, policy, self.starts.as_ref().unwrap_or(&none));
-        if asks && self.starts.is_none() {
+        if self.starts.is_none() && asks(policy) {
             tracing::warn!(
                 target: "steadfast::guard",
                 "the policy has a timeout_start_query, and nobody was asked"
             );
         }
         let dependencies = Dependencies::new(policy)?;
+        if let Some(starts) = &self.starts {
+            start(&state.routes, &starts.routes);
+            dependencies.start_at(&starts.dependencies);
+        }
         let signed = Signed::new("start", "in force since the process has started");
         let signed = signed.expect("both are said");
         let first = Revision::new("guard", 1, document, signed, clock::timestamp());
@@ -460,19 +473,34 @@ impl GuardBuilder {
     }
 }
 
-/// Has learned timeouts start from what was measured; without that they start from what the policy
-/// says. Gives whether the policy has something to ask.
-fn start(routes: &Routes, policy: &Policy, starts: &BTreeMap<String, Duration>) -> bool {
-    let mut asks = false;
+/// What learned timeouts start from, by the names that the policy has.
+#[cfg_attr(
+    not(feature = "prometheus"),
+    expect(dead_code, reason = "it is Prometheus that is asked")
+)]
+struct Measured {
+    routes: BTreeMap<String, Duration>,
+    dependencies: BTreeMap<String, Duration>,
+}
+
+/// Has learned timeouts of routes start from what was measured.
+fn start(routes: &Routes, starts: &BTreeMap<String, Duration>) {
     for route in routes.all() {
         if let (Some(timeout), Some(start)) = (&route.timeout, starts.get(&route.key)) {
             timeout.start_at(*start);
         }
-        let of = policy.routes.get(&route.key);
-        let of = of.and_then(|of| policy.timeouts.get(of.timeout.as_ref()?));
-        asks |= of.is_some_and(|of| of.start_query.is_some());
     }
-    asks
+}
+
+/// Tells whether the policy has something to ask.
+fn asks(policy: &Policy) -> bool {
+    let routes = policy.routes.values().map(|of| &of.timeout);
+    let dependencies = policy.dependencies.values().map(|of| &of.timeout);
+    let mut timeouts = routes.chain(dependencies).flatten();
+    timeouts.any(|name| {
+        let of = policy.timeouts.get(name);
+        of.is_some_and(|of| of.start_query.is_some())
+    })
 }
 
 impl Inner {

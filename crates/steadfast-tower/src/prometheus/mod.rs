@@ -7,8 +7,10 @@
 //!
 //! # The tool
 //! Whatever the route took before the deploy stands in Prometheus, as the histogram
-//! `http_server_request_duration_seconds` of the [access log](crate::access_log). In a policy, a
-//! learned timeout may say what to ask, and what holds without an answer:
+//! `http_server_request_duration_seconds` of the [access log](crate::access_log); whatever attempts to
+//! call a dependency took, as `http_client_request_duration_seconds` of the client of the
+//! [guard](crate::Guard::client). In a policy, a learned timeout may say what to ask, and what holds
+//! without an answer:
 //!
 //! ```toml
 //! [timeouts.page]
@@ -22,10 +24,13 @@
 //! '''
 //! ```
 //!
-//! [`Starts::ask`] asks once for each route, before the service listens, through any HTTP client
+//! For a dependency the query has `$dependency` in place of `$route`. `$method` is a pattern of the
+//! methods that are listed, or of any if none is; one query is for routes or for dependencies.
+//!
+//! [`Starts::ask`] asks once for each route and dependency, before the service listens, through any HTTP client
 //! that is a tower service. It never fails, and never takes long: an answer that does not come
 //! within [`ASK_TIME`], is longer than [`ANSWER_BYTES_MAX`], is no answer of a Prometheus, has no
-//! value, more than one, or one that is no length of time, is told as an event, and the route
+//! value, more than one, or one that is no length of time, is told as an event, and the timeout
 //! starts from `timeout_start`, or from its ceiling. A value outside of the bounds is taken as the
 //! nearest inside. [`Starts::explain`] shows which it was.
 //!

@@ -18,10 +18,11 @@ use crate::policy::{Asked, Explanation, Origin, utc};
 /// How long all questions together may take: 10 s, so that a start is late at most by that.
 pub const ASK_ALL_TIME: Duration = Duration::from_secs(10);
 
-/// What the learned timeouts of routes start from.
+/// What the learned timeouts of routes and dependencies start from.
 #[derive(Debug, Clone, Default)]
 pub struct Starts {
     by_route: BTreeMap<String, Start>,
+    by_dependency: BTreeMap<String, Start>,
 }
 
 /// What one learned timeout starts from, after somebody was asked.
@@ -36,8 +37,8 @@ pub struct Start {
 }
 
 impl Starts {
-    /// Asks for all routes with a `timeout_start_query`, one after the other, and each question
-    /// once.
+    /// Asks for all routes and dependencies with a `timeout_start_query`, one after the other, and
+    /// each question once.
     ///
     /// Never fails: what has no usable answer starts from what the policy says, and that is told.
     ///
@@ -54,8 +55,12 @@ impl Starts {
         let until = clock::now() + ASK_ALL_TIME;
         let mut answers: HashMap<String, Result<f64, String>> = HashMap::new();
         let mut starts = Self::default();
-        for (key, route, timeout, query) in questions(policy) {
-            let query = written(query, key, route);
+        for Question {
+            asker,
+            timeout,
+            query,
+        } in questions(policy)
+        {
             let answer = match answers.get(&query) {
                 Some(answer) => answer.clone(),
                 None => {
@@ -70,8 +75,11 @@ impl Starts {
                 }
             };
             let start = Start::of(timeout, answer);
-            start.tell(key);
-            starts.by_route.insert(key.to_owned(), start);
+            start.tell(asker);
+            match asker {
+                Asker::Route(key) => starts.by_route.insert(key.to_owned(), start),
+                Asker::Dependency(name) => starts.by_dependency.insert(name.to_owned(), start),
+            };
         }
         starts
     }
@@ -82,15 +90,25 @@ impl Starts {
         self.by_route.get(key)
     }
 
-    /// Puts what was found out into the explanation of a route.
+    /// The same of a dependency.
+    pub fn dependency(&self, name: &str) -> Option<&Start> {
+        self.by_dependency.get(name)
+    }
+
+    /// Puts what was found out into the explanation of a route or a dependency.
     pub fn explain(&self, mut explanation: Explanation) -> Explanation {
-        let is_subject = |key: &&String| {
-            FieldPath::new(["routes", key.as_str()]).to_string() == explanation.subject
-        };
-        let Some(start) = self.by_route.keys().find(is_subject) else {
+        let known = [
+            ("routes", &self.by_route),
+            ("dependencies", &self.by_dependency),
+        ];
+        let mut known = known.into_iter().flat_map(|(table, starts)| {
+            let named = starts.iter();
+            named.map(move |(name, start)| (FieldPath::new([table, name.as_str()]), start))
+        });
+        let found = known.find(|(path, _)| path.to_string() == explanation.subject);
+        let Some((_, start)) = found else {
             return explanation;
         };
-        let start = &self.by_route[start];
         let tables = explanation.tables.iter_mut();
         let timeouts = tables.filter(|table| table.table.starts_with("timeouts."));
         let values = timeouts.flat_map(|table| &mut table.values);
@@ -155,7 +173,11 @@ impl Start {
         self.answer.as_ref().err().map(String::as_str)
     }
 
-    fn tell(&self, route: &str) {
+    fn tell(&self, asker: Asker<'_>) {
+        let (route, dependency) = match asker {
+            Asker::Route(key) => (Some(key), None),
+            Asker::Dependency(name) => (None, Some(name)),
+        };
         let start_s = self.timeout.as_secs_f64();
         match &self.answer {
             Ok(answer_s) => {
@@ -163,6 +185,7 @@ impl Start {
                 tracing::info!(
                     target: "steadfast::start",
                     route,
+                    dependency,
                     start_s,
                     answer_s,
                     "a learned timeout starts from what was measured"
@@ -173,6 +196,7 @@ impl Start {
                 tracing::warn!(
                     target: "steadfast::start",
                     route,
+                    dependency,
                     start_s,
                     is_configured = self.configured.is_some(),
                     reason,
@@ -183,32 +207,67 @@ impl Start {
     }
 }
 
-/// The routes that ask, with what they ask.
-fn questions(policy: &Policy) -> impl Iterator<Item = (&str, &Route, &TimeoutPolicy, &str)> {
-    policy.routes.iter().filter_map(|(key, route)| {
-        let timeout = policy.timeouts.get(route.timeout.as_ref()?)?;
-        let query = timeout.start_query.as_deref()?;
-        timeout
-            .timeout
-            .is_learned()
-            .then_some((key.as_str(), route, timeout, query))
-    })
+/// Whose timeout is to be known, by its name in the policy.
+#[derive(Clone, Copy)]
+enum Asker<'a> {
+    Route(&'a str),
+    Dependency(&'a str),
 }
 
-/// Puts the route into its query. Its template stands between quotes there.
-fn written(query: &str, key: &str, route: &Route) -> String {
-    let (method, template) = Route::split_name(key);
-    let mut escaped = String::with_capacity(template.len());
-    for char in template.chars() {
+struct Question<'a> {
+    asker: Asker<'a>,
+    timeout: &'a TimeoutPolicy,
+    query: String,
+}
+
+/// What is to be asked: first for the routes, then for the dependencies.
+fn questions(policy: &Policy) -> impl Iterator<Item = Question<'_>> {
+    let asking = |timeout: &Option<String>| {
+        let timeout = policy.timeouts.get(timeout.as_ref()?)?;
+        let query = timeout.start_query.as_deref()?;
+        timeout.timeout.is_learned().then_some((timeout, query))
+    };
+    let routes = policy.routes.iter().filter_map(move |(key, route)| {
+        let (timeout, query) = asking(&route.timeout)?;
+        let (method, template) = Route::split_name(key);
+        let methods = method.map_or_else(|| methods(&route.methods), ToOwned::to_owned);
+        Some(Question {
+            asker: Asker::Route(key),
+            timeout,
+            query: written(query, &methods, "$route", template),
+        })
+    });
+    let dependencies = policy.dependencies.iter().filter_map(move |(name, of)| {
+        let (timeout, query) = asking(&of.timeout)?;
+        Some(Question {
+            asker: Asker::Dependency(name),
+            timeout,
+            query: written(query, &methods(&of.methods), "$dependency", name),
+        })
+    });
+    routes.chain(dependencies)
+}
+
+/// Gives a pattern of methods: those that are listed, or any.
+fn methods(listed: &[String]) -> String {
+    match listed {
+        [] => ".*".to_owned(),
+        listed => listed.join("|"),
+    }
+}
+
+/// Puts whoever asks into its query. Its name stands between quotes there.
+fn written(query: &str, methods: &str, placeholder: &str, name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for char in name.chars() {
         if matches!(char, '\\' | '"' | '\'') {
             escaped.push('\\');
         }
         escaped.push(char);
     }
-    let methods = method.map_or_else(|| route.methods.join("|"), ToOwned::to_owned);
     query
-        .replace("$method", &methods)
-        .replace("$route", &escaped)
+        .replace("$method", methods)
+        .replace(placeholder, &escaped)
 }
 
 /// The whole chain, as one line of a log has it.
@@ -252,18 +311,18 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         "steadfast::start",
         &["info"],
         "a learned timeout starts from what was measured",
-        &["answer_s", "route", "start_s"],
+        &["answer_s", "dependency", "route", "start_s"],
     )
-    .when("At the start, for each route whose query had an answer; `start_s` is the answer within the bounds.")
+    .when("At the start, for each route or dependency whose query had an answer; `start_s` is the answer within the bounds.")
     .action("Nothing; when `start_s` and `answer_s` differ, look at the floor or the ceiling."),
     EventDoc::new(
         "steadfast::start",
         &["warn"],
         "a learned timeout starts from what the policy says",
-        &["is_configured", "reason", "route", "start_s"],
+        &["dependency", "is_configured", "reason", "route", "start_s"],
     )
-    .when("At the start, for each route whose query had no usable answer.")
-    .action("`reason` says why. The route is served; unless `is_configured`, it starts at its ceiling."),
+    .when("At the start, for each route or dependency whose query had no usable answer.")
+    .action("`reason` says why. It is served or called all the same; unless `is_configured`, it starts at its ceiling."),
 ];
 
 impl Source for Tally {
@@ -285,17 +344,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_is_written_into_its_query_and_cannot_leave_its_quotes() {
-        let route = Route::new(["GET", "HEAD"]);
+    fn whoever_asks_is_written_into_the_query_and_cannot_leave_its_quotes() {
         let query = "p{r=\"$route\",m=~\"$method\"}";
 
         assert_eq!(
-            written(query, "/a/{id}", &route),
+            written(query, "GET|HEAD", "$route", "/a/{id}"),
             "p{r=\"/a/{id}\",m=~\"GET|HEAD\"}"
         );
         assert_eq!(
-            written(query, "GET /a\"b\\$method", &route),
+            written(query, "GET", "$route", "/a\"b\\$method"),
             "p{r=\"/a\\\"b\\\\$method\",m=~\"GET\"}"
         );
+        assert_eq!(
+            written(
+                "p{d=\"$dependency\"}",
+                &methods(&[]),
+                "$dependency",
+                "payments"
+            ),
+            "p{d=\"payments\"}"
+        );
+        assert_eq!(methods(&[]), ".*");
     }
 }

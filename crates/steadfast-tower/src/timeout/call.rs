@@ -9,6 +9,7 @@ use steadfast_core::context::Name;
 use steadfast_core::decide::timeout::Ended;
 
 use super::shared::{Given, Shared};
+use crate::guard::{Attempt, AttemptEnd};
 use crate::{Reason, Rejection};
 
 /// A call under way; tells how it ended also when it is dropped.
@@ -20,6 +21,10 @@ pub(super) struct Call {
     alarm: Option<Alarm>,
     /// When it would have been cut off by a policy that only looks on.
     shadow: Option<Alarm>,
+    /// Absent where nobody counts attempts, and once it is counted.
+    attempt: Option<Attempt>,
+    /// Inner code is at work: what is dropped now is dropped by its panic.
+    pub(super) at_work: bool,
     over: bool,
 }
 
@@ -37,6 +42,7 @@ impl Call {
     pub(super) fn begin(
         shared: Option<Arc<Shared>>,
         deadline: Option<Instant>,
+        attempt: Option<Attempt>,
     ) -> Result<Self, Rejection> {
         let since = clock::now();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(since));
@@ -71,6 +77,8 @@ impl Call {
             shadow: alarm(shadow.filter(|given| acts.is_none_or(|acts| *given < acts))),
             governed,
             since,
+            attempt,
+            at_work: true,
             over: false,
         })
     }
@@ -98,14 +106,26 @@ impl Call {
     pub(super) fn answered(&mut self, status: Option<StatusCode>) {
         self.over = true;
         // How long a failure takes says nothing about answers.
-        if status.is_some_and(|status| !status.is_server_error()) {
-            self.ended(Ended::Answered(self.took()));
+        let is_learned = status.is_some_and(|status| !status.is_server_error());
+        if !is_learned && self.attempt.is_none() {
+            return;
         }
+        let took = self.took();
+        if is_learned {
+            self.ended(Ended::Answered(took));
+        }
+        self.count(
+            status.map_or(AttemptEnd::Failed, AttemptEnd::Answered),
+            took,
+        );
     }
 
     /// The answer has begun, and what follows has no end that could be waited for.
-    pub(super) fn streams(&mut self) {
+    pub(super) fn streams(&mut self, status: StatusCode) {
         self.over = true;
+        if self.attempt.is_some() {
+            self.count(AttemptEnd::Answered(status), self.took());
+        }
     }
 
     /// Its time is up: gives how long it had, and the rejection.
@@ -113,6 +133,7 @@ impl Call {
         self.over = true;
         let took = self.took();
         self.ended(Ended::Cut(took));
+        self.count(AttemptEnd::TimedOut, took);
         let (given, policy) = match &self.governed {
             Some(Governed { shared, given }) if !shared.is_shadow() => {
                 shared.cut.fetch_add(1, Ordering::Relaxed);
@@ -146,6 +167,13 @@ impl Call {
         governed.is_some_and(|governed| given < governed.shared.usual() / 2)
     }
 
+    /// Counts the attempt, where somebody does.
+    fn count(&mut self, ended: AttemptEnd, took: Duration) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.ended(ended, took);
+        }
+    }
+
     fn took(&self) -> Duration {
         clock::now().saturating_duration_since(self.since)
     }
@@ -170,7 +198,13 @@ fn timed_out(policy: Name, given: Duration, took: Duration) -> Rejection {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.over {
-            self.ended(Ended::Cut(self.took()));
+            let took = self.took();
+            self.ended(Ended::Cut(took));
+            let ended = match self.at_work {
+                true => AttemptEnd::Panicked,
+                false => AttemptEnd::Dropped,
+            };
+            self.count(ended, took);
         }
     }
 }

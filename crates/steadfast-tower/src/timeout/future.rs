@@ -38,10 +38,11 @@ enum State {
 impl<F, Fut> TimeoutFuture<F, Fut> {
     pub(super) fn called(
         inner: InContext<Fut>,
-        call: Call,
+        mut call: Call,
         body: BodyTimes,
         protocol: Protocol,
     ) -> Self {
+        call.at_work = false;
         Self {
             inner: Some(inner),
             state: State::Called(call),
@@ -79,10 +80,13 @@ where
             }
             State::Called(call) => {
                 let inner = this.inner.as_mut().as_pin_mut();
-                match inner.expect("not polled after its end").poll(cx) {
+                call.at_work = true;
+                let polled = inner.expect("not polled after its end").poll(cx);
+                call.at_work = false;
+                match polled {
                     Poll::Ready(ended) => {
                         match &ended {
-                            Ok(response) if is_stream(response) => call.streams(),
+                            Ok(response) if is_stream(response) => call.streams(response.status()),
                             Ok(response) => call.answered(Some(response.status())),
                             Err(_) => call.answered(None),
                         }

@@ -13,6 +13,7 @@ use super::call::Call;
 use super::shared::Shared;
 use super::{TimeoutBody, TimeoutFuture};
 use crate::answer::Protocol;
+use crate::guard::{Attempt, Attempts};
 use crate::noted::Leaving;
 use crate::ready::WhenReady;
 use crate::{Form, Server};
@@ -23,6 +24,8 @@ pub struct Timeout<S, F = Server> {
     /// Absent where nothing but the deadline ends a call.
     shared: Option<Arc<Shared>>,
     body: BodyTimes,
+    /// Where attempts are counted, if they are.
+    attempts: Option<Arc<Attempts>>,
     form: PhantomData<fn() -> F>,
 }
 
@@ -32,8 +35,15 @@ impl<S, F> Timeout<S, F> {
             inner,
             shared,
             body,
+            attempts: None,
             form: PhantomData,
         }
+    }
+
+    /// Counts what it lets through, with the times that it reads anyway.
+    pub(crate) fn counted(mut self, attempts: Arc<Attempts>) -> Self {
+        self.attempts = Some(attempts);
+        self
     }
 
     /// Serves one request, and is used up by it.
@@ -46,7 +56,9 @@ impl<S, F> Timeout<S, F> {
     {
         let protocol = Protocol::of(request.headers());
         let context = context::current();
-        let call = match Call::begin(self.shared, context.deadline()) {
+        let attempts = self.attempts;
+        let attempt = attempts.map(|attempts| Attempt::new(attempts, request.method()));
+        let call = match Call::begin(self.shared, context.deadline(), attempt) {
             Ok(call) => call,
             Err(rejection) => return TimeoutFuture::rejected(rejection, protocol),
         };
@@ -85,7 +97,13 @@ where
 
 impl<S: Clone, F> Clone for Timeout<S, F> {
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.shared.clone(), self.body)
+        Self {
+            inner: self.inner.clone(),
+            shared: self.shared.clone(),
+            body: self.body,
+            attempts: self.attempts.clone(),
+            form: PhantomData,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod admission;
 mod axum;
 mod breaker;
 mod client;
+mod client_attempts;
 mod client_live;
 mod client_sockets;
 mod contract;

@@ -324,7 +324,74 @@ fn what_is_not_asked_is_told_or_refused_and_the_start_of_the_policy_holds() {
     let calls = PolicyDocument::new("policy.toml", asks.text().to_owned() + calls).unwrap();
     let refused = Guard::new(calls.policy().clone()).unwrap_err().to_string();
     assert!(
-        refused.contains("which is asked for routes alone"),
+        refused
+            .contains("dependencies.payments: the timeout_start_query of timeouts.page has $route"),
         "{refused}"
+    );
+    let calls = asks.text().replace("$route", "$dependency");
+    let calls = PolicyDocument::new("policy.toml", calls).unwrap();
+    let refused = Guard::new(calls.policy().clone()).unwrap_err().to_string();
+    assert!(
+        refused.contains(
+            "has $dependency, which this has not; give it a timeout of its own, with $route"
+        ),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_dependency_asks_by_its_name_and_starts_from_the_answer() {
+    let text = r#"
+[timeouts.call]
+timeout = "learn"
+timeout_floor = "100ms"
+timeout_ceiling = "2s"
+timeout_start = "1s"
+timeout_start_query = 'p99{d="$dependency",m=~"$method"}'
+
+[dependencies.asks-known]
+methods = ["GET", "PUT"]
+timeout = "call"
+
+[dependencies.asks-unknown]
+methods = ["GET"]
+timeout = "call"
+"#;
+    let policy = PolicyDocument::new("policy.toml", text).unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let client = service_fn(move |request: Ask| {
+        let query = request.uri().query().unwrap().to_owned();
+        let answer = match query.contains("unknown") {
+            true => number("NaN"),
+            false => number("0.35"),
+        };
+        seen.lock().unwrap().push(query);
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+            answer,
+        ))))
+    });
+    let mut prometheus = Prometheus::new(client, ADDRESS).unwrap();
+
+    let starts = Starts::ask(policy.policy(), &mut prometheus).await;
+    let guard = Guard::builder(policy.policy().clone());
+    let guard = guard.starting_at(&starts).build().unwrap();
+
+    assert_eq!(
+        asked.lock().unwrap()[0],
+        "query=p99%7Bd%3D%22asks-known%22%2Cm%3D~%22GET%7CPUT%22%7D"
+    );
+    let timeouts = guard.dependencies().into_iter().map(|of| of.timeout);
+    let timeouts: Vec<_> = timeouts.collect();
+    assert_eq!(timeouts, [Some(350 * MS), Some(1_000 * MS)]);
+    assert_eq!(starts.dependency("asks-known").unwrap().failure(), None);
+    let failure = starts.dependency("asks-unknown").unwrap().failure();
+    assert_eq!(failure, Some("there are no values yet"));
+    assert!(starts.route("asks-known").is_none());
+    let told = starts.explain(policy.explain_dependency("asks-known").unwrap());
+    let told = told.to_string();
+    assert!(
+        told.contains("measured: 0.35 s, as Prometheus knew at "),
+        "{told}"
     );
 }

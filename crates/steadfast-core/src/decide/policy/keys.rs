@@ -183,7 +183,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "timeout_start_query",
-                "PromQL, 1 to 1024 bytes; `$route` and `$method` stand for those of the route",
+                "PromQL, 1 to 1024 bytes; `$route` and `$method` stand for those of a route, `$dependency` and `$method` for those of a dependency",
                 "when learned: what Prometheus is asked for a timeout to start from, in seconds; without a usable answer `timeout_start` holds",
                 Absent::NothingIfLearned("nobody is asked"),
             ),
