@@ -474,10 +474,6 @@ impl GuardBuilder {
 }
 
 /// What learned timeouts start from, by the names that the policy has.
-#[cfg_attr(
-    not(feature = "prometheus"),
-    expect(dead_code, reason = "it is Prometheus that is asked")
-)]
 struct Measured {
     routes: BTreeMap<String, Duration>,
     dependencies: BTreeMap<String, Duration>,

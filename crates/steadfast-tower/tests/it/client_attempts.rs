@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use steadfast_core::report::{self, Value};
-use steadfast_core::{Context, clock};
+use steadfast_core::{Context, clock, recover_async};
 use steadfast_tower::guard::ClientBody;
 use steadfast_tower::{Guard, PolicyDocument, Reason};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -169,9 +169,9 @@ async fn an_attempt_without_an_answer_says_why() {
 
     assert!(broken.oneshot(get()).await.is_err());
     assert!(silent.clone().oneshot(get()).await.is_err());
-    let left = tokio::time::timeout(250 * MILLI, silent.oneshot(get())).await;
+    let left = clock::timeout(250 * MILLI, silent.oneshot(get())).await;
     assert!(left.is_err());
-    assert!(tokio::spawn(panics.oneshot(get())).await.is_err());
+    assert!(recover_async(panics.oneshot(get())).await.is_err());
 
     assert_eq!(
         attempts("attempts-failed"),
