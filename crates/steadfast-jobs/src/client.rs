@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use steadfast_core::context;
-use steadfast_store::{Array, Store, Tx, Value, binds};
+use steadfast_core::{clock, context, spawn};
+use steadfast_store::{Array, Store, Tx, Value, Wakes, binds};
 use tokio::sync::watch;
 
 use crate::error::{Refusal, Repr};
@@ -16,13 +17,23 @@ use crate::{Error, Job, JobId, Options, sql};
 /// to have a bound; more are several calls, or several in one transaction.
 pub const BATCH_MAX: usize = 10_000;
 
+/// The largest limit of a queue: 1,000,000.
+const LIMIT_MAX: u32 = 1_000_000;
+
+/// The channel of the store on which processes wake each other.
+const CHANNEL: &str = "jobs";
+
+/// How long wake-ups for other processes are put together: 5 ms. Each is a transaction of its own,
+/// since one inside of an enqueue would take group commit away from everybody.
+const WAKES_TOGETHER: Duration = Duration::from_millis(5);
+
 /// How often a key that changes hands in this very moment is looked for again.
 const KEY_TURNS: usize = 10;
 
 /// The jobs of a store: enqueues them, and changes them from outside. Cheap to clone.
 ///
 /// Workers that are made from one of the clones are woken at once by what the others enqueue; those
-/// of other processes find it at their next poll.
+/// of other processes a little later, or at their next poll where the store cannot push.
 #[derive(Clone)]
 pub struct Jobs {
     store: Store,
@@ -39,9 +50,11 @@ impl Jobs {
     /// Dropped half-way, it has applied some migrations, each in whole.
     pub async fn open(store: &Store) -> Result<Self, Error> {
         store.migrate(&sql::PACKAGE).await?;
+        let signal = Arc::new(watch::Sender::new(0));
+        spawn("jobs wake-ups", pass_on(store.clone(), signal.subscribe()));
         Ok(Self {
             store: store.clone(),
-            signal: Arc::new(watch::Sender::new(0)),
+            signal,
         })
     }
 
@@ -197,6 +210,11 @@ impl Jobs {
         self.signal.send_modify(next);
     }
 
+    /// Gives the wake-ups of other processes.
+    pub(crate) fn wakes(&self) -> Wakes {
+        self.store.wakes(CHANNEL)
+    }
+
     pub(crate) fn woken(&self) -> watch::Receiver<u64> {
         self.signal.subscribe()
     }
@@ -281,6 +299,43 @@ impl Jobs {
         Ok(())
     }
 
+    /// Sets how many jobs of a queue run at once, in all nodes together, and how many of those with
+    /// the same [`Options::limit_key`]; `None` takes a limit away. Both are at least 1.
+    ///
+    /// What counts are the rows of running jobs, so nothing can be lost or counted twice: what a
+    /// dead node held counts until it is rescued. Nodes know of a new limit within a second, and
+    /// jobs that ran before do not count against it. A queue with a limit is claimed from by one
+    /// node at a time, and without jobs held ahead, which makes it slower than others.
+    ///
+    /// # Errors
+    /// When the name or a limit is out of bounds, or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn limit(
+        &self,
+        queue: &str,
+        running: Option<u32>,
+        running_per_key: Option<u32>,
+    ) -> Result<(), Error> {
+        check_name("queue", queue)?;
+        for limit in [running, running_per_key].into_iter().flatten() {
+            if !(1..=LIMIT_MAX).contains(&limit) {
+                return Err(Refusal::Range {
+                    what: "a limit",
+                    is: limit.to_string(),
+                    least: "1".into(),
+                    most: LIMIT_MAX.to_string(),
+                }
+                .into());
+            }
+        }
+        let binds = binds![queue, running, running_per_key];
+        self.store.run(&sql::LIMIT, binds).await?;
+        self.wake();
+        Ok(())
+    }
+
     /// Has nodes claim from this queue again.
     ///
     /// # Errors
@@ -294,6 +349,17 @@ impl Jobs {
         self.store.run(&sql::PAUSE, binds![queue, nothing]).await?;
         self.wake();
         Ok(())
+    }
+}
+
+/// Passes wake-ups on to other processes, until nobody is left who could wake.
+async fn pass_on(store: Store, mut woken: watch::Receiver<u64>) {
+    while woken.changed().await.is_ok() {
+        // One that is lost costs others the time to their next poll.
+        if let Err(error) = store.wake(CHANNEL, "").await {
+            tracing::debug!(target: "steadfast::jobs", %error, "a wake-up was not sent");
+        }
+        clock::sleep(WAKES_TOGETHER).await;
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) enum Repr {
     Store(#[source] steadfast_store::Error),
     #[error("the payload cannot be written as JSON")]
     Payload(#[source] serde_json::Error),
+    #[error("the result is not of the type asked for")]
+    Result(#[source] serde_json::Error),
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("the lease of job {0} is lost: nothing of this transaction stays")]
@@ -81,6 +83,7 @@ impl Error {
             Repr::Store(error) => error.is_retryable(),
             Repr::Contended(_) => true,
             Repr::Payload(_)
+            | Repr::Result(_)
             | Repr::Refused(_)
             | Repr::LeaseLost(_)
             | Repr::NoSchedule(_)

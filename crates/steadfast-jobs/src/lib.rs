@@ -80,22 +80,27 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod decide;
 pub mod end;
 pub mod schedule;
 pub mod state;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod worker;
 
 mod client;
 mod error;
 mod event;
 mod job;
+mod list;
 mod sql;
 
 pub use client::{BATCH_MAX, Batch, Cancelled, Jobs, Wake};
 pub use error::Error;
 pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};
 pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_MAX, WAIT_MAX};
+pub use list::{COUNT_CAP, Counts, Cursor, Filter, JobDetail, JobInfo, PAGE_MAX, Page, WINDOW};
 pub use sql::PACKAGE;
 pub use state::State;
 pub use worker::{Kind, Retention, Run, Running, Worker, WorkerBuilder};

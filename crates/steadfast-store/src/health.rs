@@ -150,7 +150,7 @@ impl Source for Reporter {
 }
 
 /// What a store tells about itself. Several stores of one process tell apart by their order only.
-const METRICS: &[MetricDoc] = &[
+pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::gauge(
         "steadfast_store_connections_held",
         &[],

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use steadfast_core::cancel::{Cancel, Cause};
+use steadfast_core::report::EventDoc;
 use steadfast_core::{clock, rng};
 use tokio::sync::{Notify, watch};
 
@@ -53,6 +54,15 @@ impl LockConfig {
         self.lease - self.lease / 10
     }
 }
+
+pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::store",
+    &["warn"],
+    "lock not renewed",
+    &["error", "lock"],
+)
+.when("A lock that this process holds could not be renewed; it is tried again until it is lost.")
+.action("See the error; when it is lost, work under the lock is cancelled.")];
 
 /// The longest name of a lock: 200 bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -267,7 +277,7 @@ async fn keep(store: Store, held: Arc<Held>, config: LockConfig) {
                 pause = config.lease / 3;
             }
             Ok(Err(error)) => {
-                tracing::warn!(target: "steadfast::store", %error, lock = %held.name, "not renewed");
+                tracing::warn!(target: "steadfast::store", %error, lock = %held.name, "lock not renewed");
                 pause = config.lease / 30;
             }
             Err(_) => return,

@@ -96,6 +96,7 @@
     )
 )]
 
+pub mod catalogue;
 mod config;
 mod error;
 #[cfg(feature = "test-util")]

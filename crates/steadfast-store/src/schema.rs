@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use steadfast_core::decide::backoff::{Backoff, Jitter};
+use steadfast_core::report::EventDoc;
 use steadfast_core::{clock, rng};
 
 use crate::error::Trouble;
@@ -32,6 +33,25 @@ pub static PACKAGE: Package = Package {
     migrations: crate::migrations!["0001_nodes"],
     statements: STATEMENTS,
 };
+
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new(
+        "steadfast::store",
+        &["info"],
+        "migration applied",
+        &["migration", "package"],
+    )
+    .when("This process brought the tables of a package one step further.")
+    .action("Nothing."),
+    EventDoc::new(
+        "steadfast::store",
+        &["warn"],
+        "migration not done yet",
+        &["attempt", "error"],
+    )
+    .when("A migration was in somebody's way, or the database was out of reach; it is tried again.")
+    .action("If it goes on: find who holds the table for long, and have migrations run when it is quiet."),
+];
 
 /// How long one migration may take: 10 min, for the index of a table with some ten million rows.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);

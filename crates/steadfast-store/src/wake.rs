@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use steadfast_core::report::EventDoc;
 use tokio::sync::broadcast;
 
 use crate::{Error, Store};
@@ -17,6 +18,15 @@ const WAITING_MAX: usize = 256;
 
 /// The longest wake-up, channel and payload together: 4,000 bytes, half of what PostgreSQL takes.
 const BYTES_MAX: usize = 4_000;
+
+pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
+    "steadfast::store",
+    &["warn"],
+    "no wake-ups until it is connected again",
+    &["error", "failures"],
+)
+.when("The connection that wake-ups come over was lost, or could not be made.")
+.action("See the error; until then work is found by polling, a little later.")];
 
 /// Wake-ups of one channel; made by [`Store::wakes`].
 pub struct Wakes(broadcast::Receiver<Wake>);

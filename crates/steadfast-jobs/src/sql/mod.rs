@@ -43,6 +43,22 @@ statements! {
     pub(crate) PAUSE = "pause";
     /// Gives one job.
     pub(crate) FIND = "find";
+    /// Lists live jobs.
+    pub(crate) LIST_LIVE = "list_live";
+    /// Lists jobs that have ended.
+    pub(crate) LIST_ENDED = "list_ended";
+    /// Counts jobs by state, up to a cap.
+    pub(crate) COUNTS = "counts";
+    /// Sets the limits of a queue.
+    pub(crate) LIMIT = "limit";
+    /// Tells which queues have limits.
+    pub(crate) LIMITED = "limited";
+    /// Takes the right to claim from a queue with limits.
+    pub(crate) LOCK_LIMITED = "lock_limited";
+    /// Makes jobs pending whose key has room.
+    pub(crate) UNBLOCK = "unblock";
+    /// Claims from a queue with limits.
+    pub(crate) CLAIM_LIMITED = "claim_limited";
     /// Tells which schedules are looked at next.
     pub(crate) SCHEDULE_LOOK = "schedule_look";
     /// Takes a schedule to decide about it.

@@ -46,9 +46,16 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// How often handlers are looked at that should have ended, or given a sign: every second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
+const UNBLOCK_KEYS: i64 = 200;
+
 /// How long after its cancellation a run must have ended before its permit is written off: 10 s,
 /// twice what its cleanups have.
 const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+
+/// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
+/// 3, some hundred milliseconds.
+const GIVE_UP_AFTER: u32 = 3;
 
 /// How long the ends of runs are offered to the store after the lease is lost: 2 s.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -62,6 +69,8 @@ const FAILED_LONGEST: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Somebody wants this run to stop.
     Cancel { id: i64, term: i64, reason: String },
+    /// These queues have limits.
+    Limited(Vec<String>),
 }
 
 /// Why an engine ended.
@@ -106,6 +115,8 @@ pub(crate) struct Engine {
     /// No operation before this.
     not_before: u64,
     written_off: usize,
+    /// Whether handlers have been told to end because the process goes down.
+    stopping: bool,
     to: mpsc::UnboundedSender<Finished>,
 }
 
@@ -116,6 +127,19 @@ struct Queue {
     running: usize,
     ready: VecDeque<Claimed>,
     floor: Floor,
+    /// Whether it has limits, and is claimed from by `claim_limited`.
+    limited: bool,
+    /// When that is next due, after how many answers without a job.
+    poll: Poll,
+    next_poll: u64,
+    /// From which key on those held back are looked at.
+    from_key: String,
+}
+
+impl Queue {
+    fn has_room(&self) -> bool {
+        self.running + self.ready.len() < self.permits
+    }
 }
 
 /// A run under way.
@@ -159,10 +183,23 @@ enum Outcome {
     },
     Suspect(Result<Rows, Error>),
     Found(Result<Found, Error>),
+    Limited {
+        index: usize,
+        told: Result<Limited, Error>,
+    },
     Checked {
         asked: Vec<(Flight, Finished)>,
         told: Result<Vec<i64>, Error>,
     },
+}
+
+/// What a queue with limits has given.
+#[derive(Default)]
+struct Limited {
+    claimed: Rows,
+    suspect: Rows,
+    /// From which key on those held back are looked at next; empty for the start.
+    from_key: String,
 }
 
 /// What the books say: which ends are noted, and what we hold, as (id, term).
@@ -192,6 +229,10 @@ impl Engine {
             running: 0,
             ready: VecDeque::new(),
             floor: Floor::new(),
+            limited: false,
+            poll: Poll::default(),
+            next_poll: 0,
+            from_key: String::new(),
         });
         let engine = Self {
             queues: queues.collect(),
@@ -218,6 +259,7 @@ impl Engine {
             failures: 0,
             not_before: 0,
             written_off: 0,
+            stopping: false,
             to,
         };
         (engine, from)
@@ -232,9 +274,10 @@ impl Engine {
         stop: Cancel,
     ) -> Exit {
         let mut woken: watch::Receiver<u64> = self.jobs.woken();
+        let mut pushed = self.jobs.wakes();
         let mut operation: Option<Operation> = None;
         let mut batch = Vec::new();
-        let (mut draining, mut stopping) = (false, false);
+        let mut draining = false;
         let mut next_look = clock::nanos() + nanos(LOOK_EVERY);
         loop {
             let now = clock::nanos();
@@ -249,7 +292,9 @@ impl Engine {
                 operation = self.next_operation(now, draining);
             }
             self.show();
-            if draining && operation.is_none() && self.is_empty() {
+            let given_up =
+                self.stopping && self.flights.is_empty() && self.failures >= GIVE_UP_AFTER;
+            if draining && operation.is_none() && (given_up || self.is_empty()) {
                 return Exit::Drained;
             }
             let wake_at = self.wake_at(now, draining).min(next_look);
@@ -281,18 +326,30 @@ impl Engine {
                     draining = true;
                     self.hand_back();
                 }
-                _ = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    for flight in self.flights.values() {
-                        flight.cancel.cancel(Cause::Shutdown);
-                    }
-                }
-                _ = woken.changed(), if !draining => {
-                    self.poll.found();
-                    self.woken = true;
-                }
+                _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
+                _ = woken.changed(), if !draining => self.wake(),
+                _ = pushed.next(), if !draining => self.wake(),
                 () = clock::sleep_until(clock::instant_at(wake_at)) => {}
             }
+        }
+    }
+
+    /// The time to drain is up.
+    fn stop(&mut self, now: u64) {
+        self.stopping = true;
+        for flight in self.flights.values_mut() {
+            flight.cancel.cancel(Cause::Shutdown);
+            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+        }
+    }
+
+    /// Something may have come in.
+    fn wake(&mut self) {
+        self.poll.found();
+        self.woken = true;
+        for queue in &mut self.queues {
+            queue.poll.found();
+            queue.next_poll = 0;
         }
     }
 
@@ -325,7 +382,7 @@ impl Engine {
             // What is held ahead is shared by the queues along their permits.
             let target = queue.permits + ahead * queue.permits / permits.max(1);
             let want = target.saturating_sub(queue.running + queue.ready.len());
-            (want > 0).then(|| (index, queue.floor.from(now), want))
+            (want > 0 && !queue.limited).then(|| (index, queue.floor.from(now), want))
         };
         self.queues.iter().enumerate().filter_map(want).collect()
     }
@@ -364,6 +421,9 @@ impl Engine {
         if claim || (due && !self.done.is_empty()) {
             return Some(self.exchange(wants));
         }
+        if let Some(queue) = self.limited_due(now).filter(|_| !draining) {
+            return Some(self.claim_limited(queue));
+        }
         if !draining && !self.suspect && now >= self.next_suspect {
             self.next_suspect = now + nanos(SUSPECT_EVERY);
             return Some(self.claim_suspect());
@@ -384,7 +444,7 @@ impl Engine {
             } else {
                 self.next_suspect
             };
-            claims.min(suspects)
+            claims.min(suspects).min(self.next_limited())
         };
         let next = ends.min(polls);
         let at_once = self.uncertain || !self.perhaps.is_empty();
@@ -490,7 +550,7 @@ impl Engine {
         let names: Vec<String> = self
             .queues
             .iter()
-            .filter(|queue| queue.running < queue.permits)
+            .filter(|queue| queue.running < queue.permits && !queue.limited)
             .map(|queue| queue.name.clone())
             .collect();
         let binds = binds![
@@ -503,6 +563,55 @@ impl Engine {
         Box::pin(async move {
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
             Outcome::Suspect(told.map_err(Error::from))
+        })
+    }
+
+    fn limited_due(&self, now: u64) -> Option<usize> {
+        let due = |queue: &Queue| queue.limited && queue.has_room() && now >= queue.next_poll;
+        self.queues.iter().position(due)
+    }
+
+    fn next_limited(&self) -> u64 {
+        let queues = self.queues.iter();
+        let polls = queues.filter(|queue| queue.limited && queue.has_room());
+        polls.map(|queue| queue.next_poll).min().unwrap_or(u64::MAX)
+    }
+
+    /// Claims from a queue with limits: no more than can start at once, since what is held counts.
+    fn claim_limited(&self, index: usize) -> Operation {
+        let queue = &self.queues[index];
+        let want = (queue.permits - queue.running - queue.ready.len()) as i64;
+        let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
+        let (incarnation, version) = (self.incarnation, self.settings.version);
+        let kinds = self.settings.kind_names();
+        let alone = !self.suspect;
+        let store = self.jobs.store().clone();
+        Box::pin(async move {
+            let claimed = store.write(async |mut tx| {
+                let mut told = Limited {
+                    from_key,
+                    ..Limited::default()
+                };
+                let ours = tx.run(&sql::LOCK_LIMITED, binds![name.as_str()]).await?;
+                if ours.is_empty() {
+                    return Ok(told);
+                }
+                let from_key = std::mem::take(&mut told.from_key);
+                let binds = binds![name.as_str(), from_key, UNBLOCK_KEYS];
+                let rows = tx.run(&sql::UNBLOCK, binds).await?;
+                told.from_key = rows.one()?.get::<Option<String>>(0)?.unwrap_or_default();
+                let binds = binds![incarnation, name.as_str(), want, kinds.clone(), version];
+                told.claimed = tx.run(&sql::CLAIM_LIMITED, binds).await?;
+                if told.claimed.is_empty() && alone {
+                    let binds = binds![incarnation, vec![name.clone()], kinds, version];
+                    told.suspect = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                }
+                Ok(told)
+            });
+            let told = claimed
+                .await
+                .map_err(|error: steadfast_store::Error| Error::from(error));
+            Outcome::Limited { index, told }
         })
     }
 
@@ -596,6 +705,16 @@ impl Engine {
                     self.queues[job.queue].ready.push_front(job);
                 }
             }
+            Outcome::Limited {
+                index,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                self.take_limited(now, index, told);
+            }
+            Outcome::Limited {
+                told: Err(error), ..
+            } => self.failed(now, &error),
             Outcome::Found(Ok(found)) => {
                 self.failures = 0;
                 self.uncertain = false;
@@ -692,6 +811,27 @@ impl Engine {
         };
     }
 
+    fn take_limited(&mut self, now: u64, index: usize, told: Limited) {
+        let claimed = told.claimed.iter().filter_map(|row| self.claimed(row, 1));
+        let mut jobs: Vec<Claimed> = claimed.collect();
+        jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
+        let suspects = told.suspect.iter().filter_map(|row| self.claimed(row, 0));
+        let suspects: Vec<Claimed> = suspects.collect();
+        self.suspect |= !suspects.is_empty();
+        jobs.extend(suspects);
+        let more = !jobs.is_empty() || !told.from_key.is_empty();
+        let queue = &mut self.queues[index];
+        queue.ready.extend(jobs);
+        queue.from_key = told.from_key;
+        let wait = if more {
+            queue.poll.found();
+            FLOOR
+        } else {
+            queue.poll.nothing(rng::bits())
+        };
+        queue.next_poll = now + nanos(wait);
+    }
+
     /// Reads a claimed job; `skip` columns come before it.
     fn claimed(&self, row: &steadfast_store::Row, skip: usize) -> Option<Claimed> {
         let read = || -> Result<Option<Claimed>, steadfast_store::Error> {
@@ -785,7 +925,10 @@ impl Engine {
             let Some(flight) = self.flights.remove(&finished.id) else {
                 continue;
             };
-            self.queues[flight.queue].running -= 1;
+            let queue = &mut self.queues[flight.queue];
+            queue.running -= 1;
+            // Its place is free once the store knows of the end, which goes first.
+            queue.next_poll = if queue.limited { now } else { queue.next_poll };
             self.suspect &= !flight.suspect;
             if finished.settled == settled::PERHAPS {
                 self.perhaps.push((flight, finished));
@@ -848,7 +991,7 @@ impl Engine {
 
     /// Tells how a run has ended, now that the store knows.
     fn tell_end(&self, finished: &Finished) {
-        let error = finished.error.as_deref();
+        let error = finished.error.as_deref().unwrap_or_default();
         match finished.follow {
             Follow::Nothing => tracing::warn!(
                 target: "steadfast::jobs",
@@ -862,7 +1005,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 "a job is discarded: it failed for the last time"
             ),
             Follow::Retry(wait) => tracing::warn!(
@@ -870,7 +1013,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 wait_s = wait.as_secs_f64(),
                 "a job failed and is tried again"
             ),
@@ -935,7 +1078,15 @@ impl Engine {
     // === from outside ===
 
     fn obey(&mut self, order: Order) {
-        let Order::Cancel { id, term, reason } = order;
+        let (id, term, reason) = match order {
+            Order::Cancel { id, term, reason } => (id, term, reason),
+            Order::Limited(names) => {
+                for queue in &mut self.queues {
+                    queue.limited = names.contains(&queue.name);
+                }
+                return;
+            }
+        };
         if let Some(flight) = self
             .flights
             .get(&id)
@@ -1017,17 +1168,21 @@ impl Engine {
             "a handler did not end although its time is up and it was told to; its permit is written off"
         );
         self.tell(&flight, What::WrittenOff);
-        let last = flight.run.attempt() >= flight.run.max_attempts();
         let finished = Finished {
             kind: flight.kind.name,
             attempt: flight.run.attempt(),
-            follow: if last {
-                Follow::Discard
-            } else {
-                Follow::Retry(Duration::from_secs(1))
-            },
-            error: Some("its handler did not end when its time was up".into()),
             ..released(id, flight.run.0.term)
+        };
+        let finished = if self.stopping {
+            finished
+        } else {
+            let last = flight.run.attempt() >= flight.run.max_attempts();
+            let again = Follow::Retry(Duration::from_secs(1));
+            Finished {
+                follow: if last { Follow::Discard } else { again },
+                error: Some("its handler did not end when its time was up".into()),
+                ..finished
+            }
         };
         self.settle(now, &flight, finished);
     }

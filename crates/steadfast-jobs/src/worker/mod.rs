@@ -39,6 +39,8 @@ use tokio::sync::{broadcast, mpsc};
 
 pub use kind::{Kind, TIMEOUT, TIMEOUT_MAX};
 pub use run::Run;
+#[cfg(feature = "test-util")]
+pub(crate) use run::{Inner, settled};
 
 use crate::error::Refusal;
 use crate::event::{JobEvent, What};
@@ -281,6 +283,11 @@ impl Worker {
             retention: Retention::default(),
             node: Membership::Joins(NodeConfig::new("jobs", env!("CARGO_PKG_VERSION"))),
         }
+    }
+
+    /// Gives the jobs that it works on.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// Listens to what happens to the jobs of this worker, from now on. A listener that is more

@@ -27,7 +27,8 @@ const TURNS: usize = 100;
 /// What another process enqueues with a shorter delay is that much late at most.
 const DUE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a node asks which of its runs somebody wants to stop: every second.
+/// How often a node asks what operators want: which of its runs are to stop, which queues have limits.
+/// Every second.
 const CANCELS_EVERY: Duration = Duration::from_secs(1);
 
 /// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them
@@ -167,6 +168,15 @@ impl Upkeep {
             // The engine has ended: so will this task.
             let _ = self.orders.send(order);
         }
+        let names: Vec<String> = self
+            .settings
+            .queues
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
+        let rows = self.jobs.store().ask(&sql::LIMITED, binds![names]).await?;
+        let limited: Result<Vec<String>, _> = rows.iter().map(|row| row.get(0)).collect();
+        let _ = self.orders.send(Order::Limited(limited?));
         Ok(())
     }
 
@@ -178,6 +188,7 @@ impl Upkeep {
         if self.brake.may_rescue(now) && !self.node.end_expired().await?.is_empty() {
             self.rescue_ended().await?;
         }
+        self.unblock().await?;
         for _ in 0..TURNS {
             let rows = self.jobs.store().run(&sql::EXPIRE, binds![BATCH]).await?;
             if (rows.len() as i64) < BATCH {
@@ -198,6 +209,28 @@ impl Upkeep {
             }
             if (rows.len() as i64) < BATCH {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what a limit held back that was taken away since; where there still is one, claims
+    /// look after them.
+    async fn unblock(&self) -> Result<(), Error> {
+        let names = self.settings.queues.iter().map(|(name, _)| name.clone());
+        let names: Vec<String> = names.collect();
+        let rows = self
+            .jobs
+            .store()
+            .ask(&sql::LIMITED, binds![names.clone()])
+            .await?;
+        let limited: Result<Vec<String>, _> = rows.iter().map(|row| row.get(0)).collect();
+        let limited = limited?;
+        for name in names.iter().filter(|name| !limited.contains(name)) {
+            let binds = binds![name.as_str(), "", BATCH];
+            let freed = self.jobs.store().run(&sql::UNBLOCK, binds).await?;
+            if freed.one()?.get::<i64>(1)? > 0 {
+                self.jobs.wake();
             }
         }
         Ok(())

@@ -9,7 +9,18 @@ use super::support::{Act, kill, look, node, statement};
 const FENCED: &[&str] = &["exchange", "put_back", "complete_in"];
 
 /// What changes nothing.
-const READS: &[&str] = &["find", "find_unique", "held", "cancels", "settled"];
+const READS: &[&str] = &[
+    "find",
+    "find_unique",
+    "held",
+    "cancels",
+    "settled",
+    "list_live",
+    "list_ended",
+    "counts",
+    "limited",
+    "lock_limited",
+];
 
 /// What never touches a running row but one of a dead node (`rescue`) or to ask its holder to stop
 /// (`cancel`).
@@ -26,6 +37,9 @@ const NOT_ABOUT_RUNS: &[&str] = &[
     "redrive",
     "run_now",
     "pause",
+    "limit",
+    "unblock",
+    "claim_limited",
 ];
 
 #[test]
@@ -43,6 +57,10 @@ fn every_statement_is_in_one_of_the_lists() {
 
 /// Claims what is pending; gives (id, term).
 async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
+    claim_up_to(store, incarnation, 10).await
+}
+
+pub(crate) async fn claim_up_to(store: &Store, incarnation: i64, want: usize) -> Vec<(i64, i64)> {
     let none = Vec::<i64>::new;
     let rows = store
         .run(
@@ -56,7 +74,11 @@ async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
                     Vec::<Option<String>>::new()
                 ],
                 incarnation,
-                batch![vec!["default".to_owned()], vec![10_i64], vec![i64::MIN]],
+                batch![
+                    vec!["default".to_owned()],
+                    vec![want as i64],
+                    vec![i64::MIN]
+                ],
                 vec!["act".to_owned()],
                 0_i64
             ],
@@ -70,7 +92,7 @@ async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
 }
 
 /// Offers the end of a run by each statement that can tell one; gives whether the row was taken.
-async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> bool {
+pub(crate) async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> bool {
     let text = |text: Option<&str>| vec![text.map(str::to_owned)];
     match how {
         "completed" | "discarded" | "cancelled" => {

@@ -1,8 +1,13 @@
 //! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
 
 mod enqueue;
+mod faults;
 mod fence;
 mod killed;
+mod limits;
+mod lists;
+mod model;
+mod oracle;
 mod prepare;
 mod runs;
 mod schedules;

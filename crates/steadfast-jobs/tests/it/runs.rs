@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::context::{self, Context, TraceId};
-use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, What};
+use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, State, What};
 use steadfast_store::binds;
 
 use super::support::{Act, PATIENCE, act, look, sql, until, until_state, worker};
@@ -295,6 +295,38 @@ steadfast_store::on_every_store! {
         let seen = until_state(&store, late, "cancelled").await;
         assert_eq!((seen.term, seen.attempt), (0, 0));
         running.stop(PATIENCE).await;
+    }
+
+    async fn a_worker_whose_store_is_gone_ends_all_the_same(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+        let mut events = running.events();
+        let id = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Started)).await;
+
+        store.close().await;
+
+        let stopped = steadfast_core::clock::timeout(PATIENCE, running.stop(Duration::ZERO)).await;
+        assert!(stopped.is_ok());
+    }
+
+    async fn a_test_runs_everything_to_its_end_without_waiting_for_its_time(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        let later = Options::new().delay(hour);
+        jobs.enqueue(&Act::Answer(1), later).await.unwrap();
+        jobs.enqueue(&Act::FailOnce, Options::new()).await.unwrap();
+        jobs.enqueue(&Act::Fail, Options::new()).await.unwrap();
+        steadfast_jobs::testing::assert_enqueued(&jobs, |act: &Act| matches!(act, Act::Fail)).await;
+
+        let slow = steadfast_core::decide::backoff::Backoff::new(hour, hour).unwrap();
+        let worker = steadfast_jobs::Worker::builder(&jobs).kind(Kind::new(act).backoff(slow));
+        let counts = steadfast_jobs::testing::run_until_empty(worker.build().unwrap()).await.unwrap();
+
+        assert_eq!(counts.of(State::Completed), 2);
+        assert_eq!(counts.of(State::Discarded), 1);
     }
 
     async fn a_thousand_jobs_end_and_each_once(database) {

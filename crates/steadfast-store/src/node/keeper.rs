@@ -194,7 +194,7 @@ impl Keeper {
             health.beats += 1;
         }
         shared.current.send_replace(Some(life));
-        tracing::info!(target: "steadfast::store", node = id, "joined");
+        tracing::info!(target: "steadfast::store", node = id, "node joined");
         self.learn_peers(id).await;
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Keeper {
                 }
                 // Its lease will end.
                 Err(error) => {
-                    tracing::warn!(target: "steadfast::store", %error, node = id, "not ended")
+                    tracing::warn!(target: "steadfast::store", %error, node = id, "a process that has died is not marked so")
                 }
             }
         }

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use steadfast_core::cancel::{Cancel, Cause};
 use steadfast_core::clock;
+use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use tokio::sync::{Notify, watch};
 
 use crate::config::config;
@@ -49,6 +50,70 @@ use vigil::Timing;
 
 /// How long rows of lives that ended are kept, so that people can see them: 7 days.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::gauge(
+        "steadfast_node_alive",
+        &[],
+        "Whether this process may rely on its lease in the store.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_node_lease_left_seconds",
+        &[],
+        "For how long it may, without another beat.",
+    ),
+    MetricDoc::counter(
+        "steadfast_node_beats_total",
+        &[],
+        "Beats that reached the database.",
+    ),
+    MetricDoc::counter(
+        "steadfast_node_beat_failures_total",
+        &[],
+        "Beats that did not, or were held back because the runtime did not answer.",
+    ),
+    MetricDoc::counter(
+        "steadfast_node_lives_total",
+        &[],
+        "How often this process registered; more than once means that leases were lost.",
+    ),
+];
+
+pub(crate) const EVENTS: &[EventDoc] = &[
+    EventDoc::new("steadfast::store", &["info"], "node joined", &["node"])
+        .when("This process registered a new life.")
+        .action("Nothing."),
+    EventDoc::new("steadfast::store", &["warn"], "no beat", &["error"])
+        .when("A beat did not reach the database, or was held back; it is tried again until the lease is over.")
+        .action("See the error: the database is out of reach or slow, or the runtime hangs."),
+    EventDoc::new(
+        "steadfast::store",
+        &["warn"],
+        "the lease is over; joining anew",
+        &["node"],
+    )
+    .when("The database refused a beat: this process was away for longer than its lease. Its work was cancelled.")
+    .action("Find out what stopped it: a paused machine, a hanging runtime, a database out of reach."),
+    EventDoc::new(
+        "steadfast::store",
+        &["warn"],
+        "a process on this host has died",
+        &["node"],
+    )
+    .when("The file that another process keeps locked was free: it is dead, and its work can be taken over.")
+    .action("Find out why it died; its work goes on elsewhere."),
+    EventDoc::new("steadfast::store", &["warn"], "a process that has died is not marked so", &["error", "node"])
+        .when("A process that has died could not be marked so; others wait for its lease.")
+        .action("See the error."),
+    EventDoc::new(
+        "steadfast::store",
+        &["warn"],
+        "no file to lock: when this process dies, others wait for its lease",
+        &["error"],
+    )
+    .when("No file could be made beside the database, or where the system keeps what is gone with its next start.")
+    .action("Give the process the right to make files there."),
+];
 
 /// What a process says about itself, and how it beats.
 #[derive(Debug, Clone)]
@@ -205,6 +270,8 @@ impl Store {
             left: watch::Sender::new(false),
         });
         let node = Node(Arc::new(Owner(shared.clone())));
+        // One too many to be seen is no reason not to work.
+        let _ = report::register("node", &shared);
         keeper::start(shared, timing).await?;
         Ok(node)
     }
@@ -322,6 +389,23 @@ impl fmt::Debug for Node {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.0.leave.notify_one();
+    }
+}
+
+impl Source for Shared {
+    fn collect(&self, to: &mut Collector) {
+        let life = self.current.borrow().clone();
+        let left = life.map_or(Duration::ZERO, |life| life.left());
+        let health = self.health().clone();
+        to.gauge("steadfast_node_alive", f64::from(u8::from(!left.is_zero())));
+        to.gauge("steadfast_node_lease_left_seconds", left.as_secs_f64());
+        to.counter("steadfast_node_beats_total", health.beats);
+        to.counter("steadfast_node_beat_failures_total", health.failures);
+        to.counter("steadfast_node_lives_total", health.lives);
+    }
+
+    fn describe(&self) -> &'static [MetricDoc] {
+        METRICS
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) async fn service(log: &str) -> Result<Served, BoxError> {
     let drain = Drain::new(DrainLimits {
         notice: Duration::ZERO,
         hard: DEADLINE,
+        ..DrainLimits::default()
     });
     let under_way = counts.clone();
     let slow = async move || {

@@ -9,7 +9,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use steadfast::ids::catalogue as ids;
+use steadfast::jobs::catalogue as jobs;
 use steadfast::report::{EventDoc, MetricDoc, MetricKind, catalogue as core};
+use steadfast::store::catalogue as store;
 use steadfast::tower::catalogue as tower;
 
 use super::assert_none;
@@ -25,7 +27,7 @@ struct Catalogue {
     events: Vec<&'static EventDoc>,
 }
 
-fn catalogues() -> [Catalogue; 3] {
+fn catalogues() -> [Catalogue; 5] {
     [
         Catalogue {
             folder: "crates/steadfast-core/src",
@@ -40,10 +42,22 @@ fn catalogues() -> [Catalogue; 3] {
             events: tower::events().collect(),
         },
         Catalogue {
+            folder: "crates/steadfast-store/src",
+            title: "The store",
+            metrics: store::metrics().collect(),
+            events: store::events().collect(),
+        },
+        Catalogue {
             folder: "crates/steadfast-ids/src",
             title: "Ids",
             metrics: ids::metrics().collect(),
             events: Vec::new(),
+        },
+        Catalogue {
+            folder: "crates/steadfast-jobs/src",
+            title: "Jobs and schedules",
+            metrics: jobs::metrics().collect(),
+            events: jobs::events().collect(),
         },
     ]
 }

@@ -1,8 +1,9 @@
 -- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
 --
--- Along `job_suspect`, which is empty nearly always.
+-- Along `job_suspect`, which is empty nearly always. For a queue with limits in the transaction of
+-- `lock_limited`, for others by itself.
 UPDATE {schema}.job AS j
-SET state = 'running', term = j.term + 1, incarnation = $1,
+SET state = 'running', term = j.term + 1, incarnation = $1, limit_key = coalesce(j.limit_key, ''),
     claimed_us = {schema}.now_us()
 WHERE j.ctid = ANY (ARRAY (
     SELECT r.ctid FROM {schema}.job AS r
@@ -16,8 +17,18 @@ WHERE j.ctid = ANY (ARRAY (
         )
         AND NOT EXISTS (
             SELECT 1 FROM {schema}.job_queue AS q
-            WHERE q.name = r.queue
-                AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
+            WHERE q.name = r.queue AND (
+                q.paused_us IS NOT NULL
+                OR q.max_running <= (
+                    SELECT count(*) FROM {schema}.job AS l
+                    WHERE l.state = 'running' AND l.queue = r.queue AND l.limit_key IS NOT NULL
+                )
+                OR r.limit_key <> '' AND q.max_running_per_key <= (
+                    SELECT count(*) FROM {schema}.job AS l
+                    WHERE l.state = 'running' AND l.queue = r.queue AND l.limit_key = r.limit_key
+                        AND l.limit_key IS NOT NULL
+                )
+            )
         )
     ORDER BY r.rank_us, r.id LIMIT 1 FOR UPDATE SKIP LOCKED
 ))

@@ -1,8 +1,10 @@
 -- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
 --
--- Along `steadfast_job_suspect`, which is empty nearly always.
+-- Along `steadfast_job_suspect`, which is empty nearly always. For a queue with limits in the
+-- transaction of `lock_limited`, for others by itself.
 UPDATE steadfast_job
-SET state = 'running', term = term + 1, incarnation = ?1, claimed_us = (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+SET state = 'running', term = term + 1, incarnation = ?1, limit_key = coalesce(limit_key, ''),
+    claimed_us = (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 WHERE id = (
     SELECT r.id FROM steadfast_job AS r INDEXED BY steadfast_job_suspect
     WHERE r.queue IN (SELECT value FROM json_each(?2)) AND r.state = 'pending' AND r.crashes >= 2
@@ -14,8 +16,18 @@ WHERE id = (
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job_queue AS q
-            WHERE q.name = r.queue
-                AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
+            WHERE q.name = r.queue AND (
+                q.paused_us IS NOT NULL
+                OR q.max_running <= (
+                    SELECT count(*) FROM steadfast_job AS l INDEXED BY steadfast_job_limited
+                    WHERE l.state = 'running' AND l.queue = r.queue AND l.limit_key IS NOT NULL
+                )
+                OR r.limit_key <> '' AND q.max_running_per_key <= (
+                    SELECT count(*) FROM steadfast_job AS l INDEXED BY steadfast_job_limited
+                    WHERE l.state = 'running' AND l.queue = r.queue AND l.limit_key = r.limit_key
+                        AND l.limit_key IS NOT NULL
+                )
+            )
         )
     ORDER BY r.rank_us, r.id LIMIT 1
 )

@@ -1,0 +1,22 @@
+-- Lists live jobs, the newest first, from an id on: those of a window that match, behind one row
+-- (0, last id of the window, its size).
+--
+-- Along the primary key; reads a window of a bounded number of rows, whatever matches.
+WITH seen AS MATERIALIZED (
+    SELECT * FROM {schema}.job WHERE id < $1 ORDER BY id DESC LIMIT $5
+),
+found AS (
+    SELECT * FROM seen
+    WHERE ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR queue = $3) AND ($4::text IS NULL OR kind = $4)
+    ORDER BY id DESC LIMIT $6
+)
+SELECT
+    0::bigint, coalesce(min(id), 0), count(*), NULL::text, NULL::text, NULL::text, NULL::bigint, NULL::bigint,
+    NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
+    NULL::text, NULL::text, NULL::text
+FROM seen
+UNION ALL
+SELECT
+    1, id, 0, queue, kind, state, priority, due_us, attempt, max_attempts, crashes, term, incarnation, claimed_us,
+    created_us, NULL, limit_key, trace_id, error
+FROM found

@@ -1,0 +1,64 @@
+use steadfast_jobs::{Batch, Filter, Jobs, Options, State};
+
+use super::support::{Act, PATIENCE, until_state, worker};
+
+steadfast_store::on_every_store! {
+    async fn pages_have_every_job_once_also_while_others_come(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut batch = Batch::new();
+        for number in 0..25 {
+            let queue = if number % 5 == 0 { "rare" } else { "default" };
+            batch.push(&Act::Succeed, Options::new().queue(queue)).unwrap();
+        }
+        let ids = jobs.enqueue_batch(batch).await.unwrap();
+
+        let mut seen = Vec::new();
+        let mut filter = Filter::live();
+        loop {
+            let page = jobs.list(&filter, 10).await.unwrap();
+            seen.extend(page.jobs.iter().map(|job| job.id));
+            jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let Some(next) = page.next else { break };
+            filter = Filter::live().after(next);
+        }
+
+        seen.reverse();
+        assert_eq!(seen, ids);
+        let rare = Filter::state(State::Pending).queue("rare").kind("act");
+        assert_eq!(jobs.list(&rare, 10).await.unwrap().jobs.len(), 5);
+        assert!(jobs.list(&rare, 0).await.is_err());
+    }
+
+    async fn what_has_ended_is_listed_counted_and_found_with_its_result(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+        let mut ids = Vec::new();
+        for answer in 0..5 {
+            let id = jobs.enqueue(&Act::Answer(answer), Options::new()).await.unwrap();
+            until_state(&store, id, "completed").await;
+            ids.push(id);
+        }
+        let failed = jobs.enqueue(&Act::Discard, Options::new()).await.unwrap();
+        until_state(&store, failed, "discarded").await;
+        running.stop(PATIENCE).await;
+
+        let first = jobs.list(&Filter::state(State::Completed), 3).await.unwrap();
+        let rest = Filter::state(State::Completed).after(first.next.unwrap());
+        let rest = jobs.list(&rest, 3).await.unwrap();
+        let listed: Vec<_> = first.jobs.iter().chain(&rest.jobs).map(|job| job.id).collect();
+        ids.reverse();
+        assert_eq!(listed, ids);
+        assert!(rest.next.is_none());
+
+        let counts = jobs.counts().await.unwrap();
+        assert_eq!((counts.of(State::Completed), counts.of(State::Discarded)), (5, 1));
+        assert_eq!(counts.of(State::Pending), 0);
+        let found = jobs.find(ids[0]).await.unwrap().unwrap();
+        assert_eq!(found.result::<i64>().unwrap(), Some(4));
+        assert!(found.result::<String>().is_err());
+        assert_eq!((found.info.state, found.info.attempt), (State::Completed, 1));
+        assert!(found.info.created <= found.info.finished.unwrap());
+    }
+}
