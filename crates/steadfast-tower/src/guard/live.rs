@@ -135,8 +135,12 @@ impl Inner {
         let Some(until) = self.live.in_force().until() else {
             return;
         };
-        let wall = clock::timestamp();
-        self.live.expire(wall.max(until));
+        // Another thread may have ended it already, and somebody held the next one since.
+        let known = *self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some_and(|(of, at)| of == until && at <= now) {
+            let wall = clock::timestamp();
+            self.live.expire(wall.max(until));
+        }
         self.note_next_end();
     }
 
@@ -241,5 +245,31 @@ impl PolicyObserver for Inner {
         }
         let wrong = compile::check(next).err().map(|error| error.to_string());
         wrong.or_else(|| self.dependencies.refuses(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_comes_late_to_the_end_of_one_override_leaves_the_next_one() {
+        let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"/\"]\ntimeout = \"page\"\n";
+        let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+        let path = "routes.\"/\".tier".parse().unwrap();
+        let signed = Signed::new("ann", "INC-7").unwrap();
+        let quarter = Duration::from_secs(15 * 60);
+        guard.hold(path, "tier7", quarter, signed).unwrap();
+        let ends = guard.inner.next_end.load(Ordering::Relaxed);
+
+        // What it had looked at before was the end of another one.
+        guard.inner.next_end.store(0, Ordering::Relaxed);
+        guard.inner.end_overrides(clock::nanos());
+
+        assert_eq!(guard.in_force().overrides().len(), 1);
+        // As soon as before, but for what the two clocks drift apart in between.
+        assert!(guard.inner.next_end.load(Ordering::Relaxed) <= ends);
+        guard.inner.end_overrides(ends);
+        assert!(guard.in_force().overrides().is_empty());
     }
 }
