@@ -1,13 +1,13 @@
 //! A policy that changes while the guard is at work.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get as route;
 use http::Request;
-use steadfast_core::{Task, clock, context, spawn};
+use steadfast_core::{Task, clock, context, spawn, testing};
 use steadfast_tower::policy::Signed;
 use steadfast_tower::{Guard, PolicyDocument};
 use tokio::sync::Semaphore;
@@ -291,4 +291,73 @@ async fn a_value_that_makes_no_sense_cannot_be_held() {
     assert!(hold("admissions.http.permits", "5", Duration::MAX).is_err());
     assert!(hold("admissions.http.permits", "5", Duration::ZERO).is_err());
     assert_eq!(service.guard.in_force().overrides().len(), 0);
+}
+
+/// Tells which of two fields are held.
+fn held_one_after_the_other(guard: &Guard) -> [bool; 2] {
+    let in_force = guard.in_force();
+    let held = |path: &str| {
+        let mut overrides = in_force.overrides().iter();
+        overrides.any(|one| one.path().to_string() == path)
+    };
+    [held(PERMITS), held(QUEUE)]
+}
+
+const PERMITS: &str = "admissions.http.permits";
+const QUEUE: &str = "admissions.http.queue";
+
+#[test]
+fn each_of_several_overrides_ends_by_the_monotonic_clock_whoever_steps_the_other() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for stepped in [
+        |wall: SystemTime| wall + HOUR,
+        |wall: SystemTime| wall - HOUR,
+    ] {
+        let time = testing::Clock::start();
+        let guard = Guard::new(document(POLICY)).unwrap();
+        let hold = |path: &str, time| {
+            let held = guard.hold(path.parse().unwrap(), "5", time, signed());
+            held.unwrap_or_else(|refused| panic!("{refused}"));
+        };
+        let wall = || SystemTime::from(clock::timestamp());
+        hold(PERMITS, 2 * MINUTE);
+
+        time.set_timestamp(stepped(wall()).into());
+        hold(QUEUE, 4 * MINUTE);
+        time.advance(MINUTE);
+        guard
+            .apply(
+                document(&POLICY.replace("burst = 3", "burst = 4")),
+                signed(),
+            )
+            .unwrap();
+
+        assert_eq!(held_one_after_the_other(&guard), [true, true]);
+        time.advance(MINUTE);
+        assert_eq!(held_one_after_the_other(&guard), [false, true]);
+        time.set_timestamp(stepped(wall()).into());
+        time.advance(2 * MINUTE - MS);
+        assert_eq!(held_one_after_the_other(&guard), [false, true]);
+        time.advance(MS);
+        assert_eq!(held_one_after_the_other(&guard), [false, false]);
+        // With none held, the time of the wall is what is on it.
+        hold(PERMITS, MINUTE);
+        let until = guard.in_force().until().map(SystemTime::from);
+        assert_eq!(until, Some(wall() + MINUTE));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_override_ends_in_time_after_the_first_one_has_ended() {
+    let guard = Guard::new(document(POLICY)).unwrap();
+    for (path, time) in [(PERMITS, MINUTE), (QUEUE, 2 * MINUTE)] {
+        guard
+            .hold(path.parse().unwrap(), "5", time, signed())
+            .unwrap();
+    }
+
+    clock::sleep(MINUTE + MS).await;
+    assert_eq!(held_one_after_the_other(&guard), [false, true]);
+    clock::sleep(MINUTE + MS).await;
+    assert_eq!(held_one_after_the_other(&guard), [false, false]);
 }
