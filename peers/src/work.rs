@@ -6,8 +6,8 @@
 
 use std::future::Future;
 use std::hint::black_box;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, OnceLock};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -71,6 +71,34 @@ where
         two_workers()
             .block_on(task)
             .expect("the measured loop does not panic")
+    })
+}
+
+/// Measures two such loops at a time, one on each worker. They meet before they begin: a task that is started from another
+/// one waits for the same worker, and would run after it.
+pub fn on_both_workers<Fut>(
+    name: impl Into<String>,
+    run: impl Fn(u64) -> Fut + 'static,
+) -> Contender
+where
+    Fut: Future<Output = u64> + Send + 'static,
+{
+    Contender::new(name, move |iterations| {
+        let together = Arc::new(Barrier::new(WORKERS));
+        let tasks: Vec<_> = (0..WORKERS)
+            .map(|_| {
+                let (together, run) = (together.clone(), run(iterations));
+                two_workers().spawn(async move {
+                    together.wait();
+                    run.await
+                })
+            })
+            .collect();
+        let ended = tasks.into_iter().map(|task| {
+            let ended = two_workers().block_on(task);
+            ended.expect("the measured loop does not panic")
+        });
+        ended.sum()
     })
 }
 

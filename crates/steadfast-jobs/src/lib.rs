@@ -80,6 +80,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
 pub mod decide;
 pub mod end;
 pub mod schedule;

@@ -1,16 +1,18 @@
 //! What fits the layers to [axum](::axum), behind the feature `axum`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use ::axum::Router;
 use ::axum::body::Body;
 use ::axum::extract::{ConnectInfo, MatchedPath};
-use http::Request;
+use http::header::ALLOW;
 use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::RouteLayer;
-use crate::guard::{Guard, GuardError, Probe};
+use crate::guard::{Example, Guard, GuardError, Probe};
 
 impl Guard {
     /// Puts the guard around all routes of a finished router, and asks each route of the policy
@@ -54,34 +56,53 @@ impl Guard {
         Ok(guarded)
     }
 
-    /// Asks each route of the policy, in process and without calling a handler, whether it exists
-    /// and is guarded.
+    /// Asks each route of the policy, in process and without calling a handler, whether it exists,
+    /// has the methods that the policy says, and is guarded.
     ///
     /// # Errors
     /// [`GuardError`] with every route that is not, and the name that may have been meant.
     pub async fn check(&self, router: &Router) -> Result<(), GuardError> {
-        let mut wrong = Vec::new();
-        let examples = self.examples();
-        for (key, method, path) in &examples {
+        // Of each route the first that is wrong.
+        let mut wrong = BTreeMap::new();
+        let (mut armed, mut silent) = (BTreeSet::new(), BTreeSet::new());
+        for example in self.examples() {
             let probe = Probe::default();
             let mut request = Request::new(Body::empty());
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = path.parse().map_err(GuardError::other)?;
+            *request.method_mut() = example.method.clone();
+            *request.uri_mut() = example.path.parse().map_err(GuardError::other)?;
             request.extensions_mut().insert(probe.clone());
             // A router is always ready.
             let mut router = router.clone();
-            let Ok(_) = router.call(request).await;
-            match probe.reached() {
-                None => wrong.push((key, PAST.to_owned())),
-                Some(reached) if reached.key.as_ref() == Some(key) => {}
-                Some(reached) => match reached.template {
-                    None => wrong.push((key, UNKNOWN.to_owned())),
+            let Ok(answer) = router.call(request).await;
+            let Example { key, method, .. } = &example;
+            let why = match probe.reached() {
+                // No handler at all, as it seems; one that is there answers to another method.
+                None if !example.is_said && answer.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                    silent.insert(example.key);
+                    continue;
+                }
+                None => Some(format!("{PAST} (asked with {method})")),
+                Some(reached) if reached.key.as_ref() == Some(key) => {
+                    other_methods(&example, &answer)
+                }
+                Some(reached) => Some(match reached.template {
+                    None => UNKNOWN.to_owned(),
                     Some(template) => {
-                        let served = format!("is served by the route {template:?}; write that");
-                        wrong.push((key, served));
+                        format!("is served by the route {template:?}; write that")
                     }
-                },
+                }),
+            };
+            match why {
+                Some(why) => {
+                    wrong.entry(example.key).or_insert(why);
+                }
+                None => {
+                    armed.insert(example.key);
+                }
             }
+        }
+        for key in silent.difference(&armed) {
+            wrong.entry(key.clone()).or_insert_with(|| PAST.to_owned());
         }
         if wrong.is_empty() {
             self.note_probed();
@@ -92,6 +113,19 @@ impl Guard {
             .map(|(key, why)| format!("routes.{key:?} {why}"));
         Err(GuardError::new(Vec::new(), others.collect()))
     }
+}
+
+/// Tells that a route has no handler for a method that the policy says: the router then adds to the
+/// answer those that it has. `OPTIONS` is also answered by layers that stand around all handlers.
+fn other_methods(example: &Example, answer: &Response<Body>) -> Option<String> {
+    if !example.is_said || example.method == Method::OPTIONS {
+        return None;
+    }
+    let has = answer.headers().get(ALLOW)?.to_str().ok()?;
+    let method = &example.method;
+    Some(format!(
+        "says {method}, and the route of the router has {has:?}; write one of these, or no method"
+    ))
 }
 
 fn template_of(request: &Parts) -> Option<&str> {

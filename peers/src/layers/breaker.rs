@@ -20,7 +20,7 @@ use super::service::{
     Body, CALLERS, Handler, ORDERS, call, calls, calls_of_two, failed, refused, served,
 };
 use crate::budget::Budget;
-use crate::work::{beforehand, on_one_thread, on_two_workers};
+use crate::work::{beforehand, on_both_workers, on_one_thread};
 use crate::{Contender, Group};
 
 /// Longer than any run.
@@ -102,12 +102,9 @@ fn decision() -> Group {
 
 fn decision_of_two() -> Group {
     let of = |name, breaker: Arc<dyn Decides>| -> Contender {
-        on_two_workers(name, move |count| {
-            let (this, other) = (breaker.clone(), breaker.clone());
-            async move {
-                let other = tokio::spawn(async move { other.decide(count) });
-                this.decide(count) + other.await.expect("the measured loop does not panic")
-            }
+        on_both_workers(name, move |count| {
+            let breaker = breaker.clone();
+            async move { breaker.decide(count) }
         })
     };
     Group::new("decision: breaker, two threads", "call")

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Service, ServiceExt};
 
 use crate::Contender;
-use crate::work::{beforehand, on_one_thread, on_two_workers};
+use crate::work::{beforehand, on_both_workers, on_one_thread};
 
 /// What is sent and answered.
 pub(crate) type Body = Full<Bytes>;
@@ -152,14 +152,8 @@ where
     B::Data: Send,
     B::Error: Send,
 {
-    on_two_workers(name, move |count| {
-        let other = drive(service.clone(), count, counts.clone());
-        let this = drive(service.clone(), count, counts.clone());
-        async move {
-            let other = tokio::spawn(other);
-            let seen = this.await;
-            seen + other.await.expect("the measured loop does not panic")
-        }
+    on_both_workers(name, move |count| {
+        drive(service.clone(), count, counts.clone())
     })
 }
 

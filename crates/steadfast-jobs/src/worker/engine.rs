@@ -53,6 +53,10 @@ const UNBLOCK_KEYS: i64 = 200;
 /// twice what its cleanups have.
 const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
 
+/// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
+/// 3, some hundred milliseconds.
+const GIVE_UP_AFTER: u32 = 3;
+
 /// How long the ends of runs are offered to the store after the lease is lost: 2 s.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -111,6 +115,8 @@ pub(crate) struct Engine {
     /// No operation before this.
     not_before: u64,
     written_off: usize,
+    /// Whether handlers have been told to end because the process goes down.
+    stopping: bool,
     to: mpsc::UnboundedSender<Finished>,
 }
 
@@ -253,6 +259,7 @@ impl Engine {
             failures: 0,
             not_before: 0,
             written_off: 0,
+            stopping: false,
             to,
         };
         (engine, from)
@@ -270,7 +277,7 @@ impl Engine {
         let mut pushed = self.jobs.wakes();
         let mut operation: Option<Operation> = None;
         let mut batch = Vec::new();
-        let (mut draining, mut stopping) = (false, false);
+        let mut draining = false;
         let mut next_look = clock::nanos() + nanos(LOOK_EVERY);
         loop {
             let now = clock::nanos();
@@ -285,7 +292,9 @@ impl Engine {
                 operation = self.next_operation(now, draining);
             }
             self.show();
-            if draining && operation.is_none() && self.is_empty() {
+            let given_up =
+                self.stopping && self.flights.is_empty() && self.failures >= GIVE_UP_AFTER;
+            if draining && operation.is_none() && (given_up || self.is_empty()) {
                 return Exit::Drained;
             }
             let wake_at = self.wake_at(now, draining).min(next_look);
@@ -317,16 +326,20 @@ impl Engine {
                     draining = true;
                     self.hand_back();
                 }
-                _ = stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    for flight in self.flights.values() {
-                        flight.cancel.cancel(Cause::Shutdown);
-                    }
-                }
+                _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
                 _ = woken.changed(), if !draining => self.wake(),
                 _ = pushed.next(), if !draining => self.wake(),
                 () = clock::sleep_until(clock::instant_at(wake_at)) => {}
             }
+        }
+    }
+
+    /// The time to drain is up.
+    fn stop(&mut self, now: u64) {
+        self.stopping = true;
+        for flight in self.flights.values_mut() {
+            flight.cancel.cancel(Cause::Shutdown);
+            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
         }
     }
 
@@ -978,7 +991,7 @@ impl Engine {
 
     /// Tells how a run has ended, now that the store knows.
     fn tell_end(&self, finished: &Finished) {
-        let error = finished.error.as_deref();
+        let error = finished.error.as_deref().unwrap_or_default();
         match finished.follow {
             Follow::Nothing => tracing::warn!(
                 target: "steadfast::jobs",
@@ -992,7 +1005,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 "a job is discarded: it failed for the last time"
             ),
             Follow::Retry(wait) => tracing::warn!(
@@ -1000,7 +1013,7 @@ impl Engine {
                 job = finished.id,
                 kind = finished.kind,
                 attempt = finished.attempt,
-                error,
+                error = %error,
                 wait_s = wait.as_secs_f64(),
                 "a job failed and is tried again"
             ),
@@ -1155,17 +1168,21 @@ impl Engine {
             "a handler did not end although its time is up and it was told to; its permit is written off"
         );
         self.tell(&flight, What::WrittenOff);
-        let last = flight.run.attempt() >= flight.run.max_attempts();
         let finished = Finished {
             kind: flight.kind.name,
             attempt: flight.run.attempt(),
-            follow: if last {
-                Follow::Discard
-            } else {
-                Follow::Retry(Duration::from_secs(1))
-            },
-            error: Some("its handler did not end when its time was up".into()),
             ..released(id, flight.run.0.term)
+        };
+        let finished = if self.stopping {
+            finished
+        } else {
+            let last = flight.run.attempt() >= flight.run.max_attempts();
+            let again = Follow::Retry(Duration::from_secs(1));
+            Finished {
+                follow: if last { Follow::Discard } else { again },
+                error: Some("its handler did not end when its time was up".into()),
+                ..finished
+            }
         };
         self.settle(now, &flight, finished);
     }

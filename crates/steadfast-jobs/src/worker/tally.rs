@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use steadfast_core::report::{Collector, Source};
+use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::broadcast;
 
 use crate::event::{EVENTS_BEHIND_MAX, JobEvent, WORDS};
@@ -46,6 +46,10 @@ impl Tally {
 }
 
 impl Source for Tally {
+    fn describe(&self) -> &'static [MetricDoc] {
+        crate::catalogue::METRICS
+    }
+
     fn collect(&self, to: &mut Collector) {
         for (word, count) in WORDS.iter().zip(&self.counts) {
             to.labels([("event", (*word).into())])

@@ -297,6 +297,20 @@ steadfast_store::on_every_store! {
         running.stop(PATIENCE).await;
     }
 
+    async fn a_worker_whose_store_is_gone_ends_all_the_same(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).build().unwrap().start();
+        let mut events = running.events();
+        let id = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Started)).await;
+
+        store.close().await;
+
+        let stopped = steadfast_core::clock::timeout(PATIENCE, running.stop(Duration::ZERO)).await;
+        assert!(stopped.is_ok());
+    }
+
     async fn a_test_runs_everything_to_its_end_without_waiting_for_its_time(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();

@@ -39,6 +39,11 @@ impl Stop {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    #[cfg(all(test, feature = "test-util"))]
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn clear(&self) {
         self.0.store(false, Ordering::Relaxed);
     }

@@ -25,6 +25,7 @@ pub(crate) use queue::Door;
 pub(crate) use reader::Readers;
 pub(crate) use run::SqliteRun;
 
+use connect::Stop;
 use queue::{Queue, Urgency};
 use run::arguments;
 
@@ -131,6 +132,8 @@ pub(crate) async fn read(held: &mut Held<Readers>, sql: &SqliteRun) -> Result<Ro
     let limit = held.pool().manage().statement_timeout;
     held.busy();
     let stop = held.stop.clone();
+    // Dropped half-way the connection is thrown away, but its thread would go on with the statement.
+    let unfinished = Unfinished(Some(stop.clone()));
     let ended = {
         let mut work = std::pin::pin!(run::run(&mut held.conn, sql));
         match clock::timeout(limit, work.as_mut()).await {
@@ -148,8 +151,26 @@ pub(crate) async fn read(held: &mut Held<Readers>, sql: &SqliteRun) -> Result<Ro
             }
         }
     };
+    unfinished.finish();
     held.idle(true);
     ended
+}
+
+/// Stops a statement that nobody waits for any more.
+struct Unfinished(Option<Stop>);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.0 {
+            stop.set();
+        }
+    }
 }
 
 /// Ends a transaction that only reads.
@@ -169,4 +190,36 @@ pub(crate) async fn foreign(
     sql: &SqliteRun,
 ) -> Result<Rows, Error> {
     run::run(conn, sql).await.map_err(trouble::classify)
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::testing::{Database, Kind};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_statement_that_nobody_waits_for_is_stopped() {
+        let database = Database::make(Kind::Sqlite).await;
+        let config = Config {
+            statement_timeout: Config::TIMEOUT_MAX,
+            ..database.config()
+        };
+        let sqlite = Sqlite::open(&database.file(), &config).await.unwrap();
+        let mut held = sqlite.begin_reading().await.unwrap();
+        let stop = held.stop.clone();
+        let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                       SELECT count(*) FROM n";
+        let run = SqliteRun::new(endless, &Vec::new()).unwrap();
+
+        let waiting = clock::timeout(Duration::from_millis(50), read(&mut held, &run)).await;
+        assert!(waiting.is_err(), "it has no end");
+
+        assert!(stop.is_set());
+        // Its thread is free: a connection is closed once that has done all it was asked.
+        let closing = sqlx::Connection::ping(&mut held.conn);
+        clock::timeout(Duration::from_secs(30), closing)
+            .await
+            .unwrap()
+            .unwrap();
+    }
 }

@@ -143,37 +143,37 @@ impl<S: Clone, F> Clone for Admission<S, F> {
 impl Refusal {
     /// Makes the rejection of the request at hand.
     pub(super) fn tell(self, shared: &Shared) -> Rejection {
-        let hurried = context::current().deadline().is_some();
+        let left = |deadline: clock::Instant| deadline.saturating_duration_since(clock::now());
+        let left = context::current().deadline().map(left);
         let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
-        let wait_max = self.config.wait_max.as_secs_f64();
-        let rejection = match self.why {
-            Why::Full => {
-                let limit = f64::from(self.config.waiting_max);
-                Rejection::new(Reason::Overloaded, shared.name).with_bound(
-                    limit,
-                    self.waiting as f64,
-                    "waiting",
-                )
+        let waiting_max = f64::from(self.config.waiting_max);
+        let wait_max = self.config.wait_max;
+        let waited = self.waited_ns.map(Duration::from_nanos);
+        let of = |reason| Rejection::new(reason, shared.name);
+        let rejection = match (self.why, left, waited) {
+            (Why::Full, ..) => {
+                of(Reason::Overloaded).with_bound(waiting_max, self.waiting as f64, "waiting")
             }
-            Why::Displaced => {
-                let limit = f64::from(self.config.waiting_max);
-                Rejection::new(Reason::Displaced, shared.name).with_bound(
-                    limit,
-                    self.waiting as f64,
-                    "waiting",
-                )
+            (Why::Displaced, ..) => {
+                of(Reason::Displaced).with_bound(waiting_max, self.waiting as f64, "waiting")
             }
-            Why::TooLate if hurried => Rejection::new(Reason::CannotFinish, shared.name)
-                .with_bound(
-                    wait_max,
-                    seconds(self.expected_wait_ns),
+            // What it came with was enough to wait for as long as anybody may.
+            (Why::TooLate, Some(left), waited) if waited.is_none_or(|waited| waited < wait_max) => {
+                let (needs, unit) = match waited {
+                    None => (self.expected_wait_ns, "seconds of waiting and work"),
+                    Some(_) => (0, "seconds of work"),
+                };
+                let needs = seconds(needs.saturating_add(self.service_ns));
+                of(Reason::CannotFinish).with_bound(left.as_secs_f64(), needs, unit)
+            }
+            (Why::TooLate, _, waited) => {
+                let waited = waited.unwrap_or(wait_max).as_secs_f64();
+                of(Reason::WaitedTooLong).with_bound(
+                    wait_max.as_secs_f64(),
+                    waited,
                     "seconds of waiting",
-                ),
-            Why::TooLate => Rejection::new(Reason::WaitedTooLong, shared.name).with_bound(
-                wait_max,
-                wait_max,
-                "seconds of waiting",
-            ),
+                )
+            }
         };
         rejection.with_retry_after(come_back(self.expected_wait_ns))
     }

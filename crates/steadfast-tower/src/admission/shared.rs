@@ -35,6 +35,10 @@ pub(super) struct Refusal {
     pub(super) why: Rejection,
     pub(super) waiting: usize,
     pub(super) expected_wait_ns: u64,
+    /// How long it has waited, if it had a place.
+    pub(super) waited_ns: Option<u64>,
+    /// The mean time of a request.
+    pub(super) service_ns: u64,
     /// By which it was judged.
     pub(super) config: AdmissionConfig,
 }
@@ -182,10 +186,14 @@ impl Shared {
         let (queued, displaced) = match waiting.queue.offer(waiter, now) {
             Offer::Queued(queued) => (queued, None),
             Offer::Displacing(queued, displaced) => (queued, Some(displaced)),
-            Offer::Rejected(why) => return Entered::Out(waiting.refusal(why, waiter.tier, now)),
+            Offer::Rejected(why) => {
+                let mut refusal = waiting.refusal(why, waiter.tier, now);
+                refusal.service_ns = waiter.service_ns;
+                return Entered::Out(refusal);
+            }
         };
         if let Some(displaced) = displaced {
-            let refusal = waiting.refusal(Rejection::Displaced, displaced.tier(), now);
+            let refusal = self.gave_up(&waiting, Rejection::Displaced, displaced, now);
             told.0.extend(waiting.teller(displaced, Err(refusal)));
         }
         self.queued[usize::from(waiter.tier.number())].fetch_add(1, Ordering::Relaxed);
@@ -206,7 +214,16 @@ impl Shared {
             return None;
         }
         waiting.tellers.remove(&ticket);
-        Some(waiting.refusal(Rejection::TooLate, ticket.tier(), clock::nanos()))
+        Some(self.gave_up(&waiting, Rejection::TooLate, ticket, clock::nanos()))
+    }
+
+    /// Says why somebody who had a place is not let in.
+    fn gave_up(&self, waiting: &Waiting, why: Rejection, ticket: Ticket, now: u64) -> Refusal {
+        Refusal {
+            waited_ns: Some(now.saturating_sub(ticket.since())),
+            service_ns: self.service_ns.load(Ordering::Relaxed),
+            ..waiting.refusal(why, ticket.tier(), now)
+        }
     }
 
     /// Takes a permit back.
@@ -268,7 +285,7 @@ impl Shared {
                     return;
                 }
                 Some(Next::TooLate(ticket)) => {
-                    let refusal = waiting.refusal(Rejection::TooLate, ticket.tier(), now);
+                    let refusal = self.gave_up(waiting, Rejection::TooLate, ticket, now);
                     told.0.extend(waiting.teller(ticket, Err(refusal)));
                 }
                 None => return self.gate.leave_idle(),
@@ -302,6 +319,8 @@ impl Waiting {
             why,
             waiting: self.queue.len(),
             config: self.config,
+            waited_ns: None,
+            service_ns: 0,
             expected_wait_ns: self.queue.expected_wait_ns(tier, now),
         }
     }

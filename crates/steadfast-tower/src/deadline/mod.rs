@@ -72,8 +72,8 @@ pub(crate) use header::shortest as said;
 pub use header::{ENVOY_EXPECTED_TIMEOUT, GRPC_TIMEOUT, TIMEOUT};
 pub(crate) use propagate::tell;
 pub use propagate::{PropagateDeadline, PropagateDeadlineLayer};
-pub(crate) use service::passed;
 pub use service::{Deadline, DeadlineFuture};
+pub(crate) use service::{late_by, passed};
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
-use steadfast_core::context;
+use steadfast_core::context::{self, Name};
 use steadfast_core::{Context as Facts, clock};
 use tower_service::Service;
 
@@ -9,6 +10,7 @@ use super::Times;
 use crate::answer::Protocol;
 use crate::placed::Placed;
 use crate::ready::WhenReady;
+use crate::reject::soon;
 use crate::{AnswerBody, AnswerFuture, PlacedBody, PlacedFuture, Reason, Rejection};
 
 /// The service of [`DeadlineLayer`](super::DeadlineLayer).
@@ -61,6 +63,12 @@ where
 /// Gives the rejection of work that nobody waits for any more.
 pub(crate) fn passed(context: &Facts, now: clock::Instant) -> Option<Rejection> {
     let late = now.checked_duration_since(context.deadline()?)?;
-    let rejection = Rejection::new(Reason::DeadlinePassed, "deadline");
-    Some(rejection.with_bound(0.0, late.as_secs_f64(), "seconds past the deadline"))
+    Some(late_by(late, "deadline".into()))
+}
+
+/// Makes the rejection of work whose deadline has passed so long ago.
+pub(crate) fn late_by(late: Duration, policy: Name) -> Rejection {
+    Rejection::new(Reason::DeadlinePassed, policy)
+        .with_bound(0.0, late.as_secs_f64(), "seconds past the deadline")
+        .with_retry_after(soon())
 }

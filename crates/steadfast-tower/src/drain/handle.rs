@@ -191,6 +191,18 @@ impl Drain {
         *known.unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
+    /// Gives for how long requests such as one that was not let in are served, and how long ago the
+    /// drain has begun. One that is cut short serves for no longer.
+    pub(super) fn closed_after(&self) -> (Duration, Duration) {
+        let (shared, limits) = (&self.shared, self.shared.limits());
+        let since = shared.since().unwrap_or_default();
+        let limit = match shared.stage() {
+            Stage::Closed => limits.hard,
+            _ => limits.notice,
+        };
+        (limit.min(since), since)
+    }
+
     /// Lets a request of that tier in, or not.
     pub(crate) fn enter(&self, tier: Tier) -> Option<InFlight> {
         let shared = &self.shared;

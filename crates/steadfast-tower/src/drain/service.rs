@@ -43,7 +43,11 @@ where
                 let passed = WhenReady::now(self.inner.clone(), request);
                 DrainFuture::new(AnswerFuture::inner(passed), Some(entered), closes)
             }
-            None => DrainFuture::new(AnswerFuture::own(rejected(&request)), None, closes),
+            None => DrainFuture::new(
+                AnswerFuture::own(rejected(&self.drain, &request)),
+                None,
+                closes,
+            ),
         }
     }
 }
@@ -55,8 +59,15 @@ pub(crate) fn closes<In>(request: &Request<In>) -> bool {
 }
 
 /// Gives the answer to a request that comes too late.
-pub(crate) fn rejected<In, B>(request: &Request<In>) -> Response<AnswerBody<B>> {
-    let rejection = Rejection::new(Reason::Draining, "drain").with_retry_after(ELSEWHERE);
+pub(crate) fn rejected<In, B>(drain: &Drain, request: &Request<In>) -> Response<AnswerBody<B>> {
+    let (limit, since) = drain.closed_after();
+    let rejection = Rejection::new(Reason::Draining, "drain")
+        .with_bound(
+            limit.as_secs_f64(),
+            since.as_secs_f64(),
+            "seconds of the drain",
+        )
+        .with_retry_after(ELSEWHERE);
     let mut answer = rejection.answer_in(Protocol::of(request.headers()));
     if !closes(request) {
         answer.headers_mut().remove(CONNECTION);

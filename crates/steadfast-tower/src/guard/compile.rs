@@ -10,7 +10,7 @@ use steadfast_core::decide::admission::AdmissionConfig;
 use steadfast_core::decide::limit::LimitConfig;
 use steadfast_core::decide::policy::{
     self, AdmissionPolicy, Clients as Who, DrainPolicy, Finding, Policy, RatePolicy, RouteKind,
-    Setting, Severity, StreamPolicy, TimeoutPolicy,
+    Setting, Severity, Share, StreamPolicy, TimeoutPolicy,
 };
 use steadfast_core::decide::rate::{InvalidQuota, KeyedRate, Quota};
 use steadfast_core::decide::timeout::{InvalidTimeout, TimeoutConfig};
@@ -67,6 +67,15 @@ fn out_of_range(policy: &Policy) -> Vec<String> {
         let (permits, config) = admission_of(of);
         if let Err(error) = admission::Shared::new(Name::OTHER, permits, config) {
             wrong.push(format!("admissions.{name}: {error}"));
+        }
+        for (tier, share) in &of.guaranteed {
+            if share.get() > 0.0 && whole_percent(*share) == 0 {
+                let tier = tier.number();
+                wrong.push(format!(
+                    "admissions.{name}: what is guaranteed to tier {tier} is less than 1 %, and so \
+                     nothing; write 1 % or more, or remove it"
+                ));
+            }
         }
     }
     for (name, of) in &policy.rates {
@@ -252,8 +261,7 @@ fn admission_of(of: &AdmissionPolicy) -> (Permits, AdmissionConfig) {
     let wait_max = of.queue_wait.get();
     let mut guaranteed = [0; Tier::COUNT];
     for (tier, share) in &of.guaranteed {
-        // Down: what is not whole is nobody's, and lent like the rest.
-        guaranteed[usize::from(tier.number())] = (share.get() * 100.0) as u8;
+        guaranteed[usize::from(tier.number())] = whole_percent(*share);
     }
     let config = AdmissionConfig {
         waiting_max: of.queue.get().min(AdmissionConfig::MAX_WAITING),
@@ -274,6 +282,12 @@ fn admission_of(of: &AdmissionPolicy) -> (Permits, AdmissionConfig) {
         }
     };
     (permits, config)
+}
+
+/// Down: what is not whole is nobody's, and lent like the rest. But 29 % is 29, which no fraction
+/// with two in its base is exactly.
+fn whole_percent(share: Share) -> u8 {
+    (share.get() * 100.0 + 1e-9) as u8
 }
 
 // === Rates ===
@@ -415,3 +429,17 @@ fn user_of(clients: Arc<Clients>) -> UserOf {
 
 /// Where the framework does not know its clients.
 pub(super) const NO_PEER: PeerOf = |_| None;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_whole_percent_is_guaranteed_as_it_is_written() {
+        for percent in 1..=100 {
+            let share = Share::new(f64::from(percent) / 100.0).unwrap();
+            assert_eq!(u32::from(whole_percent(share)), percent);
+        }
+        assert_eq!(whole_percent(Share::new(0.999_9).unwrap()), 99);
+    }
+}

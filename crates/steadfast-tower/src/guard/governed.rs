@@ -78,7 +78,7 @@ where
         }
         let closes = drain::closes(&request);
         let Some(entered) = self.drain.enter(context::current().tier()) else {
-            return own(drain::rejected(&request));
+            return own(drain::rejected(&self.drain, &request));
         };
         let timeout = route.and_then(|route| route.timeout.clone());
         let body = route.map_or(BodyTimes::default(), |route| route.body);

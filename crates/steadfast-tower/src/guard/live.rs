@@ -132,6 +132,7 @@ impl Inner {
         }
         // One thread does it; it sets the next end as it takes notice of the change.
         self.next_end.store(NEVER, Ordering::Relaxed);
+        // What another thread has ended already, and somebody held anew since, is not over then.
         let ended = self.steady().wall_at(now);
         self.live.expire(ended);
         self.note_next_end();
@@ -273,5 +274,30 @@ impl PolicyObserver for Inner {
         }
         let wrong = compile::check(next).err().map(|error| error.to_string());
         wrong.or_else(|| self.dependencies.refuses(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_comes_late_to_the_end_of_one_override_leaves_the_next_one() {
+        let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"/\"]\ntimeout = \"page\"\n";
+        let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+        let path = "routes.\"/\".tier".parse().unwrap();
+        let signed = Signed::new("ann", "INC-7").unwrap();
+        let quarter = Duration::from_secs(15 * 60);
+        guard.hold(path, "tier7", quarter, signed).unwrap();
+        let ends = guard.inner.next_end.load(Ordering::Relaxed);
+
+        // What it had looked at before was the end of another one.
+        guard.inner.next_end.store(0, Ordering::Relaxed);
+        guard.inner.end_overrides(clock::nanos());
+
+        assert_eq!(guard.in_force().overrides().len(), 1);
+        assert_eq!(guard.inner.next_end.load(Ordering::Relaxed), ends);
+        guard.inner.end_overrides(ends);
+        assert!(guard.in_force().overrides().is_empty());
     }
 }

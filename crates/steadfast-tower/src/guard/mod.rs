@@ -29,8 +29,9 @@
 //!
 //! # Armed, or not at all
 //! Policies are of no use where they are not in force. With axum, [`check`](Guard::check) asks every
-//! route of the policy in process, before the service listens: a route that does not exist, a
-//! misspelt template, or one that goes past the guard refuses the start. While running,
+//! route of the policy in process, before the service listens, with each method that it says: a route
+//! that does not exist, a misspelt template, a method that the route does not have, or a handler that
+//! goes past the guard refuses the start. While running,
 //! [`armed`](Guard::armed) tells routes that the policy does not name, and requests that passed two
 //! guards.
 //!
@@ -105,6 +106,8 @@ pub use told::Told;
 pub(crate) use armed::{EVENTS, METRICS, Probe};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 pub(crate) use live::LIVE_EVENTS;
+#[cfg(feature = "axum")]
+pub(crate) use route::Example;
 #[cfg(feature = "serve")]
 pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
 
@@ -280,11 +283,10 @@ impl Guard {
         self.inner.drain.stop_accepting()
     }
 
-    /// Gives the routes of the policy, each with a path and a method that reach it.
+    /// Gives what reaches the routes of the policy.
     #[cfg(feature = "axum")]
-    pub(crate) fn examples(&self) -> Vec<(String, http::Method, String)> {
-        let state = self.inner.state.load();
-        state.routes.all().map(|route| route.example()).collect()
+    pub(crate) fn examples(&self) -> Vec<Example> {
+        self.inner.state.load().routes.examples()
     }
 
     #[cfg(feature = "axum")]

@@ -107,30 +107,88 @@ impl Route {
     }
 }
 
-impl Route {
-    /// Gives its key, and a method and path that reach it.
-    #[cfg(feature = "axum")]
-    pub(super) fn example(&self) -> (String, Method, String) {
-        let (of_key, _) = policy::Route::split_name(&self.key);
-        let of_key = of_key.and_then(|of| of.parse().ok());
-        let method = of_key.or_else(|| self.methods.first().cloned());
-        let path = match self.template() {
+/// A question to the router: who governs a request of this method to this path?
+#[cfg(feature = "axum")]
+pub(crate) struct Example {
+    /// The key of the policy that should.
+    pub(crate) key: String,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    /// The policy says this method itself, so the router has to have it.
+    pub(crate) is_said: bool,
+}
+
+/// What a route is asked with whose policy says no methods: a handler that goes past the guard may
+/// have any of them. Not `OPTIONS`, which layers for browsers answer by themselves.
+#[cfg(feature = "axum")]
+const ASKED: [Method; 6] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
+
+#[cfg(feature = "axum")]
+impl Routes {
+    /// Gives for each route of the policy what reaches it.
+    pub(super) fn examples(&self) -> Vec<Example> {
+        let mut examples = Vec::new();
+        for (template, of_template) in &self.by_template {
+            let path = example_of(template);
+            for route in of_template {
+                let said: &[Method] = match route.methods.is_empty() {
+                    true => &ASKED,
+                    false => &route.methods,
+                };
+                // Where one method has a policy of its own, the others are asked.
+                let own = |method: &&Method| {
+                    let found = self.find(method, Some(template));
+                    found.is_some_and(|found| Arc::ptr_eq(found, route))
+                };
+                examples.extend(said.iter().filter(own).map(|method| Example {
+                    key: route.key.clone(),
+                    method: method.clone(),
+                    path: path.clone(),
+                    is_said: !route.methods.is_empty(),
+                }));
+            }
+        }
+        examples.extend(self.unmatched.iter().map(|route| Example {
+            key: route.key.clone(),
+            method: route.methods.first().cloned().unwrap_or(Method::GET),
             // As good as any that no route has.
-            UNMATCHED => "/.well-known/steadfast/unmatched".to_owned(),
-            template => example_of(template),
-        };
-        (self.key.clone(), method.unwrap_or(Method::GET), path)
+            path: "/.well-known/steadfast/unmatched".to_owned(),
+            is_said: false,
+        }));
+        examples
     }
 }
 
-/// Gives a path that a template matches: `/orders/probe` for `/orders/{id}`.
+/// Gives a path that a template matches: `/orders/steadfast-probe` for `/orders/{id}`; a name that
+/// no other route has beside it.
 #[cfg(feature = "axum")]
 pub(crate) fn example_of(template: &str) -> String {
-    let segments = template.split('/').map(|segment| match segment.find('{') {
-        Some(_) => "probe",
-        None => segment,
-    });
-    segments.collect::<Vec<_>>().join("/")
+    let mut path = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        path.push_str(&rest[..at]);
+        rest = &rest[at..];
+        // Doubled, they stand for themselves.
+        if let Some(after) = rest.strip_prefix("{{") {
+            path.push('{');
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("}}") {
+            path.push('}');
+            rest = after;
+        } else {
+            path.push_str("steadfast-probe");
+            rest = rest.split_once('}').map_or("", |(_, after)| after);
+        }
+    }
+    path.push_str(rest);
+    path
 }
 
 /// Gives the template of a key: `GET /orders` or `/orders`.

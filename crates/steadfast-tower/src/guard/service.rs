@@ -55,7 +55,7 @@ impl<S> Layer<S> for GuardLayer {
 
     fn layer(&self, inner: S) -> Guarded<S> {
         Guarded {
-            inner,
+            inner: Recover::new(inner),
             layer: self.clone(),
         }
     }
@@ -64,16 +64,18 @@ impl<S> Layer<S> for GuardLayer {
 /// The service of [`GuardLayer`].
 #[derive(Clone)]
 pub struct Guarded<S> {
-    inner: S,
+    /// Its clones and its drop may panic, too, wherever they happen.
+    inner: Recover<S>,
     layer: GuardLayer,
 }
 
 impl<S: Clone> Guarded<S> {
     /// What stands inside of the trace id, for one request.
     fn stack(&self, route: Option<Arc<Route>>) -> Stack<S> {
-        let drain = self.layer.guard.drain.clone();
-        let governed = Governed::new(self.inner.clone(), route, drain);
-        Recover::new(AccessLog::new(governed))
+        let drain = &self.layer.guard.drain;
+        let governed = |inner| Governed::new(inner, route, drain.clone());
+        let inner = self.inner.cloned().map(governed);
+        Recover::of(inner.map(AccessLog::new))
     }
 
     /// Calls the handler, and nothing else of the guard.

@@ -20,10 +20,23 @@ pub struct Recover<S> {
 
 impl<S> Recover<S> {
     pub(crate) fn new(inner: S) -> Self {
+        Self::of(Some(inner))
+    }
+
+    /// Without a service, calls are answered as if it had panicked.
+    pub(crate) fn of(inner: Option<S>) -> Self {
         Self {
-            inner: Some(inner),
+            inner,
             broken: false,
         }
+    }
+}
+
+impl<S: Clone> Recover<S> {
+    /// Gives a clone of the service inside, unless that panics.
+    pub(crate) fn cloned(&self) -> Option<S> {
+        let inner = self.inner.as_ref()?;
+        recover(|| inner.clone()).ok()
     }
 }
 
@@ -69,9 +82,8 @@ where
 /// A clone that panics is one whose calls are answered with `500`.
 impl<S: Clone> Clone for Recover<S> {
     fn clone(&self) -> Self {
-        let inner = self.inner.as_ref();
         Self {
-            inner: inner.and_then(|inner| recover(|| inner.clone()).ok()),
+            inner: self.cloned(),
             broken: self.broken,
         }
     }

@@ -42,6 +42,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use steadfast_core::context::{self, Name, TraceId};
+use steadfast_core::rng;
 
 use crate::AnswerBody;
 use crate::answer::{Problem, Protocol};
@@ -198,6 +199,12 @@ impl Rejection {
     pub(crate) fn count_shadow(&self) {
         tally::count(self, Acts::Shadow);
     }
+}
+
+/// When to come back where nobody knows: in a second, as browsers do, and up to another one by
+/// chance, so that not all come back at once.
+pub(crate) fn soon() -> Duration {
+    Duration::from_secs(1) + Duration::from_nanos(rng::bits() % 1_000_000_000)
 }
 
 /// Rounds up: a client that comes a moment too early is rejected once more.

@@ -2,12 +2,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use steadfast_core::context::{self, Name};
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
-use steadfast_core::rng;
 
+use crate::reject::soon;
 use crate::{Reason, Rejection};
 
 /// How many routes are kept that turned out to stream: 64, enough to see what was forgotten.
@@ -97,19 +96,13 @@ impl Budget {
         };
         let rejection = Rejection::new(Reason::Overloaded, self.name)
             .with_bound(f64::from(limit), f64::from(open) + 1.0, "streams at once")
-            .with_retry_after(come_back());
+            .with_retry_after(soon());
         if self.shadow.load(Ordering::Relaxed) {
             rejection.count_shadow();
             return Ok(None);
         }
         Err(rejection)
     }
-}
-
-/// Nobody knows when a stream ends, so: in a second, as browsers do, and up to another one by
-/// chance, so that not all come back at once.
-fn come_back() -> Duration {
-    Duration::from_secs(1) + Duration::from_nanos(rng::bits() % 1_000_000_000)
 }
 
 impl Connection {

@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use super::budget::{Budget, Connection, Slot};
 use super::{StreamsBody, is_stream};
 use crate::answer::Protocol;
+use crate::reject::REJECTED;
 use crate::{AnswerFuture, Rejection};
 
 pin_project! {
@@ -59,7 +60,12 @@ where
                 budget.detect();
                 match budget.open() {
                     Ok(slot) => (slot, connection),
-                    Err(rejection) => return Poll::Ready(Ok(answer(&rejection, *this.protocol))),
+                    Err(rejection) => {
+                        let mut answer = answer(&rejection, *this.protocol);
+                        // It would prove that nothing was done, and the handler has answered.
+                        answer.headers_mut().remove(REJECTED);
+                        return Poll::Ready(Ok(answer));
+                    }
                 }
             }
             Held::Perhaps(..) => (None, None),

@@ -15,7 +15,8 @@
 //!
 //! Where it stands in front of other routes, too ([`detecting`](StreamsLayer::detecting)), an answer
 //! counts from its head on if it is one: `text/event-stream`, or `101`, which becomes another
-//! protocol. If there is no connection left for it, it is replaced by a rejection. Of a connection
+//! protocol. If there is no connection left for it, it is replaced by a rejection, without the
+//! header that would prove to the caller that nothing was done: the handler has run. Of a connection
 //! that has become another protocol the layer sees the end only where the server lets it
 //! ([`Guard::serve`](crate::Guard::serve) does); elsewhere it counts until the answer is sent.
 //!

@@ -9,7 +9,7 @@ use steadfast_core::context::Name;
 use steadfast_core::decide::timeout::Ended;
 
 use super::shared::{Given, Shared};
-use crate::{Reason, Rejection};
+use crate::{Reason, Rejection, deadline};
 
 /// A call under way; tells how it ended also when it is dropped.
 #[derive(Debug)]
@@ -40,9 +40,9 @@ impl Call {
     ) -> Result<Self, Rejection> {
         let since = clock::now();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(since));
-        if left.is_some_and(|left| left.is_zero()) {
+        if let Some(late) = deadline.and_then(|deadline| since.checked_duration_since(deadline)) {
             let policy = shared.map_or(DEADLINE, |shared| shared.name);
-            return Err(Rejection::new(Reason::DeadlinePassed, policy));
+            return Err(deadline::late_by(late, policy));
         }
         let cannot_finish = match (&shared, left) {
             // One that only looks on has told it where it was asked first.

@@ -12,6 +12,7 @@ use steadfast_core::decide::timeout::{
 use steadfast_core::report::{Collector, MetricDoc, Source};
 
 use super::fastest::Fastest;
+use crate::reject::soon;
 use crate::{Reason, Rejection};
 
 const SECOND: u64 = 1_000_000_000;
@@ -125,8 +126,9 @@ impl Shared {
         }
         let (left, fastest) = (left.as_secs_f64(), fastest.as_secs_f64());
         let rejection = Rejection::new(Reason::CannotFinish, self.name);
-        let rejection =
-            rejection.with_bound(left, fastest, "seconds that the fastest answer has taken");
+        let rejection = rejection
+            .with_bound(left, fastest, "seconds that the fastest answer has taken")
+            .with_retry_after(soon());
         if self.is_shadow() {
             rejection.count_shadow();
             return None;

@@ -151,8 +151,37 @@ async fn a_request_whose_deadline_is_too_near_does_not_wait() {
     );
     let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(problem["type"], "urn:steadfast:problem:cannot-finish");
+    assert_eq!(problem["limit"], 0.05, "what was left");
+    let needs = problem["observed"].as_f64().unwrap();
+    assert!(
+        (0.1..0.2).contains(&needs),
+        "what it would have taken: {needs}"
+    );
     serving.await.unwrap().unwrap();
     assert_eq!(served.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_waited_for_too_long_is_told_so_however_far_its_deadline_is() {
+    let admission = AdmissionLayer::fixed("patient", 1, config(10)).unwrap();
+    let inner = service_fn(async |_: Request<Full<Bytes>>| {
+        clock::sleep(Duration::from_secs(30)).await;
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let service = admission.layer(inner);
+    let serving = spawn("served", service.clone().oneshot(get("/")));
+    clock::sleep(MS).await;
+
+    let patient = Context::new().with_deadline(clock::now() + Duration::from_secs(60));
+    let response = patient.wrap(service.oneshot(get("/"))).await.unwrap();
+
+    let problem = json(response).await;
+    assert_eq!(problem["type"], "urn:steadfast:problem:waited-too-long");
+    assert_eq!(
+        (&problem["limit"], &problem["observed"]),
+        (&1.into(), &1.into())
+    );
+    serving.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,6 +93,17 @@ async fn a_rejected_client_is_told_why() {
 
     assert_eq!(problem["type"], "urn:steadfast:problem:draining");
     assert_eq!(problem["policy"], "drain");
+    assert_eq!(
+        (&problem["limit"], &problem["observed"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(problem["retry_after"], 1);
+
+    clock::sleep(21 * SECOND).await;
+    let problem = json(ask(&drain, Tier::CORE).await).await;
+    assert_eq!(problem["limit"], 20, "not even core");
+    assert_eq!(problem["observed"], 21);
+    assert_eq!(problem["unit"], "seconds of the drain");
 }
 
 #[tokio::test(start_paused = true)]

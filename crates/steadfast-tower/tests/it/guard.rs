@@ -236,6 +236,92 @@ async fn a_route_that_goes_past_the_guard_is_refused() {
     drop(guarded);
 }
 
+#[tokio::test]
+async fn a_method_that_the_router_does_not_have_is_refused_at_the_start() {
+    let of = |key: &str, methods: &[&str]| {
+        let mut policy = policy();
+        let mut orders = policy.routes.remove("/orders").unwrap();
+        orders.methods = methods.iter().map(ToString::to_string).collect();
+        policy.routes.clear();
+        policy.routes.insert(key.to_owned(), orders);
+        Guard::new(policy).unwrap()
+    };
+    for (key, methods, refused) in [
+        ("POST /orders", &["POST"][..], true),
+        ("DELETE /orders", &["DELETE"], true),
+        ("GET /orders", &["GET"], false),
+        ("HEAD /orders", &["HEAD"], false),
+        ("OPTIONS /orders", &["OPTIONS"], false),
+        ("/orders", &["GET", "POST"], true),
+        ("/orders", &["GET"], false),
+        ("/orders", &[], false),
+    ] {
+        let app = Router::new().route("/orders", route(async || ()));
+        let checked = of(key, methods).protect(app).await;
+        let error = checked.err().map(|error| error.to_string());
+        assert_eq!(error.is_some(), refused, "{key} {methods:?}: {error:?}");
+        let told =
+            error.is_none_or(|error| error.contains("the route of the router has \"GET,HEAD\""));
+        assert!(told, "{key}");
+    }
+
+    let app = Router::new().route("/orders", axum::routing::any(async || ()));
+    let any = of("POST /orders", &["POST"]).protect(app).await;
+    assert!(any.is_ok(), "{:?}", any.err());
+}
+
+#[tokio::test]
+async fn one_method_may_have_a_policy_of_its_own_beside_the_others() {
+    let mut policy = policy();
+    let one = policy.routes["/orders"].clone();
+    policy.routes.insert("GET /orders".into(), one);
+    policy.routes.get_mut("/orders").unwrap().methods.clear();
+
+    let guard = Guard::new(policy).unwrap();
+    drop(guard.protect(shop()).await.unwrap());
+
+    assert!(guard.armed().is_clean());
+}
+
+#[tokio::test]
+async fn a_method_that_goes_past_the_guard_is_refused() {
+    let mut all = policy();
+    all.routes.get_mut("/orders").unwrap().methods.clear();
+    let guard = Guard::new(all).unwrap();
+    let guarded = guard.protect(shop()).await.unwrap();
+
+    let around = guarded.route("/orders", axum::routing::delete(async || "past"));
+    let error = guard.check(&around).await.unwrap_err().to_string();
+
+    assert!(
+        error.contains("routes.\"/orders\" is served past the guard"),
+        "{error}"
+    );
+    assert!(error.contains("DELETE"), "{error}");
+}
+
+#[tokio::test]
+async fn a_template_is_found_beside_any_other_and_with_any_prefix() {
+    let mut policy = policy();
+    let page = policy.routes.remove("/orders").unwrap();
+    policy.routes.clear();
+    for key in [
+        "/{page}",
+        "/v{version}/orders",
+        "/files/{*rest}",
+        "/{{odd}}/a",
+    ] {
+        policy.routes.insert(key.to_owned(), page.clone());
+    }
+    let mut app = Router::new().route("/probe", route(async || "ready"));
+    for key in policy.routes.keys() {
+        app = app.route(key, route(async || ()));
+    }
+
+    let guard = Guard::new(policy).unwrap();
+    drop(guard.protect(app).await.unwrap());
+}
+
 fn guarded_only() -> axum::routing::MethodRouter {
     route(async || "past as well")
 }

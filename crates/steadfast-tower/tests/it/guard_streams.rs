@@ -14,6 +14,7 @@ use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use steadfast_core::clock::{self, Alarm};
+use steadfast_tower::guard::DETECTED_STREAMS;
 use steadfast_tower::{Guard, PolicyDocument};
 use tower::ServiceExt;
 
@@ -166,6 +167,24 @@ async fn an_answer_that_turns_out_to_be_a_stream_gives_its_permit_back_and_is_to
     let armed = guard.armed();
     assert_eq!(armed.streaming, ["/undeclared"]);
     assert!(!armed.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_found_too_late_is_no_proof_that_nothing_was_done() {
+    let (_guard, app) = app(POLICY, SECOND).await;
+    let mut open = Vec::new();
+    for _ in 0..DETECTED_STREAMS {
+        open.push(ask(&app, "/undeclared").await);
+    }
+
+    let late = ask(&app, "/undeclared").await;
+
+    assert_eq!(late.status(), 503);
+    assert!(late.headers().contains_key("retry-after"));
+    // The handler has answered: a retry of the caller must not take it for unsent.
+    assert!(!late.headers().contains_key("x-steadfast-rejected"));
+    open.pop();
+    assert_eq!(ask(&app, "/undeclared").await.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]

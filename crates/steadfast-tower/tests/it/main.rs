@@ -14,6 +14,8 @@ mod drain;
 #[cfg(feature = "axum")]
 mod guard;
 #[cfg(feature = "axum")]
+mod guard_leaks;
+#[cfg(feature = "axum")]
 mod guard_live;
 #[cfg(feature = "axum")]
 mod guard_shadow;

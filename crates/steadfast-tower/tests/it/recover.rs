@@ -6,8 +6,9 @@ use axum::routing::get as route;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use steadfast_core::decide::policy::Policy;
 use steadfast_tower::recover::RecoverBodyError;
-use steadfast_tower::{RecoverLayer, TraceIdLayer, Trust};
+use steadfast_tower::{Guard, RecoverLayer, TraceIdLayer, Trust};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{Answer, Bomb, Panics, exchange, get, json, serve};
@@ -156,6 +157,29 @@ async fn a_panicking_clone_or_drop_of_the_service_stays_inside() {
         .map(|panic| panic.message)
         .collect();
     assert_eq!(told, ["tower-c: clone", "tower-c: drop"]);
+}
+
+#[tokio::test]
+async fn a_guard_contains_a_panicking_clone_or_drop_of_the_service_it_is_put_around() {
+    let panics = Panics::of("tower-g:");
+    let guard = Guard::new(Policy::default()).unwrap();
+    let around = guard.layer(|_| None);
+    let panicking = |in_clone, in_drop| {
+        around.layer(Inner(Panicking {
+            in_clone,
+            in_drop,
+            ..Panicking::default()
+        }))
+    };
+
+    let mut service = panicking(Some("tower-g: clone"), None);
+    let response = service.ready().await.unwrap().call(get("/")).await.unwrap();
+    drop(panicking(None, Some("tower-g: drop")));
+
+    assert_eq!(response.status(), 500);
+    let told = panics.heard().into_iter();
+    let told: Vec<_> = told.map(|panic| panic.message).collect();
+    assert_eq!(told, ["tower-g: clone", "tower-g: drop"]);
 }
 
 #[tokio::test]

@@ -5,8 +5,12 @@ use axum::http::Request;
 use steadfast::report::prometheus;
 use tower::ServiceExt;
 
+/// One shop at a time: what a process tells of its guard is one number.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn the_policy_has_nothing_doubtful_in_it_and_every_route_is_guarded() {
+    let _one = ONE.lock().await;
     let shop = steadfast_shop::open("127.0.0.1:1").await.unwrap();
 
     assert_eq!(shop.guard.warnings(), []);
@@ -17,6 +21,7 @@ async fn the_policy_has_nothing_doubtful_in_it_and_every_route_is_guarded() {
 
 #[tokio::test]
 async fn what_prometheus_scrapes_is_there_and_past_the_guard() {
+    let _one = ONE.lock().await;
     let shop = steadfast_shop::open("127.0.0.1:1").await.unwrap();
     let request = Request::get("/metrics").body(Body::empty()).unwrap();
 

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use steadfast::ids::catalogue as ids;
+use steadfast::jobs::catalogue as jobs;
 use steadfast::report::{EventDoc, MetricDoc, MetricKind, catalogue as core};
 use steadfast::store::catalogue as store;
 use steadfast::tower::catalogue as tower;
@@ -26,7 +27,7 @@ struct Catalogue {
     events: Vec<&'static EventDoc>,
 }
 
-fn catalogues() -> [Catalogue; 4] {
+fn catalogues() -> [Catalogue; 5] {
     [
         Catalogue {
             folder: "crates/steadfast-core/src",
@@ -51,6 +52,12 @@ fn catalogues() -> [Catalogue; 4] {
             title: "Ids",
             metrics: ids::metrics().collect(),
             events: Vec::new(),
+        },
+        Catalogue {
+            folder: "crates/steadfast-jobs/src",
+            title: "Jobs and schedules",
+            metrics: jobs::metrics().collect(),
+            events: jobs::events().collect(),
         },
     ]
 }

@@ -1,0 +1,88 @@
+//! Everything that jobs and schedules tell: metrics of [`report`](mod@steadfast_core::report), events
+//! of `tracing`.
+
+use steadfast_core::report::{EventDoc, MetricDoc};
+
+/// Gives every metric that this package tells.
+pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
+    METRICS.iter()
+}
+
+/// Gives every event that this package emits.
+pub fn events() -> impl Iterator<Item = &'static EventDoc> {
+    EVENTS.iter()
+}
+
+pub(crate) const METRICS: &[MetricDoc] = &[
+    MetricDoc::counter(
+        "steadfast_jobs_total",
+        &["event"],
+        "What happened to the jobs of this worker, by event: started, completed, retried and so on.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_running",
+        &[],
+        "Handlers of this worker that run.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_ready",
+        &[],
+        "Jobs that this worker has claimed and not started.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_permits",
+        &[],
+        "How many handlers of this worker may run at once.",
+    ),
+];
+
+const JOBS: &str = "steadfast::jobs";
+const SCHEDULES: &str = "steadfast::schedules";
+
+const EVENTS: &[EventDoc] = &[
+    EventDoc::new(JOBS, &["warn"], "a job failed and is tried again", &["attempt", "error", "job", "kind", "wait_s"])
+        .when("A handler failed, panicked, or its time was up, and attempts are left.")
+        .action("Nothing for a few; many of one kind say that what it depends on fails."),
+    EventDoc::new(JOBS, &["error"], "a job is discarded: it failed for the last time", &["attempt", "error", "job", "kind"])
+        .when("A handler failed with its last attempt, or said that another would not help.")
+        .action("Put right what the error says, then redrive the job."),
+    EventDoc::new(JOBS, &["warn"], "the lease of a job was lost: what this run did does not count", &["job", "kind", "term"])
+        .when("The end of a run came after the job was given to another node.")
+        .action("Look for why the process was cut off or stood still; what the run did outside of the store may have happened twice."),
+    EventDoc::new(JOBS, &["warn"], "rescued a job from a dead node", &["crashes", "job", "kind"])
+        .when("This node has put a job of a node that died back to work.")
+        .action("Look for why that process died."),
+    EventDoc::new(JOBS, &["error"], "a job is quarantined: its process died twice while it was the only suspect there", &["crashes", "job", "kind"])
+        .when("A job has killed its processes again and again, and is not run any more.")
+        .action("Look at its payload and at what its handler does with it; redrive it once that is put right."),
+    EventDoc::new(JOBS, &["error"], "a handler did not end although its time is up and it was told to; its permit is written off", &["job", "kind", "term", "written_off"])
+        .when("A handler blocks its thread. Its job goes on elsewhere, and what it still does there may come twice.")
+        .action("Have the handler await, or ask its token; the process gets its permits back when it is started anew."),
+    EventDoc::new(JOBS, &["warn"], "the store does not take the work of this node; handlers go on while the lease holds", &["cause", "error", "failures"])
+        .when("An exchange with the store failed; told at the first failure in a row, and at each doubling of their number.")
+        .action("Look at the store; ends are kept and told again."),
+    EventDoc::new(JOBS, &["error"], "a claimed job cannot be read", &["error"])
+        .when("A row that was claimed has not the columns that this program expects.")
+        .action("Upgrade this program: the tables are newer. The job is rescued when this process ends."),
+    EventDoc::new(JOBS, &["error"], "the worker cannot join the nodes of its store, and tries again", &["error", "failures"])
+        .when("At the start of a worker, when the store cannot be reached or refuses.")
+        .action("Look at the store, and at what the error says."),
+    EventDoc::new(JOBS, &["debug"], "upkeep failed; it is tried again", &["error", "what"])
+        .when("A look for what is due, dead, cancelled, expired or old failed.")
+        .action("Nothing; every node does the same."),
+    EventDoc::new(JOBS, &["debug"], "a wake-up was not sent", &["error"])
+        .when("Other processes were not told that there is work.")
+        .action("Nothing; they find it at their next poll."),
+    EventDoc::new(SCHEDULES, &["warn"], "a schedule could not be decided about; it is tried again", &["error", "schedule"])
+        .when("A look at a schedule failed.")
+        .action("Nothing for one; look at the store, or at the schedule, when it goes on."),
+    EventDoc::new(SCHEDULES, &["warn"], "occurrences of a schedule were left out", &["count", "reason", "schedule"])
+        .when("By the rule of the schedule for what is missed or overlaps.")
+        .action("Look for why nobody was there in time, or why runs take longer than the period."),
+    EventDoc::new(SCHEDULES, &["warn"], "a schedule cannot be read", &["error", "schedule"])
+        .when("A stored schedule has a rule that this program does not know.")
+        .action("Upgrade this program, or put the schedule anew."),
+    EventDoc::new(SCHEDULES, &["error"], "a schedule is overdue: no node has made its job", &["overdue_seconds", "schedule"])
+        .when("An occurrence is past its time and nobody has decided about it.")
+        .action("Look whether any node runs schedules, and what it says."),
+];
