@@ -7,7 +7,7 @@
 //! ```json
 //! {"type":"urn:steadfast:problem:rate-limited","title":"too many requests from one client",
 //!  "status":429,"policy":"search","limit":20,"observed":21,"unit":"requests",
-//!  "retry_after":0.050,"trace_id":"0af7651916cd43dd8448eb211c80319c"}
+//!  "retry_after":0.05,"trace_id":"0af7651916cd43dd8448eb211c80319c"}
 //! ```
 //!
 //! A client of gRPC is answered in its own protocol, by trailers with `grpc-status`; policy, limit
