@@ -27,7 +27,9 @@ mod absent {
 
 /// Gives the parts of a manifest that say what is shipped, with their names.
 fn sections(manifest: &str) -> impl Iterator<Item = (&str, &str)> {
-    let shipped = |(name, _): &(&str, &str)| !name.contains("dev-dependencies");
+    // What a target of `[[test]]` requires, it does not turn on.
+    let shipped =
+        |(name, _): &(&str, &str)| !name.contains("dev-dependencies") && !name.starts_with('[');
     let sections = manifest.split("\n[").skip(1);
     sections
         .filter_map(|section| section.split_once(']'))
@@ -59,7 +61,7 @@ fn nothing_that_is_shipped_turns_the_kit_on() {
 
 #[test]
 fn a_manifest_that_turns_the_kit_on_is_seen() {
-    let manifest = "[package]\n[dependencies]\na = { features = [\"test-util\"] }\n[dev-dependencies]\nb = 1\n";
+    let manifest = "[package]\n[dependencies]\na = { features = [\"test-util\"] }\n[dev-dependencies]\nb = 1\n[[test]]\nrequired-features = [\"test-util\"]\n";
 
     let names: Vec<_> = sections(manifest).map(|(name, _)| name).collect();
 
