@@ -1,4 +1,4 @@
-# Sourced by ./test and .ci/run: how a missing command of the system is found and mended.
+# Sourced by ./test, ./traps and .ci/run: how a missing command of the system is found and mended.
 
 # die MESSAGE: ends the script with the reason.
 die() {
@@ -31,4 +31,12 @@ need_cargo() {
     [ -n "$found" ] || die "cargo is missing. Install Rust $least or newer: https://rustup.rs"
     [ "$(printf '%s\n' "$least" "$found" | sort -V | head -n 1)" = "$least" ] ||
         die "cargo $found is too old. Install Rust $least or newer: https://rustup.rs"
+}
+
+# Prints where the newest server has its programs.
+find_postgres() {
+    local found
+    found=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+    [ -x "$found/initdb" ] || found=$(pg_config --bindir 2>/dev/null)
+    [ -x "$found/initdb" ] && printf '%s\n' "$found"
 }

@@ -146,6 +146,7 @@ mod documents {
     mod t15_paths_as_labels {}
     #[doc = include_str!("../../../docs/traps/t16-stop-that-waits.md")]
     mod t16_stop_that_waits {}
+    #[cfg(feature = "postgres")]
     #[doc = include_str!("../../../docs/traps/t17-permit-of-a-dead-socket.md")]
     mod t17_permit_of_a_dead_socket {}
     #[doc = include_str!("../../../docs/traps/t28-waiters-out-of-sight.md")]

@@ -94,9 +94,18 @@ fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
     })
 }
 
+/// Writes the digits of some bytes, two for each. By hand, since every request has its ids written
+/// several times.
+fn write_digits<const BYTES: usize>(bytes: [u8; BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |of: u8| DIGITS[usize::from(of)];
+    let pairs = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    f.write_str(std::str::from_utf8(pairs.as_flattened()).map_err(|_| fmt::Error)?)
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write_digits(self.bits().to_be_bytes(), f)
     }
 }
 
@@ -108,7 +117,7 @@ impl fmt::Debug for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write_digits(self.bits().to_be_bytes(), f)
     }
 }
 
@@ -126,7 +135,9 @@ mod tests {
     fn ids_survive_the_way_through_text() {
         let (trace, span) = (TraceId::random(), SpanId::random());
 
+        assert_eq!(trace.to_string(), format!("{:032x}", trace.bits()));
         assert_eq!(trace.to_string().parse(), Ok(trace));
+        assert_eq!(span.to_string(), format!("{:016x}", span.bits()));
         assert_eq!(span.to_string().parse(), Ok(span));
     }
 

@@ -134,20 +134,24 @@ impl Groups {
         self.by_fingerprint.get_mut(&fingerprint)
     }
 
-    /// Gives what has happened without an event, for places whose second is over, and whether
-    /// there will be more of it.
-    pub(super) fn repeats(&mut self, now: Instant, at_once: bool) -> (Vec<Repeats>, bool) {
+    /// Gives what has happened without an event, for places whose second is over, and when to look
+    /// again if there will be more of it.
+    pub(super) fn repeats(
+        &mut self,
+        now: Instant,
+        at_once: bool,
+    ) -> (Vec<Repeats>, Option<Instant>) {
         let mut due = Vec::new();
-        let mut waiting = false;
+        let mut next: Option<Instant> = None;
         for counted in self.by_fingerprint.values_mut() {
             let (told, more) = counted.repeats.due(now, at_once);
-            waiting |= more;
+            next = [next, more].into_iter().flatten().min();
             due.extend(told.into_iter().map(|told| Repeats {
                 group: counted.told(),
                 told,
             }));
         }
-        (due, waiting)
+        (due, next)
     }
 
     pub(super) fn all(&self) -> Vec<Group> {
@@ -258,10 +262,10 @@ mod tests {
         assert_eq!(samples.count(), SAMPLES_PER_SECOND as usize);
 
         let (due, waiting) = groups.repeats(at(500), false);
-        assert!(due.is_empty() && waiting);
+        assert!(due.is_empty() && waiting.is_some());
         // The first of the repeats is the eleventh panic.
         let (due, waiting) = groups.repeats(at(1_010), false);
-        assert!(!waiting);
+        assert_eq!(waiting, None);
         assert_eq!((due[0].told.count, due[0].told.contained), (15, false));
         assert!(
             groups.count(&Record::example(1, at(1_010))),

@@ -24,8 +24,9 @@ const SYMBOLS_LIMIT: Duration = Duration::from_millis(750);
 /// as a repeat of its place.
 const RING_MAX: usize = 256;
 
-/// How often the reporter looks while something is open. A wake-up per panic would cost more
-/// than the panic.
+/// How often the reporter looks while a sample is open. A wake-up per panic would cost more than the
+/// panic. For repeats it sleeps until they are to be told: a place that goes on to panic would keep
+/// it looking all the time.
 const TICK: Duration = Duration::from_millis(10);
 
 /// What the hook and the reporter share. The hook takes the lock while its thread panics:
@@ -36,6 +37,8 @@ struct Shared {
     ring: VecDeque<Waiting>,
     /// The reporter waits without a time limit and must be woken.
     idle: bool,
+    /// It waits until repeats are due, which is too long for a sample.
+    sleeps: bool,
     /// How many callers of [`flush`] wait.
     flushing: usize,
     /// How many rounds the reporter has ended with nothing left.
@@ -68,6 +71,7 @@ static SHARED: LazyLock<Mutex<Shared>> = LazyLock::new(|| {
         groups: Groups::new(),
         ring: VecDeque::with_capacity(RING_MAX),
         idle: false,
+        sleeps: false,
         flushing: 0,
         quiet_rounds: 0,
     })
@@ -106,8 +110,7 @@ pub(super) fn count(record: &Record) -> bool {
         return false;
     }
     if !sample {
-        // There is a repeat to be told, perhaps the first since the reporter has come to rest.
-        wake(&mut shared);
+        note_repeat(&mut shared);
     }
     sample
 }
@@ -136,8 +139,18 @@ impl Shared {
 }
 
 fn wake(shared: &mut Shared) {
-    if std::mem::take(&mut shared.idle) {
+    let idle = std::mem::take(&mut shared.idle);
+    let sleeps = std::mem::take(&mut shared.sleeps);
+    if idle || sleeps {
         WORK.notify_one();
+    }
+}
+
+/// There is a repeat to be told, perhaps the first since the reporter has come to rest. If it only
+/// sleeps, it will look before this one is due.
+fn note_repeat(shared: &mut Shared) {
+    if shared.idle {
+        wake(shared);
     }
 }
 
@@ -159,7 +172,7 @@ pub(super) fn resumed(record: &Arc<Record>) {
         return;
     }
     if shared.groups.resumed(record, now) {
-        wake(&mut shared);
+        note_repeat(&mut shared);
         return;
     }
     let known = shared
@@ -350,6 +363,8 @@ struct Round {
     repeats: Vec<Repeats>,
     /// Nothing is left behind.
     last: bool,
+    /// How long nothing is to be told after this, unless something comes.
+    pause: Duration,
 }
 
 impl Round {
@@ -362,13 +377,15 @@ impl Round {
                 return round;
             }
             guard.idle = round.last;
+            guard.sleeps = !round.last && round.pause > TICK;
             guard = if round.last {
                 WORK.wait(guard).unwrap_or_else(PoisonError::into_inner)
             } else {
-                WORK.wait_timeout(guard, TICK)
+                WORK.wait_timeout(guard, round.pause)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0
             };
+            guard.sleeps = false;
         }
     }
 
@@ -383,11 +400,16 @@ impl Round {
             }
             !due
         });
-        let (repeats, waiting) = shared.groups.repeats(now, flushing);
+        let (repeats, next) = shared.groups.repeats(now, flushing);
+        let pause = match next {
+            Some(next) if shared.ring.is_empty() => next.saturating_duration_since(now),
+            _ => TICK,
+        };
         Self {
             records,
             repeats,
-            last: shared.ring.is_empty() && !waiting,
+            last: shared.ring.is_empty() && next.is_none(),
+            pause: pause.max(TICK),
         }
     }
 
@@ -466,16 +488,57 @@ fn trace(report: &Report) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_the_ring_has_no_room_for_is_told_as_a_repeat() {
-        let start = clock::real();
-        let mut shared = Shared {
+    fn shared_by_nobody() -> Shared {
+        Shared {
             groups: Groups::new(),
             ring: VecDeque::new(),
             idle: false,
+            sleeps: false,
             flushing: 0,
             quiet_rounds: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn repeats_are_slept_over_and_samples_are_not() {
+        let mut shared = shared_by_nobody();
+        let start = clock::real();
+        let mut records = (0..=u64::from(super::super::SAMPLES_PER_SECOND)).map(|_| {
+            let mut record = Record::example(1, start);
+            record.sampled = shared.groups.count(&record);
+            record
+        });
+        assert!(records.all(|record| record.sampled || record.round().is_some()));
+
+        let asleep = Round::take(&mut shared);
+        shared.push(Arc::new(Record::example(1, start)), start);
+        let awake = Round::take(&mut shared);
+
+        assert!(asleep.repeats.is_empty() && !asleep.last);
+        assert!(
+            asleep.pause > Duration::from_millis(500),
+            "{:?}",
+            asleep.pause
+        );
+        assert_eq!(awake.pause, TICK);
+    }
+
+    #[test]
+    fn a_sample_wakes_the_reporter_from_its_sleep_and_a_repeat_does_not() {
+        let mut shared = shared_by_nobody();
+        shared.sleeps = true;
+
+        note_repeat(&mut shared);
+        assert!(shared.sleeps);
+        let record = Record::example(1, clock::real());
+        shared.push(Arc::new(record), clock::real());
+        assert!(!shared.sleeps);
+    }
+
+    #[test]
+    fn what_the_ring_has_no_room_for_is_told_as_a_repeat() {
+        let start = clock::real();
+        let mut shared = shared_by_nobody();
         for fingerprint in 1..=RING_MAX as u64 + 1 {
             let mut record = Record::example(fingerprint, start);
             record.sampled = shared.groups.count(&record);

@@ -99,18 +99,22 @@ impl Rounds {
         rounds.find(|round| round.number == number)
     }
 
-    /// Gives what is to be told now, and whether there is more to come. With `at_once` rounds end
-    /// before their time, but not before the fate of their panics is known.
-    pub(super) fn due(&mut self, now: Instant, at_once: bool) -> (Vec<Told>, bool) {
+    /// Gives what is to be told now, and when to look again if there is more to come. With `at_once`
+    /// rounds end before their time, but not before the fate of their panics is known.
+    pub(super) fn due(&mut self, now: Instant, at_once: bool) -> (Vec<Told>, Option<Instant>) {
         let mut told = Vec::new();
-        let mut waiting = false;
+        let mut next: Option<Instant> = None;
         for slot in [&mut self.closed, &mut self.open] {
             let Some(round) = slot else { continue };
             let over = at_once || now.saturating_duration_since(round.first) >= ROUND;
             let known =
                 round.unclaimed == 0 || now.saturating_duration_since(round.last) >= CLAIM_LIMIT;
             if !(over && known) {
-                waiting |= round.count > 0;
+                if round.count > 0 {
+                    // One that is over waits for catches, which may come at any moment.
+                    let look = if over { now } else { round.first + ROUND };
+                    next = Some(next.map_or(look, |next| next.min(look)));
+                }
                 continue;
             }
             if round.count > 0 {
@@ -121,7 +125,7 @@ impl Rounds {
             }
             *slot = None;
         }
-        (told, waiting)
+        (told, next)
     }
 }
 
@@ -160,7 +164,7 @@ mod tests {
                 .iter()
                 .map(|told| (told.count, told.contained))
                 .collect();
-            assert_eq!((due.as_slice(), more), (told, waiting));
+            assert_eq!((due.as_slice(), more.is_some()), (told, waiting));
         }
     }
 
@@ -175,6 +179,21 @@ mod tests {
 
         place.expect(999, &[], true);
         place.expect(1_000, &[(3, true)], false);
+    }
+
+    #[test]
+    fn nobody_has_to_look_before_a_round_is_over() {
+        let mut place = Place::new();
+        let record = place.raise(100);
+
+        let next = |place: &mut Place, millis| place.rounds.due(place.at(millis), false).1;
+        assert_eq!(next(&mut place, 150), Some(place.at(1_100)));
+        place.rounds.claimed(&record);
+        assert_eq!(next(&mut place, 200), Some(place.at(1_100)));
+        place.raise(900);
+        // From then on catches may come at any moment.
+        assert_eq!(next(&mut place, 1_099), Some(place.at(1_100)));
+        place.expect(1_100, &[(1, true)], true);
     }
 
     #[test]
@@ -207,13 +226,14 @@ mod tests {
         let mut place = Place::new();
         let record = place.raise(0);
 
-        assert_eq!(place.rounds.due(place.at(399), true), (vec![], true));
+        let now = place.at(399);
+        assert_eq!(place.rounds.due(now, true), (vec![], Some(now)));
         place.rounds.claimed(&record);
         let told = Told {
             count: 1,
             contained: true,
         };
-        assert_eq!(place.rounds.due(place.at(399), true), (vec![told], false));
+        assert_eq!(place.rounds.due(now, true), (vec![told], None));
     }
 
     #[test]

@@ -100,7 +100,7 @@ use http::request::Parts;
 use steadfast_core::context::Name;
 use steadfast_core::decide::admission::{AdmissionConfig, InvalidAdmission};
 use steadfast_core::decide::limit::{InvalidLimit, LimitConfig};
-use steadfast_core::report;
+use steadfast_core::{recover, report};
 use tower_layer::Layer;
 
 use crate::{Client, Server};
@@ -179,7 +179,8 @@ impl AdmissionLayer {
     }
 
     /// Lets users take turns while they wait: who sends more waits behind his own requests.
-    /// `user` gives what a user is known by; those of which it says nothing are one.
+    /// `user` gives what a user is known by; those of which it says nothing, or for
+    /// which it panics, are one.
     #[must_use]
     pub fn by_user<K: Hash>(
         mut self,
@@ -188,7 +189,9 @@ impl AdmissionLayer {
         // With a secret: nobody can choose to be taken for another.
         let secret = RandomState::new();
         self.user_of = Some(Arc::new(move |request| {
-            user(request).map_or(0, |user| secret.hash_one(user))
+            // The hook of panics has reported one that panicked.
+            let user = recover(|| user(request)).ok().flatten();
+            user.map_or(0, |user| secret.hash_one(user))
         }));
         self
     }

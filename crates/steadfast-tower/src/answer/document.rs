@@ -1,71 +1,117 @@
-use std::fmt::Display;
-use std::io::Write;
+use std::cell::Cell;
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 /// A JSON object on its way.
-pub(crate) struct Document(Vec<u8>);
+///
+/// An overloaded service makes little else, so it is written without the machinery of formatting
+/// where that is easy.
+pub(crate) struct Document(String);
+
+/// How much of a buffer is kept by a thread: 4 KiB, ten times what a document has.
+const KEPT_BYTES_MAX: usize = 4_096;
+
+thread_local! {
+    /// For the next document of this thread: what is sent is copied out of it, and is as long as
+    /// its text.
+    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+}
 
 impl Document {
-    /// Most documents fit, so that they are allocated once.
-    const CAPACITY: usize = 320;
-
     pub(super) fn new() -> Self {
-        let mut text = Vec::with_capacity(Self::CAPACITY);
-        text.push(b'{');
+        let mut text = BUFFER.try_with(Cell::take).unwrap_or_default();
+        text.clear();
+        text.push('{');
         Self(text)
     }
 
-    pub(crate) fn text(&mut self, key: &str, value: impl Display) -> &mut Self {
+    pub(crate) fn text(&mut self, key: &str, value: &str) -> &mut Self {
         self.key(key);
-        self.0.push(b'"');
-        // Names come from policies and may hold what JSON has to escape.
-        write!(Escaped(&mut self.0), "{value}").expect("a vector takes all");
-        self.0.push(b'"');
+        self.0.push('"');
+        self.escape(value);
+        self.0.push('"');
+        self
+    }
+
+    /// Adds a text of something that nobody has written out yet.
+    pub(crate) fn display(&mut self, key: &str, value: impl Display) -> &mut Self {
+        self.key(key);
+        self.0.push('"');
+        write!(Escaped(self), "{value}").expect("a string takes all");
+        self.0.push('"');
         self
     }
 
     /// Adds a number; one that JSON cannot tell becomes `null`.
     pub(crate) fn number(&mut self, key: &str, value: f64) -> &mut Self {
         self.key(key);
-        let written = if value.is_finite() {
-            write!(self.0, "{value}")
+        let whole = value as u32;
+        if f64::from(whole) == value {
+            self.0.push_str(itoa::Buffer::new().format(whole));
+        } else if value.is_finite() {
+            write!(self.0, "{value}").expect("a string takes all");
         } else {
-            self.0.write_all(b"null")
-        };
-        written.expect("a vector takes all");
+            self.0.push_str("null");
+        }
+        self
+    }
+
+    /// Adds a time in seconds, exactly.
+    pub(crate) fn seconds(&mut self, key: &str, time: Duration) -> &mut Self {
+        self.key(key);
+        let mut digits = itoa::Buffer::new();
+        self.0.push_str(digits.format(time.as_secs()));
+        if time.subsec_nanos() > 0 {
+            // The first digit holds the place of those that are not there.
+            let fraction = digits.format(1_000_000_000 + time.subsec_nanos());
+            self.0.push('.');
+            self.0.push_str(fraction[1..].trim_end_matches('0'));
+        }
         self
     }
 
     fn key(&mut self, key: &str) {
         if self.0.len() > 1 {
-            self.0.push(b',');
+            self.0.push(',');
         }
-        write!(self.0, "\"{key}\":").expect("a vector takes all");
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    /// Writes text as the inside of a JSON string: names come from policies and may hold what JSON
+    /// has to escape.
+    fn escape(&mut self, text: &str) {
+        let mut rest = text;
+        let special = |byte| matches!(byte, b'"' | b'\\' | 0..0x20);
+        while let Some(at) = rest.bytes().position(special) {
+            let (plain, from) = rest.split_at(at);
+            self.0.push_str(plain);
+            // It is one byte long.
+            let byte = from.as_bytes()[0];
+            write!(self.0, "\\u{byte:04x}").expect("a string takes all");
+            rest = &from[1..];
+        }
+        self.0.push_str(rest);
     }
 
     pub(super) fn finish(mut self) -> Bytes {
-        self.0.push(b'}');
-        self.0.into()
+        self.0.push('}');
+        let text = Bytes::copy_from_slice(self.0.as_bytes());
+        if self.0.capacity() <= KEPT_BYTES_MAX {
+            let _ = BUFFER.try_with(|buffer| buffer.set(self.0));
+        }
+        text
     }
 }
 
-/// Writes text as the inside of a JSON string.
-struct Escaped<'a>(&'a mut Vec<u8>);
+struct Escaped<'a>(&'a mut Document);
 
 impl Write for Escaped<'_> {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        for &byte in text {
-            match byte {
-                b'"' | b'\\' => self.0.extend([b'\\', byte]),
-                0..0x20 => write!(self.0, "\\u{byte:04x}")?,
-                _ => self.0.push(byte),
-            }
-        }
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.escape(text);
         Ok(())
     }
 }
@@ -73,19 +119,76 @@ impl Write for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    fn written(write: impl FnOnce(&mut Document)) -> Value {
+        let mut document = Document::new();
+        write(&mut document);
+        serde_json::from_slice(&document.finish()).unwrap()
+    }
 
     #[test]
     fn a_document_is_json_whatever_its_names_hold() {
-        let mut document = Document::new();
-        document
-            .text("policy", "a \"b\"\\\n\u{1}é")
-            .number("limit", 2.5)
-            .number("observed", f64::INFINITY);
+        let name = "a \"b\"\\\n\u{1}é";
+        let read = written(|document| {
+            document
+                .text("policy", name)
+                .display("line", format_args!("<{name}>"))
+                .number("limit", 2.5)
+                .number("observed", f64::INFINITY);
+        });
 
-        let read: serde_json::Value = serde_json::from_slice(&document.finish()).unwrap();
+        let expected = json!({
+            "policy": name,
+            "line": format!("<{name}>"),
+            "limit": 2.5,
+            "observed": null,
+        });
+        assert_eq!(read, expected);
+    }
 
-        assert_eq!(read["policy"], "a \"b\"\\\n\u{1}é");
-        assert_eq!(read["limit"], 2.5);
-        assert!(read["observed"].is_null());
+    #[test]
+    fn numbers_of_every_size_are_told() {
+        for number in [
+            0.0,
+            7.0,
+            f64::from(u32::MAX),
+            f64::from(u32::MAX) + 1.0,
+            -3.0,
+            1e300,
+            0.1,
+        ] {
+            let read = written(|document| {
+                document.number("n", number);
+            });
+            assert_eq!(read["n"].as_f64(), Some(number));
+        }
+    }
+
+    #[test]
+    fn a_time_is_told_exactly() {
+        for (time, expect) in [
+            (Duration::ZERO, "0"),
+            (Duration::from_secs(60), "60"),
+            (Duration::from_nanos(1), "0.000000001"),
+            (Duration::from_millis(1_050), "1.05"),
+            (Duration::MAX, "18446744073709551615.999999999"),
+        ] {
+            let mut document = Document::new();
+            document.seconds("after", time);
+            let expect = format!("{{\"after\":{expect}}}");
+            assert_eq!(document.finish(), expect, "{time:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_has_nothing_of_the_one_before_it() {
+        let long = "x".repeat(2 * KEPT_BYTES_MAX);
+        for text in ["a", &long, "b", ""] {
+            let read = written(|document| {
+                document.text("t", text);
+            });
+            assert_eq!(read, json!({ "t": text }));
+        }
     }
 }

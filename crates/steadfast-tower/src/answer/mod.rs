@@ -71,12 +71,12 @@ impl Problem<'_> {
     fn document<B>(&self, more: impl FnOnce(&mut Document)) -> Response<AnswerBody<B>> {
         let mut document = Document::new();
         document
-            .text("type", format_args!("urn:steadfast:problem:{}", self.name))
+            .display("type", format_args!("urn:steadfast:problem:{}", self.name))
             .text("title", self.title)
             .number("status", f64::from(self.status.as_u16()));
         more(&mut document);
         if let Some(id) = self.trace_id {
-            document.text("trace_id", id);
+            document.display("trace_id", id);
         }
         let mut response = Response::new(AnswerBody::whole(document.finish()));
         *response.status_mut() = self.status;

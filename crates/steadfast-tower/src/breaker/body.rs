@@ -59,7 +59,13 @@ impl<B: Body> Body for BreakerBody<B> {
         let end = match &frame {
             Some(Ok(frame)) => {
                 let trailers = frame.trailers_ref();
-                trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken))
+                let told =
+                    trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken));
+                let telling = this.telling.as_ref();
+                let is_probe = telling.is_some_and(|telling| telling.pass.is_probe());
+                // A stream may live for longer than a round of probes, and its status tells how
+                // that life has ended. That the endpoint works again, its first message tells.
+                told.or_else(|| is_probe.then(CallEnd::success))
             }
             Some(Err(_)) | None => Some(broken()),
         };

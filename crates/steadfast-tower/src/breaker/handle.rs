@@ -123,9 +123,10 @@ impl Breakers {
         signed: Signed,
     ) -> Result<(), InvalidForce> {
         self.check(lasts)?;
-        let found = self.endpoint(endpoint)?;
         let by = Arc::new(signed);
-        found.force(over, lasts, &by, clock::nanos());
+        self.with(endpoint, |found| {
+            found.force(over, lasts, &by, clock::nanos())
+        })?;
         self.tell_forced(endpoint, over, lasts, &by);
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Breakers {
     /// # Errors
     /// [`InvalidForce`] if there is no such endpoint.
     pub fn release_endpoint(&self, endpoint: &str, signed: &Signed) -> Result<bool, InvalidForce> {
-        let held = self.endpoint(endpoint)?.release(clock::nanos());
+        let held = self.with(endpoint, |found| found.release(clock::nanos()))?;
         if held {
             self.tell_released(endpoint, signed);
         }
@@ -170,11 +171,9 @@ impl Breakers {
         Ok(())
     }
 
-    fn endpoint(&self, name: &str) -> Result<Arc<Endpoint>, Refusal> {
-        let endpoints = self.shared.endpoints();
-        let found = endpoints.iter().find(|of| of.name == name).cloned();
-        found.ok_or_else(|| {
-            let near = nearest_name(name, endpoints.iter().map(|of| of.name.as_str()));
+    fn with<R>(&self, name: &str, f: impl FnOnce(&Endpoint) -> R) -> Result<R, Refusal> {
+        self.shared.with_named(name, f).map_err(|known| {
+            let near = nearest_name(name, known.iter().map(String::as_str));
             let near = near.map(|near| format!("; did you mean {near:?}?"));
             Refusal::Unknown(self.shared.name, name.to_owned(), near.unwrap_or_default())
         })

@@ -23,7 +23,8 @@
 //!   its caller gave [less than half](crate::timeout) of the usual time: their permits go back;
 //! - how long it took is the time to the head of the response. A call of gRPC whose status is still
 //!   to come counts when its trailers are there; one whose body fails, or ends without them, has
-//!   failed. Of other bodies nothing is counted.
+//!   failed. A probe counts with its first message, since a stream may live for longer than
+//!   probes are waited for. Of other bodies nothing is counted.
 //!
 //! While it is open, a call is rejected with [`BreakerOpen`](crate::Reason::BreakerOpen): what it
 //! has seen, and when to come back.

@@ -33,6 +33,11 @@ impl Pass {
         }
     }
 
+    /// Whether the call probes an endpoint that was down.
+    pub(super) fn is_probe(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::is_probe)
+    }
+
     /// How long the call has taken.
     pub(super) fn took(&self) -> Duration {
         Duration::from_nanos(clock::nanos().saturating_sub(self.since))

@@ -205,12 +205,43 @@ impl Shared {
         held
     }
 
+    /// Does `f` to the endpoint of a name while the table stands still: nobody changes its numbers
+    /// meanwhile, or forgets it. Without one, gives the names that there are.
+    pub(super) fn with_named<R>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&Endpoint) -> R,
+    ) -> Result<R, Vec<String>> {
+        let endpoints = self
+            .endpoints
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        match endpoints.values().find(|of| of.name == name) {
+            Some(found) => Ok(f(found)),
+            None => Err(endpoints.values().map(|of| of.name.clone()).collect()),
+        }
+    }
+
     fn known(&self, key: u64) -> Option<Arc<Endpoint>> {
         let endpoints = self
             .endpoints
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         endpoints.get(&key).cloned()
+    }
+
+    /// Gives the endpoint that a call has, as far as that changes nothing: its own, or the one that
+    /// those share for whom there is no room, which a flood of them must not lock the table for.
+    fn seated(&self, key: u64, now: u64) -> Option<Arc<Endpoint>> {
+        let endpoints = self
+            .endpoints
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let beyond = || {
+            let is_full = endpoints.len() >= ENDPOINTS_MAX && !self.may_sweep(now);
+            is_full.then(|| endpoints.get(&BEYOND)).flatten()
+        };
+        endpoints.get(&key).or_else(beyond).cloned()
     }
 
     /// Gives the endpoint of a call; none if there is no breaker any more.
@@ -221,7 +252,7 @@ impl Shared {
         now: u64,
     ) -> Option<Arc<Endpoint>> {
         let key = self.targets.key(request, endpoint_of);
-        if let Some(known) = self.known(key) {
+        if let Some(known) = self.seated(key, now) {
             return Some(known);
         }
         // Before the lock: whoever names endpoints may ask for all of them.
@@ -259,16 +290,15 @@ impl Shared {
     }
 
     fn sweep(&self, endpoints: &mut HashMap<u64, Arc<Endpoint>>, now: u64) {
-        if now
-            < self
-                .swept
-                .load(Ordering::Relaxed)
-                .saturating_add(SWEEP_EVERY)
-        {
-            return;
+        if self.may_sweep(now) {
+            self.swept.store(now, Ordering::Relaxed);
+            endpoints.retain(|_, endpoint| !endpoint.is_forgettable(now));
         }
-        self.swept.store(now, Ordering::Relaxed);
-        endpoints.retain(|_, endpoint| !endpoint.is_forgettable(now));
+    }
+
+    fn may_sweep(&self, now: u64) -> bool {
+        let swept = self.swept.load(Ordering::Relaxed);
+        now >= swept.saturating_add(SWEEP_EVERY)
     }
 }
 

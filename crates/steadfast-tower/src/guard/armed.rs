@@ -7,6 +7,7 @@ use steadfast_core::clock::Instant;
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use super::Inner;
+use super::clients::PeerOf;
 use super::dependency::Dependencies;
 use super::state::State;
 
@@ -39,6 +40,8 @@ pub(super) struct Passed {
     pub(super) at: Instant,
     /// What its client is known by, where somebody has to know.
     pub(super) client: Option<u64>,
+    /// Finds out where it has come from, where that turns out to matter.
+    pub(super) peer_of: PeerOf,
 }
 
 /// What is seen while running.

@@ -21,7 +21,7 @@ use super::clients::{Clients, PeerOf};
 use super::route::{Route, Routes, UNMATCHED, template_of};
 use super::state::{Kept, Parts, State, TimeoutOf};
 use super::{ClientOf, GuardError, dependency};
-use crate::admission::Permits;
+use crate::admission::{Permits, UserOf};
 use crate::drain::DrainLimits;
 use crate::rate_limit::Buckets;
 use crate::streams::Budget;
@@ -146,6 +146,7 @@ pub(super) fn build(
         parts.streams.insert(name.clone(), budget);
     }
     let clients = Arc::new(Clients::new(by.cloned(), &policy.trust, secret.clone()));
+    let user_of = user_of(clients.clone());
     let mut routes = Vec::new();
     for (key, route) in &policy.routes {
         let is_stream = route.kind == RouteKind::Stream;
@@ -175,6 +176,7 @@ pub(super) fn build(
             is_per_client: quota.is_some_and(|name| policy.rates[name].per_client),
             admission: admission.map(|name| parts.admissions[name].state.clone()),
             clients: clients.clone(),
+            user_of: admission.map(|_| user_of.clone()),
             timeout: timeout.map(|_| parts.timeouts[key].state.clone()),
             body: match (stream, timeout) {
                 (Some(name), _) => stream_times(name, &policy.streams[name]),
@@ -424,6 +426,16 @@ fn drain_of(of: &DrainPolicy) -> DrainLimits {
         lower: of.lower.get(),
         hard: of.hard.get().min(phases),
     }
+}
+
+/// Of those who wait in one tier, clients take turns. Made once, and asked of those who have to wait.
+fn user_of(clients: Arc<Clients>) -> UserOf {
+    Arc::new(move |request| {
+        let passed = request.extensions.get::<Passed>();
+        let known = passed.and_then(|passed| passed.client);
+        let find = || clients.key(request, passed?.peer_of);
+        known.or_else(find).unwrap_or(0)
+    })
 }
 
 /// Where the framework does not know its clients.

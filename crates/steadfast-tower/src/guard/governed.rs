@@ -9,9 +9,8 @@ use steadfast_core::context;
 use tower_service::Service;
 
 use super::armed::{Passed, Probe};
-use super::clients::PeerOf;
 use super::route::Route;
-use crate::admission::{Admission, AdmissionBody, Until, UserOf};
+use crate::admission::{Admission, AdmissionBody, Until};
 use crate::answer::Protocol;
 use crate::drain::{self, DrainBody, DrainFuture};
 use crate::rate_limit::{RateLimit, RateLimitFuture};
@@ -27,7 +26,6 @@ pub struct Governed<S> {
     /// Absent for routes that the policy does not name.
     route: Option<Arc<Route>>,
     drain: Drain,
-    peer_of: PeerOf,
 }
 
 type TimedBody<B> = AdmissionBody<AnswerBody<TimeoutBody<AnswerBody<B>>>>;
@@ -41,12 +39,11 @@ pub type GovernedFuture<S, R, B> =
     DrainFuture<RateLimitFuture<Streams<Timed<S>>, R, StreamsBody<TimedBody<B>>>>;
 
 impl<S> Governed<S> {
-    pub(super) fn new(inner: S, route: Option<Arc<Route>>, drain: Drain, peer_of: PeerOf) -> Self {
+    pub(super) fn new(inner: S, route: Option<Arc<Route>>, drain: Drain) -> Self {
         Self {
             inner,
             route,
             drain,
-            peer_of,
         }
     }
 }
@@ -87,7 +84,7 @@ where
         let body = route.map_or(BodyTimes::default(), |route| route.body);
         let timed = Timeout::new(self.inner.clone(), timeout, body);
         let admission = route.and_then(|route| route.admission.clone());
-        let user_of = route.and_then(|route| user_of(route, self.peer_of));
+        let user_of = route.and_then(|route| route.user_of.clone());
         let is_stream = route.is_some_and(|route| route.is_stream);
         let until = match is_stream {
             true => Until::Head,
@@ -110,13 +107,4 @@ fn too_late(route: Option<&Route>, now: Instant) -> Option<Rejection> {
         let timeout = route?.timeout.as_ref()?;
         timeout.cannot_finish(deadline - now, clock::nanos_at(now))
     })
-}
-
-/// Of those who wait in one tier, clients take turns.
-fn user_of(route: &Route, peer_of: PeerOf) -> Option<UserOf> {
-    route.admission.as_ref()?;
-    let clients = route.clients.clone();
-    Some(Arc::new(move |request| {
-        clients.key(request, peer_of).unwrap_or(0)
-    }))
 }

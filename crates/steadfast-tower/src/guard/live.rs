@@ -1,7 +1,7 @@
 //! A policy that changes while the guard is at work.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use steadfast_core::clock::{self, Instant, Timestamp};
@@ -69,7 +69,7 @@ impl Guard {
         let live = &self.inner.live;
         let proposal = live.propose(document, signed);
         let changes = proposal.changes().to_vec();
-        live.apply(proposal, clock::timestamp())?;
+        live.apply(proposal, self.inner.wall())?;
         Ok(changes)
     }
 
@@ -107,7 +107,7 @@ impl Guard {
         signed: Signed,
     ) -> Result<Arc<InForce>, InvalidOverride> {
         self.inner.end_overrides(clock::nanos());
-        let now = clock::timestamp();
+        let now = self.inner.wall();
         let until = SystemTime::from(now)
             .checked_add(time)
             .unwrap_or(SystemTime::from(now) + Override::LONGEST * 2);
@@ -132,39 +132,64 @@ impl Inner {
         }
         // One thread does it; it sets the next end as it takes notice of the change.
         self.next_end.store(NEVER, Ordering::Relaxed);
-        let Some(until) = self.live.in_force().until() else {
-            return;
-        };
-        // Another thread may have ended it already, and somebody held the next one since.
-        let known = *self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_some_and(|(of, at)| of == until && at <= now) {
-            let wall = clock::timestamp();
-            self.live.expire(wall.max(until));
-        }
+        // What another thread has ended already, and somebody held anew since, is not over then.
+        let ended = self.steady().wall_at(now);
+        self.live.expire(ended);
         self.note_next_end();
+    }
+
+    /// Gives the time of the wall, as overrides see it. While one is held, the clock on the wall
+    /// cannot be set.
+    fn wall(&self) -> Timestamp {
+        let mut steady = self.steady();
+        if self.live.in_force().overrides().is_empty() {
+            *steady = Steady::new();
+        }
+        steady.wall_at(clock::nanos())
     }
 
     /// Finds out when the next override ends.
     fn note_next_end(&self) {
+        // Locked for both, so that what is noted last is what is in force.
+        let steady = self.steady();
         let until = self.live.in_force().until();
-        let next = until.map_or(NEVER, |until| {
-            let (until, wall) = (
-                SystemTime::from(until),
-                SystemTime::from(clock::timestamp()),
-            );
-            let left = until.duration_since(wall).unwrap_or_default();
-            let left = u64::try_from(left.as_nanos()).unwrap_or(NEVER);
-            clock::nanos().saturating_add(left)
-        });
-        // What was held for so long goes on no longer because another one was added.
-        let known = self.ends.lock();
-        let mut known = known.unwrap_or_else(PoisonError::into_inner);
-        let next = match (until, *known) {
-            (Some(until), Some((of, at))) if of == until => at.min(next),
-            _ => next,
-        };
-        *known = until.map(|until| (until, next));
+        let next = until.map_or(NEVER, |until| steady.nanos_at(until));
         self.next_end.store(next, Ordering::Relaxed);
+    }
+
+    fn steady(&self) -> MutexGuard<'_, Steady> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wall clock that goes on as the monotonic one does, whoever sets the other: the ends of all
+/// overrides that are held at a time are read on it.
+#[derive(Debug)]
+pub(super) struct Steady {
+    wall: SystemTime,
+    nanos: u64,
+}
+
+impl Steady {
+    /// Begins with what the clock on the wall shows.
+    pub(super) fn new() -> Self {
+        Self {
+            wall: clock::timestamp().into(),
+            nanos: clock::nanos(),
+        }
+    }
+
+    fn wall_at(&self, nanos: u64) -> Timestamp {
+        let since = Duration::from_nanos(nanos.saturating_sub(self.nanos));
+        // What no clock can show is far from any override.
+        self.wall.checked_add(since).unwrap_or(self.wall).into()
+    }
+
+    /// Gives the first nanosecond at which [`wall_at`](Self::wall_at) has reached a time.
+    fn nanos_at(&self, until: Timestamp) -> u64 {
+        let left = SystemTime::from(until).duration_since(self.wall);
+        let left = u64::try_from(left.unwrap_or_default().as_nanos()).unwrap_or(NEVER);
+        self.nanos.saturating_add(left)
     }
 }
 
@@ -206,6 +231,10 @@ pub(crate) const LIVE_EVENTS: &[EventDoc] = &[
 
 impl PolicyObserver for Inner {
     fn changed(&self, change: &PolicyChange) {
+        if change.before.overrides().is_empty() {
+            // Also for what was held without asking the guard for the time.
+            *self.steady() = Steady::new();
+        }
         for one in change.ended() {
             tracing::info!(target: "steadfast::policy", held = %one, "an override has ended");
         }
@@ -267,8 +296,7 @@ mod tests {
         guard.inner.end_overrides(clock::nanos());
 
         assert_eq!(guard.in_force().overrides().len(), 1);
-        // As soon as before, but for what the two clocks drift apart in between.
-        assert!(guard.inner.next_end.load(Ordering::Relaxed) <= ends);
+        assert_eq!(guard.inner.next_end.load(Ordering::Relaxed), ends);
         guard.inner.end_overrides(ends);
         assert!(guard.in_force().overrides().is_empty());
     }

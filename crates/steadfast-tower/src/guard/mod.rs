@@ -123,7 +123,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use steadfast_core::clock::{self, Timestamp};
+use steadfast_core::clock;
 use steadfast_core::decide::policy::{Finding, Policy};
 use steadfast_core::shutdown::HookRefused;
 use steadfast_core::{Shutdown, report};
@@ -156,8 +156,8 @@ struct Inner {
     state: ArcSwap<State>,
     /// When the next override ends, by `clock::nanos`; [`live::NEVER`] for none.
     next_end: AtomicU64,
-    /// The same, with the override's own end.
-    ends: Mutex<Option<(Timestamp, u64)>>,
+    /// By which overrides end.
+    steady: Mutex<live::Steady>,
     client: Option<ClientOf>,
     secret: RandomState,
     drain: Drain,
@@ -462,7 +462,7 @@ impl GuardBuilder {
             drain: Drain::new(state.drain),
             state: ArcSwap::from_pointee(state),
             next_end: AtomicU64::new(live::NEVER),
-            ends: Mutex::new(None),
+            steady: Mutex::new(live::Steady::new()),
             client: self.client,
             dependencies,
             secret,

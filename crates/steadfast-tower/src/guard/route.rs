@@ -9,6 +9,7 @@ use steadfast_core::context::{Name, Tier};
 use steadfast_core::decide::policy;
 
 use super::clients::Clients;
+use crate::admission::UserOf;
 use crate::streams::Budget;
 use crate::timeout::BodyTimes;
 use crate::{admission, rate_limit, timeout};
@@ -32,6 +33,8 @@ pub(super) struct Route {
     pub(super) is_per_client: bool,
     pub(super) admission: Option<Arc<admission::Shared>>,
     pub(super) clients: Arc<Clients>,
+    /// Whose turn it is, where requests may have to wait.
+    pub(super) user_of: Option<UserOf>,
     pub(super) timeout: Option<Arc<timeout::Shared>>,
     pub(super) body: BodyTimes,
     /// The budget of its streams, or of those that it turns out to have.

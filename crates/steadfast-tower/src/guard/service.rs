@@ -72,8 +72,8 @@ pub struct Guarded<S> {
 impl<S: Clone> Guarded<S> {
     /// What stands inside of the trace id, for one request.
     fn stack(&self, route: Option<Arc<Route>>) -> Stack<S> {
-        let GuardLayer { guard, peer_of, .. } = &self.layer;
-        let governed = |inner| Governed::new(inner, route, guard.drain.clone(), *peer_of);
+        let drain = &self.layer.guard.drain;
+        let governed = |inner| Governed::new(inner, route, drain.clone());
         let inner = self.inner.cloned().map(governed);
         Recover::of(inner.map(AccessLog::new))
     }
@@ -141,7 +141,11 @@ where
                 guard.watch.unknown_client();
             }
         }
-        parts.extensions.insert(Passed { at: now, client });
+        parts.extensions.insert(Passed {
+            at: now,
+            client,
+            peer_of: self.layer.peer_of,
+        });
         let said = Said::of(&mut parts, state.trust, route.as_deref(), now);
         let own = route.as_deref().map_or(Tier::DEFAULT, |route| route.tier);
         if let Some(seen) = parts.extensions.get::<Seen>() {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{HeaderValue, Request};
-use steadfast_core::clock;
 use steadfast_core::context::Name;
 use steadfast_core::decide::rate::{Answer, KeyedRate, Quota, RateLimiter, Seat};
 use steadfast_core::report::{Collector, MetricDoc, Source};
+use steadfast_core::{clock, recover};
 
 use crate::{Reason, Rejection};
 
@@ -63,7 +63,10 @@ impl Buckets {
         let each = clients.div_ceil(TABLES as u32);
         let table = || Mutex::new(KeyedRate::new(quota, each));
         let kind = Kind::PerClient {
-            hash: Arc::new(move |request| secret.hash_one(client(request))),
+            // The hook of panics has reported one that panicked.
+            hash: Arc::new(move |request| {
+                secret.hash_one(recover(|| client(request)).ok().flatten())
+            }),
             tables: (0..TABLES).map(|_| table()).collect(),
         };
         Self::new(name, quota, kind)

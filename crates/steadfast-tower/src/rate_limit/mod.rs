@@ -88,7 +88,8 @@ impl RateLimitLayer {
     }
 
     /// Makes a limit for each client, by the name that rejections tell. `client` gives what the
-    /// client is known by; those of which it says nothing have one quota together.
+    /// client is known by; those of which it says nothing, or for which it panics, have one quota
+    /// together.
     ///
     /// Buckets of their own are planned for [`KeyedRate::DEFAULT_KEYS`] clients at a time.
     pub fn per_client<K: Hash>(

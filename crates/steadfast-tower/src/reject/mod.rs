@@ -159,7 +159,7 @@ impl Rejection {
             trace_id: self.trace_id,
         };
         let mut response = problem.answer(protocol, |document| {
-            document.text("policy", self.policy);
+            document.text("policy", self.policy.as_str());
             if let Some(bound) = self.bound {
                 document
                     .number("limit", bound.limit)
@@ -167,13 +167,13 @@ impl Rejection {
                     .text("unit", bound.unit);
             }
             if let Some(after) = self.retry_after {
-                document.number("retry_after", after.as_secs_f64());
+                document.seconds("retry_after", after);
             }
         });
         let reason = HeaderValue::from_static(self.reason.as_str());
         response.headers_mut().insert(REJECTED, reason);
         if let Some(after) = self.retry_after {
-            let seconds = HeaderValue::from(whole_seconds(after));
+            let seconds = number(whole_seconds(after));
             response.headers_mut().insert(RETRY_AFTER, seconds);
             if protocol == Protocol::Grpc {
                 // What clients of gRPC obey.
@@ -210,6 +210,16 @@ pub(crate) fn soon() -> Duration {
 /// Rounds up: a client that comes a moment too early is rejected once more.
 fn whole_seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0)
+}
+
+/// Writes a number as a header; the usual ones are there already.
+fn number(number: u64) -> HeaderValue {
+    const DIGITS: &str = "0123456789";
+    let digit = usize::try_from(number).ok().filter(|digit| *digit < 10);
+    match digit {
+        Some(digit) => HeaderValue::from_static(&DIGITS[digit..=digit]),
+        None => HeaderValue::from(number),
+    }
 }
 
 impl fmt::Display for Rejection {

@@ -344,6 +344,64 @@ async fn a_call_of_grpc_counts_by_its_trailers() {
     assert_eq!(seen("grpc-left", Some("14"), false, false).await, (0, 0));
 }
 
+/// Gives what it has, and is never over.
+struct Stream(Option<io::Result<Frame<Bytes>>>);
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> task::Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.0.take() {
+            Some(frame) => task::Poll::Ready(Some(frame)),
+            None => task::Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_whose_calls_are_streams_without_an_end_comes_back_with_their_first_messages() {
+    let layer = layer("breaker-streams");
+    let breakers = layer.breakers();
+    let works = Arc::new(AtomicU32::new(0));
+    let is_there = works.clone();
+    let client = layer.layer(service_fn(move |_: Request<Full<Bytes>>| {
+        let first = match is_there.load(Ordering::Relaxed) {
+            0 => Err(io::Error::other("reset")),
+            _ => Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\0"))),
+        };
+        let response = Response::builder().header("content-type", "application/grpc");
+        std::future::ready(Ok::<_, io::Error>(
+            response.body(Stream(Some(first))).unwrap(),
+        ))
+    }));
+    let call = async || {
+        let called = client.clone().oneshot(to("http://grpc.example/")).await;
+        let mut body = called.unwrap().into_body();
+        let first = body.frame().await.unwrap();
+        (first.is_ok(), body)
+    };
+    for _ in 0..2 {
+        assert!(!call().await.0);
+    }
+    clock::sleep(SECOND).await;
+    let (_, _gone) = call().await;
+    assert!(matches!(state(&breakers), BreakerState::Open { .. }));
+    works.store(1, Ordering::Relaxed);
+    clock::sleep(SECOND).await;
+
+    let (first, second) = (call().await, call().await);
+
+    assert!(first.0 && second.0);
+    assert_eq!(state(&breakers), BreakerState::Closed);
+    let calls = breakers.endpoints()[0].breaker.calls;
+    drop((first, second));
+    assert_eq!(breakers.endpoints()[0].breaker.calls, calls);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_classifier_or_a_name_that_panics_costs_no_call_and_no_permit() {
     let panics = Panics::of("breaker-f:");

@@ -1,13 +1,13 @@
 //! A policy that changes while the guard is at work.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get as route;
 use http::Request;
-use steadfast_core::{Task, clock, context, spawn};
+use steadfast_core::{Task, clock, context, spawn, testing};
 use steadfast_tower::policy::Signed;
 use steadfast_tower::{Guard, PolicyDocument};
 use tokio::sync::Semaphore;
@@ -54,12 +54,18 @@ struct Service {
     guard: Guard,
     app: Router,
     go_on: Arc<Semaphore>,
+    limited: &'static str,
 }
 
 impl Service {
     async fn start() -> Self {
+        Self::named("/limited").await
+    }
+
+    /// One whose second route is called otherwise, to find it in a report of the whole process.
+    async fn named(limited: &'static str) -> Self {
         let (guard, go_on) = (
-            Guard::new(document(POLICY)).unwrap(),
+            Guard::new(document(&POLICY.replace("/limited", limited))).unwrap(),
             Arc::new(Semaphore::new(0)),
         );
         let wait = go_on.clone();
@@ -68,9 +74,14 @@ impl Service {
             context::current().tier().to_string()
         });
         let routes = Router::new().route("/work", work);
-        let routes = routes.route("/limited", route(async || "served"));
+        let routes = routes.route(limited, route(async || "served"));
         let app = guard.protect(routes).await.unwrap();
-        Self { guard, app, go_on }
+        Self {
+            guard,
+            app,
+            go_on,
+            limited,
+        }
     }
 
     async fn ask(&self, path: &str) -> Task<(u16, String)> {
@@ -91,10 +102,11 @@ impl Service {
     }
 
     fn change(&self, from: &str, to: &str) -> Result<usize, String> {
-        assert!(POLICY.contains(from), "{from}");
+        let policy = POLICY.replace("/limited", self.limited);
+        assert!(policy.contains(from), "{from}");
         let changed = self
             .guard
-            .apply(document(&POLICY.replace(from, to)), signed());
+            .apply(document(&policy.replace(from, to)), signed());
         changed
             .map(|changes| changes.len())
             .map_err(|refused| refused.to_string())
@@ -169,18 +181,18 @@ async fn what_was_taken_from_a_quota_stays_taken() {
 
 #[tokio::test(start_paused = true)]
 async fn a_learned_timeout_goes_on_from_where_it_was() {
-    let service = Service::start().await;
+    let service = Service::named("/learned").await;
     let timeout = || {
         let snapshot = steadfast_core::report::snapshot();
         let mut found = snapshot.metrics().filter(|metric| {
             metric.name == "steadfast_timeout_seconds"
-                && format!("{metric:?}").contains("\"/limited\"")
+                && format!("{metric:?}").contains("\"/learned\"")
         });
         format!("{:?}", found.next().unwrap().value)
     };
     service.change("burst = 3", "burst = 1000").unwrap();
     for _ in 0..300 {
-        assert_eq!(service.status("/limited").await, 200);
+        assert_eq!(service.status("/learned").await, 200);
         clock::sleep(50 * MS).await;
     }
     let learned = timeout();
@@ -291,4 +303,73 @@ async fn a_value_that_makes_no_sense_cannot_be_held() {
     assert!(hold("admissions.http.permits", "5", Duration::MAX).is_err());
     assert!(hold("admissions.http.permits", "5", Duration::ZERO).is_err());
     assert_eq!(service.guard.in_force().overrides().len(), 0);
+}
+
+/// Tells which of two fields are held.
+fn held_one_after_the_other(guard: &Guard) -> [bool; 2] {
+    let in_force = guard.in_force();
+    let held = |path: &str| {
+        let mut overrides = in_force.overrides().iter();
+        overrides.any(|one| one.path().to_string() == path)
+    };
+    [held(PERMITS), held(QUEUE)]
+}
+
+const PERMITS: &str = "admissions.http.permits";
+const QUEUE: &str = "admissions.http.queue";
+
+#[test]
+fn each_of_several_overrides_ends_by_the_monotonic_clock_whoever_steps_the_other() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    for stepped in [
+        |wall: SystemTime| wall + HOUR,
+        |wall: SystemTime| wall - HOUR,
+    ] {
+        let time = testing::Clock::start();
+        let guard = Guard::new(document(POLICY)).unwrap();
+        let hold = |path: &str, time| {
+            let held = guard.hold(path.parse().unwrap(), "5", time, signed());
+            held.unwrap_or_else(|refused| panic!("{refused}"));
+        };
+        let wall = || SystemTime::from(clock::timestamp());
+        hold(PERMITS, 2 * MINUTE);
+
+        time.set_timestamp(stepped(wall()).into());
+        hold(QUEUE, 4 * MINUTE);
+        time.advance(MINUTE);
+        guard
+            .apply(
+                document(&POLICY.replace("burst = 3", "burst = 4")),
+                signed(),
+            )
+            .unwrap();
+
+        assert_eq!(held_one_after_the_other(&guard), [true, true]);
+        time.advance(MINUTE);
+        assert_eq!(held_one_after_the_other(&guard), [false, true]);
+        time.set_timestamp(stepped(wall()).into());
+        time.advance(2 * MINUTE - MS);
+        assert_eq!(held_one_after_the_other(&guard), [false, true]);
+        time.advance(MS);
+        assert_eq!(held_one_after_the_other(&guard), [false, false]);
+        // With none held, the time of the wall is what is on it.
+        hold(PERMITS, MINUTE);
+        let until = guard.in_force().until().map(SystemTime::from);
+        assert_eq!(until, Some(wall() + MINUTE));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_override_ends_in_time_after_the_first_one_has_ended() {
+    let guard = Guard::new(document(POLICY)).unwrap();
+    for (path, time) in [(PERMITS, MINUTE), (QUEUE, 2 * MINUTE)] {
+        guard
+            .hold(path.parse().unwrap(), "5", time, signed())
+            .unwrap();
+    }
+
+    clock::sleep(MINUTE + MS).await;
+    assert_eq!(held_one_after_the_other(&guard), [false, true]);
+    clock::sleep(MINUTE + MS).await;
+    assert_eq!(held_one_after_the_other(&guard), [false, false]);
 }

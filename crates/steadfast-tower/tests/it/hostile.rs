@@ -1,16 +1,19 @@
 //! What anybody may send, and what must not come of it: over a guard at the edge.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get as route;
-use http::{HeaderValue, Request};
-use steadfast_core::{context, report};
+use http::{HeaderValue, Request, StatusCode};
+use steadfast_core::decide::admission::AdmissionConfig;
+use steadfast_core::decide::rate::Quota;
+use steadfast_core::{clock, context, report};
 use steadfast_tower::guard::Peer;
-use steadfast_tower::{Guard, PolicyDocument};
-use tower::ServiceExt;
+use steadfast_tower::{AdmissionLayer, Guard, PolicyDocument, RateLimitLayer};
+use tower::{Layer, ServiceExt, service_fn};
 
 const POLICY: &str = r#"
 [rates.polite]
@@ -186,4 +189,32 @@ async fn a_flood_of_clients_is_counted_in_fixed_memory_and_harms_no_other() {
 
     assert!(told() < before + 2_000);
     assert_eq!(ask([192, 0, 2, 1]).await, 429, "it is not forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_of_a_layer_alone_that_panics_makes_its_client_one_of_the_unknown() {
+    let quota = Quota::new(1, Duration::from_secs(60), 1).unwrap();
+    let rate = RateLimitLayer::per_client("hooked", quota, |_| -> Option<u32> {
+        panic!("hostile: client")
+    });
+    let admission = AdmissionLayer::fixed("hooked", 1, AdmissionConfig::default()).unwrap();
+    let admission = admission.by_user(|_| -> Option<u32> { panic!("hostile: user") });
+    let slow = service_fn(async |_: Request<Body>| {
+        clock::sleep(Duration::from_millis(10)).await;
+        Ok::<_, Infallible>(Response::<Body>::default())
+    });
+    let ask = || Request::get("/").body(Body::empty()).unwrap();
+
+    let (limited, waited) = (rate.layer(slow), admission.layer(slow));
+    let once = limited.clone().oneshot(ask()).await.unwrap();
+    let twice = limited.oneshot(ask()).await.unwrap();
+    // The answer is dropped, which gives the permit to the second.
+    let served = async || waited.clone().oneshot(ask()).await.unwrap().status();
+    let both = tokio::join!(served(), served());
+
+    assert_eq!(
+        (once.status(), twice.status()),
+        (StatusCode::OK, StatusCode::TOO_MANY_REQUESTS)
+    );
+    assert_eq!(both, (StatusCode::OK, StatusCode::OK));
 }

@@ -16,6 +16,8 @@ use crate::support::{Side, seen};
 
 const MS: Duration = Duration::from_millis(1);
 
+type Answered = Result<Response<Full<Bytes>>, Infallible>;
+
 /// A dependency that is down, and how often it was called.
 fn down<B: Send + 'static>(
     calls: &Arc<AtomicUsize>,
@@ -23,7 +25,7 @@ fn down<B: Send + 'static>(
     Request<B>,
     Response = Response<Full<Bytes>>,
     Error = Infallible,
-    Future = std::future::Ready<Result<Response<Full<Bytes>>, Infallible>>,
+    Future = std::future::Ready<Answered>,
 > + Clone
 + Send
 + 'static {
