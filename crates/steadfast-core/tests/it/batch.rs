@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast_core::batch::{
     Batch, BatchConfig, BatchId, BatchWriter, Look, Receipt, Sink, WriteError,
 };
-use steadfast_core::decide::backoff::Backoff;
+use steadfast_core::decide::backoff::{Backoff, Jitter};
 use steadfast_core::decide::batch::{Constraint, Lag, Pressure, SizeConfig, UnknownLag};
 use steadfast_core::pool::block_on;
 use steadfast_core::{clock, panic, report, spawn};
@@ -325,7 +325,8 @@ async fn when_row_after_row_fails_the_others_wait_until_one_is_written() {
     let table = Table::with_bad(0..100);
     let mut config = config();
     config.bad_max = 4;
-    config.backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(20)).unwrap();
+    let backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(20)).unwrap();
+    config.backoff = backoff.with_jitter(Jitter::None);
     let writer = writer(config, &table);
     let receipts = send(&writer, 0..100).await;
     clock::sleep(Duration::from_millis(100)).await;

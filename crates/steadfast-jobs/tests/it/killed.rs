@@ -98,6 +98,25 @@ impl Process {
         let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(sent.success());
     }
+
+    /// Stops it at a moment at which it is in no transaction: a process that stands still with the
+    /// lock of the file in its hand stops everybody, which is another story.
+    async fn stop(&self, database: &Database) {
+        let config = Config {
+            acquire_timeout: Duration::from_millis(100),
+            ..database.config()
+        };
+        let probe = database.open_with(config).await;
+        loop {
+            self.signal("-STOP");
+            let wrote: Result<(), steadfast_store::Error> = probe.write(async |_| Ok(())).await;
+            match wrote {
+                Ok(()) => return,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            self.signal("-CONT");
+        }
+    }
 }
 
 impl Drop for Process {
@@ -141,7 +160,7 @@ steadfast_store::on_every_store! {
         let id = jobs.enqueue(&wait, Options::new()).await.unwrap();
         until_state(&store, id, "running").await;
 
-        child.signal("-STOP");
+        child.stop(database).await;
         let running = worker(&jobs, "parent").start();
         let seen = until_state(&store, id, "completed").await;
         assert_eq!(seen.result.as_deref(), Some("\"parent\""));

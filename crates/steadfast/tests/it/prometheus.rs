@@ -204,7 +204,7 @@ async fn a_timeout_starts_from_the_p99_that_a_real_prometheus_has_scraped() {
     // What the page asks at night is something that can be asked.
     let page = Document::open("docs/how-to/prometheus.md");
     let questions = page.blocks("promql");
-    assert_eq!(questions.len(), 10);
+    assert_eq!(questions.len(), 11);
     for question in questions {
         let answer = server.ask().value::<Body, _>(question).await;
         if let Err(error) = answer {
