@@ -2,7 +2,7 @@ use crate::context::Name;
 
 use super::{Buckets, METRICS_MAX, Metric, MetricDoc, SourceSnapshot, Value};
 
-/// Takes the values of one source; handed to [`Source::collect`].
+/// Takes the values of one source; handed to [`Source::collect`](super::Source::collect).
 #[derive(Debug, Default)]
 pub struct Collector {
     metrics: Vec<Metric>,

@@ -181,9 +181,11 @@ async fn sent(
             *see.lock().unwrap() = Some(request.headers().clone());
             async { Ok(()) }
         }));
+    // A route of its own: the line of a reason is written once a second for each.
+    let around = Context::new().with_route("sent");
     let around = match left {
-        Some(left) => Context::new().with_deadline(clock::now() + left),
-        None => Context::new(),
+        Some(left) => around.with_deadline(clock::now() + left),
+        None => around,
     };
 
     let answer = around.wrap(client.oneshot(request(headers))).await;
