@@ -43,8 +43,7 @@ pub(crate) async fn act(run: Run, act: Act) -> Result<Option<i64>, BoxError> {
     }
 }
 
-/// A worker for [`Act`], with short waits. Its lease is long: a machine that stands still for a while must
-/// not let another one in.
+/// A worker for [`Act`], with short waits.
 pub(crate) fn worker(jobs: &Jobs) -> WorkerBuilder {
     let backoff = steadfast_core::decide::backoff::Backoff::new(
         Duration::from_millis(1),
@@ -53,7 +52,7 @@ pub(crate) fn worker(jobs: &Jobs) -> WorkerBuilder {
     Worker::builder(jobs)
         .kind(Kind::new(act).backoff(backoff.unwrap()))
         .rescue_every(Duration::from_millis(200))
-        .join(NodeConfig::new("test", "0").with_lease(Duration::from_secs(300)))
+        .join(NodeConfig::new("test", "0"))
 }
 
 /// How long a test waits for what must come: long enough for a machine that does much else.
