@@ -331,7 +331,10 @@ async fn a_row_that_the_sink_points_at_is_given_up_without_a_search() {
 
     let even: Vec<_> = (0..40).step_by(2).collect();
     assert_eq!(table.commits(), std::slice::from_ref(&even));
-    assert_eq!(outcomes, (0..40).map(|row| row % 2 == 0).collect::<Vec<_>>());
+    assert_eq!(
+        outcomes,
+        (0..40).map(|row| row % 2 == 0).collect::<Vec<_>>()
+    );
     let stats = writer.stats();
     assert_eq!((stats.dead, stats.failed), (20, [20, 0, 0, 0, 0]));
     assert!(!stats.is_broken);
