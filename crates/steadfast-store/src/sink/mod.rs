@@ -23,6 +23,8 @@
 //!   given up, with the reason.
 //! - **Looking**: [`DatabaseLook`] tells the writer who waits for locks, and how far replicas are behind.
 //!
+//! [`measure`](mod@measure) makes the table *rows a batch → time → lock waits → throughput → lag* of a database at hand.
+//!
 //! # Examples
 //! ```
 //! # #[cfg(feature = "sqlite")] {
@@ -62,6 +64,7 @@ mod copy;
 mod encode;
 mod lag;
 mod look;
+pub mod measure;
 mod outcome;
 mod table;
 mod text;

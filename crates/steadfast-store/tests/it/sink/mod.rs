@@ -6,6 +6,7 @@
 mod contention;
 mod forms;
 mod kill;
+mod measure;
 mod replica;
 mod trouble;
 
