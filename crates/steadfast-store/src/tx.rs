@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Trouble;
 use crate::store::Store;
-use crate::{Binds, Error, Rows, Statement};
+use crate::{Binds, Error, Ident, Rows, Statement};
 
 /// A transaction: several statements that take effect together or not at all.
 ///
@@ -192,6 +192,24 @@ impl<'c> Tx<'c> {
         copied.await?;
         self.end_step();
         Ok(())
+    }
+
+    /// Runs SQL of your own on tables whose names are not known before: `{0}`, `{1}` and so on in the
+    /// text stand for `names`, in quotes. Otherwise as [`sql`](Self::sql).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn sql_on(
+        &mut self,
+        text: &'static str,
+        names: &[Ident],
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::Made(Ident::fill(text, names).into(), true), binds)
+            .await
     }
 
     async fn step(&mut self, text: Text, binds: Binds) -> Result<Rows, Error> {
