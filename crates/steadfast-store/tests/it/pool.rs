@@ -387,10 +387,10 @@ async fn packets_that_are_dropped_cost_no_permit_and_are_told_apart_from_a_refus
     let database = Database::make(Kind::Postgres).await;
     let server: PgConnectOptions = database.direct_url().parse().unwrap();
     // A socket of the file system is there in every namespace of the network.
-    let (host, port) = (server.get_host(), server.get_port());
-    let at = match host.starts_with('/') {
-        true => format!("{host}/.s.PGSQL.{port}"),
-        false => format!("{host}:{port}"),
+    let port = server.get_port();
+    let at = match server.get_socket() {
+        Some(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
+        None => format!("{}:{port}", server.get_host()),
     };
     let network = tokio::task::block_in_place(|| Network::before(&at));
     let options = server.socket_off(network.address);
