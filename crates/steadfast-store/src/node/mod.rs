@@ -30,7 +30,10 @@
 
 pub(crate) mod host;
 mod keeper;
+mod list;
 mod vigil;
+
+pub use list::{NODES_MAX, NodeInfo};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
