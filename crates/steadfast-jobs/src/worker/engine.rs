@@ -49,9 +49,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
 const UNBLOCK_KEYS: i64 = 200;
 
-/// How long after its cancellation a run must have ended before its permit is written off: 10 s,
-/// twice what its cleanups have.
-const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+/// How long after its cancellation a run must have ended before its permit is written off: so many
+/// times what each of its cleanups has, 10 s unless a kind says otherwise.
+const WRITE_OFF_AFTER: u32 = 2;
 
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
@@ -339,7 +339,7 @@ impl Engine {
         self.stopping = true;
         for flight in self.flights.values_mut() {
             flight.cancel.cancel(Cause::Shutdown);
-            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+            flight.over = flight.over.min(now + write_off_after(&flight.kind));
         }
     }
 
@@ -895,7 +895,7 @@ impl Engine {
             run: run.clone(),
             cancel,
             suspect: job.crashes >= u32::from(SUSPECT_FROM),
-            over: now + nanos(job.kind.timeout) + nanos(WRITE_OFF_AFTER),
+            over: now + nanos(job.kind.timeout) + write_off_after(&job.kind),
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
@@ -1302,6 +1302,10 @@ async fn exchange(lane: &Lane, runs: Vec<Vec<Value>>) -> Result<Told, Error> {
         }
     }
     Ok(told)
+}
+
+fn write_off_after(kind: &Kind) -> u64 {
+    nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 
 fn nanos(length: Duration) -> u64 {
