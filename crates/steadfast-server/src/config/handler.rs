@@ -7,8 +7,9 @@ use std::time::Duration;
 use steadfast::decide::backoff::Backoff;
 use steadfast::settings::{Table, Wrong};
 
+use super::DEFAULT_QUEUE;
 use super::keys::*;
-use super::{DEFAULT_QUEUE, keys};
+use super::place::{self, Secret};
 
 /// A handler, as it was said.
 #[derive(Debug, Clone)]
@@ -25,6 +26,17 @@ pub(crate) struct Handler {
 #[derive(Debug, Clone)]
 pub(crate) enum Work {
     Exec(Exec),
+    Http(Http),
+}
+
+/// A service that is called for each job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Http {
+    pub(crate) url: String,
+    pub(crate) secret: Secret,
+    pub(crate) answer_within: Duration,
+    /// After how many failures in a row it is left alone.
+    pub(crate) breaker: u32,
 }
 
 /// A program that is run for each job.
@@ -46,11 +58,23 @@ pub(crate) struct Exec {
 }
 
 pub(super) fn ask(name: &str, table: &mut Table<'_, '_>, queues: &[String]) -> Option<Handler> {
-    let work = ask_exec(table).map(Work::Exec);
-    if work.is_none() && !table.has(keys::HANDLER_EXEC.name) {
+    let (has_exec, has_http) = (table.has(HANDLER_EXEC.name), table.has(HTTP_URL.name));
+    // What belongs to the other one is unknown here, and told so.
+    let work = match (has_exec, has_http) {
+        (true, true) => {
+            HANDLER_EXEC.texts(table);
+            HTTP_URL.text(table);
+            let wrong = Wrong::new("the work is done by a program or by a call, not by both");
+            table.refuse(HTTP_URL.name, wrong.with_fix("make two handlers of it"));
+            None
+        }
+        (false, true) => ask_http(table).map(Work::Http),
+        _ => ask_exec(table).map(Work::Exec),
+    };
+    if !has_exec && !has_http {
         table.missing(
-            keys::HANDLER_EXEC.name,
-            "add exec = [\"PROGRAM\", \"ARGUMENT\"]",
+            HANDLER_EXEC.name,
+            "add exec = [\"PROGRAM\", \"ARGUMENT\"], or http = \"https://…\"",
         );
     }
     let queue = HANDLER_QUEUE.text_as(table, |queue| {
@@ -101,6 +125,20 @@ pub(super) fn ask(name: &str, table: &mut Table<'_, '_>, queues: &[String]) -> O
         backoff: backoff?,
         beat_every,
         work: work?,
+    })
+}
+
+fn ask_http(table: &mut Table<'_, '_>) -> Option<Http> {
+    let url = HTTP_URL.text_as(table, place::url);
+    let secret = HTTP_SECRET.text_as(table, place::secret);
+    let answer_within = HTTP_ANSWER_WITHIN.time(table);
+    let breaker = HTTP_FAILURES.number(table);
+    let breaker = breaker.unwrap_or(HTTP_FAILURES.default_number());
+    Some(Http {
+        url: url?,
+        secret: secret?,
+        answer_within: answer_within.unwrap_or(HTTP_ANSWER_WITHIN.default_time()),
+        breaker: u32::try_from(breaker).unwrap_or(u32::MAX),
     })
 }
 

@@ -292,6 +292,52 @@ pub(super) static HANDLER_EXEC: Key = key(
         "[\"/usr/local/bin/backup\", \"--all\"]",
     ),
 );
+pub(super) static HTTP_URL: Key = key(
+    "http",
+    Text(2_000),
+    "the URL that is called by POST, with the payload as its body",
+    Refused("\"https://mail.internal/receipts\""),
+);
+pub(super) static HTTP_SECRET: Key = key(
+    "secret",
+    Text(2_000),
+    "where the secret is by which calls are signed, `env:VARIABLE` or `file:PATH`: at least 32 bytes",
+    Refused("\"env:MAIL_SECRET\""),
+);
+pub(super) static HTTP_ANSWER_WITHIN: Key = key(
+    "answer_within",
+    Time("1ms"..="1h"),
+    "how long the target may take to answer; work that takes longer is answered by 202, and its end is told later",
+    Default("\"30s\"", "as long as proxies keep a request"),
+);
+pub(super) static HTTP_FAILURES: Key = key(
+    "breaker",
+    Number(1..=1_000_000),
+    "after so many failures in a row the target is left alone for a while; jobs wait, and spend no attempts",
+    Default(
+        "5",
+        "one that is down is not called for each job, and one failure is none",
+    ),
+);
+pub(super) static CALLS_LISTEN: Key = key(
+    "listen",
+    Text(100),
+    "where targets tell that long work gets on, and how it has ended",
+    Nothing(
+        "nowhere: an answer of 202 is a failure",
+        "\"127.0.0.1:4012\"",
+    ),
+);
+pub(super) static CALLS_URL: Key = key(
+    "url",
+    Text(1_000),
+    "how targets reach that address of this process",
+    Nothing(
+        "`http://` and the address itself",
+        "\"http://jobs-1.internal:4012\"",
+    ),
+);
+
 pub(super) static HANDLER_QUEUE: Key = key(
     "queue",
     Text(100),
@@ -506,8 +552,14 @@ pub(super) static SECTIONS: &[Section] = &[
         keys: &[&HEALTH_LISTEN],
     },
     Section {
+        name: "calls",
+        what: "Where services tell the end of work that takes longer than an answer. Each word is signed by the secret of its handler and carries the term of the run.",
+        example: "",
+        keys: &[&CALLS_LISTEN, &CALLS_URL],
+    },
+    Section {
         name: "handlers.NAME",
-        what: "What does the work of a job. Its name is the kind of its jobs.",
+        what: "What does the work of a job: a program, or a service that is called. Its name is the kind of its jobs.",
         example: "handlers.backup",
         keys: &[
             &HANDLER_EXEC,
@@ -528,6 +580,12 @@ pub(super) static SECTIONS: &[Section] = &[
             &EXEC_SNOOZE,
             &EXEC_SNOOZE_FOR,
         ],
+    },
+    Section {
+        name: "handlers.NAME",
+        what: "A handler that calls a service has these in place of `exec` and what belongs to a program (`stop_within` and below); `queue` to `beat_every` are the same.",
+        example: "handlers.receipt",
+        keys: &[&HTTP_URL, &HTTP_SECRET, &HTTP_ANSWER_WITHIN, &HTTP_FAILURES],
     },
     Section {
         name: "schedules.NAME",

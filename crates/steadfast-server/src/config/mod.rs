@@ -15,7 +15,7 @@ use anyhow::Context;
 use steadfast::settings::{Problems, Source, Table, Wrong, read_all};
 use steadfast::store;
 
-pub(crate) use handler::{Exec, Handler, Work};
+pub(crate) use handler::{Exec, Handler, Http, Work};
 pub(crate) use place::Secret;
 pub(crate) use schedule::Scheduled;
 pub(crate) use write::commented;
@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) not_ready: Duration,
     pub(crate) log: Log,
     pub(crate) health: SocketAddr,
+    pub(crate) calls: Option<Calls>,
     pub(crate) handlers: BTreeMap<String, Handler>,
     pub(crate) schedules: BTreeMap<String, Scheduled>,
 }
@@ -53,6 +54,13 @@ pub(crate) struct StorePlace {
     pooler: store::Pooler,
     connections: Option<usize>,
     migrate: bool,
+}
+
+/// Where long work is told the end of.
+#[derive(Debug, Clone)]
+pub(crate) struct Calls {
+    pub(crate) listen: SocketAddr,
+    pub(crate) url: Option<String>,
 }
 
 /// How lines are written.
@@ -153,6 +161,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         not_ready: SHUTDOWN_NOT_READY.default_time(),
         log: Log::default(),
         health: HEALTH_DEFAULT,
+        calls: None,
         handlers: BTreeMap::new(),
         schedules: BTreeMap::new(),
     };
@@ -248,6 +257,17 @@ fn ask_process(root: &mut Table<'_, '_>, config: &mut Config) {
             config.health = address;
         }
     });
+    config.calls = ask_calls(root);
+}
+
+fn ask_calls(root: &mut Table<'_, '_>) -> Option<Calls> {
+    root.table("calls", |table| {
+        let listen = CALLS_LISTEN.text_as(table, address);
+        let url = CALLS_URL.text_as(table, |text| {
+            place::url(text).map(|url| url.trim_end_matches('/').to_owned())
+        });
+        listen.map(|listen| Calls { listen, url })
+    })
 }
 
 fn level(text: &str) -> Result<String, Wrong> {

@@ -76,6 +76,30 @@ pub(super) fn store(text: &str) -> Result<Secret, Wrong> {
     }
 }
 
+/// Reads where a secret is.
+pub(super) fn secret(text: &str) -> Result<Secret, Wrong> {
+    Secret::reference(text).ok_or_else(|| {
+        Wrong::new("a secret does not belong into this file")
+            .with_fix("write \"env:VARIABLE\" or \"file:PATH\" that has it")
+    })
+}
+
+/// Reads the URL of a service.
+pub(super) fn url(text: &str) -> Result<String, Wrong> {
+    let wrong = |message: &str| Wrong::new(message).with_fix("write \"https://HOST:PORT/PATH\"");
+    let uri: axum::http::Uri = text.parse().map_err(|_| wrong("this is no URL"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(wrong("only http and https can be called"));
+    }
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => {
+            Err(wrong("a password does not belong into this file"))
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => Err(wrong("it says no host")),
+    }
+}
+
 fn has_password(url: &str) -> bool {
     let authority = url
         .split_once("://")

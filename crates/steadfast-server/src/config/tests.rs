@@ -39,6 +39,7 @@ fn every_key_that_is_written_down_is_known_and_its_example_is_good() {
 
     assert_eq!(config.queues["default"], 16);
     assert_eq!(config.handlers["backup"].attempts, 20);
+    assert!(matches!(config.handlers["receipt"].work, Work::Http(_)));
     assert_eq!(
         config.schedules["backup"].0.plan().rule().to_string(),
         "30 2 * * *"
@@ -103,7 +104,34 @@ fn mistakes_are_told_with_their_line_and_the_nearest_key() {
         "[handlers.a]\nqueue = \"mail\"\nexec = [\"true\"]\n",
         &["there is no queue \"mail\"", "add [queues.mail]"],
     );
-    check("[handlers.a]\n", &["[handlers.a] has no \"exec\""]);
+    check(
+        "[handlers.a]\n",
+        &["[handlers.a] has no \"exec\"", "or http = "],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nhttp = \"http://here\"\n",
+        &["by a program or by a call, not by both"],
+    );
+    check(
+        "[handlers.a]\nhttp = \"http://here\"\n",
+        &["[handlers.a] has no \"secret\""],
+    );
+    check(
+        "[handlers.a]\nhttp = \"ftp://here\"\nsecret = \"hunter2\"\nstop_within = \"1s\"\n",
+        &[
+            "only http and https can be called",
+            "a secret does not belong into this file",
+            "unknown key \"stop_within\"",
+        ],
+    );
+    check(
+        "[handlers.a]\nhttp = \"http://me:pw@here\"\nsecret = \"env:A\"\n",
+        &["a password does not belong"],
+    );
+    check(
+        "[calls]\nlisten = \"4012\"\n",
+        &["is no address to listen on"],
+    );
     check("[handlers.a]\nexec = []\n", &["there is no program in it"]);
     check(
         "[handlers.a]\nexec = [\"true\"]\nenv = [\"STEADFAST_JOB=1\"]\n",

@@ -1,6 +1,8 @@
-//! What does the work of jobs: programs that are run.
+//! What does the work of jobs: programs that are run, services that are called.
 
 mod exec;
+mod http;
+mod outside;
 mod progress;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use crate::config::{Handler, Work};
 use crate::time;
 
 pub(crate) use exec::user::find as user;
+pub(crate) use outside::Outside;
 
 use progress::Progresses;
 
@@ -23,13 +26,15 @@ use progress::Progresses;
 pub(crate) struct Shared {
     schedules: Schedules,
     progress: Progresses,
+    outside: Outside,
 }
 
 impl Shared {
-    pub(crate) fn new(jobs: &Jobs) -> Self {
+    pub(crate) fn new(jobs: &Jobs, outside: &Outside) -> Self {
         Self {
             schedules: Schedules::new(jobs),
             progress: Progresses::default(),
+            outside: outside.clone(),
         }
     }
 }
@@ -42,11 +47,12 @@ const ENDING: Duration = Duration::from_secs(4);
 pub(crate) fn ending_of(handler: &Handler) -> Duration {
     match &handler.work {
         Work::Exec(exec) => exec.stop_within.saturating_add(ENDING),
+        Work::Http(_) => ENDING,
     }
 }
 
 /// Makes the kind of a handler.
-pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Kind {
+pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kind> {
     let shared = shared.clone();
     let kind = match &handler.work {
         Work::Exec(exec) => {
@@ -61,15 +67,25 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Kind {
                 }
             })
         }
+        Work::Http(_) => {
+            let target = shared.outside.targets.get(name)?.clone();
+            Kind::of_name(name.to_owned(), move |run, _scope, payload| {
+                let (target, shared) = (target.clone(), shared.clone());
+                async move {
+                    let about = About::of(&target.name, &run, &shared).await?;
+                    http::run(target, about, run, payload).await
+                }
+            })
+        }
     };
     let kind = kind
         .timeout(handler.timeout)
         .backoff(handler.backoff)
         .cleanup_limit(ending_of(handler));
-    match handler.beat_every {
+    Some(match handler.beat_every {
         Some(every) => kind.beat_every(every),
         None => kind,
-    }
+    })
 }
 
 /// What a handler outside of this process is told about its run.

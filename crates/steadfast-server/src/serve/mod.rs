@@ -13,7 +13,7 @@ use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Work};
-use crate::handlers::{self, Shared};
+use crate::handlers::{self, Outside, Shared};
 use health::Health;
 
 pub(crate) use handlers::ending_of;
@@ -35,6 +35,22 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             config.health
         )
     })?;
+    let (calls, calls_at) = match &config.calls {
+        None => (None, None),
+        Some(calls) => {
+            let listener = TcpListener::bind(calls.listen).await;
+            let listener = listener.with_context(|| {
+                format!(
+                    "cannot listen on {}; choose another address in [calls]",
+                    calls.listen
+                )
+            })?;
+            let address = listener.local_addr()?;
+            tracing::info!(target: "steadfast::serve", %address, "words about long work are taken");
+            (Some(listener), Some(address))
+        }
+    };
+    let outside = Outside::new(&config, calls_at)?;
     tracing::info!(target: "steadfast::serve", address = %listener.local_addr()?, "health is told");
     let health = Health::new(&shutdown);
     let told = health
@@ -42,14 +58,21 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         .serve(listener)
         .map_err(|error| anyhow::anyhow!(error))?;
     let work = async {
-        let Some(parts) = Parts::start(&config, &health, &shutdown).await? else {
+        let Some(parts) = Parts::start(&config, &outside, &health, &shutdown).await? else {
             return Ok(());
         };
         parts.run(&shutdown).await;
         Ok(())
     };
+    let taken = async {
+        match calls {
+            Some(listener) => outside.serve(listener, &shutdown).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         ended = work => ended,
+        ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),
     }
@@ -62,7 +85,9 @@ fn check_machine(config: &Config) -> anyhow::Result<()> {
         "nothing is to be run: add a [handlers.NAME] with exec = [\"PROGRAM\"]"
     );
     for (name, handler) in &config.handlers {
-        let Work::Exec(exec) = &handler.work;
+        let Work::Exec(exec) = &handler.work else {
+            continue;
+        };
         if let Some(user) = &exec.user {
             handlers::user(user).with_context(|| format!("handlers.{name}.user"))?;
         }
@@ -88,6 +113,7 @@ impl Parts {
     /// Starts everything, however long the store is away; nothing once the program is to end.
     async fn start(
         config: &Config,
+        outside: &Outside,
         health: &Health,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Self>> {
@@ -95,7 +121,7 @@ impl Parts {
         let stop = shutdown.stop_accepting();
         let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
         loop {
-            let open = Self::open(config, place.clone());
+            let open = Self::open(config, outside, place.clone());
             let opened = tokio::select! {
                 opened = open => opened,
                 _ = stop.cancelled() => return Ok(None),
@@ -128,7 +154,11 @@ impl Parts {
         }
     }
 
-    async fn open(config: &Config, place: steadfast::store::Config) -> Result<Self, jobs::Error> {
+    async fn open(
+        config: &Config,
+        outside: &Outside,
+        place: steadfast::store::Config,
+    ) -> Result<Self, jobs::Error> {
         let store = Store::open(place).await?;
         let jobs = Jobs::open(&store).await?;
         let schedules = Schedules::new(&jobs);
@@ -146,13 +176,15 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
-        let shared = Shared::new(&jobs);
+        let shared = Shared::new(&jobs, outside);
         let mut worker = Worker::builder(&jobs).node(node.clone());
         for (name, permits) in &config.queues {
             worker = worker.queue(name, *permits);
         }
         for (name, handler) in &config.handlers {
-            worker = worker.kind(handlers::kind(name, handler, &shared));
+            if let Some(kind) = handlers::kind(name, handler, &shared) {
+                worker = worker.kind(kind);
+            }
         }
         let worker = worker.build()?;
         Ok(Self {

@@ -322,7 +322,7 @@ impl Engine {
     }
 }
 
-fn write_off_after(kind: &Kind) -> u64 {
+fn write_off_after(kind: &crate::Kind) -> u64 {
     nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 

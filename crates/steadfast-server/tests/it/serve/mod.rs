@@ -1,6 +1,7 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod exec;
+mod http;
 mod lives;
 
 use std::io::{BufRead, BufReader, Read, Write};
