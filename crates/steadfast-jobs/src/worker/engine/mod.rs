@@ -186,7 +186,10 @@ impl Engine {
                 self.look(now);
                 next_look = now + nanos(LOOK_EVERY);
             }
-            if !draining {
+            // What a claim brings that was under way when the drain began goes back, too.
+            if draining {
+                self.hand_back();
+            } else {
                 self.start_ready();
             }
             if operation.is_none() {
@@ -223,10 +226,7 @@ impl Engine {
                         self.obey(order);
                     }
                 }
-                _ = drain.cancelled(), if !draining => {
-                    draining = true;
-                    self.hand_back();
-                }
+                _ = drain.cancelled(), if !draining => draining = true,
                 _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
                 _ = woken.changed(), if !draining => self.wake(),
                 _ = pushed.next(), if !draining => self.wake(),
