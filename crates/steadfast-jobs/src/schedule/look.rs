@@ -29,6 +29,8 @@ const PRUNED: i64 = 1_000;
 pub struct View {
     /// What it says.
     pub schedule: Schedule,
+    /// Grows with each change, also with each occurrence that is decided.
+    pub revision: u64,
     /// When it is due next; nothing while it is paused, or when it is over.
     pub next: Option<Timestamp>,
     /// The occurrence that waits for a run to end.
@@ -289,6 +291,7 @@ impl View {
         Self {
             lengths: stored.schedule.plan().lengths(next),
             schedule: stored.schedule,
+            revision: stored.revision.unsigned_abs(),
             next: stored.next_us.map(timestamp),
             queued: stored.queued_us.map(timestamp),
             paused: stored.paused.map(|(since, why)| (timestamp(since), why)),

@@ -106,20 +106,30 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn register(&self, schedule: &Schedule) -> Result<Registered, Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let (registered, now_us) = self.register_in(&mut tx, schedule).await?;
+        let (registered, now_us) = self.register_in(&mut tx, schedule, None).await?;
         tx.commit().await?;
-        if registered != Registered::Same {
-            let lengths = schedule.plan().lengths(timestamp(now_us));
-            tracing::info!(
-                target: "steadfast::schedules",
-                schedule = schedule.name(),
-                registered = ?registered,
-                plan = schedule.plan().describe(),
-                longest_run_s = lengths.map(|lengths| lengths.longest_run.as_secs()),
-                late_after_s = lengths.map(|lengths| lengths.late_after.as_secs()),
-                "a schedule is registered"
-            );
-        }
+        tell_registered(schedule, registered, now_us);
+        Ok(registered)
+    }
+
+    /// As [`register`](Self::register), if the schedule still is as somebody has seen it: at that
+    /// [revision](View::revision), or not there for 0.
+    ///
+    /// # Errors
+    /// When it was changed since ([`Error::is_changed`]), or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn register_if(
+        &self,
+        schedule: &Schedule,
+        revision: u64,
+    ) -> Result<Registered, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let expected = Some(revision);
+        let (registered, now_us) = self.register_in(&mut tx, schedule, expected).await?;
+        tx.commit().await?;
+        tell_registered(schedule, registered, now_us);
         Ok(registered)
     }
 
@@ -128,10 +138,18 @@ impl Schedules {
         &self,
         tx: &mut Tx<'_>,
         schedule: &Schedule,
+        expected: Option<u64>,
     ) -> Result<(Registered, i64), Error> {
         let us = |ms: i64| ms.saturating_mul(1_000);
         let name = schedule.name();
         let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+        let is = match rows.first() {
+            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
+            None => 0,
+        };
+        if expected.is_some_and(|expected| expected != is) {
+            return Err(Repr::Changed(name.to_owned()).into());
+        }
         let Some(row) = rows.first() else {
             let now_us: i64 = tx.run(&sql::SCHEDULE_NOW, binds![]).await?.one()?.get(0)?;
             let next = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
@@ -346,6 +364,23 @@ impl fmt::Debug for Schedules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schedules").finish_non_exhaustive()
     }
+}
+
+/// Tells of a schedule that was added or changed, with how long its runs may take.
+fn tell_registered(schedule: &Schedule, registered: Registered, now_us: i64) {
+    if registered == Registered::Same {
+        return;
+    }
+    let lengths = schedule.plan().lengths(timestamp(now_us));
+    tracing::info!(
+        target: "steadfast::schedules",
+        schedule = schedule.name(),
+        registered = ?registered,
+        plan = schedule.plan().describe(),
+        longest_run_s = lengths.map(|lengths| lengths.longest_run.as_secs()),
+        late_after_s = lengths.map(|lengths| lengths.late_after.as_secs()),
+        "a schedule is registered"
+    );
 }
 
 fn at_once(nominal_ms: i64, now_ms: i64) -> Due {

@@ -9,7 +9,7 @@ use steadfast_core::{clock, rng};
 use steadfast_store::{Node, batch, binds};
 use tokio::sync::mpsc;
 
-use super::engine::{Order, READY_MAX, WRITE_OFF_AFTER};
+use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
 use crate::decide::spread::Spread;
@@ -41,11 +41,9 @@ const OVERDUE_EVERY: Duration = Duration::from_secs(30);
 /// them itself; this is for one that has lost sight of them.
 const ASTRAY_EVERY: Duration = Duration::from_secs(60);
 
-/// How much longer than twice its time a job is left to a living node: what it waits there before it
-/// starts, what the node waits before it writes it off, and a minute for the store to be told.
-const ASTRAY_AFTER: Duration = Duration::from_secs(60)
-    .saturating_add(READY_MAX)
-    .saturating_add(WRITE_OFF_AFTER);
+/// How much longer than twice its time a job is left to a living node, beside what the node waits before it
+/// writes it off: what it waits there before it starts, and a minute for the store to be told.
+const ASTRAY_AFTER: Duration = Duration::from_secs(60).saturating_add(READY_MAX);
 
 /// How often ended jobs are pruned: every minute.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
@@ -241,7 +239,8 @@ impl Upkeep {
         if now >= self.astray_at {
             self.astray_at = now + spread(ASTRAY_EVERY);
             for kind in self.settings.kinds.values() {
-                let most = kind.longest(None).saturating_mul(2) + ASTRAY_AFTER;
+                let written_off = Duration::from_nanos(write_off_after(kind));
+                let most = kind.longest(None).saturating_mul(2) + written_off + ASTRAY_AFTER;
                 kinds.push(kind.name.to_owned());
                 longest.push(micros(most));
             }

@@ -73,13 +73,11 @@
 //! # Ok(()) }
 //! ```
 
-mod body;
 mod future;
 mod handle;
 mod limits;
 mod service;
 
-pub use body::DrainBody;
 pub use future::DrainFuture;
 pub use handle::{Drain, Drained};
 pub(crate) use handle::{EVENTS, METRICS};
@@ -87,7 +85,13 @@ pub use limits::DrainLimits;
 pub use service::Draining;
 pub(crate) use service::{closes, rejected};
 
+use handle::InFlight;
 use tower_layer::Layer;
+
+use crate::{AnswerBody, HeldBody};
+
+/// A response body whose request is in flight until its end.
+pub type DrainBody<B> = HeldBody<AnswerBody<B>, InFlight>;
 
 /// Serves, and in the end rejects, by the word of a [`Drain`]; see the [module](self).
 #[derive(Debug, Clone)]

@@ -77,6 +77,8 @@ pub(super) struct Stray {
     pub(super) written_off: bool,
     /// When it should have ended, whatever it does.
     pub(super) over: u64,
+    /// How long it has after it was told to end.
+    pub(super) write_off_after: u64,
 }
 
 /// What an engine leaves to the next one when its lease is lost.

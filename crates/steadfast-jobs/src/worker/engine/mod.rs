@@ -52,9 +52,9 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// How often handlers are looked at that should have ended, or given a sign: every second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after its cancellation a run must have ended before its permit is written off: 10 s,
-/// twice what its cleanups have.
-pub(crate) const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+/// How long after its cancellation a run must have ended before its permit is written off: so many
+/// times what each of its cleanups has, 10 s unless a kind says otherwise.
+const WRITE_OFF_AFTER: u32 = 2;
 
 /// How long a job is held that was claimed and finds no permit: 30 s. Handlers that have turned slow
 /// would keep it from nodes that have nothing to do.
@@ -213,7 +213,10 @@ impl Engine {
                 self.look(now);
                 next_look = now + nanos(LOOK_EVERY);
             }
-            if !draining {
+            // What a claim brings that was under way when the drain began goes back, too.
+            if draining {
+                self.hand_back();
+            } else {
                 self.start_ready();
             }
             if operation.is_none() {
@@ -250,10 +253,7 @@ impl Engine {
                         self.obey(order);
                     }
                 }
-                _ = drain.cancelled(), if !draining => {
-                    draining = true;
-                    self.hand_back();
-                }
+                _ = drain.cancelled(), if !draining => draining = true,
                 _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
                 _ = woken.changed(), if !draining => self.wake(),
                 _ = pushed.next(), if !draining => self.wake(),
@@ -267,11 +267,11 @@ impl Engine {
         self.stopping = true;
         for flight in self.flights.values_mut() {
             flight.cancel.cancel(Cause::Shutdown);
-            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+            flight.over = flight.over.min(now + write_off_after(&flight.kind));
         }
         for stray in self.legacy.strays.values_mut() {
             stray.cancel.cancel(Cause::Shutdown);
-            stray.over = stray.over.min(now + nanos(WRITE_OFF_AFTER));
+            stray.over = stray.over.min(now + stray.write_off_after);
         }
     }
 
@@ -302,7 +302,7 @@ impl Engine {
         if let Some(flight) = flight.filter(|flight| flight.run.0.term == term) {
             // Told again each second, and the time counts from the first.
             if flight.cancel.cancel(Cause::Requested(CANCELLED_BY.into())) {
-                flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+                flight.over = flight.over.min(now + write_off_after(&flight.kind));
             }
             return;
         }
@@ -356,6 +356,11 @@ impl Engine {
         let permits = self.queues.iter().map(|queue| queue.permits).sum();
         self.tally.permits.store(permits, Ordering::Relaxed);
     }
+}
+
+/// Tells how long after it was told to end a run of a kind is written off.
+pub(crate) fn write_off_after(kind: &crate::Kind) -> u64 {
+    nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 
 fn nanos(length: Duration) -> u64 {

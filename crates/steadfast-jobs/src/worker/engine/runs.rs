@@ -8,7 +8,7 @@ use steadfast_core::{Cause, clock};
 
 use super::held::{Claimed, Flight, Stray};
 use super::operation::Operation;
-use super::{Engine, READY_MAX, REJECTED_MAX, WRITE_OFF_AFTER, nanos};
+use super::{Engine, READY_MAX, REJECTED_MAX, nanos, write_off_after};
 use crate::JobId;
 use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::retry::Follow;
@@ -59,7 +59,7 @@ impl Engine {
             run: run.clone(),
             cancel,
             suspect: job.crashes >= u32::from(SUSPECT_FROM),
-            over: now + nanos(longest) + nanos(WRITE_OFF_AFTER),
+            over: now + nanos(longest) + write_off_after(&job.kind),
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
@@ -212,7 +212,7 @@ impl Engine {
                     let stuck = format!("stuck: no sign of progress for three times {every:?}");
                     let cause = Cause::Other(Arc::from(BoxedText::from(stuck)));
                     if flight.cancel.cancel(cause) {
-                        flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+                        flight.over = flight.over.min(now + write_off_after(&flight.kind));
                     }
                 }
             }
@@ -290,6 +290,7 @@ impl Engine {
             permit: !spare,
             written_off: true,
             over: now,
+            write_off_after: write_off_after(&flight.kind),
         };
         let key = (id, flight.run.0.term);
         self.legacy.strays.insert(key, stray);
@@ -337,7 +338,8 @@ impl Engine {
         for flight in self.flights.values() {
             self.tell(flight, What::LeaseLost);
             let goes_on = flight.kind.on_lease_lost == OnLeaseLost::Continue;
-            let told = now + nanos(WRITE_OFF_AFTER);
+            let write_off_after = write_off_after(&flight.kind);
+            let told = now + write_off_after;
             let stray = Stray {
                 queue: flight.queue,
                 incarnation: self.incarnation,
@@ -345,6 +347,7 @@ impl Engine {
                 offers: goes_on,
                 permit: true,
                 written_off: false,
+                write_off_after,
                 over: if goes_on {
                     flight.over
                 } else {
