@@ -70,6 +70,7 @@ mod axum;
 mod count;
 mod counts;
 mod form;
+mod keys;
 mod measured;
 mod noted;
 mod placed;

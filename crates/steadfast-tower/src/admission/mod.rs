@@ -86,8 +86,10 @@ mod shared;
 
 pub use body::AdmissionBody;
 pub use future::AdmissionFuture;
-pub(crate) use future::Until;
+pub(crate) use future::{Until, Waiting};
+pub(crate) use permit::Held;
 pub use service::Admission;
+pub(crate) use service::{Asked, ask};
 pub(crate) use shared::{METRICS, Shared};
 
 use std::collections::hash_map::RandomState;

@@ -8,7 +8,7 @@ use super::ghost::Ghost;
 use super::shared::Shared;
 
 /// The right to be in flight; given back when it is dropped.
-pub(super) struct Permit {
+pub(crate) struct Permit {
     shared: Arc<Shared>,
     tier: Tier,
     since: u64,
@@ -17,14 +17,14 @@ pub(super) struct Permit {
 
 /// What a request holds of an admission.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(crate) enum Held {
     Permit(Permit),
     /// A shadow that waits or holds a permit in its place.
     Ghost(Ghost),
 }
 
 impl Held {
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         match self {
             Self::Permit(permit) => permit.answered(status),
             Self::Ghost(ghost) => ghost.answered(status),

@@ -81,8 +81,9 @@ mod service;
 
 pub use body::DrainBody;
 pub use future::DrainFuture;
+pub(crate) use future::tell_last;
 pub use handle::{Drain, Drained};
-pub(crate) use handle::{EVENTS, METRICS};
+pub(crate) use handle::{EVENTS, InFlight, METRICS};
 pub use limits::DrainLimits;
 pub use service::Draining;
 pub(crate) use service::{closes, rejected};

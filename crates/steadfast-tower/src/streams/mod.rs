@@ -69,8 +69,9 @@ mod service;
 pub use body::StreamsBody;
 #[cfg(feature = "serve")]
 pub(crate) use budget::Connection;
-pub(crate) use budget::{Budget, EVENTS, METRICS};
+pub(crate) use budget::{Budget, EVENTS, METRICS, Slot};
 pub use future::StreamsFuture;
+pub(crate) use future::{Held, no_room};
 pub use service::Streams;
 
 use std::fmt;
@@ -112,7 +113,7 @@ impl<S> Layer<S> for StreamsLayer {
     type Service = Streams<S>;
 
     fn layer(&self, inner: S) -> Streams<S> {
-        Streams::new(inner, Some(self.budget.clone()), self.all)
+        Streams::new(inner, self.budget.clone(), self.all)
     }
 }
 
