@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::RouteLayer;
-use crate::guard::{Example, Guard, GuardError, Probe};
+use crate::guard::{Example, Guard, GuardError, Methods, Probe, Reached};
 
 impl Guard {
     /// Puts the guard around all routes of a finished router, and asks each route of the policy
@@ -65,17 +65,12 @@ impl Guard {
         // Of each route the first that is wrong.
         let mut wrong = BTreeMap::new();
         let (mut armed, mut silent) = (BTreeSet::new(), BTreeSet::new());
+        let mut methods = BTreeMap::new();
+        let nobodys = nobodys();
         for example in self.examples() {
-            let probe = Probe::default();
-            let mut request = Request::new(Body::empty());
-            *request.method_mut() = example.method.clone();
-            *request.uri_mut() = example.path.parse().map_err(GuardError::other)?;
-            request.extensions_mut().insert(probe.clone());
-            // A router is always ready.
-            let mut router = router.clone();
-            let Ok(answer) = router.call(request).await;
+            let (reached, answer) = ask(router, &example.method, &example.path).await?;
             let Example { key, method, .. } = &example;
-            let why = match probe.reached() {
+            let why = match reached {
                 // No handler at all, as it seems; one that is there answers to another method.
                 None if !example.is_said && answer.status() == StatusCode::METHOD_NOT_ALLOWED => {
                     silent.insert(example.key);
@@ -83,7 +78,14 @@ impl Guard {
                 }
                 None => Some(format!("{PAST} (asked with {method})")),
                 Some(reached) if reached.key.as_ref() == Some(key) => {
-                    other_methods(&example, &answer)
+                    let template = reached.template.unwrap_or_default();
+                    if !methods.contains_key(&template) {
+                        let (_, answer) = ask(router, &nobodys, &example.path).await?;
+                        methods.insert(template.clone(), methods_of(&answer));
+                    }
+                    let has = &methods[&template];
+                    let said = example.is_said.then_some(method);
+                    said.and_then(|method| has.misses(method.as_str()))
                 }
                 Some(reached) => Some(match reached.template {
                     None => UNKNOWN.to_owned(),
@@ -105,7 +107,7 @@ impl Guard {
             wrong.entry(key.clone()).or_insert_with(|| PAST.to_owned());
         }
         if wrong.is_empty() {
-            self.note_probed();
+            self.note_probed(methods);
             return Ok(());
         }
         let others = wrong
@@ -115,17 +117,37 @@ impl Guard {
     }
 }
 
-/// Tells that a route has no handler for a method that the policy says: the router then adds to the
-/// answer those that it has. `OPTIONS` is also answered by layers that stand around all handlers.
-fn other_methods(example: &Example, answer: &Response<Body>) -> Option<String> {
-    if !example.is_said || example.method == Method::OPTIONS {
-        return None;
-    }
-    let has = answer.headers().get(ALLOW)?.to_str().ok()?;
-    let method = &example.method;
-    Some(format!(
-        "says {method}, and the route of the router has {has:?}; write one of these, or no method"
-    ))
+/// Asks a router, in process and without calling a handler, where a request goes.
+async fn ask(
+    router: &Router,
+    method: &Method,
+    path: &str,
+) -> Result<(Option<Reached>, Response<Body>), GuardError> {
+    let probe = Probe::default();
+    let mut request = Request::new(Body::empty());
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = path.parse().map_err(GuardError::other)?;
+    request.extensions_mut().insert(probe.clone());
+    // A router is always ready.
+    let mut router = router.clone();
+    let Ok(answer) = router.call(request).await;
+    Ok((probe.reached(), answer))
+}
+
+/// A method that no handler has.
+fn nobodys() -> Method {
+    Method::from_bytes(b"STEADFAST-PROBE").expect("letters and a dash")
+}
+
+/// Tells which methods a route has, by an answer to [`nobodys`]: the router adds them, unless there
+/// is a handler for all.
+fn methods_of(answer: &Response<Body>) -> Methods {
+    let allow = answer.headers().get(ALLOW);
+    let Some(allow) = allow.and_then(|allow| allow.to_str().ok()) else {
+        return Methods::Any;
+    };
+    let these = allow.split(',').map(|method| method.trim().parse());
+    Methods::These(these.filter_map(Result::ok).collect())
 }
 
 fn template_of(request: &Parts) -> Option<&str> {

@@ -1,6 +1,7 @@
 //! A small shop on steadfast: each file shows one idea.
 //!
 //! - [`edge`]: in front of every handler stands the guard, told by `policy.toml`.
+//! - [`books`]: what belongs together is one transaction.
 //! - [`orders`]: what was begun is undone in every way out.
 //! - [`events`]: an answer that does not end by itself.
 //! - [`payments`]: a call to a service that may be slow or gone.
@@ -8,9 +9,11 @@
 //! - [`catalogue`]: what is good to have, and waits for the orders.
 //! - [`statements`]: slow work whose client may leave.
 //! - [`metrics`]: what a Prometheus scrapes.
+//! - [`work`]: what is done after the answer, whatever dies on the way.
 //! - [`gateway`]: somebody else's service, to be made slow or failing.
 #![forbid(unsafe_code)]
 
+pub mod books;
 pub mod catalogue;
 pub mod edge;
 pub mod events;
@@ -20,12 +23,18 @@ pub mod orders;
 pub mod payments;
 pub mod recommendations;
 pub mod statements;
+pub mod work;
+
+use std::path::Path;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::routing::{get, post};
 use steadfast::BoxError;
+use steadfast::jobs::Worker;
 use steadfast::tower::Guard;
 
+use books::Books;
 use payments::Payments;
 
 /// The shop, ready to be served.
@@ -34,23 +43,58 @@ pub struct Shop {
     pub guard: Guard,
     /// Its routes, behind that.
     pub routes: Router,
+    /// Its books, to look at.
+    pub books: Books,
+    /// What does its work; nothing is done until it is started.
+    pub worker: Worker,
 }
 
-/// Makes the shop, which pays through the gateway at `gateway`.
+/// Makes the shop, which pays through the gateway at `gateway` and has its books in `folder`.
 ///
 /// # Errors
-/// When the guard cannot be armed: the policy has mistakes, or does not fit the routes.
-pub async fn open(gateway: impl std::fmt::Display) -> Result<Shop, BoxError> {
+/// When the guard cannot be armed, because the policy has mistakes or does not fit the routes, or
+/// when the books cannot be opened.
+pub async fn open(gateway: impl std::fmt::Display, folder: &Path) -> Result<Shop, BoxError> {
     let guard = edge::guard()?;
     let payments = Payments::new(&guard, gateway)?;
-    let routes = edge::protect(&guard, routes(payments)).await?;
+    let books = Books::open(folder).await?;
+    let worker = work::worker(&books, &payments).await?;
+    let parts = Parts {
+        payments,
+        books: books.clone(),
+    };
+    let routes = edge::protect(&guard, routes(parts)).await?;
     // Not a request of the shop's, on purpose: it is asked when nothing else answers.
     let metrics = Router::new().route("/metrics", get(metrics::tell));
     let routes = routes.merge(metrics.layer(guard.exempt()));
-    Ok(Shop { guard, routes })
+    Ok(Shop {
+        guard,
+        routes,
+        books,
+        worker,
+    })
 }
 
-fn routes(payments: Payments) -> Router {
+/// What handlers ask for.
+#[derive(Clone)]
+struct Parts {
+    payments: Payments,
+    books: Books,
+}
+
+impl FromRef<Parts> for Payments {
+    fn from_ref(parts: &Parts) -> Self {
+        parts.payments.clone()
+    }
+}
+
+impl FromRef<Parts> for Books {
+    fn from_ref(parts: &Parts) -> Self {
+        parts.books.clone()
+    }
+}
+
+fn routes(parts: Parts) -> Router {
     Router::new()
         .route("/orders", post(orders::create))
         .route("/orders/{order}/events", get(events::follow))
@@ -58,5 +102,5 @@ fn routes(payments: Payments) -> Router {
         .route("/catalogue", get(catalogue::list))
         .route("/recommendations/{customer}", get(recommendations::list))
         .route("/statements", get(statements::render))
-        .with_state(payments)
+        .with_state(parts)
 }

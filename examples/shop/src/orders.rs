@@ -1,17 +1,15 @@
 //! What was begun is undone in every way out: the payment hold of an order that fails is
-//! released, whether by an error, a panic, a timeout or a client that left.
-
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+//! released, whether by an error, a panic, a timeout or a client that left. What follows from an
+//! order that stands is left to jobs.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use steadfast::clock::sleep;
-use steadfast::{ScopeError, scope};
+use steadfast::{BoxError, ScopeError, scope};
 
+use crate::books::Books;
 use crate::payments::{PaymentError, Payments};
 
 /// What can go wrong with an order; the client is told this, and nothing else.
@@ -23,29 +21,37 @@ pub enum OrderError {
     SoldOut,
     /// The money did not come.
     NotPaid(PaymentError),
+    /// It could not be written down.
+    NotWritten,
 }
 
 /// `POST /orders` with `{"item": "…"}`; the item `"unicorn"` is always sold out.
 ///
 /// How long it may take is the guard's to say: the scope ends with the deadline of the request.
-pub async fn create(State(payments): State<Payments>, Json(order): Json<Value>) -> Response {
+pub async fn create(
+    State(payments): State<Payments>,
+    State(books): State<Books>,
+    Json(order): Json<Value>,
+) -> Response {
     let ended = scope("create_order")
         .error::<OrderError>()
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
         .run(async |s| {
             let item = order["item"].as_str().ok_or(OrderError::NoItem)?;
             let hold = payments.hold().await?;
-            let bank = payments.clone();
+            let (bank, known) = (payments.clone(), books.clone());
+            // A client may leave in the very moment of a commit, so the books are asked.
             let hold = s.own("release the hold", hold, async move |hold| {
-                bank.release(hold).await
+                match known.has_order_of(&hold).await? {
+                    true => Ok(()),
+                    false => Ok::<_, BoxError>(bank.release(hold).await?),
+                }
             });
-            s.spawn("reserve stock", sleep(Duration::from_millis(5)));
-            if item == "unicorn" {
-                return Err(OrderError::SoldOut);
-            }
-            // From here on the money is spent: there is nothing to release any more.
-            payments.confirm(hold.disarm()).await?;
-            Ok(next_number())
+            let written = books.order(item, &hold).await;
+            let number = written?.ok_or(OrderError::SoldOut)?;
+            // From here on the order stands, and its jobs see to the payment: nothing is to be released.
+            hold.disarm();
+            Ok(number)
         })
         .await;
     match ended {
@@ -63,6 +69,13 @@ impl From<PaymentError> for OrderError {
     }
 }
 
+impl From<steadfast::jobs::Error> for OrderError {
+    fn from(error: steadfast::jobs::Error) -> Self {
+        tracing::error!(target: "shop", %error, "an order could not be written down");
+        Self::NotWritten
+    }
+}
+
 impl IntoResponse for OrderError {
     fn into_response(self) -> Response {
         let (status, title) = match self {
@@ -72,13 +85,12 @@ impl IntoResponse for OrderError {
             ),
             Self::SoldOut => (StatusCode::CONFLICT, "sold out"),
             Self::NotPaid(error) => return error.into_response(),
+            Self::NotWritten => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the books cannot be written; please try again later",
+            ),
         };
         let problem = json!({ "title": title, "status": status.as_u16() });
         (status, Json(problem)).into_response()
     }
-}
-
-fn next_number() -> u64 {
-    static NUMBER: AtomicU64 = AtomicU64::new(4711);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
 }

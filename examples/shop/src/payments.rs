@@ -3,7 +3,6 @@
 //! with it.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::body::Body;
@@ -13,6 +12,7 @@ use axum::response::IntoResponse;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
+use steadfast::rng;
 use steadfast::tower::guard::GuardError;
 use steadfast::tower::{CallError, Guard, Rejection};
 use tower::util::BoxCloneSyncService;
@@ -20,6 +20,18 @@ use tower::{ServiceBuilder, ServiceExt};
 
 /// Money that is put aside until it is paid or released.
 pub struct Hold(u64);
+
+impl Hold {
+    /// Gives the number by which the gateway knows it.
+    pub fn number(&self) -> u64 {
+        self.0
+    }
+
+    /// Gives the hold with a number, which somebody wrote down.
+    pub fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// Why there is no payment.
 #[derive(Debug, Clone)]
@@ -62,8 +74,8 @@ impl Payments {
 
     /// Puts money aside.
     pub async fn hold(&self) -> Result<Hold, PaymentError> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let hold = Hold(NUMBER.fetch_add(1, Ordering::Relaxed));
+        // Of 63 random bits: no other process of the shop gives the same, also after a restart.
+        let hold = Hold(rng::bits() >> 1);
         self.call(Method::PUT, &hold).await?;
         Ok(hold)
     }

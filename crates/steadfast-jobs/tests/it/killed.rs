@@ -1,7 +1,7 @@
 //! Processes that die or stand still: this test binary starts itself as a worker, and sends it real
 //! signals.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ impl Job for Wait {
     const KIND: &'static str = "wait";
 }
 
-fn worker(jobs: &Jobs, who: &'static str) -> Worker {
+fn worker(jobs: &Jobs, who: &'static str, lease: Duration) -> Worker {
     let kind = Kind::new(move |_: Run, wait: Wait| async move {
+        std::fs::write(started(&wait.file, who), "")?;
         while who == "child" && !wait.file.exists() {
             clock::sleep(Duration::from_millis(5)).await;
         }
@@ -33,11 +34,36 @@ fn worker(jobs: &Jobs, who: &'static str) -> Worker {
     Worker::builder(jobs)
         .kind(kind)
         .rescue_every(Duration::from_millis(200))
-        .join(NodeConfig::new(who, "0").with_lease(Duration::from_secs(1)))
+        .join(NodeConfig::new(who, "0").with_lease(lease))
         .build()
         .unwrap()
 }
 
+/// The file that tells that the handler runs.
+fn started(go: &Path, who: &str) -> PathBuf {
+    go.with_extension(who)
+}
+
+/// Waits until the handler of the child runs: the claim alone is not yet its start.
+async fn until_child_runs(go: &Path) {
+    let runs = async {
+        while !started(go, "child").exists() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    clock::timeout(PATIENCE, runs).await.unwrap();
+}
+
+/// For those whose lease shall end.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// For those that shall keep theirs on a machine that stands still for a while, too.
+const LONG: Duration = Duration::from_secs(600);
+
+/// For those that shall keep it until they are killed, and whose rescue is waited for.
+const MIDDLE: Duration = Duration::from_secs(6);
+
+const LEASE: &str = "STEADFAST_TEST_CHILD_LEASE";
 const URL: &str = "STEADFAST_TEST_CHILD_URL";
 const POOLED: &str = "STEADFAST_TEST_CHILD_POOLED";
 
@@ -57,7 +83,8 @@ async fn child() {
     let jobs = Jobs::open(&Store::open(config).await.unwrap())
         .await
         .unwrap();
-    let running = worker(&jobs, "child").start();
+    let lease = std::env::var(LEASE).unwrap().parse().unwrap();
+    let running = worker(&jobs, "child", Duration::from_secs(lease)).start();
     let mut events = running.events();
     loop {
         let event = events.recv().await.unwrap();
@@ -74,7 +101,7 @@ const LEASE_LOST: i32 = 77;
 struct Process(Child);
 
 impl Process {
-    fn start(database: &Database) -> Self {
+    fn start(database: &Database, lease: Duration) -> Self {
         let config = database.config();
         let place = match &config.place {
             Place::Sqlite(path) => format!("file:{}", path.display()),
@@ -85,6 +112,7 @@ impl Process {
         command
             .args(["killed::child", "--exact", "--nocapture"])
             .env(URL, place)
+            .env(LEASE, lease.as_secs().to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         if config.pooler == Pooler::Transaction {
@@ -127,22 +155,41 @@ impl Drop for Process {
     }
 }
 
-fn file(name: &str, database: &Database) -> PathBuf {
-    let name = format!("jobs-{name}-{:?}-{}", database.kind(), std::process::id());
-    std::env::temp_dir().join(name)
+/// Where the files of a test are; gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(name: &str, database: &Database) -> Self {
+        let name = format!("jobs-{name}-{:?}-{}", database.kind(), std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn go(&self) -> PathBuf {
+        self.0.join("go")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of a test that failed is in nobody's way.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 steadfast_store::on_every_store! {
     async fn a_job_whose_process_is_killed_is_rescued_and_run_to_its_end(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
-        let child = Process::start(database);
-        let never = Wait { file: file("never", database) };
-        let id = jobs.enqueue(&never, Options::new()).await.unwrap();
-        until_state(&store, id, "running").await;
+        let child = Process::start(database, MIDDLE);
+        let folder = Folder::make("never", database);
+        let never = folder.go();
+        let id = jobs.enqueue(&Wait { file: never.clone() }, Options::new()).await.unwrap();
+        until_child_runs(&never).await;
 
         child.signal("-KILL");
-        let running = worker(&jobs, "parent").start();
+        let running = worker(&jobs, "parent", LONG).start();
 
         let seen = until_state(&store, id, "completed").await;
         assert_eq!(seen.result.as_deref(), Some("\"parent\""));
@@ -154,14 +201,15 @@ steadfast_store::on_every_store! {
     async fn a_process_that_stands_still_for_longer_than_its_lease_cannot_end_its_job(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
-        let mut child = Process::start(database);
-        let go = file("go", database);
+        let mut child = Process::start(database, SHORT);
+        let folder = Folder::make("longer", database);
+        let go = folder.go();
         let wait = Wait { file: go.clone() };
         let id = jobs.enqueue(&wait, Options::new()).await.unwrap();
-        until_state(&store, id, "running").await;
+        until_child_runs(&go).await;
 
         child.stop(database).await;
-        let running = worker(&jobs, "parent").start();
+        let running = worker(&jobs, "parent", LONG).start();
         let seen = until_state(&store, id, "completed").await;
         assert_eq!(seen.result.as_deref(), Some("\"parent\""));
         // Now its handler would come to its end.
@@ -179,19 +227,19 @@ steadfast_store::on_every_store! {
         let status = clock::timeout(PATIENCE, ended).await.unwrap();
         assert_eq!(status.code(), Some(LEASE_LOST));
         assert_eq!(look(&store, id).await.unwrap(), seen);
-        std::fs::remove_file(go).unwrap();
         running.stop(PATIENCE).await;
     }
 
     async fn a_process_that_stands_still_for_less_than_its_lease_keeps_its_job(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
-        let child = Process::start(database);
-        let go = file("short", database);
+        let child = Process::start(database, LONG);
+        let folder = Folder::make("less", database);
+        let go = folder.go();
         let wait = Wait { file: go.clone() };
         let id = jobs.enqueue(&wait, Options::new()).await.unwrap();
-        until_state(&store, id, "running").await;
-        let running = worker(&jobs, "parent").start();
+        until_child_runs(&go).await;
+        let running = worker(&jobs, "parent", LONG).start();
 
         child.signal("-STOP");
         child.signal("-CONT");
@@ -199,7 +247,6 @@ steadfast_store::on_every_store! {
 
         let seen = until_state(&store, id, "completed").await;
         assert_eq!((seen.result.as_deref(), seen.term), (Some("\"child\""), 1));
-        std::fs::remove_file(go).unwrap();
         running.stop(PATIENCE).await;
     }
 }

@@ -300,7 +300,8 @@ steadfast_store::on_every_store! {
     async fn a_worker_whose_store_is_gone_ends_all_the_same(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
-        let running = worker(&jobs).build().unwrap().start();
+        let lease = steadfast_store::NodeConfig::new("test", "0").with_lease(Duration::from_secs(2));
+        let running = worker(&jobs).join(lease).build().unwrap().start();
         let mut events = running.events();
         let id = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
         until(&mut events, id, |what| matches!(what, What::Started)).await;

@@ -52,7 +52,7 @@ pub(crate) fn worker(jobs: &Jobs) -> WorkerBuilder {
     Worker::builder(jobs)
         .kind(Kind::new(act).backoff(backoff.unwrap()))
         .rescue_every(Duration::from_millis(200))
-        .join(NodeConfig::new("test", "0").with_lease(Duration::from_secs(1)))
+        .join(NodeConfig::new("test", "0"))
 }
 
 /// How long a test waits for what must come: long enough for a machine that does much else.

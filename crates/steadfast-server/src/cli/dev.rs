@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -24,6 +25,10 @@ pub(crate) struct Options {
     /// Where the payment gateway listens, which the shop calls and you can make slow.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     gateway: SocketAddr,
+
+    /// The folder of its books and jobs, which is made if it is not there; several shops may share one.
+    #[arg(long, value_name = "FOLDER", default_value = "steadfast-dev")]
+    data: PathBuf,
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
@@ -38,15 +43,15 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener = listen(options.listen, "--listen").await?;
     let gateway = listen(options.gateway, "--gateway").await?;
     let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
-    let shop = steadfast_shop::open(gateway_address).await;
+    let shop = steadfast_shop::open(gateway_address, &options.data).await;
     let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
-    let guard = shop.guard;
+    let (guard, worker) = (shop.guard, shop.worker);
     guard.follow(&shutdown)?;
     let armed = guard.armed();
     show(&introduction(address, gateway_address, &armed));
-    // The gateway is there for as long as the shop: what is served to the end still pays.
+    // The gateway is there for as long as the shop: what is served or worked off to the end still pays.
     tokio::select! {
-        _ = async { guard.serve(listener, shop.routes).await } => Ok(()),
+        _ = async { tokio::join!(guard.serve(listener, shop.routes), worker.run(&shutdown)) } => Ok(()),
         gone = async { axum::serve(gateway, steadfast_shop::gateway::router()).await } => {
             gone.context("the gateway stopped serving")
         }
@@ -87,13 +92,18 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
     curl -N http://{shop}/orders/4711/events
   slow work whose client leaves after a second: it is cleaned up all the same
     curl -m 1 http://{shop}/statements
+  what is done after the answer: an order is packed for three seconds. Kill the shop meanwhile and start
+  it again, or have a second one open beside it: it tells below that it rescued the job, puts the half
+  packed tea back, and sends the order on its way; nothing is done twice
+    curl -s http://{shop}/orders -H 'content-type: application/json' -d '{{"item": "tea"}}'; sleep 1; kill -9 {process}
+    cargo run --release -- dev --listen 127.0.0.1:0 --gateway 127.0.0.1:0
   what a Prometheus would scrape: who was admitted, who was turned away and why
     curl -s http://{shop}/metrics | grep -v '^#'
   a stop while a request is served: it is served to the end, then the shop closes
     curl -i http://{shop}/statements & sleep 1; kill -TERM {process}
 
 Its guard is told by examples/shop/policy.toml: {armed}.
-Below you see every panic, rejection and cleanup report as it happens; RUST_LOG=info shows every
+Below you see every panic, rejection, cleanup report and rescue as it happens, and what the worker does; RUST_LOG=info shows every
 request, too. Ctrl-C shuts down in order.
 "#
     )

@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 /// The shop in a process of its own.
@@ -10,13 +11,24 @@ struct Shop {
     gateway: String,
     stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
+    /// Where its books are, unless they are somebody else's.
+    folder: Option<PathBuf>,
 }
 
 impl Shop {
     fn open() -> Self {
+        let folder = folder();
+        let mut shop = Self::at(&folder);
+        shop.folder = Some(folder);
+        shop
+    }
+
+    /// Opens it with books that are there already.
+    fn at(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0"])
-            .args(["--gateway", "127.0.0.1:0"])
+            .args(["--gateway", "127.0.0.1:0", "--data"])
+            .arg(folder)
             .env("RUST_LOG", "info,steadfast::scope=debug")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -36,6 +48,7 @@ impl Shop {
             gateway,
             stdout,
             stderr,
+            folder: None,
         }
     }
 
@@ -69,7 +82,14 @@ impl Drop for Shop {
         // For a test that failed; it has ended by itself otherwise.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
+}
+
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("steadfast-dev-{:016x}", steadfast::rng::bits()))
 }
 
 fn send(address: &str, request: &str, body: &str) -> TcpStream {
@@ -130,6 +150,25 @@ fn orders_are_taken_and_those_that_fail_are_undone() {
     line_with(&mut shop.stderr, "create_order ended err");
     line_with(&mut shop.stderr, "release the hold     ran");
     assert_eq!(shop.close(), 0);
+}
+
+#[test]
+fn what_a_killed_shop_was_at_is_put_right_and_done_by_the_next() {
+    let mut killed = Shop::open();
+    let folder = killed.folder.clone().unwrap();
+    let order = killed.answer("POST /orders", r#"{"item": "tea"}"#);
+    assert!(order.starts_with("HTTP/1.1 201"), "{order}");
+    line_with(&mut killed.stderr, "packing tea");
+
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let mut next = Shop::at(&folder);
+
+    line_with(&mut next.stderr, "rescued a job from a dead node");
+    line_with(&mut next.stderr, "tea was half packed, and is put back");
+    line_with(&mut next.stderr, "packing tea");
+    line_with(&mut next.stderr, "it is on its way");
+    assert_eq!(next.close(), 0);
 }
 
 #[test]

@@ -30,11 +30,12 @@ async fn ended(store: &Store, id: i64) -> bool {
 on_every_store! {
     async fn a_node_beats_until_it_leaves(database) {
         let store = database.open().await;
-        let node = store.join(quick()).await.unwrap();
+        let config = NodeConfig::new("test", "1").with_lease(Duration::from_secs(6));
+        let node = store.join(config.clone()).await.unwrap();
         let life = node.incarnation().unwrap();
 
-        // Twice the lease: without beats it would be over.
-        steadfast_core::clock::sleep(quick().lease * 2).await;
+        // Without beats it would be over.
+        steadfast_core::clock::sleep(config.lease + config.beat).await;
         assert!(life.is_held());
         assert_eq!(node.end_expired().await.unwrap(), [0_i64; 0]);
         assert!(!ended(&store, life.id()).await);
@@ -84,12 +85,13 @@ on_every_store! {
     async fn a_lock_is_renewed_while_it_is_held(database) {
         let store = database.open().await;
         let config = LockConfig {
-            lease: Duration::from_millis(900),
+            lease: Duration::from_secs(6),
             poll: Duration::from_millis(50),
         };
         let lock = store.lock("report", config.clone()).await.unwrap();
 
-        steadfast_core::clock::sleep(config.lease * 2).await;
+        // Without renewals it would be over.
+        steadfast_core::clock::sleep(config.lease * 5 / 4).await;
 
         assert!(lock.is_held());
         assert!(store.try_lock("report", config).await.unwrap().is_none());

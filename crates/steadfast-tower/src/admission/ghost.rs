@@ -16,7 +16,7 @@ use super::shared::Shared;
 /// request has taken. So what is counted is what would have happened.
 ///
 /// There are never more of them than have places and permits.
-pub(crate) struct Ghost {
+pub struct Ghost {
     since: Instant,
     status: Option<StatusCode>,
     /// Until it is told; dropped without a word if the client left.

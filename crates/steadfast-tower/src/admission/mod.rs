@@ -76,7 +76,6 @@
 //! # Ok(()) }
 //! ```
 
-mod body;
 mod future;
 mod ghost;
 mod permit;
@@ -84,7 +83,6 @@ mod place;
 mod service;
 mod shared;
 
-pub use body::AdmissionBody;
 pub use future::AdmissionFuture;
 pub(crate) use future::{Until, Waiting};
 pub(crate) use permit::Held;
@@ -105,7 +103,10 @@ use steadfast_core::decide::limit::{InvalidLimit, LimitConfig};
 use steadfast_core::{recover, report};
 use tower_layer::Layer;
 
-use crate::{Client, Server};
+use crate::{Client, HeldBody, Server};
+
+/// A response body that keeps the permit of its request until it has ended.
+pub type AdmissionBody<B> = HeldBody<B, Held>;
 
 /// Tells users apart; zero is for all who are unknown.
 pub(crate) type UserOf = Arc<dyn Fn(&Parts) -> u64 + Send + Sync>;

@@ -6,9 +6,10 @@ use steadfast_core::context::Tier;
 
 use super::ghost::Ghost;
 use super::shared::Shared;
+use crate::Hold;
 
 /// The right to be in flight; given back when it is dropped.
-pub(crate) struct Permit {
+pub struct Permit {
     shared: Arc<Shared>,
     tier: Tier,
     since: u64,
@@ -17,11 +18,13 @@ pub(crate) struct Permit {
 
 /// What a request holds of an admission.
 #[derive(Debug)]
-pub(crate) enum Held {
+pub enum Held {
     Permit(Permit),
     /// A shadow that waits or holds a permit in its place.
     Ghost(Ghost),
 }
+
+impl Hold for Held {}
 
 impl Held {
     pub(crate) fn answered(&mut self, status: StatusCode) {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::DrainLimits;
 use super::limits::Stage;
+use crate::Hold;
 
 /// The handle of a drain: begins it, and watches it; see the [module](super). A cheap clone.
 #[derive(Clone)]
@@ -243,7 +244,7 @@ impl fmt::Debug for Drain {
 }
 
 /// A request in flight, until this is dropped.
-pub(crate) struct InFlight {
+pub struct InFlight {
     shared: Arc<Shared>,
     tier: Tier,
     followed: Option<shutdown::InFlight>,
@@ -255,6 +256,8 @@ impl InFlight {
         self.shared.stage() != Stage::Serving
     }
 }
+
+impl Hold for InFlight {}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -73,13 +73,11 @@
 //! # Ok(()) }
 //! ```
 
-mod body;
 mod future;
 mod handle;
 mod limits;
 mod service;
 
-pub use body::DrainBody;
 pub use future::DrainFuture;
 pub(crate) use future::tell_last;
 pub use handle::{Drain, Drained};
@@ -89,6 +87,11 @@ pub use service::Draining;
 pub(crate) use service::{closes, rejected};
 
 use tower_layer::Layer;
+
+use crate::{AnswerBody, HeldBody};
+
+/// A response body whose request is in flight until its end.
+pub type DrainBody<B> = HeldBody<AnswerBody<B>, InFlight>;
 
 /// Serves, and in the end rejects, by the word of a [`Drain`]; see the [module](self).
 #[derive(Debug, Clone)]

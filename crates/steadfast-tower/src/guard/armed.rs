@@ -1,8 +1,9 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::Method;
 use steadfast_core::clock::Instant;
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
@@ -55,7 +56,16 @@ pub(super) struct Watch {
     unknown_clients: AtomicU64,
     ungoverned: Mutex<BTreeSet<String>>,
     /// The templates that were asked at the start.
-    asked: Mutex<BTreeSet<String>>,
+    asked: Mutex<BTreeMap<String, Methods>>,
+}
+
+/// The methods that the router has for a template.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Methods {
+    /// Whichever is asked for, as far as anybody knows.
+    #[default]
+    Any,
+    These(Vec<Method>),
 }
 
 /// Whether a guard is in force: what [`Guard::armed`](super::Guard::armed) tells.
@@ -149,17 +159,32 @@ impl Watch {
     /// Notes a template that a probe has reached.
     pub(super) fn asked(&self, template: Option<&str>) {
         let Some(template) = template else { return };
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         // As many as the policy has routes.
-        asked.insert(template.to_owned());
+        self.of_the_router().entry(template.to_owned()).or_default();
     }
 
-    /// Tells whether the router has this template, as far as that is known.
-    pub(super) fn has(&self, template: &str) -> bool {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.probed.load(Ordering::Relaxed)
-            || asked.contains(template)
-            || self.known().contains(template)
+    /// Notes which methods the router has for a template.
+    #[cfg(feature = "axum")]
+    pub(super) fn learned(&self, template: &str, methods: Methods) {
+        self.of_the_router().insert(template.to_owned(), methods);
+    }
+
+    /// Says why the router has nothing under this template that answers to these methods, as far as
+    /// that is known.
+    pub(super) fn misses(&self, template: &str, methods: &[String]) -> Option<String> {
+        if !self.probed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let asked = self.of_the_router();
+        let Some(known) = asked.get(template) else {
+            let requested = self.known().contains(template);
+            return (!requested).then(|| {
+                "was not asked at the start, so nobody knows whether there is such a route; add it \
+                 with the next start"
+                    .to_owned()
+            });
+        };
+        methods.iter().find_map(|method| known.misses(method))
     }
 
     pub(super) fn unknown_client(&self) {
@@ -210,10 +235,32 @@ impl Watch {
         }
     }
 
+    fn of_the_router(&self) -> MutexGuard<'_, BTreeMap<String, Methods>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.ungoverned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Methods {
+    /// Says what is wrong with a policy that says this method of the route.
+    pub(crate) fn misses(&self, method: &str) -> Option<String> {
+        let Self::These(these) = self else {
+            return None;
+        };
+        // `OPTIONS` is also answered by layers that stand around all handlers.
+        if method == Method::OPTIONS || these.iter().any(|one| one == method) {
+            return None;
+        }
+        let has: Vec<_> = these.iter().map(Method::as_str).collect();
+        let has = has.join(",");
+        Some(format!(
+            "says {method}, and the route of the router has {has:?}; write one of these, or no method"
+        ))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use steadfast_core::clock::{self, Instant, Timestamp};
-use steadfast_core::decide::policy::{FieldChange, FieldPath, Policy};
+use steadfast_core::decide::policy::{FieldChange, FieldPath, Policy, Route};
 use steadfast_core::report::EventDoc;
 
 use super::route::{UNMATCHED, template_of};
@@ -41,7 +41,9 @@ impl Guard {
     ///
     /// # Errors
     /// When the guard cannot do what it says, such as govern a route that was not asked at the
-    /// start, or when somebody else changes the policy at the same moment. All is as it was.
+    /// start, or a method that the router does not have for it, or when somebody else changes the
+    /// policy at the same moment. All is as it was. Of a route that was asked for by no policy, and
+    /// has been requested since, the template is known and its methods are not.
     ///
     /// # Examples
     /// ```
@@ -262,15 +264,14 @@ impl PolicyObserver for Inner {
     }
 
     fn refuses(&self, next: &Policy) -> Option<String> {
-        let unknown = next.routes.keys().find(|key| {
-            let template = template_of(key);
-            key.as_str() != UNMATCHED && !self.watch.has(template)
+        let of_the_router = |(key, _): &(&String, &Route)| key.as_str() != UNMATCHED;
+        let mut routes = next.routes.iter().filter(of_the_router);
+        let missed = routes.find_map(|(key, route)| {
+            let why = self.watch.misses(template_of(key), &route.methods)?;
+            Some(format!("routes.{key:?} {why}"))
         });
-        if let Some(key) = unknown {
-            return Some(format!(
-                "routes.{key:?} was not asked at the start, so nobody knows whether there is such a \
-                 route; add it with the next start"
-            ));
+        if missed.is_some() {
+            return missed;
         }
         let wrong = compile::check(next).err().map(|error| error.to_string());
         wrong.or_else(|| self.dependencies.refuses(next))

@@ -107,6 +107,8 @@ pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
 pub(crate) use armed::{EVENTS, METRICS, Probe};
+#[cfg(feature = "axum")]
+pub(crate) use armed::{Methods, Reached};
 pub(crate) use attempts::{Attempt, AttemptEnd};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 pub(crate) use live::LIVE_EVENTS;
@@ -294,7 +296,10 @@ impl Guard {
     }
 
     #[cfg(feature = "axum")]
-    pub(crate) fn note_probed(&self) {
+    pub(crate) fn note_probed(&self, methods: BTreeMap<String, Methods>) {
+        for (template, methods) in methods {
+            self.inner.watch.learned(&template, methods);
+        }
         self.inner.watch.probed();
     }
 

@@ -7,7 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[cfg(feature = "serve")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "serve")]
+use steadfast_core::clock;
 use steadfast_core::context::Tier;
+
+#[cfg(feature = "serve")]
+use crate::Hold;
 
 /// Goes along with a request, as an extension of it: the guard tells by it that it was passed.
 #[derive(Clone)]
@@ -42,7 +47,7 @@ pub(super) struct Line {
 
 /// A request that is served, until this is dropped.
 #[cfg(feature = "serve")]
-pub(super) struct Open {
+pub struct Open {
     line: Arc<Line>,
     request: Arc<Request>,
 }
@@ -70,13 +75,21 @@ impl Open {
     }
 
     /// Notes that something is there for the client since `now`, or that the handler is at work.
-    pub(super) fn note_unread(&self, now: Option<u64>) {
+    fn note_unread(&self, now: Option<u64>) {
         let now = now.unwrap_or(0);
         self.request.unread.store(now, Ordering::Relaxed);
     }
 
     pub(super) fn line(&self) -> &Line {
         &self.line
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Hold for Open {
+    fn asked(&mut self, has_given: bool) {
+        // A server asks for the next frame once the client has taken those before.
+        self.note_unread(has_given.then(clock::nanos));
     }
 }
 

@@ -7,7 +7,7 @@ use steadfast_core::context::{self, Name};
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
 use crate::reject::soon;
-use crate::{Reason, Rejection};
+use crate::{Hold, Reason, Rejection};
 
 /// How many routes are kept that turned out to stream: 64, enough to see what was forgotten.
 const DETECTED_MAX: usize = 64;
@@ -24,7 +24,9 @@ pub(crate) struct Budget {
 
 /// A connection of a budget; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Budget>);
+pub struct Slot(Arc<Budget>);
+
+impl Hold for Slot {}
 
 /// The connection that a request has come on, where the server tells: what it holds is dropped when
 /// the connection ends, also one that has become another protocol.

@@ -61,12 +61,10 @@
 //! # Ok(()) }
 //! ```
 
-mod body;
 mod budget;
 mod future;
 mod service;
 
-pub use body::StreamsBody;
 #[cfg(feature = "serve")]
 pub(crate) use budget::Connection;
 pub(crate) use budget::{Budget, EVENTS, METRICS, Slot};
@@ -83,6 +81,11 @@ use steadfast_core::context::Name;
 use steadfast_core::decide::policy::Count;
 use steadfast_core::report;
 use tower_layer::Layer;
+
+use crate::{AnswerBody, HeldBody};
+
+/// A response body that holds a connection of a budget until it has ended.
+pub type StreamsBody<B> = HeldBody<AnswerBody<B>, Slot>;
 
 /// Bounds how many streams there are; see the [module](self).
 #[derive(Clone)]

@@ -228,6 +228,34 @@ async fn a_change_that_cannot_be_followed_leaves_all_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_is_asked_for_the_methods_of_a_route_as_the_start_is() {
+    let routes = |routes: &[&str]| {
+        let of = |key| format!("[routes.{key:?}]\ntimeout = \"page\"\n");
+        let routes = routes.iter().map(of).collect::<String>();
+        document(&format!("[timeouts.page]\ntimeout = \"1s\"\n{routes}"))
+    };
+    let guard = Guard::new(routes(&["/work", "GET /any"])).unwrap();
+    let app = Router::new()
+        .route("/work", route(async || "got").post(async || "posted"))
+        .route("/any", axum::routing::any(async || "whatever"));
+    let _app = guard.protect(app).await.unwrap();
+
+    let refused = guard.apply(routes(&["DELETE /work", "GET /any"]), signed());
+
+    let text = refused.unwrap_err().to_string();
+    let why = "routes.\"DELETE /work\" says DELETE, and the route of the router has";
+    assert!(text.contains(why), "{text}");
+    assert!(text.contains("POST"), "{text}");
+    for known in [
+        &["POST /work", "GET /any"][..],
+        &["HEAD /work", "/work", "PATCH /any"],
+        &["OPTIONS /work"],
+    ] {
+        guard.apply(routes(known), signed()).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tier_is_held_for_a_quarter_of_an_hour_and_ends_by_itself() {
     let service = Service::start().await;
     service.go_on.add_permits(10);

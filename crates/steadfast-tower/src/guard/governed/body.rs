@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::State;
+use super::{Held, State};
 use crate::AnswerBody;
 use crate::timeout::TimeoutBodyError;
 
@@ -52,14 +52,9 @@ impl<B: Body<Data = Bytes>> Body for GovernedBody<B> {
             let polled = ready!(state.pace.poll_frame(body.as_mut(), cx));
             Poll::Ready((polled, state.pace.is_over() || body.is_end_stream()))
         }));
-        let is_frame = matches!(polled, Some(Ok(_)));
         // Not only at the drop: a server may keep the body until the last byte is sent.
-        if at_end || !is_frame {
-            state.held.admitted = None;
-        }
-        if !is_frame {
-            state.held.slot = None;
-            state.held.entered = None;
+        if at_end || !matches!(polled, Some(Ok(_))) {
+            state.held = Held::default();
         }
         state.sending.polled(&polled, at_end);
         Poll::Ready(polled)

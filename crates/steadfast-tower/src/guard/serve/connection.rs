@@ -236,6 +236,6 @@ where
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             open.line().set_framed();
         }
-        Poll::Ready(Ok(response.map(|body| ServeBody::new(body, open))))
+        Poll::Ready(Ok(response.map(|body| ServeBody::new(body, Some(open)))))
     }
 }

@@ -1,10 +1,7 @@
 //! A server whose connections cannot be held for ever.
 
-mod body;
 mod connection;
 mod io;
-
-pub use body::ServeBody;
 
 use std::error::Error;
 use std::fmt;
@@ -27,8 +24,13 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::Guard;
+use super::seen::Open;
+use crate::HeldBody;
 use crate::count::Count;
 use crate::drain::Drained;
+
+/// A response body that knows whether it is read.
+pub type ServeBody<B> = HeldBody<B, Open>;
 
 /// How a server of [`Guard::serve`] goes about its connections. A future: await it.
 #[must_use = "it serves when it is awaited"]

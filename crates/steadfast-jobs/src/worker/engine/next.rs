@@ -1,0 +1,96 @@
+//! What to ask the store for next, and when.
+
+use super::held::Queue;
+use super::operation::Operation;
+use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
+
+impl Engine {
+    /// Gives how many jobs each queue could take, with where to look for them.
+    pub(super) fn wants(&self, now: u64) -> Vec<(usize, i64, usize)> {
+        let permits: usize = self.queues.iter().map(|queue| queue.permits).sum();
+        let ahead = self.pace.ahead();
+        let want = |(index, queue): (usize, &Queue)| {
+            // What is held ahead is shared by the queues along their permits.
+            let target = queue.permits + ahead * queue.permits / permits.max(1);
+            let want = target.saturating_sub(queue.running + queue.ready.len());
+            (want > 0 && !queue.limited).then(|| (index, queue.floor.from(now), want))
+        };
+        self.queues.iter().enumerate().filter_map(want).collect()
+    }
+
+    pub(super) fn next_operation(&mut self, now: u64, draining: bool) -> Option<Operation> {
+        if now < self.not_before {
+            return None;
+        }
+        if self.uncertain {
+            return Some(self.find_out());
+        }
+        if !self.perhaps.is_empty() {
+            return Some(self.check_perhaps());
+        }
+        let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
+        let due = self
+            .since
+            .is_some_and(|since| urgent || now >= since + nanos(LINGER));
+        if due && !self.back.is_empty() {
+            return Some(self.put_back());
+        }
+        let wants = if draining {
+            Vec::new()
+        } else {
+            self.wants(now)
+        };
+        let held: usize = self
+            .queues
+            .iter()
+            .map(|queue| queue.running + queue.ready.len())
+            .sum();
+        let wanted: usize = wants.iter().map(|(_, _, want)| want).sum();
+        // While there is more, small claims would be many claims: they go along with the ends.
+        let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held);
+        let claim = wanted > 0 && ask;
+        if claim || (due && !self.done.is_empty()) {
+            return Some(self.exchange(wants));
+        }
+        if let Some(queue) = self.limited_due(now).filter(|_| !draining) {
+            return Some(self.claim_limited(queue));
+        }
+        if !draining && !self.suspect && now >= self.next_suspect {
+            self.next_suspect = now + nanos(SUSPECT_EVERY);
+            return Some(self.claim_suspect());
+        }
+        None
+    }
+
+    pub(super) fn wake_at(&self, now: u64, draining: bool) -> u64 {
+        let ends = self.since.map_or(u64::MAX, |since| since + nanos(LINGER));
+        let polls = if draining {
+            u64::MAX
+        } else {
+            let full = self.wants(now).is_empty();
+            let claims = if self.woken { now } else { self.next_poll };
+            let claims = if full { u64::MAX } else { claims };
+            let suspects = if self.suspect {
+                u64::MAX
+            } else {
+                self.next_suspect
+            };
+            claims.min(suspects).min(self.next_limited())
+        };
+        let next = ends.min(polls);
+        let at_once = self.uncertain || !self.perhaps.is_empty();
+        let next = if at_once { now } else { next };
+        next.max(self.not_before)
+    }
+
+    pub(super) fn limited_due(&self, now: u64) -> Option<usize> {
+        let due = |queue: &Queue| queue.limited && queue.has_room() && now >= queue.next_poll;
+        self.queues.iter().position(due)
+    }
+
+    pub(super) fn next_limited(&self) -> u64 {
+        let queues = self.queues.iter();
+        let polls = queues.filter(|queue| queue.limited && queue.has_room());
+        polls.map(|queue| queue.next_poll).min().unwrap_or(u64::MAX)
+    }
+}

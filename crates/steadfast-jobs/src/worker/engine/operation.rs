@@ -1,0 +1,302 @@
+//! What the store is asked, one operation at a time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use steadfast_core::clock;
+use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
+
+use super::held::Flight;
+use super::{ENDS_MAX, Engine};
+use crate::decide::retry::Follow;
+use crate::job::micros;
+use crate::worker::execute::Finished;
+use crate::{Error, sql};
+
+/// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
+const UNBLOCK_KEYS: i64 = 200;
+
+pub(super) type Operation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What an operation of the store has told.
+pub(super) enum Outcome {
+    Exchanged {
+        sent: Vec<Finished>,
+        asked: Vec<(usize, i64, usize)>,
+        began: u64,
+        told: Result<Told, Error>,
+    },
+    PutBack {
+        sent: Vec<Finished>,
+        told: Result<Vec<i64>, Error>,
+    },
+    Suspect(Result<Rows, Error>),
+    Found(Result<Found, Error>),
+    Limited {
+        index: usize,
+        told: Result<Limited, Error>,
+    },
+    Checked {
+        asked: Vec<(Flight, Finished)>,
+        told: Result<Vec<i64>, Error>,
+    },
+}
+
+/// What a queue with limits has given.
+#[derive(Default)]
+pub(super) struct Limited {
+    pub(super) claimed: Rows,
+    pub(super) suspect: Rows,
+    /// From which key on those held back are looked at next; empty for the start.
+    pub(super) from_key: String,
+}
+
+/// What the books say: which ends are noted, and what we hold, as (id, term).
+pub(super) struct Found {
+    pub(super) ended: Vec<i64>,
+    pub(super) held: Vec<(i64, i64)>,
+}
+
+pub(super) struct Told {
+    pub(super) lease: bool,
+    pub(super) ended: Vec<i64>,
+    pub(super) claimed: Vec<steadfast_store::Row>,
+}
+
+impl Engine {
+    pub(super) fn exchange(&mut self, asked: Vec<(usize, i64, usize)>) -> Operation {
+        let rest = self.done.split_off(self.done.len().min(ENDS_MAX));
+        let sent = std::mem::replace(&mut self.done, rest);
+        if self.done.is_empty() && self.back.is_empty() {
+            self.since = None;
+        }
+        let began = clock::nanos();
+        if !asked.is_empty() {
+            self.woken = false;
+        }
+        // SQLite takes the queues one by one: each is a statement of the same transaction writer.
+        let single = self.jobs.store().dialect() == Dialect::Sqlite;
+        let parts: Vec<Vec<(usize, i64, usize)>> = if single && asked.len() > 1 {
+            asked.iter().map(|part| vec![*part]).collect()
+        } else {
+            vec![asked.clone()]
+        };
+        let mut runs = Vec::new();
+        // The ends go along with the first one.
+        let mut first = Some(ends(&sent));
+        for part in parts {
+            let ends = first.take().unwrap_or_else(|| ends(&[]));
+            runs.push(self.exchange_binds(ends, &part));
+        }
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = exchange(&lane, runs).await;
+            Outcome::Exchanged {
+                sent,
+                asked,
+                began,
+                told,
+            }
+        })
+    }
+
+    pub(super) fn exchange_binds(&self, ends: Value, asked: &[(usize, i64, usize)]) -> Vec<Value> {
+        let names: Vec<String> = asked
+            .iter()
+            .map(|(index, _, _)| self.queues[*index].name.clone())
+            .collect();
+        let wants: Vec<i64> = asked.iter().map(|(_, _, want)| *want as i64).collect();
+        let floors: Vec<i64> = asked.iter().map(|(_, floor, _)| *floor).collect();
+        binds![
+            ends,
+            self.incarnation,
+            batch![names, wants, floors],
+            self.settings.kind_names(),
+            self.settings.version
+        ]
+    }
+
+    pub(super) fn put_back(&mut self) -> Operation {
+        let rest = self.back.split_off(self.back.len().min(ENDS_MAX));
+        let sent = std::mem::replace(&mut self.back, rest);
+        if self.done.is_empty() && self.back.is_empty() {
+            self.since = None;
+        }
+        let column = |value: fn(&Finished) -> i64| -> Vec<i64> { sent.iter().map(value).collect() };
+        let delays: Vec<i64> = sent.iter().map(|end| micros(delay(end.follow))).collect();
+        let spent: Vec<bool> = sent
+            .iter()
+            .map(|end| matches!(end.follow, Follow::Retry(_)))
+            .collect();
+        let ended: Vec<bool> = sent
+            .iter()
+            .map(|end| matches!(end.follow, Follow::Retry(_) | Follow::Snooze(_)))
+            .collect();
+        let errors: Vec<Option<String>> = sent.iter().map(|end| end.error.clone()).collect();
+        let binds = binds![
+            batch![
+                column(|end| end.id),
+                column(|end| end.term),
+                delays,
+                spent,
+                ended,
+                errors
+            ],
+            self.incarnation
+        ];
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = async {
+                let rows = lane.run(&sql::PUT_BACK, binds).await?;
+                let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                Ok(ids?)
+            };
+            let told = told.await;
+            Outcome::PutBack { sent, told }
+        })
+    }
+
+    pub(super) fn claim_suspect(&self) -> Operation {
+        let names: Vec<String> = self
+            .queues
+            .iter()
+            .filter(|queue| queue.running < queue.permits && !queue.limited)
+            .map(|queue| queue.name.clone())
+            .collect();
+        let binds = binds![
+            self.incarnation,
+            names,
+            self.settings.kind_names(),
+            self.settings.version
+        ];
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
+            Outcome::Suspect(told.map_err(Error::from))
+        })
+    }
+
+    /// Claims from a queue with limits: no more than can start at once, since what is held counts.
+    pub(super) fn claim_limited(&self, index: usize) -> Operation {
+        let queue = &self.queues[index];
+        let want = (queue.permits - queue.running - queue.ready.len()) as i64;
+        let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
+        let (incarnation, version) = (self.incarnation, self.settings.version);
+        let kinds = self.settings.kind_names();
+        let alone = !self.suspect;
+        let store = self.jobs.store().clone();
+        Box::pin(async move {
+            let claimed = store.write(async |mut tx| {
+                let mut told = Limited {
+                    from_key,
+                    ..Limited::default()
+                };
+                let ours = tx.run(&sql::LOCK_LIMITED, binds![name.as_str()]).await?;
+                if ours.is_empty() {
+                    return Ok(told);
+                }
+                let from_key = std::mem::take(&mut told.from_key);
+                let binds = binds![name.as_str(), from_key, UNBLOCK_KEYS];
+                let rows = tx.run(&sql::UNBLOCK, binds).await?;
+                told.from_key = rows.one()?.get::<Option<String>>(0)?.unwrap_or_default();
+                let binds = binds![incarnation, name.as_str(), want, kinds.clone(), version];
+                told.claimed = tx.run(&sql::CLAIM_LIMITED, binds).await?;
+                if told.claimed.is_empty() && alone {
+                    let binds = binds![incarnation, vec![name.clone()], kinds, version];
+                    told.suspect = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                }
+                Ok(told)
+            });
+            let told = claimed
+                .await
+                .map_err(|error: steadfast_store::Error| Error::from(error));
+            Outcome::Limited { index, told }
+        })
+    }
+
+    /// Asks which of our ends were noted, and what we hold by the books.
+    pub(super) fn find_out(&self) -> Operation {
+        let ends = || self.done.iter().chain(&self.back);
+        let ids: Vec<i64> = ends().map(|end| end.id).collect();
+        let terms: Vec<i64> = ends().map(|end| end.term).collect();
+        let incarnation = self.incarnation;
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let found = async {
+                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+                let ended: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                let rows = lane.run(&sql::HELD, binds![incarnation]).await?;
+                let held: Result<Vec<(i64, i64)>, steadfast_store::Error> = rows
+                    .iter()
+                    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+                    .collect();
+                Ok(Found {
+                    ended: ended?,
+                    held: held?,
+                })
+            };
+            Outcome::Found(found.await)
+        })
+    }
+
+    /// Asks which of the runs that their handlers have completed are in the history.
+    pub(super) fn check_perhaps(&mut self) -> Operation {
+        let asked = std::mem::take(&mut self.perhaps);
+        let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
+        let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = async {
+                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+                let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                Ok(ids?)
+            };
+            let told = told.await;
+            Outcome::Checked { asked, told }
+        })
+    }
+}
+
+fn delay(follow: Follow) -> Duration {
+    match follow {
+        Follow::Retry(wait) | Follow::Snooze(wait) => wait,
+        Follow::Complete | Follow::Discard | Follow::Release | Follow::Stop | Follow::Nothing => {
+            Duration::ZERO
+        }
+    }
+}
+
+pub(super) fn ends(sent: &[Finished]) -> Value {
+    let states: Vec<String> = sent
+        .iter()
+        .map(|end| match end.follow {
+            Follow::Discard => "discarded".to_owned(),
+            Follow::Stop => "cancelled".to_owned(),
+            _ => "completed".to_owned(),
+        })
+        .collect();
+    let ids: Vec<i64> = sent.iter().map(|end| end.id).collect();
+    let terms: Vec<i64> = sent.iter().map(|end| end.term).collect();
+    let errors: Vec<Option<String>> = sent.iter().map(|end| end.error.clone()).collect();
+    let results: Vec<Option<String>> = sent.iter().map(|end| end.result.clone()).collect();
+    batch![ids, terms, states, errors, results]
+}
+
+pub(super) async fn exchange(lane: &Lane, runs: Vec<Vec<Value>>) -> Result<Told, Error> {
+    let mut told = Told {
+        lease: false,
+        ended: Vec::new(),
+        claimed: Vec::new(),
+    };
+    for binds in runs {
+        for row in lane.run(&sql::EXCHANGE, binds).await? {
+            match row.get::<i64>(0)? {
+                0 => told.lease = row.get::<i64>(1)? > 0,
+                1 => told.ended.push(row.get(1)?),
+                _ => told.claimed.push(row),
+            }
+        }
+    }
+    Ok(told)
+}

@@ -1,0 +1,277 @@
+//! What came of an operation.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use steadfast_core::{Cause, clock, rng};
+
+use super::held::{Claimed, Flight};
+use super::operation::{Limited, Outcome};
+use super::runs::released;
+use super::{Engine, nanos};
+use crate::Error;
+use crate::decide::poll::FLOOR;
+use crate::decide::retry::Follow;
+use crate::worker::execute::Finished;
+use crate::worker::run::settled;
+
+/// The first and the longest wait after an operation failed.
+const FAILED_FIRST: Duration = Duration::from_millis(100);
+const FAILED_LONGEST: Duration = Duration::from_secs(5);
+
+impl Engine {
+    pub(super) fn apply(&mut self, now: u64, outcome: Outcome) {
+        match outcome {
+            Outcome::Exchanged {
+                sent,
+                asked,
+                began,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                if !told.lease && !asked.is_empty() {
+                    // Our own clock did not see it: the one of the database rules.
+                    self.lost.cancel(Cause::LeaseLost);
+                }
+                self.note_settled(sent, &told.ended);
+                self.take(now, &asked, began, told.claimed);
+            }
+            Outcome::PutBack {
+                sent,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                self.note_settled(sent, &told);
+            }
+            Outcome::Exchanged {
+                sent,
+                told: Err(error),
+                ..
+            } => {
+                self.done.extend(sent);
+                self.failed(now, &error);
+            }
+            Outcome::PutBack {
+                sent,
+                told: Err(error),
+            } => {
+                self.back.extend(sent);
+                self.failed(now, &error);
+            }
+            Outcome::Suspect(Ok(rows)) => {
+                let suspects = rows.into_iter().filter_map(|row| self.claimed(&row, 0));
+                let suspects: Vec<Claimed> = suspects.collect();
+                for job in suspects {
+                    self.suspect = true;
+                    self.queues[job.queue].ready.push_front(job);
+                }
+            }
+            Outcome::Limited {
+                index,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                self.take_limited(now, index, told);
+            }
+            Outcome::Limited {
+                told: Err(error), ..
+            } => self.failed(now, &error),
+            Outcome::Found(Ok(found)) => {
+                self.failures = 0;
+                self.uncertain = false;
+                self.note_found(&found.ended, found.held);
+            }
+            Outcome::Checked {
+                asked,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                for (flight, finished) in asked {
+                    self.settle_checked(now, flight, finished, &told);
+                }
+            }
+            Outcome::Checked {
+                asked,
+                told: Err(error),
+            } => {
+                self.perhaps.extend(asked);
+                self.failed(now, &error);
+            }
+            Outcome::Suspect(Err(error)) | Outcome::Found(Err(error)) => self.failed(now, &error),
+        }
+    }
+
+    pub(super) fn failed(&mut self, now: u64, error: &Error) {
+        // Whatever the error says: asking again is cheap, and losing a job is not.
+        self.uncertain = true;
+        self.failures = self.failures.saturating_add(1);
+        if !self.done.is_empty() || !self.back.is_empty() {
+            self.since.get_or_insert(now);
+        }
+        let ceiling = FAILED_FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(FAILED_LONGEST);
+        let wait = ((u128::from(rng::bits()) * u128::from(nanos(ceiling))) >> 64) as u64;
+        self.not_before = now + wait.max(nanos(FAILED_FIRST) / 2);
+        if self.failures == 1 || self.failures.is_power_of_two() {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                failures = self.failures,
+                error = %error,
+                cause = error.store().map(tracing::field::display),
+                "the store does not take the work of this node; handlers go on while the lease holds"
+            );
+        }
+    }
+
+    /// Takes what an exchange has claimed.
+    pub(super) fn take(
+        &mut self,
+        now: u64,
+        asked: &[(usize, i64, usize)],
+        began: u64,
+        rows: Vec<steadfast_store::Row>,
+    ) {
+        let mut found: Vec<Vec<Claimed>> = self.queues.iter().map(|_| Vec::new()).collect();
+        for row in &rows {
+            if let Some(job) = self.claimed(row, 1) {
+                found[job.queue].push(job);
+            }
+        }
+        if asked.is_empty() {
+            return;
+        }
+        self.more = false;
+        let (mut any, mut again) = (false, false);
+        for (index, from, want) in asked {
+            let mut jobs = std::mem::take(&mut found[*index]);
+            // The store gives them in the order of its pages.
+            jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
+            let last = jobs.last().map(|job| job.rank_us);
+            let took = now.saturating_sub(began);
+            let queue = &mut self.queues[*index];
+            queue
+                .floor
+                .claimed(now, *from, *want, jobs.len(), last, took);
+            any |= !jobs.is_empty();
+            self.more |= jobs.len() >= *want;
+            // One that found too little above its floor looks from the start.
+            again |= jobs.len() < *want && *from != i64::MIN;
+            queue.ready.extend(jobs);
+        }
+        if any {
+            self.poll.found();
+        }
+        self.next_poll = if again {
+            now
+        } else if any {
+            // What comes in meanwhile wakes, and the ends of these jobs take the next ones along.
+            now + nanos(FLOOR)
+        } else {
+            now + nanos(self.poll.nothing(rng::bits()))
+        };
+    }
+
+    pub(super) fn take_limited(&mut self, now: u64, index: usize, told: Limited) {
+        let claimed = told.claimed.iter().filter_map(|row| self.claimed(row, 1));
+        let mut jobs: Vec<Claimed> = claimed.collect();
+        jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
+        let suspects = told.suspect.iter().filter_map(|row| self.claimed(row, 0));
+        let suspects: Vec<Claimed> = suspects.collect();
+        self.suspect |= !suspects.is_empty();
+        jobs.extend(suspects);
+        let more = !jobs.is_empty() || !told.from_key.is_empty();
+        let queue = &mut self.queues[index];
+        queue.ready.extend(jobs);
+        queue.from_key = told.from_key;
+        let wait = if more {
+            queue.poll.found();
+            FLOOR
+        } else {
+            queue.poll.nothing(rng::bits())
+        };
+        queue.next_poll = now + nanos(wait);
+    }
+
+    /// Goes on with a run whose handler has completed it, now that the store has said whether that
+    /// was committed.
+    pub(super) fn settle_checked(
+        &mut self,
+        now: u64,
+        flight: Flight,
+        mut finished: Finished,
+        told: &[i64],
+    ) {
+        if told.contains(&finished.id) {
+            finished.settled = settled::YES;
+        } else if finished.follow == Follow::Complete {
+            // The effects are not there, so the job must not be completed.
+            finished.follow = Follow::Retry(Duration::from_secs(1));
+            finished.error = Some("completed in a transaction that was not committed".into());
+        }
+        self.settle(now, &flight, finished);
+    }
+
+    /// Takes notice of what the store says of the ends that were sent.
+    pub(super) fn note_settled(&mut self, sent: Vec<Finished>, known: &[i64]) {
+        let all = sent.len() == known.len();
+        let known: HashSet<i64> = if all {
+            HashSet::new()
+        } else {
+            known.iter().copied().collect()
+        };
+        for mut finished in sent {
+            if !all && !known.contains(&finished.id) {
+                finished.follow = Follow::Nothing;
+            }
+            self.tell_end(&finished);
+        }
+    }
+
+    /// Puts right what an operation without a known outcome has left.
+    pub(super) fn note_found(&mut self, ended: &[i64], held: Vec<(i64, i64)>) {
+        let (known, open) = std::mem::take(&mut self.done)
+            .into_iter()
+            .partition(|end| ended.contains(&end.id));
+        self.done = open;
+        let known: Vec<Finished> = known;
+        for finished in &known {
+            self.tell_end(finished);
+        }
+        let books: HashMap<i64, i64> = held.iter().copied().collect();
+        // What was put back is pending by now, or another's.
+        let (open, gone) = std::mem::take(&mut self.back)
+            .into_iter()
+            .partition(|end| books.get(&end.id) == Some(&end.term));
+        self.back = open;
+        let gone: Vec<Finished> = gone;
+        for finished in &gone {
+            self.tell_end(finished);
+        }
+        let known = |id: i64, term: i64| {
+            self.flights
+                .get(&id)
+                .is_some_and(|flight| flight.run.0.term == term)
+                || self
+                    .done
+                    .iter()
+                    .chain(&self.back)
+                    .any(|end| (end.id, end.term) == (id, term))
+                || self.queues.iter().any(|queue| {
+                    queue
+                        .ready
+                        .iter()
+                        .any(|job| (job.id, job.term) == (id, term))
+                })
+        };
+        let unknown: Vec<(i64, i64)> = held
+            .into_iter()
+            .filter(|(id, term)| !known(*id, *term))
+            .collect();
+        for (id, term) in unknown {
+            self.back.push(released(id, term));
+        }
+        let now = clock::nanos();
+        self.since = (!self.done.is_empty() || !self.back.is_empty()).then_some(now);
+    }
+}
