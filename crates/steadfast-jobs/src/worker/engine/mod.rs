@@ -51,9 +51,9 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// How often handlers are looked at that should have ended, or given a sign: every second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after its cancellation a run must have ended before its permit is written off: 10 s,
-/// twice what its cleanups have.
-const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+/// How long after its cancellation a run must have ended before its permit is written off: so many
+/// times what each of its cleanups has, 10 s unless a kind says otherwise.
+const WRITE_OFF_AFTER: u32 = 2;
 
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
@@ -240,7 +240,7 @@ impl Engine {
         self.stopping = true;
         for flight in self.flights.values_mut() {
             flight.cancel.cancel(Cause::Shutdown);
-            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+            flight.over = flight.over.min(now + write_off_after(&flight.kind));
         }
     }
 
@@ -320,6 +320,10 @@ impl Engine {
         let permits = self.queues.iter().map(|queue| queue.permits).sum();
         self.tally.permits.store(permits, Ordering::Relaxed);
     }
+}
+
+fn write_off_after(kind: &crate::Kind) -> u64 {
+    nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 
 fn nanos(length: Duration) -> u64 {
