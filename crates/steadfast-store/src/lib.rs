@@ -134,7 +134,7 @@ pub use health::{Capabilities, Health};
 pub use ident::Ident;
 pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
-pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
+pub use node::{Incarnation, NODES_MAX, Node, NodeConfig, NodeHealth, NodeInfo};
 pub use row::{Column, Row, Rows};
 pub use schema::PACKAGE;
 pub use statement::Statement;
