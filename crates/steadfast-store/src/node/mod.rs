@@ -30,6 +30,9 @@
 
 pub(crate) mod host;
 mod keeper;
+mod list;
+
+pub use list::{NODES_MAX, NodeInfo};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
