@@ -195,6 +195,36 @@ impl<'c> Tx<'c> {
         self.step(Text::Own(text), binds).await
     }
 
+    /// Runs a statement that was put together from names and placeholders, and no values.
+    pub(crate) async fn made(
+        &mut self,
+        text: Arc<str>,
+        stays: bool,
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::Made(text, stays), binds).await
+    }
+
+    /// Sends rows by COPY, which PostgreSQL alone has.
+    pub(crate) async fn copy_in(&mut self, text: Arc<str>, lines: Vec<u8>) -> Result<(), Error> {
+        self.begin_step()?;
+        let (store, way) = (&self.store, &mut self.way);
+        let copied = store.through("copy", true, async {
+            match way {
+                #[cfg(feature = "postgres")]
+                Way::Ours(Some(ours), _) => match &mut ours.carrier {
+                    Carrier::Postgres(held) => crate::postgres::copy_in(held, text, lines).await,
+                    #[allow(unreachable_patterns, reason = "reached with SQLite")]
+                    _ => Err(Trouble::Ended.into()),
+                },
+                _ => Err(Trouble::Ended.into()),
+            }
+        });
+        copied.await?;
+        self.end_step();
+        Ok(())
+    }
+
     /// Runs SQL of your own on tables whose names are not known before: `{0}`, `{1}` and so on in the
     /// text stand for `names`, in quotes. Otherwise as [`sql`](Self::sql).
     ///
@@ -209,7 +239,7 @@ impl<'c> Tx<'c> {
         names: &[Ident],
         binds: Binds,
     ) -> Result<Rows, Error> {
-        self.step(Text::On(Ident::fill(text, names).into()), binds)
+        self.step(Text::Made(Ident::fill(text, names).into(), true), binds)
             .await
     }
 
@@ -416,15 +446,16 @@ impl fmt::Debug for Tx<'_> {
 enum Text {
     Of(&'static Statement),
     Own(&'static str),
-    /// With names filled in.
-    On(Arc<str>),
+    /// Put together; and whether it comes again.
+    Made(Arc<str>, bool),
 }
 
 impl Text {
     fn name(&self) -> &'static str {
         match self {
             Self::Of(statement) => statement.name,
-            Self::Own(_) | Self::On(_) => "sql",
+            Self::Own(_) => "sql",
+            Self::Made(..) => "batch",
         }
     }
 
@@ -433,7 +464,7 @@ impl Text {
         match self {
             Self::Of(statement) => crate::sqlite::SqliteRun::new(statement.sqlite, binds),
             Self::Own(text) => crate::sqlite::SqliteRun::new(text, binds),
-            Self::On(text) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
+            Self::Made(text, _) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
         }
     }
 
@@ -446,7 +477,8 @@ impl Text {
         match self {
             Self::Of(statement) => store.prepared(statement, binds),
             Self::Own(text) => store.own(text.into(), binds),
-            Self::On(text) => store.own(text, binds),
+            Self::Made(text, true) => store.own(text, binds),
+            Self::Made(text, false) => Ok(store.own(text, binds)?.once()),
         }
     }
 }
