@@ -113,15 +113,15 @@ pub(super) async fn retry(
     Path(id): Path<u64>,
     request: Request,
 ) -> Answer<types::Done> {
-    act(api, id, "jobs.redrive", request, async |api, id| match api
-        .0
-        .jobs
-        .redrive(&[id])
-        .await?
-        .is_empty()
-    {
-        false => Ok("put back to work"),
-        true => Err(state_of(api, id).await?),
+    act(api, id, "jobs.redrive", request, async |api, id| {
+        let redriven = api.0.jobs.redrive(&[id]).await?;
+        match (redriven.jobs.first(), redriven.refused.first()) {
+            (Some(_), _) => Ok("put back to work"),
+            (None, Some((_, other))) => {
+                Err(Problem::conflict(format!("job {other} has its unique key")))
+            }
+            (None, None) => Err(state_of(api, id).await?),
+        }
     })
     .await
 }
@@ -165,6 +165,7 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
         let jobs = ids.iter().map(|id| id.get()).collect();
         return Ok(Json(types::DoneAll {
             jobs,
+            refused: Vec::new(),
             dry_run: true,
         }));
     }
@@ -178,9 +179,10 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
     let done = audited(&api.0.store, entry, async {
         Ok(api.0.jobs.redrive(&ids).await?)
     });
-    let jobs = done.await?.iter().map(|id| id.get()).collect();
+    let redriven = done.await?;
     Ok(Json(types::DoneAll {
-        jobs,
+        jobs: redriven.jobs.iter().map(|id| id.get()).collect(),
+        refused: redriven.refused.iter().map(|(id, _)| id.get()).collect(),
         dry_run: false,
     }))
 }
