@@ -33,7 +33,7 @@ pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
             let pairs = entry
                 .variables
                 .iter()
-                .map(|(name, value)| quoted(&format!("{name}={value}")));
+                .map(|(name, value)| quoted(format!("{name}={value}")));
             let _ = writeln!(document, "env = [{}]", pairs.collect::<Vec<_>>().join(", "));
         }
         let _ = writeln!(document, "stdin = {}", quoted(&entry.stdin));
@@ -41,7 +41,7 @@ pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
         // cron waits for ever; this is the longest that can be said.
         let _ = writeln!(document, "timeout = \"168h\"");
         let _ = writeln!(document, "[schedules.{}]", quoted(&name));
-        let _ = writeln!(document, "rule = {}", quoted(&entry.rule.to_string()));
+        let _ = writeln!(document, "rule = {}", quoted(entry.rule.to_string()));
         let zone = entry.zone.as_deref().unwrap_or(zone);
         let _ = writeln!(document, "zone = {}", quoted(zone));
         let _ = writeln!(document, "missed = \"run_once\"");

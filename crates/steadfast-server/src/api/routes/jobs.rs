@@ -115,13 +115,15 @@ pub(super) async fn retry(
 ) -> Answer<types::Done> {
     act(api, id, "jobs.redrive", request, async |api, id| {
         let redriven = api.0.jobs.redrive(&[id]).await?;
-        match (redriven.jobs.first(), redriven.refused.first()) {
-            (Some(_), _) => Ok("put back to work"),
-            (None, Some((_, other))) => {
-                Err(Problem::conflict(format!("job {other} has its unique key")))
-            }
-            (None, None) => Err(state_of(api, id).await?),
+        if let Some((_, holder)) = redriven.refused.first() {
+            return Err(Problem::conflict(format!(
+                "job {holder} has the unique key of job {id} by now"
+            )));
         }
+        if redriven.jobs.is_empty() {
+            return Err(state_of(api, id).await?);
+        }
+        Ok("put back to work")
     })
     .await
 }
