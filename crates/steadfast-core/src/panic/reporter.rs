@@ -396,10 +396,14 @@ impl Round {
         let now = clock::real();
         let mut records = Vec::new();
         let flushing = shared.flushing > 0;
+        // Those of one place are told in their order: the first of them waits for its backtrace.
+        let mut held_back = Vec::new();
         shared.ring.retain_mut(|waiting| {
-            let due = waiting.is_due(now, flushing);
-            if due {
-                records.push(waiting.record.clone());
+            let place = waiting.record.fingerprint;
+            let due = waiting.is_due(now, flushing) && !held_back.contains(&place);
+            match due {
+                true => records.push(waiting.record.clone()),
+                false => held_back.push(place),
             }
             !due
         });
@@ -562,6 +566,29 @@ mod tests {
         let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
         assert_eq!(told, [1]);
         assert_eq!(shared.ring.len(), 1, "the other is still symbolized");
+    }
+
+    #[test]
+    fn panics_of_one_place_are_told_in_their_order() {
+        let start = clock::real();
+        let mut shared = shared_by_nobody();
+        for (fingerprint, traced) in [(1, true), (1, false), (2, false)] {
+            let mut record = Record::example(fingerprint, start);
+            record.frames = traced.then(super::super::record::Frames::none);
+            record.set_fate(Fate::Contained);
+            shared.push(Arc::new(record), start + Duration::from_secs(3_600));
+        }
+        shared.ring[0].handed_on = true;
+
+        let round = Round::take(&mut shared);
+        let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
+        assert_eq!(told, [2], "the first waits for its backtrace");
+
+        let _ = shared.ring[0].record.symbols.set("a stack".into());
+        let round = Round::take(&mut shared);
+        let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
+        assert_eq!(told, [1, 1]);
+        assert!(round.records[0].frames.is_some());
     }
 
     #[test]
