@@ -7,7 +7,6 @@ use pin_project_lite::pin_project;
 
 use super::pass::Pass;
 use crate::CallEnd;
-use crate::classify::Failure;
 
 pin_project! {
     /// A response body that tells the breaker the status of a call of gRPC, which comes in the
@@ -54,22 +53,12 @@ impl<B: Body> Body for BreakerBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        // Without a status the call has not ended as gRPC wants it.
-        let broken = || CallEnd::failed(Failure::Unknown);
-        let end = match &frame {
-            Some(Ok(frame)) => {
-                let trailers = frame.trailers_ref();
-                let told =
-                    trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken));
-                let telling = this.telling.as_ref();
-                let is_probe = telling.is_some_and(|telling| telling.pass.is_probe());
-                // A stream may live for longer than a round of probes, and its status tells how
-                // that life has ended. That the endpoint works again, its first message tells.
-                told.or_else(|| is_probe.then(CallEnd::success))
-            }
-            Some(Err(_)) | None => Some(broken()),
-        };
-        if let Some(end) = end
+        let telling = this.telling.as_ref();
+        let is_probe = telling.is_some_and(|telling| telling.pass.is_probe());
+        // A stream may live for longer than a round of probes, and its status tells how that life has
+        // ended. That the endpoint works again, its first message tells.
+        let told = CallEnd::of_frame(frame.as_ref());
+        if let Some(end) = told.or_else(|| is_probe.then(CallEnd::success))
             && let Some(Telling { pass, took }) = this.telling.take()
         {
             pass.ended(&end, took);
