@@ -102,7 +102,7 @@ pub use dependency::DependencyStatus;
 pub use error::GuardError;
 pub use governed::{Governed, GovernedBody, GovernedFuture};
 #[cfg(feature = "serve")]
-pub use serve::{Serve, ServeBody, Served};
+pub use serve::{Serve, Served};
 pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
@@ -115,7 +115,7 @@ pub(crate) use live::LIVE_EVENTS;
 #[cfg(feature = "axum")]
 pub(crate) use route::Example;
 #[cfg(feature = "serve")]
-pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
+pub(crate) use serve::{SERVE_END_EVENTS, SERVE_EVENTS, SERVE_METRICS};
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;

@@ -148,12 +148,14 @@ where
         });
         let said = Said::of(&mut parts, state.trust, route.as_deref(), now);
         let own = route.as_deref().map_or(Tier::DEFAULT, |route| route.tier);
-        if let Some(seen) = parts.extensions.get::<Seen>() {
+        let seen = parts.extensions.get::<Seen>();
+        if let Some(seen) = seen {
             seen.pass(said.tier.unwrap_or(own));
         }
+        let begun = seen.map(Seen::trace_id);
         let request = Request::from_parts(parts, body);
         let mut stack = self.stack(route.clone());
-        trace_id::begin(&mut stack, state.trust, request, |context| {
+        trace_id::begin(&mut stack, state.trust, begun, request, |context| {
             let context = match &route {
                 Some(route) => route.facts(context),
                 None => context,

@@ -1,11 +1,13 @@
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
+use steadfast_core::context;
 use tower_service::Service;
 
+use super::REQUEST_ID;
 use super::TraceIdFuture;
 use super::list::BAGGAGE;
-use super::received::{REQUEST_ID, Received};
+use super::received::Received;
 use crate::attempt::ATTEMPT;
 use crate::placed::Placed;
 use crate::{PlacedBody, Trust};
@@ -36,14 +38,18 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        begin(&mut self.inner, self.trust, request, |context| context)
+        begin(&mut self.inner, self.trust, None, request, |context| {
+            context
+        })
     }
 }
 
-/// Calls a service in the context of a request, of which more is known by `facts`.
+/// Calls a service in the context of a request, of which more is known by `facts`. One that brings no
+/// trace is of the one that was `begun` for it outside, or begins one.
 pub(crate) fn begin<S, In>(
     inner: &mut S,
     trust: Trust,
+    begun: Option<context::TraceId>,
     mut request: Request<In>,
     facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
 ) -> TraceIdFuture<S::Future>
@@ -56,10 +62,9 @@ where
         // The same with what anybody may have made up.
         request.headers_mut().remove(BAGGAGE);
     }
-    let received = Received::read(request.headers(), trust);
-    let echo = received.request_id.clone().unwrap_or_else(|| {
-        HeaderValue::try_from(received.trace_id.to_string()).expect("digits only")
-    });
+    let received = Received::read(request.headers(), trust, begun);
+    let echo = received.request_id.clone();
+    let echo = echo.unwrap_or_else(|| super::echo(received.trace_id));
     let known = facts(received.context());
     let span = tracing::info_span!(
         target: "steadfast::request",

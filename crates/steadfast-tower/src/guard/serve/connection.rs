@@ -1,29 +1,29 @@
 use std::error::Error;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use pin_project_lite::pin_project;
 use steadfast_core::clock::{self, Alarm};
 use steadfast_core::context::Captured;
 use steadfast_core::spawn;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::Shared;
 use super::io::Io;
-use super::{ServeBody, Shared};
+use super::observed::Observed;
 use crate::guard::Peer;
-use crate::guard::seen::{Line, Open};
-use crate::ready::WhenReady;
+use crate::guard::seen::Line;
+use crate::recover::Recover;
 use crate::streams::Connection;
 
 /// The most bytes of a head: 32 KiB, as proxies in front usually allow.
@@ -40,8 +40,12 @@ const STREAMS_MAX: u32 = 100;
 const PING: Duration = Duration::from_secs(20);
 
 /// Serves one connection to its end.
-pub(super) async fn serve<S, B>(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, app: S)
-where
+pub(super) async fn serve<S, B>(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Recover<S>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>> + Send,
     S::Future: Send,
@@ -86,7 +90,7 @@ where
         loop {
             if let Poll::Ready(end) = nowhere.enter(|| served.as_mut().poll(cx)) {
                 if let Err(error) = end {
-                    tracing::debug!(target: "steadfast::serve", %peer, %error, "a connection broke off");
+                    shared.ends.tell(&*error, &line, peer);
                 }
                 return Poll::Ready(false);
             }
@@ -166,76 +170,5 @@ impl<'a> Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Outside of everything: knows which answers have passed the guard, and what is still served.
-struct Observed<S> {
-    app: S,
-    shared: Arc<Shared>,
-    line: Arc<Line>,
-    peer: Peer,
-    held: Connection,
-}
-
-impl<S, B> hyper::service::Service<Request<Incoming>> for Observed<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
-{
-    type Response = Response<ServeBody<B>>;
-    type Error = S::Error;
-    type Future = ObservedFuture<S>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let open = Open::begin(&self.line);
-        if request.version() >= Version::HTTP_2 || request.method() == Method::CONNECT {
-            self.line.set_framed();
-        }
-        let asked = (request.method().clone(), request.uri().clone());
-        let extensions = request.extensions_mut();
-        extensions.insert(self.peer);
-        extensions.insert(open.seen());
-        extensions.insert(self.held.clone());
-        ObservedFuture {
-            answer: WhenReady::now(self.app.clone(), request),
-            open: Some(open),
-            asked,
-            shared: self.shared.clone(),
-        }
-    }
-}
-
-pin_project! {
-    struct ObservedFuture<S>
-    where
-        S: Service<Request<Incoming>>,
-    {
-        #[pin]
-        answer: WhenReady<S, Request<Incoming>>,
-        open: Option<Open>,
-        asked: (Method, http::Uri),
-        shared: Arc<Shared>,
-    }
-}
-
-impl<S, B> Future for ObservedFuture<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>>,
-{
-    type Output = Result<Response<ServeBody<B>>, S::Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
-        let open = this.open.take().expect("not polled after its end");
-        if !open.has_passed() {
-            let (method, uri) = this.asked;
-            this.shared.guard.inner.watch.past(method, uri.path());
-        }
-        let response = answer?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            open.line().set_framed();
-        }
-        Poll::Ready(Ok(response.map(|body| ServeBody::new(body, Some(open)))))
     }
 }
