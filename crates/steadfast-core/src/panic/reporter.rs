@@ -454,7 +454,7 @@ impl Round {
 
 /// What it tells to the log.
 pub(crate) const EVENTS: &[EventDoc] = &[
-    EventDoc::new("steadfast::panic", &["error"], "panic", &["backtrace", "contained", "count", "job", "kind", "location", "panic_message", "route", "scope", "span_id", "thread", "trace_id"]).when("A panic, when it happens; repeats are added up in `count`. `contained` says whether it became a value or ended its thread.").action("`location` is the place, `backtrace` how it came there (once a second for each place), `trace_id` the request. Mend it: a contained panic is still a failed request."),
+    EventDoc::new("steadfast::panic", &["error"], "panic", &["backtrace", "contained", "count", "job", "kind", "location", "panic_message", "route", "scope", "span_id", "thread", "tier", "trace_id"]).when("A panic, when it happens; repeats are added up in `count`. `contained` says whether it became a value or ended its thread.").action("`location` is the place, `backtrace` how it came there (once a second for each place), `trace_id` the request. Mend it: a contained panic is still a failed request."),
     EventDoc::new("steadfast::panic", &["error"], "an observer of panics panicked and was removed", &[]).when("A closure given to `observe` panicked.").action("Mend the observer; it hears nothing more."),
     EventDoc::new("steadfast::panic", &["error"], "no thread to report panics", &["error"]).when("The system gives no further thread.").action("Panics are still counted and carried to whoever joins, and told by nobody: look at the limits of the process."),
     EventDoc::new("steadfast::panic", &["error"], "no thread to symbolize", &["error"]).when("The system gives no further thread.").action("Panics are told without backtraces: look at the limits of the process."),
@@ -485,6 +485,8 @@ fn trace(report: &Report) {
         trace_id = field(context.trace_id().as_ref().map(|id| id as _)),
         span_id = field(context.span_id().as_ref().map(|id| id as _)),
         route = field(context.route().as_ref().map(|route| route as _)),
+        // What has no route has no tier of its own.
+        tier = context.route().map(|_| context.tier().number()),
         job = context.job(),
         backtrace = report.backtrace(),
         "panic"
