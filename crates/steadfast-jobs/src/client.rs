@@ -106,6 +106,26 @@ impl Jobs {
         ids.first().copied().ok_or(Repr::Answer("no id").into())
     }
 
+    /// Enqueues a job of a kind whose type is not known here, with a payload in JSON: into the queue
+    /// `default` and with 20 attempts, unless the options say otherwise.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue), and when the payload is not JSON.
+    ///
+    /// # Cancel safety
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn enqueue_kind(
+        &self,
+        kind: impl Into<String>,
+        payload: impl Into<String>,
+        options: Options,
+    ) -> Result<JobId, Error> {
+        let mut batch = Batch::new();
+        batch.push_draft(Draft::of_kind(kind.into(), payload.into(), options)?);
+        let ids = self.enqueue_batch(batch).await?;
+        ids.first().copied().ok_or(Repr::Answer("no id").into())
+    }
+
     /// Enqueues many jobs, in one transaction; gives their ids, in order.
     ///
     /// # Errors

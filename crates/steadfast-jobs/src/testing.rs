@@ -151,7 +151,8 @@ pub async fn inline<J: Job, R: DeserializeOwned>(
     let result = scope(J::KIND)
         .timeout(kind.timeout)
         .cancel_on(&cancel)
-        .run(async |_| kind.handle(run, &payload).await)
+        .cleanup_limit(kind.cleanup_limit)
+        .run(async |body| kind.handle(run, body, &payload).await)
         .await?;
     let read = result.as_deref().map(serde_json::from_str);
     read.transpose().map_err(failed)

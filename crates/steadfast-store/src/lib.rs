@@ -102,6 +102,7 @@ mod error;
 #[cfg(feature = "test-util")]
 mod fault;
 mod health;
+mod ident;
 #[cfg(feature = "sqlite")]
 mod json;
 mod lease;
@@ -129,13 +130,14 @@ pub use error::Error;
 #[cfg(feature = "test-util")]
 pub use fault::{Fault, Faults};
 pub use health::{Capabilities, Health};
+pub use ident::Ident;
 pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
-pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
+pub use node::{Incarnation, NODES_MAX, Node, NodeConfig, NodeHealth, NodeInfo};
 pub use row::{Column, Row, Rows};
 pub use schema::PACKAGE;
 pub use statement::Statement;
-pub use store::{Dialect, Lane, Store};
+pub use store::{Dialect, HostClock, Lane, Store};
 pub use tx::Tx;
 pub use value::{Array, Binds, HasKind, Kind, Text, Value};
 pub use wake::{Wake, Wakes};

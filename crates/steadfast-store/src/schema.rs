@@ -20,6 +20,7 @@ crate::statements! {
     pub(crate) NODE_END = "node_end";
     pub(crate) NODE_END_EXPIRED = "node_end_expired";
     pub(crate) NODE_PEERS = "node_peers";
+    pub(crate) NODE_LIST = "node_list";
     pub(crate) WAKE = "wake";
     pub(crate) LEASE_TAKE = "lease_take";
     pub(crate) LEASE_RENEW = "lease_renew";

@@ -81,6 +81,17 @@ pub enum Dialect {
     Postgres,
 }
 
+/// What leases of packages are judged by on SQLite, which has no clock of its own; made by
+/// [`Store::host_clock`]. Two values are compared only within one start of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostClock {
+    /// Which start of which host it is.
+    pub boot: String,
+    /// The time since then, in microseconds: `None` on PostgreSQL, whose statements ask the database.
+    pub us: Option<i64>,
+}
+
 impl Store {
     /// Opens the database, makes sure that it can be used, and brings our own tables up to date.
     ///
@@ -174,6 +185,15 @@ impl Store {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => Dialect::Postgres,
             Backend::Never(never) => match *never {},
+        }
+    }
+
+    /// Gives the clock that leases are judged by, for statements of packages that keep some: the time since
+    /// the host was started, which nobody can set, on SQLite; nothing on PostgreSQL, which has a clock.
+    pub fn host_clock(&self) -> HostClock {
+        HostClock {
+            boot: crate::node::host::boot(),
+            us: crate::node::host::clock_us(self.dialect()),
         }
     }
 
@@ -479,10 +499,10 @@ impl Store {
     /// Gives somebody's own SQL with its values.
     pub(crate) fn own(
         &self,
-        text: &'static str,
+        text: Arc<str>,
         binds: &Binds,
     ) -> Result<crate::postgres::PostgresRun, Error> {
-        crate::postgres::PostgresRun::new(text.into(), self.config().pooler, binds)
+        crate::postgres::PostgresRun::new(text, self.config().pooler, binds)
     }
 
     fn text(&self, statement: &'static Statement) -> Arc<str> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Trouble;
 use crate::store::Store;
-use crate::{Binds, Error, Rows, Statement};
+use crate::{Binds, Error, Ident, Rows, Statement};
 
 /// A transaction: several statements that take effect together or not at all.
 ///
@@ -162,6 +162,24 @@ impl<'c> Tx<'c> {
     /// As [`run`](Self::run).
     pub async fn sql(&mut self, text: &'static str, binds: Binds) -> Result<Rows, Error> {
         self.step(Text::Own(text), binds).await
+    }
+
+    /// Runs SQL of your own on tables whose names are not known before: `{0}`, `{1}` and so on in the
+    /// text stand for `names`, in quotes. Otherwise as [`sql`](Self::sql).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn sql_on(
+        &mut self,
+        text: &'static str,
+        names: &[Ident],
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::On(Ident::fill(text, names).into()), binds)
+            .await
     }
 
     async fn step(&mut self, text: Text, binds: Binds) -> Result<Rows, Error> {
@@ -359,27 +377,29 @@ impl fmt::Debug for Tx<'_> {
 }
 
 /// What is run: a statement of a package, or one of somebody's own.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Text {
     Of(&'static Statement),
     Own(&'static str),
+    /// With names filled in.
+    On(Arc<str>),
 }
 
 impl Text {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Of(statement) => statement.name,
-            Self::Own(_) => "sql",
+            Self::Own(_) | Self::On(_) => "sql",
         }
     }
 
     #[cfg(feature = "sqlite")]
     fn for_sqlite(self, binds: &Binds) -> Result<crate::sqlite::SqliteRun, Error> {
-        let text = match self {
-            Self::Of(statement) => statement.sqlite,
-            Self::Own(text) => text,
-        };
-        crate::sqlite::SqliteRun::new(text, binds)
+        match self {
+            Self::Of(statement) => crate::sqlite::SqliteRun::new(statement.sqlite, binds),
+            Self::Own(text) => crate::sqlite::SqliteRun::new(text, binds),
+            Self::On(text) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
+        }
     }
 
     #[cfg(feature = "postgres")]
@@ -390,7 +410,8 @@ impl Text {
     ) -> Result<crate::postgres::PostgresRun, Error> {
         match self {
             Self::Of(statement) => store.prepared(statement, binds),
-            Self::Own(text) => store.own(text, binds),
+            Self::Own(text) => store.own(text.into(), binds),
+            Self::On(text) => store.own(text, binds),
         }
     }
 }

@@ -105,6 +105,8 @@ pub struct Backfilled {
 pub struct View {
     /// What it says.
     pub schedule: Schedule,
+    /// Grows with each change, also with each occurrence that is decided.
+    pub revision: u64,
     /// When it is due next; nothing while it is paused, or when it is over.
     pub next: Option<Timestamp>,
     /// The occurrence that waits for a run to end.
@@ -180,15 +182,46 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn register(&self, schedule: &Schedule) -> Result<Registered, Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let registered = self.register_in(&mut tx, schedule).await?;
+        let registered = self.register_in(&mut tx, schedule, None).await?;
         tx.commit().await?;
         Ok(registered)
     }
 
-    async fn register_in(&self, tx: &mut Tx<'_>, schedule: &Schedule) -> Result<Registered, Error> {
+    /// As [`register`](Self::register), if the schedule still is as somebody has seen it: at that
+    /// [revision](View::revision), or not there for 0.
+    ///
+    /// # Errors
+    /// When it was changed since ([`Error::is_changed`]), or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn register_if(
+        &self,
+        schedule: &Schedule,
+        revision: u64,
+    ) -> Result<Registered, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let registered = self.register_in(&mut tx, schedule, Some(revision)).await?;
+        tx.commit().await?;
+        Ok(registered)
+    }
+
+    async fn register_in(
+        &self,
+        tx: &mut Tx<'_>,
+        schedule: &Schedule,
+        expected: Option<u64>,
+    ) -> Result<Registered, Error> {
         let us = |ms: i64| ms.saturating_mul(1_000);
         let name = schedule.name();
         let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+        let is = match rows.first() {
+            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
+            None => 0,
+        };
+        if expected.is_some_and(|expected| expected != is) {
+            return Err(Repr::Changed(name.to_owned()).into());
+        }
         let Some(row) = rows.first() else {
             let now_us: i64 = tx.run(&sql::SCHEDULE_NOW, binds![]).await?.one()?.get(0)?;
             let next = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
@@ -561,6 +594,7 @@ impl View {
         let over = Duration::from_micros(over.max(0).unsigned_abs());
         Self {
             schedule: stored.schedule,
+            revision: stored.revision.unsigned_abs(),
             next: stored.next_us.map(timestamp),
             queued: stored.queued_us.map(timestamp),
             paused: stored.paused.map(|(since, why)| (timestamp(since), why)),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use steadfast_core::BoxError;
+use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
+use steadfast_core::scope::CLEANUP_LIMIT;
+use steadfast_core::{BoxError, Scope};
 
 use super::Run;
 use crate::Job;
@@ -20,12 +22,19 @@ pub const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// The longest time that a run may be given: seven days.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// The longest time that each cleanup of a run may be given: five minutes.
+pub const CLEANUP_LIMIT_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// How long a job whose payload cannot be read waits before the next node tries: one minute. It
 /// spends no attempt: a newer node may know what this one does not.
 pub(crate) const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
 
 type Handled = Pin<Box<dyn Future<Output = Result<Option<String>, BoxError>> + Send>>;
-type Handler = dyn Fn(Run, &str) -> Result<Handled, serde_json::Error> + Send + Sync;
+type Handler = dyn Fn(Run, Body, &str) -> Result<Handled, serde_json::Error> + Send + Sync;
+
+/// The scope of a run: what it defers is undone before the end of the run is told to the store. Its
+/// value is the result, as JSON.
+pub type Body = Scope<Option<String>, BoxError>;
 
 /// A kind of job and what handles it.
 ///
@@ -56,6 +65,7 @@ pub struct Kind {
     pub(crate) timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) beat_every: Option<Duration>,
+    pub(crate) cleanup_limit: Duration,
     handler: Arc<Handler>,
     repair: Option<Arc<Handler>>,
 }
@@ -78,9 +88,46 @@ impl Kind {
             timeout: TIMEOUT,
             backoff: retry::usual(),
             beat_every: None,
-            handler: Arc::new(move |run, payload| {
+            cleanup_limit: CLEANUP_LIMIT,
+            handler: Arc::new(move |run, _, payload| {
                 let handled = handle(run, serde_json::from_str(payload)?);
                 Ok(Box::pin(async move { written(&handled.await?) }))
+            }),
+            repair: None,
+        }
+    }
+
+    /// Has jobs of a kind whose type is not known here handled by `handle`: it is given the payload
+    /// as JSON and returns the result as JSON, and it has the scope of its run.
+    ///
+    /// For programs that learn of their kinds when they start. A name that is not a literal is kept
+    /// for the life of the process, see [`Name`].
+    ///
+    /// # Examples
+    /// ```
+    /// use steadfast_jobs::Kind;
+    ///
+    /// let name = String::from("backup");
+    /// let kind = Kind::of_name(name, async |run, scope, payload| {
+    ///     scope.defer("note the end", || println!("over"));
+    ///     println!("attempt {} with {payload}", run.attempt());
+    ///     Ok(None)
+    /// });
+    /// # let _ = kind;
+    /// ```
+    pub fn of_name<F, Fut>(name: impl Into<Name>, handle: F) -> Self
+    where
+        F: Fn(Run, Body, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<String>, BoxError>> + Send + 'static,
+    {
+        Self {
+            name: name.into().as_str(),
+            timeout: TIMEOUT,
+            backoff: retry::usual(),
+            beat_every: None,
+            cleanup_limit: CLEANUP_LIMIT,
+            handler: Arc::new(move |run, body, payload| {
+                Ok(Box::pin(handle(run, body, payload.to_owned())))
             }),
             repair: None,
         }
@@ -95,7 +142,7 @@ impl Kind {
         F: Fn(Run, J) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.repair = Some(Arc::new(move |run, payload| {
+        self.repair = Some(Arc::new(move |run, _, payload| {
             let repaired = repair(run, serde_json::from_str(payload)?);
             Ok(Box::pin(async move {
                 repaired.await?;
@@ -129,10 +176,19 @@ impl Kind {
         self
     }
 
+    /// Gives each cleanup of a run this long, [`CLEANUP_LIMIT`] unless set; up to
+    /// [`CLEANUP_LIMIT_MAX`]. A run that has not ended after twice this, counted from the moment it
+    /// was told to, is written off.
+    #[must_use]
+    pub fn cleanup_limit(mut self, limit: Duration) -> Self {
+        self.cleanup_limit = limit;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         crate::job::check_name("kind", self.name)?;
-        let range = |what, is: Duration| {
-            let (least, most) = (Duration::from_millis(1), TIMEOUT_MAX);
+        let range = |what, is: Duration, most: Duration| {
+            let least = Duration::from_millis(1);
             if (least..=most).contains(&is) {
                 return Ok(());
             }
@@ -143,17 +199,29 @@ impl Kind {
                 most: format!("{most:?}"),
             })
         };
-        range("the timeout of a kind", self.timeout)?;
-        self.beat_every
-            .map_or(Ok(()), |every| range("the interval of beats", every))
+        range("the timeout of a kind", self.timeout, TIMEOUT_MAX)?;
+        let limit = self.cleanup_limit;
+        range("the time of a cleanup", limit, CLEANUP_LIMIT_MAX)?;
+        self.beat_every.map_or(Ok(()), |every| {
+            range("the interval of beats", every, TIMEOUT_MAX)
+        })
     }
 
     /// Starts a run: the repair if one is due, then the handler.
-    pub(crate) async fn handle(&self, run: Run, payload: &str) -> Result<Option<String>, BoxError> {
+    pub(crate) async fn handle(
+        &self,
+        run: Run,
+        body: Body,
+        payload: &str,
+    ) -> Result<Option<String>, BoxError> {
         if let Some(repair) = self.repair.as_ref().filter(|_| run.is_again()) {
-            repair(run.clone(), payload).map_err(Unreadable)?.await?;
+            repair(run.clone(), body.clone(), payload)
+                .map_err(Unreadable)?
+                .await?;
         }
-        (self.handler)(run, payload).map_err(Unreadable)?.await
+        (self.handler)(run, body, payload)
+            .map_err(Unreadable)?
+            .await
     }
 }
 

@@ -37,7 +37,7 @@ use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report
 use steadfast_store::{Incarnation, Node, NodeConfig};
 use tokio::sync::{broadcast, mpsc};
 
-pub use kind::{Kind, TIMEOUT, TIMEOUT_MAX};
+pub use kind::{Body, CLEANUP_LIMIT_MAX, Kind, TIMEOUT, TIMEOUT_MAX};
 pub use run::Run;
 #[cfg(feature = "test-util")]
 pub(crate) use run::{Inner, settled};

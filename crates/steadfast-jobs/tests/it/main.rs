@@ -1,6 +1,7 @@
 //! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
 
 mod enqueue;
+mod failures;
 mod faults;
 mod fence;
 mod killed;

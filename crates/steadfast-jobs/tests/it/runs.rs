@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use steadfast_core::clock;
 use steadfast_core::context::{self, Context, TraceId};
+use steadfast_core::scope::Outcome;
 use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, State, What};
 use steadfast_store::binds;
 
@@ -68,6 +70,39 @@ steadfast_store::on_every_store! {
 
         until_state(&store, id, "cancelled").await;
         running.stop(PATIENCE).await;
+    }
+
+    async fn a_kind_that_is_known_by_name_undoes_what_it_began_before_its_end_is_told(database) {
+        let jobs = Jobs::open(&database.open().await).await.unwrap();
+        let (begun, mut beginnings) = tokio::sync::mpsc::unbounded_channel();
+        let kind = Kind::of_name(String::from("by-name"), move |_run, scope, payload| {
+            let begun = begun.clone();
+            async move {
+                scope.defer_outcome_async("end it in order", async |edit| {
+                    clock::sleep(Duration::from_millis(50)).await;
+                    edit.change(|outcome| {
+                        if matches!(outcome, Outcome::Cancelled(_)) {
+                            *outcome = Outcome::Ok(Some("\"ended in order\"".into()));
+                        }
+                    });
+                });
+                begun.send(payload)?;
+                std::future::pending().await
+            }
+        });
+        let worker = worker(&jobs).kind(kind).build().unwrap().start();
+        let mut events = worker.events();
+
+        let id = jobs.enqueue_kind("by-name", "{\"n\":7}", Options::new()).await.unwrap();
+        assert_eq!(beginnings.recv().await.unwrap(), "{\"n\":7}");
+        jobs.cancel(id, "not wanted").await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Completed)).await;
+
+        let ended = jobs.find(id).await.unwrap().unwrap();
+        assert_eq!(ended.result::<String>().unwrap().unwrap(), "ended in order");
+        let no_json = jobs.enqueue_kind("by-name", "{", Options::new()).await;
+        assert!(no_json.unwrap_err().is_refused());
+        worker.stop(PATIENCE).await;
     }
 
     async fn what_runs_when_the_worker_ends_is_handed_back_without_spending_an_attempt(database) {

@@ -263,6 +263,29 @@ on_every_store! {
         assert!(found.next.unwrap().unix_millis() / 1000 < later);
     }
 
+    async fn a_change_of_what_was_seen_is_made_and_one_of_what_has_changed_since_is_not(database) {
+        let world = Node::of(database).await;
+        let plan = |rule: &str| Plan::builder(Rule::cron(rule).unwrap()).build().unwrap();
+        let say = |rule: &str| {
+            Schedule::of_kind("nightly", plan(rule), "act", "null", Options::new()).unwrap()
+        };
+
+        let (first, second) = (say("0 1 * * *"), say("0 2 * * *"));
+        assert!(world.schedules.register_if(&first, 7).await.unwrap_err().is_changed());
+        assert_eq!(world.schedules.register_if(&first, 0).await.unwrap(), Registered::Added);
+        let seen = world.schedules.find("nightly").await.unwrap().unwrap().revision;
+        world.schedules.register(&second).await.unwrap();
+
+        let late = world.schedules.register_if(&first, seen).await;
+
+        assert!(late.unwrap_err().is_changed());
+        let now = world.schedules.find("nightly").await.unwrap().unwrap();
+        assert_eq!(now.schedule, second);
+        assert!(now.revision > seen);
+        let changed = world.schedules.register_if(&first, now.revision).await.unwrap();
+        assert_eq!(changed, Registered::Changed);
+    }
+
     async fn nodes_that_race_make_one_job_of_each_occurrence(database) {
         let nodes = [Node::of(database).await, Node::of(database).await, Node::of(database).await];
         for node in &nodes {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use sqlx::SqlSafeStr;
 use sqlx::sqlite::SqliteArguments;
 use steadfast_core::clock::{self, Instant};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -83,7 +84,7 @@ impl Intent {
     /// Gives its text and values.
     pub(super) fn run(&self) -> SqliteRun {
         SqliteRun {
-            text: self.statement.sqlite,
+            text: self.statement.sqlite.into_sql_str(),
             arguments: self.arguments.clone(),
         }
     }

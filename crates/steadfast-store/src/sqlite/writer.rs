@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sqlx::SqlSafeStr;
 use sqlx::sqlite::SqliteConnection;
 use steadfast_core::clock::{self, Instant};
 use tokio::sync::oneshot;
@@ -159,7 +160,7 @@ impl<'a> Writer<'a> {
             return;
         }
         let ask = SqliteRun {
-            text: "PRAGMA data_version",
+            text: "PRAGMA data_version".into_sql_str(),
             arguments: Default::default(),
         };
         let Ok(rows) = run::run(&mut self.conn, &ask).await else {
@@ -267,7 +268,7 @@ impl<'a> Writer<'a> {
                 Step::Run(run, answer) => (self.statement(&run, limit).await, answer),
                 Step::Script(text, answer) => {
                     let script = SqliteRun {
-                        text,
+                        text: text.into_sql_str(),
                         arguments: Default::default(),
                     };
                     (self.statement(&script, limit).await, answer)

@@ -25,6 +25,7 @@ mod prepare;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::{Config, Store};
 
@@ -47,6 +48,9 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Pgbouncer];
 }
+
+/// For how long tests wait for a connection, or for the file.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of one test; dropped with this value.
 pub struct Database {
@@ -114,9 +118,14 @@ impl Database {
         self.kind
     }
 
-    /// Gives the config that leads to it, to be changed at will.
+    /// Gives the config that leads to it, to be changed at will. It waits longer than others do, so
+    /// that what a test finds out is not how busy the machine is.
     pub fn config(&self) -> Config {
-        self.config.clone()
+        Config {
+            connect_timeout: PATIENCE,
+            acquire_timeout: PATIENCE,
+            ..self.config.clone()
+        }
     }
 
     /// Opens it. Each call is a store of its own, like one of another process.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use steadfast_core::clock;
 
 use super::pass::Pass;
 use crate::CallEnd;
@@ -20,26 +21,38 @@ pin_project! {
     }
 }
 
+/// A call whose end is told by its body.
 #[derive(Debug)]
-struct Telling {
+pub(crate) struct Telling {
     pass: Pass,
     /// Until the head of the response.
     took: Duration,
 }
 
-impl<B> BreakerBody<B> {
-    pub(super) fn plain(body: B) -> Self {
-        Self {
-            body,
-            telling: None,
-        }
+impl Telling {
+    pub(super) fn new(pass: Pass, took: Duration) -> Self {
+        Self { pass, took }
     }
 
-    pub(super) fn telling(body: B, pass: Pass, took: Duration) -> Self {
-        Self {
-            body,
-            telling: Some(Telling { pass, took }),
+    /// Takes notice of what a poll of the body has given; nothing is left once the end was told.
+    pub(crate) fn polled<D, E>(telling: &mut Option<Self>, polled: &Option<Result<Frame<D>, E>>) {
+        let Some(Self { pass, .. }) = telling else {
+            return;
+        };
+        // A stream may live for longer than a round of probes, and its status tells how that life has
+        // ended. That the endpoint works again, its first message tells.
+        let told = CallEnd::of_frame(polled.as_ref());
+        if let Some(end) = told.or_else(|| pass.is_probe().then(CallEnd::success))
+            && let Some(Self { pass, took }) = telling.take()
+        {
+            pass.ended(&end, took, clock::nanos());
         }
+    }
+}
+
+impl<B> BreakerBody<B> {
+    pub(super) fn new(body: B, telling: Option<Telling>) -> Self {
+        Self { body, telling }
     }
 }
 
@@ -53,16 +66,7 @@ impl<B: Body> Body for BreakerBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        let telling = this.telling.as_ref();
-        let is_probe = telling.is_some_and(|telling| telling.pass.is_probe());
-        // A stream may live for longer than a round of probes, and its status tells how that life has
-        // ended. That the endpoint works again, its first message tells.
-        let told = CallEnd::of_frame(frame.as_ref());
-        if let Some(end) = told.or_else(|| is_probe.then(CallEnd::success))
-            && let Some(Telling { pass, took }) = this.telling.take()
-        {
-            pass.ended(&end, took);
-        }
+        Telling::polled(this.telling, &frame);
         Poll::Ready(frame)
     }
 

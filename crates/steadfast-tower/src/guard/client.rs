@@ -15,17 +15,15 @@ use tower_service::Service;
 use super::Inner;
 use super::counted::{Counted, CountedBody};
 use super::dependency::Dependency;
-use super::told::Told;
-use crate::admission::{Admission, AdmissionBody};
-use crate::breaker::{Breaker, BreakerBody, Breakers};
+use super::sent::{CallBody, Rules, Sends};
+use crate::breaker::Breakers;
 use crate::classify::{self, Classify, Standard, StandardBoxed, Through};
 use crate::deadline;
 use crate::hedge::{self, HedgeBody, Hedged};
 use crate::replay::Repeatable;
 use crate::retry::{self, Retry, RetryBody, RetryFuture};
 use crate::target::{self, EndpointOf};
-use crate::timeout::{Timeout, TimeoutBody};
-use crate::{CallError, Client, Rejection, Trust};
+use crate::{CallError, Rejection, Trust};
 
 /// Puts what the policy says of a dependency around a client; made by
 /// [`Guard::client`](super::Guard::client).
@@ -45,33 +43,18 @@ pub struct GuardedClient<S, C = Standard> {
     dependency: Arc<Dependency>,
     retry: Arc<retry::Settings<OfCalls<C>>>,
     hedge: Arc<hedge::Settings<OfCalls<C>>>,
-    breakers: Breakers,
+    attempts: Arc<Rules<OfCalls<C>>>,
     endpoint_of: Option<EndpointOf>,
-    of_attempts: Arc<OfAttempts<C>>,
-    trust: Trust,
 }
 
 /// The body of a request as the client inside of the guard is given it: it may be sent more than
 /// once.
 pub type ClientBody<B> = HedgeBody<RetryBody<B>>;
 
-/// The body of a response that passed a [`GuardedClient`].
-pub type CallBody<B> = CountedBody<StackBody<B>>;
+type Calls<S, C> = Retry<Hedged<Sends<S, OfCalls<C>>, OfCalls<C>>, OfCalls<C>>;
 
-type StackBody<B> = BreakerBody<AdmissionBody<TimeoutBody<B>>>;
-
-/// Judges what the breaker sees: rejections of the limit and of the timeout.
-type OfAttempts<C> = Through<Through<C>>;
-/// Judges what retries and hedges see: those of the breaker, too.
-type OfCalls<C> = Through<OfAttempts<C>>;
-
-type Timed<S> = Timeout<Told<S>, Client>;
-type Limited<S> = Admission<Timed<S>, Client>;
-type Broken<S, C> = Breaker<Limited<S>, OfAttempts<C>>;
-type Stack<S, C> = Retry<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>>;
-
-/// An error of the transport, behind the rejections of timeout, limit and breaker.
-type Nested<E> = CallError<CallError<CallError<E>>>;
+/// Judges what breaker, retries and hedges see: rejections of ours, too.
+type OfCalls<C> = Through<C>;
 
 // === impl ClientLayer ===
 
@@ -157,8 +140,13 @@ impl<S, C> Layer<S> for ClientLayer<C> {
         // and again, and each would have its own answer.
         let noted = self.endpoint_of.as_ref().map(|_| target::noted());
         let breakers = Breakers::new(dependency.breaker.clone(), noted.clone());
-        let of_attempts = Arc::new(Through::new(Through::of(self.classifier.clone())));
-        let of_calls = Arc::new(Through::of(of_attempts.clone()));
+        let of_calls = Arc::new(Through::of(self.classifier.clone()));
+        let attempts = Rules {
+            breakers: breakers.clone(),
+            classifier: Through::of(self.classifier.clone()),
+            attempts: dependency.attempts.clone(),
+            trust: self.trust,
+        };
         let retry = retry::Settings {
             shared: dependency.retry.clone(),
             hooks: retry::Hooks {
@@ -171,7 +159,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
         let hedge = hedge::Settings {
             shared: dependency.hedge.clone(),
             repeatable: self.repeatable.clone(),
-            breakers: Some(breakers.clone()),
+            breakers: Some(breakers),
             classifier: of_calls,
         };
         GuardedClient {
@@ -180,10 +168,8 @@ impl<S, C> Layer<S> for ClientLayer<C> {
             dependency,
             retry: Arc::new(retry),
             hedge: Arc::new(hedge),
-            breakers,
+            attempts: Arc::new(attempts),
             endpoint_of: self.endpoint_of.clone(),
-            of_attempts,
-            trust: self.trust,
         }
     }
 }
@@ -214,15 +200,10 @@ impl<C> fmt::Debug for ClientLayer<C> {
 
 impl<S: Clone, C> GuardedClient<S, C> {
     /// What stands around the transport, for one call: by the policy of this moment.
-    fn stack(&self) -> Stack<S, C> {
+    fn calls(&self) -> Calls<S, C> {
         let parts = self.dependency.parts();
-        let told = Told::new(self.inner.clone(), self.trust);
-        let timed = Timeout::new(told, parts.timeout(), parts.body);
-        let timed = timed.counted(self.dependency.attempts.clone());
-        let limited = Admission::new(timed, parts.admission(), None);
-        let broken = Breaker::new(limited, self.breakers.clone(), self.of_attempts.clone());
-        let hedged = Hedged::new(broken, self.hedge.clone());
-        Retry::new(hedged, self.retry.clone())
+        let sends = Sends::new(self.inner.clone(), self.attempts.clone(), parts);
+        Retry::new(Hedged::new(sends, self.hedge.clone()), self.retry.clone())
     }
 }
 
@@ -234,10 +215,10 @@ where
     In::Error: Into<BoxError>,
     Out: Body,
 {
-    type Response = Response<CallBody<Out>>;
+    type Response = Response<CountedBody<CallBody<Out>>>;
     type Error = CallError<S::Error>;
     type Future = ClientFuture<
-        RetryFuture<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>, In, StackBody<Out>>,
+        RetryFuture<Hedged<Sends<S, OfCalls<C>>, OfCalls<C>>, OfCalls<C>, In, CallBody<Out>>,
         OfCalls<C>,
     >;
 
@@ -247,7 +228,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        let since = clock::nanos();
+        let now = clock::now();
+        let since = clock::nanos_at(now);
         // What an operator holds ends also where no request comes in.
         self.guard.end_overrides(since);
         self.dependency.note_method(request.method());
@@ -256,10 +238,10 @@ where
         }
         let counted = Counted::begin(self.dependency.clone(), since);
         let classifier = self.retry.classifier.clone();
-        let late = deadline::passed(&context::current(), clock::now());
+        let late = deadline::passed(&context::current(), now);
         let kind = match late {
             None => Kind::Called {
-                future: self.stack().call(request),
+                future: self.calls().call(request),
             },
             Some(rejection) => {
                 rejection.count();
@@ -284,10 +266,8 @@ impl<S: Clone, C> Clone for GuardedClient<S, C> {
             dependency: self.dependency.clone(),
             retry: self.retry.clone(),
             hedge: self.hedge.clone(),
-            breakers: self.breakers.clone(),
+            attempts: self.attempts.clone(),
             endpoint_of: self.endpoint_of.clone(),
-            of_attempts: self.of_attempts.clone(),
-            trust: self.trust,
         }
     }
 }
@@ -325,8 +305,8 @@ pin_project! {
 
 impl<F, C, Out, E> Future for ClientFuture<F, C>
 where
-    F: Future<Output = Result<Response<Out>, Nested<E>>>,
-    C: Classify<Nested<E>>,
+    F: Future<Output = Result<Response<Out>, CallError<E>>>,
+    C: Classify<CallError<E>>,
 {
     type Output = Result<Response<CountedBody<Out>>, CallError<E>>;
 
@@ -355,20 +335,9 @@ where
             }
             Err(error) => {
                 counted.ended(&classify::contained(classifier, Err(&error)));
-                Err(flat(error))
+                Err(error)
             }
         })
-    }
-}
-
-/// Whichever layer has rejected it, the caller sees one rejection.
-fn flat<E>(error: Nested<E>) -> CallError<E> {
-    match error {
-        CallError::Rejected(rejection)
-        | CallError::Inner(
-            CallError::Rejected(rejection) | CallError::Inner(CallError::Rejected(rejection)),
-        ) => CallError::Rejected(rejection),
-        CallError::Inner(CallError::Inner(CallError::Inner(error))) => CallError::Inner(error),
     }
 }
 

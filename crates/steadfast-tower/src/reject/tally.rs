@@ -62,8 +62,8 @@ pub(super) fn count(rejection: &Rejection, acts: Acts) {
         policy: Name::OTHER,
         ..key
     };
-    let count = TALLY.counts.of(key, beyond);
-    if let Some(since) = count.add(clock::nanos()) {
+    let now = clock::nanos();
+    if let Some(since) = TALLY.counts.with(key, beyond, |count| count.add(now)) {
         tell(rejection, &context, route, acts, since);
     }
 }

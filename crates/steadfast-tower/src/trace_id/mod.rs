@@ -71,7 +71,7 @@ pub(crate) use received::{REQUEST_ID, echo};
 #[cfg(feature = "serve")]
 pub(crate) use received::{of, request_id};
 pub use service::TraceId;
-pub(crate) use service::{again, begin};
+pub(crate) use service::begin;
 
 use tower_layer::Layer;
 

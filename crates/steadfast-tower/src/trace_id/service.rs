@@ -1,10 +1,10 @@
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
 use steadfast_core::context;
 use tower_service::Service;
 
-use super::REQUEST_ID;
 use super::TraceIdFuture;
 use super::list::BAGGAGE;
 use super::received::Received;
@@ -38,33 +38,33 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        begin(&mut self.inner, self.trust, None, request, |context| {
-            context
-        })
+        let (mut parts, body) = request.into_parts();
+        let (mut placed, request_id) = begin(&mut parts, self.trust, None, |context| context);
+        let request = Request::from_parts(parts, body);
+        let future = placed.enter(|| self.inner.call(request));
+        TraceIdFuture::new(future, placed, Some(request_id))
     }
 }
 
-/// Calls a service in the context of a request, of which more is known by `facts`. One that brings no
-/// trace is of the one that was `begun` for it outside, or begins one.
-pub(crate) fn begin<S, In>(
-    inner: &mut S,
+/// Begins or takes up the trace of a request, of which more is known by `facts`: the one that it brings,
+/// or that was `begun` for it outside. Gives where it is served,
+/// and what its answer says as `x-request-id`.
+pub(crate) fn begin(
+    request: &mut Parts,
     trust: Trust,
     begun: Option<context::TraceId>,
-    mut request: Request<In>,
     facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
-) -> TraceIdFuture<S::Future>
-where
-    S: Service<Request<In>>,
-{
+) -> (Placed, HeaderValue) {
+    let headers = &mut request.headers;
     if trust == Trust::Edge {
         // Whoever passes the request on as it came would have its retries forbidden by anybody.
-        request.headers_mut().remove(ATTEMPT);
+        headers.remove(ATTEMPT);
         // The same with what anybody may have made up.
-        request.headers_mut().remove(BAGGAGE);
+        headers.remove(BAGGAGE);
     }
-    let received = Received::read(request.headers(), trust, begun);
-    let echo = received.request_id.clone();
-    let echo = echo.unwrap_or_else(|| super::echo(received.trace_id));
+    let received = Received::read(headers, trust, begun);
+    let request_id = received.request_id.clone();
+    let request_id = request_id.unwrap_or_else(|| super::echo(received.trace_id));
     let known = facts(received.context());
     let span = tracing::info_span!(
         target: "steadfast::request",
@@ -72,21 +72,10 @@ where
         trace_id = %received.trace_id,
         span_id = %received.span_id,
         request_id = received.request_id.as_ref().and_then(|id| id.to_str().ok()),
-        method = %request.method(),
+        method = %request.method,
         // Where they are not known yet, layers inside will.
         route = known.route().map(tracing::field::display),
         tier = known.route().map(|_| known.tier().number()),
     );
-    let mut placed = Placed::new(received.place(known), span);
-    let future = placed.enter(|| inner.call(request));
-    TraceIdFuture::new(future, placed, Some((REQUEST_ID, echo)))
-}
-
-/// Calls a service that is inside of another one which has done all of this.
-pub(crate) fn again<S, In>(inner: &mut S, request: Request<In>) -> TraceIdFuture<S::Future>
-where
-    S: Service<Request<In>>,
-{
-    let placed = Placed::within(None, request.extensions());
-    TraceIdFuture::new(inner.call(request), placed, None)
+    (Placed::new(received.place(known), span), request_id)
 }

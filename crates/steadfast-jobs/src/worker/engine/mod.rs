@@ -51,9 +51,9 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// How often handlers are looked at that should have ended, or given a sign: every second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after its cancellation a run must have ended before its permit is written off: 10 s,
-/// twice what its cleanups have.
-const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+/// How long after its cancellation a run must have ended before its permit is written off: so many
+/// times what each of its cleanups has, 10 s unless a kind says otherwise.
+const WRITE_OFF_AFTER: u32 = 2;
 
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
@@ -186,7 +186,10 @@ impl Engine {
                 self.look(now);
                 next_look = now + nanos(LOOK_EVERY);
             }
-            if !draining {
+            // What a claim brings that was under way when the drain began goes back, too.
+            if draining {
+                self.hand_back();
+            } else {
                 self.start_ready();
             }
             if operation.is_none() {
@@ -223,10 +226,7 @@ impl Engine {
                         self.obey(order);
                     }
                 }
-                _ = drain.cancelled(), if !draining => {
-                    draining = true;
-                    self.hand_back();
-                }
+                _ = drain.cancelled(), if !draining => draining = true,
                 _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
                 _ = woken.changed(), if !draining => self.wake(),
                 _ = pushed.next(), if !draining => self.wake(),
@@ -240,7 +240,7 @@ impl Engine {
         self.stopping = true;
         for flight in self.flights.values_mut() {
             flight.cancel.cancel(Cause::Shutdown);
-            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+            flight.over = flight.over.min(now + write_off_after(&flight.kind));
         }
     }
 
@@ -320,6 +320,10 @@ impl Engine {
         let permits = self.queues.iter().map(|queue| queue.permits).sum();
         self.tally.permits.store(permits, Ordering::Relaxed);
     }
+}
+
+fn write_off_after(kind: &crate::Kind) -> u64 {
+    nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 
 fn nanos(length: Duration) -> u64 {

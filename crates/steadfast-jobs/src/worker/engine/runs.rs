@@ -8,7 +8,7 @@ use steadfast_core::{Cause, clock};
 
 use super::held::{Claimed, Flight};
 use super::operation::{Operation, ends, exchange};
-use super::{Engine, WRITE_OFF_AFTER, nanos};
+use super::{Engine, nanos, write_off_after};
 use crate::JobId;
 use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::retry::Follow;
@@ -53,7 +53,7 @@ impl Engine {
             run: run.clone(),
             cancel,
             suspect: job.crashes >= u32::from(SUSPECT_FROM),
-            over: now + nanos(job.kind.timeout) + nanos(WRITE_OFF_AFTER),
+            over: now + nanos(job.kind.timeout) + write_off_after(&job.kind),
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;

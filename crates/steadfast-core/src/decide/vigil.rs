@@ -1,43 +1,62 @@
-//! When to beat, when to give up: the decision, without a clock.
+//! A lease from the side of whoever holds it: when to renew, when to stop relying on it.
+//!
+//! A holder and its database never agree on when a lease is over: an answer takes time, a process may be
+//! stopped for a minute and go on where it was. So the holder counts by itself, on its own monotonic clock,
+//! from *before* it asked, and stops a margin before the end: always earlier than the database.
+//!
+//! # Examples
+//! ```
+//! # use steadfast_core as steadfast;
+//! use steadfast::decide::vigil::{Step, Timing, Vigil};
+//!
+//! let timing = Timing { renew: 10, lease: 30, margin: 3, retry: 2 };
+//! let mut vigil = Vigil::new(timing, 0);
+//! assert_eq!(vigil.next(0), Step::Take);
+//!
+//! vigil.granted(0);                               // asked at 0; the answer may have come much later
+//! assert_eq!(vigil.next(5), Step::Wait(10));
+//! assert_eq!(vigil.next(10), Step::Renew);
+//! assert_eq!(vigil.next(27), Step::Fence);        // the database takes it for over at 30 or later
+//! ```
 
-/// The times of a node, in nanoseconds.
+/// The times of a lease, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Timing {
-    /// From the start of one beat to the start of the next.
-    pub(super) beat: u64,
-    /// How long the database holds a life to be alive after a beat.
-    pub(super) lease: u64,
-    /// How much earlier than that the process stops by itself.
-    pub(super) margin: u64,
-    /// How long to wait after a beat that failed.
-    pub(super) retry: u64,
+pub struct Timing {
+    /// From the start of one renewal to the start of the next.
+    pub renew: u64,
+    /// How long the database takes the lease for held after a renewal.
+    pub lease: u64,
+    /// How much earlier than that the holder stops by itself.
+    pub margin: u64,
+    /// How long to wait after a renewal that failed.
+    pub retry: u64,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Nothing before this time.
     Wait(u64),
     /// Renew the lease.
-    Beat,
-    /// Register: there is no life, or it is over.
-    Join,
+    Renew,
+    /// Take one: there is none, or it is over.
+    Take,
     /// The lease may be over: everything that relies on it stops, and then is done anew.
     Fence,
 }
 
-/// What is known of the lease.
+/// What a holder knows of its lease.
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub struct Vigil {
     timing: Timing,
-    /// Until when this life may rely on its lease; `None` without one.
+    /// Until when it may be relied on; `None` without one.
     fence_at: Option<u64>,
     next_at: u64,
 }
 
 impl Vigil {
     /// Begins without a lease.
-    pub(super) fn new(timing: Timing, now: u64) -> Self {
+    pub fn new(timing: Timing, now: u64) -> Self {
         Self {
             timing,
             fence_at: None,
@@ -45,38 +64,44 @@ impl Vigil {
         }
     }
 
-    pub(super) fn next(&self, now: u64) -> Step {
+    /// Says what to do now.
+    pub fn next(&self, now: u64) -> Step {
         match self.fence_at {
             Some(fence_at) if now >= fence_at => Step::Fence,
-            Some(_) if now >= self.next_at => Step::Beat,
+            Some(_) if now >= self.next_at => Step::Renew,
             Some(fence_at) => Step::Wait(self.next_at.min(fence_at)),
-            None if now >= self.next_at => Step::Join,
+            None if now >= self.next_at => Step::Take,
             None => Step::Wait(self.next_at),
         }
     }
 
     /// Until when the lease can be relied on.
-    pub(super) fn fence_at(&self) -> Option<u64> {
+    pub fn fence_at(&self) -> Option<u64> {
         self.fence_at
+    }
+
+    /// When the database is asked next.
+    pub fn next_at(&self) -> u64 {
+        self.next_at
     }
 
     /// The database granted or renewed the lease. Counted from before it was asked: its own count
     /// began later, so this one ends earlier.
-    pub(super) fn granted(&mut self, asked_at: u64) {
+    pub fn granted(&mut self, asked_at: u64) {
         let reliable = self.timing.lease.saturating_sub(self.timing.margin);
         self.fence_at = Some(asked_at.saturating_add(reliable));
-        self.next_at = asked_at.saturating_add(self.timing.beat);
+        self.next_at = asked_at.saturating_add(self.timing.renew);
     }
 
     /// The database says that the lease is over, or everything was stopped because it may be.
-    pub(super) fn lost(&mut self, now: u64) {
+    pub fn lost(&mut self, now: u64) {
         self.fence_at = None;
         self.next_at = now;
     }
 
-    /// The database could not be asked. `random` spreads the next attempts of nodes that lost it at
+    /// The database could not be asked. `random` spreads the next attempts of holders that lost it at
     /// the same moment.
-    pub(super) fn failed(&mut self, now: u64, random: u64) {
+    pub fn failed(&mut self, now: u64, random: u64) {
         let half = self.timing.retry / 2;
         let jitter = random % half.max(1);
         self.next_at = now.saturating_add(half).saturating_add(jitter);
@@ -89,51 +114,51 @@ mod tests {
     use proptest::prelude::*;
 
     const TIMING: Timing = Timing {
-        beat: 10,
+        renew: 10,
         lease: 30,
         margin: 3,
         retry: 2,
     };
 
     #[test]
-    fn a_life_joins_beats_and_stops_before_its_lease_is_over() {
+    fn a_holder_takes_renews_and_stops_before_its_lease_is_over() {
         let mut vigil = Vigil::new(TIMING, 100);
-        assert_eq!(vigil.next(100), Step::Join);
+        assert_eq!(vigil.next(100), Step::Take);
 
         vigil.granted(100);
         assert_eq!(vigil.next(109), Step::Wait(110));
-        assert_eq!(vigil.next(110), Step::Beat);
+        assert_eq!(vigil.next(110), Step::Renew);
 
         for now in 111..126 {
             vigil.failed(now, 0);
         }
-        assert_eq!(vigil.next(126), Step::Beat);
+        assert_eq!(vigil.next(126), Step::Renew);
         assert_eq!(vigil.next(127), Step::Fence);
 
         vigil.lost(127);
-        assert_eq!(vigil.next(127), Step::Join);
+        assert_eq!(vigil.next(127), Step::Take);
     }
 
     #[test]
-    fn a_lease_that_was_rejected_is_not_beaten_for() {
+    fn a_lease_that_was_rejected_is_not_renewed() {
         let mut vigil = Vigil::new(TIMING, 0);
         vigil.granted(0);
 
         vigil.lost(10);
 
-        assert_eq!(vigil.next(10), Step::Join);
+        assert_eq!(vigil.next(10), Step::Take);
         assert_eq!(vigil.fence_at(), None);
     }
 
     proptest! {
-        /// The database counts from when it executes a beat, which is never before it was asked.
+        /// The database counts from when it executes a renewal, which is never before it was asked.
         #[test]
         fn nothing_relies_on_a_lease_that_the_database_holds_to_be_over(
-            beats in proptest::collection::vec((0_u64..20, 0_u64..40, any::<bool>()), 1..50)
+            renewals in proptest::collection::vec((0_u64..20, 0_u64..40, any::<bool>()), 1..50)
         ) {
             let mut vigil = Vigil::new(TIMING, 0);
             let (mut now, mut until) = (0, 0);
-            for (pause, delay, answered) in beats {
+            for (pause, delay, answered) in renewals {
                 now += pause;
                 let asked_at = now;
                 now += delay;

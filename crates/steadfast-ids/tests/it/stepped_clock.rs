@@ -42,7 +42,7 @@ fn whatever_the_clock_of_the_process_does_ids_rise_and_none_comes_twice() {
     step(&file, SHOWN[0]);
 
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture"])
+        .args(["--exact", "stepped_clock::child", "--nocapture"])
         .env(
             "LD_PRELOAD",
             String::from_utf8(preload.stdout).unwrap().trim(),
