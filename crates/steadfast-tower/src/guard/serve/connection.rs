@@ -82,10 +82,11 @@ pub(super) async fn serve<S, B>(
     let mut lower = pin!(drain.lower_limit());
     let mut hard = pin!(drain.hard_limit());
     let mut ended = pin!(shared.ended.cancelled());
-    let mut look = Alarm::new(clock::now() + bounds.write);
+    let mut look_at = clock::now() + bounds.write;
+    let mut look = Alarm::new(look_at);
     // A request has nothing to do with whoever has started the server.
     let mut nowhere = Captured::empty();
-    let (mut stopping, mut lower_over) = (false, false);
+    let (mut watched, mut stopping, mut lower_over) = (false, false, false);
     let cut = std::future::poll_fn(|cx| {
         loop {
             if let Poll::Ready(end) = nowhere.enter(|| served.as_mut().poll(cx)) {
@@ -94,6 +95,13 @@ pub(super) async fn serve<S, B>(
                 }
                 return Poll::Ready(false);
             }
+            // Each of what follows wakes this task when its time has come. To ask all of them whenever the
+            // connection moves cost 3,300 instructions a request.
+            let is_calm = drain.is_ready() && !shared.ended.is_cancelled();
+            if watched && is_calm && clock::now() < look_at {
+                return Poll::Pending;
+            }
+            watched = true;
             let mut leave = !stopping && stop.as_mut().poll(cx).is_ready();
             lower_over = lower_over || lower.as_mut().poll(cx).is_ready();
             if lower_over && !line.serves_core() {
@@ -110,7 +118,8 @@ pub(super) async fn serve<S, B>(
                     return Poll::Ready(true);
                 }
                 leave |= some && !stopping;
-                look.set(now + bounds.write);
+                look_at = now + bounds.write;
+                look.set(look_at);
             }
             if !leave {
                 return Poll::Pending;
