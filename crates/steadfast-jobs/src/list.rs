@@ -327,7 +327,7 @@ fn info(row: &Row, at: [usize; 17]) -> Result<JobInfo, Error> {
     })
 }
 
-fn time(us: i64) -> Timestamp {
+pub(crate) fn time(us: i64) -> Timestamp {
     let length = Duration::from_micros(us.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     let time = if us < 0 {

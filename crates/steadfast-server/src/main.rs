@@ -1,11 +1,13 @@
 //! The program `steadfast`.
 #![forbid(unsafe_code)]
 
+mod api;
 mod cli;
 mod config;
 mod handlers;
 mod process;
 mod serve;
+mod sql;
 mod time;
 
 use std::process::ExitCode;

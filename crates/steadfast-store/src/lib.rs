@@ -27,6 +27,7 @@
 //!   [`Store::join`]. **Locks** are leases with a term for your own exclusive work: [`Store::lock`].
 //! - **Wake-ups** tell at once that something has changed, where they can: [`Store::wakes`]; what the
 //!   database at hand can do is in [`Store::capabilities`], how it is in [`Store::health`].
+//! - **Batches** go into tables by [`sink`]; a **pool** for queries of your own is in [`pool`].
 //! - **Errors** say whether a retry may help, whether it may have been done all the same, and what
 //!   to do: [`Error`].
 //!
@@ -85,7 +86,7 @@
 //! |---|---|
 //! | `sqlite` | a file of SQLite, which is compiled in |
 //! | `postgres` | PostgreSQL, with rustls and ring for TLS |
-//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `sqlx09::within` |
+//! | `sqlx09` | pools of sqlx 0.9, and transactions of it that the caller brings along: `sqlx09` |
 //! | `test-util` | databases for tests: `testing`; faults at every operation: `Faults` |
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -103,16 +104,16 @@ mod error;
 mod fault;
 mod health;
 mod ident;
-#[cfg(feature = "sqlite")]
 mod json;
 mod lease;
 mod migrate;
 mod node;
-mod pool;
+pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 mod schema;
+pub mod sink;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlx09")]

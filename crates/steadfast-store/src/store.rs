@@ -334,7 +334,8 @@ impl Store {
             Backend::Postgres(postgres) => {
                 let mut held = postgres.acquire().await?;
                 crate::postgres::begin_writing(&mut held).await?;
-                Carrier::Postgres(held)
+                let limit = self.config().transaction_timeout;
+                return Ok(Tx::new(self.clone(), Carrier::Postgres(held)).limited(limit));
             }
             Backend::Never(never) => match *never {},
         };
@@ -461,7 +462,7 @@ impl Inner {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => sqlite.usage(),
             #[cfg(feature = "postgres")]
-            Backend::Postgres(postgres) => postgres.pool().usage(),
+            Backend::Postgres(postgres) => Usage::of(postgres.pool()),
             Backend::Never(never) => match *never {},
         }
     }
@@ -482,8 +483,23 @@ impl Store {
         binds: &Binds,
     ) -> Result<Rows, Error> {
         let run = self.prepared(statement, binds)?;
-        let mut held = pool.acquire().await?;
+        let mut held = crate::postgres::acquire(pool).await?;
         crate::postgres::alone(&mut held, run).await
+    }
+
+    /// Runs a statement that was put together, as a transaction by itself.
+    pub(crate) async fn run_made(&self, text: Arc<str>, binds: &Binds) -> Result<Rows, Error> {
+        let ran = self.through("batch", true, async {
+            let Backend::Postgres(postgres) = self.backend() else {
+                unreachable!(
+                    "whoever puts a statement of PostgreSQL together has asked which it is"
+                );
+            };
+            let run = self.own(text, binds)?;
+            let mut held = postgres.acquire().await?;
+            crate::postgres::alone(&mut held, run).await
+        });
+        ran.await
     }
 
     /// Gives a statement of a package with its values.

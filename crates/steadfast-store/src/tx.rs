@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use steadfast_core::clock;
 
 use crate::error::Trouble;
 use crate::store::Store;
@@ -16,7 +19,8 @@ use crate::{Binds, Error, Ident, Rows, Statement};
 ///
 /// On SQLite everybody else who writes waits until a writing transaction ends, and it is ended by
 /// force after [`Config::transaction_timeout`](crate::Config::transaction_timeout): do nothing else
-/// meanwhile.
+/// meanwhile. On PostgreSQL it holds what it has locked, and the dead rows of all tables, for as long:
+/// after that time no further statement is run in it, and it is rolled back.
 pub struct Tx<'c> {
     store: Store,
     way: Way<'c>,
@@ -37,6 +41,21 @@ enum Way<'c> {
 struct Ours {
     carrier: Carrier,
     after: Vec<Box<dyn FnOnce() + Send>>,
+    /// Until when it may be open, and how long that is, where nobody else looks after it.
+    limit: Option<(u64, Duration)>,
+}
+
+impl Ours {
+    /// Refuses to go on after its time.
+    fn check(&self) -> Result<(), Error> {
+        match self.limit {
+            Some((until, limit)) if clock::nanos() >= until => {
+                let undone = true;
+                Err(Trouble::TimeLimit { limit, undone }.into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What carries a transaction of ours.
@@ -83,12 +102,24 @@ impl Tx<'static> {
         let ours = Ours {
             carrier,
             after: Vec::new(),
+            limit: None,
         };
         Self {
             store,
             way: Way::Ours(Some(ours), None),
             over: false,
         }
+    }
+
+    /// Has it end after this time, from now on, however busy it is. For databases that do not look after
+    /// that themselves.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn limited(mut self, limit: Duration) -> Self {
+        if let Way::Ours(Some(ours), _) = &mut self.way {
+            let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            ours.limit = Some((clock::nanos().saturating_add(nanos), limit));
+        }
+        self
     }
 
     /// Lends it; it is [taken back](Self::back) once whoever has it drops it.
@@ -164,6 +195,36 @@ impl<'c> Tx<'c> {
         self.step(Text::Own(text), binds).await
     }
 
+    /// Runs a statement that was put together from names and placeholders, and no values.
+    pub(crate) async fn made(
+        &mut self,
+        text: Arc<str>,
+        stays: bool,
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::Made(text, stays), binds).await
+    }
+
+    /// Sends rows by COPY, which PostgreSQL alone has.
+    pub(crate) async fn copy_in(&mut self, text: Arc<str>, lines: Vec<u8>) -> Result<(), Error> {
+        self.begin_step()?;
+        let (store, way) = (&self.store, &mut self.way);
+        let copied = store.through("copy", true, async {
+            match way {
+                #[cfg(feature = "postgres")]
+                Way::Ours(Some(ours), _) => match &mut ours.carrier {
+                    Carrier::Postgres(held) => crate::postgres::copy_in(held, text, lines).await,
+                    #[allow(unreachable_patterns, reason = "reached with SQLite")]
+                    _ => Err(Trouble::Ended.into()),
+                },
+                _ => Err(Trouble::Ended.into()),
+            }
+        });
+        copied.await?;
+        self.end_step();
+        Ok(())
+    }
+
     /// Runs SQL of your own on tables whose names are not known before: `{0}`, `{1}` and so on in the
     /// text stand for `names`, in quotes. Otherwise as [`sql`](Self::sql).
     ///
@@ -178,7 +239,7 @@ impl<'c> Tx<'c> {
         names: &[Ident],
         binds: Binds,
     ) -> Result<Rows, Error> {
-        self.step(Text::On(Ident::fill(text, names).into()), binds)
+        self.step(Text::Made(Ident::fill(text, names).into(), true), binds)
             .await
     }
 
@@ -187,7 +248,10 @@ impl<'c> Tx<'c> {
         let (store, way) = (&self.store, &mut self.way);
         let ran = store.through(text.name(), true, async {
             match way {
-                Way::Ours(Some(ours), _) => ours.carrier.run(store, text, &binds).await,
+                Way::Ours(Some(ours), _) => {
+                    ours.check()?;
+                    ours.carrier.run(store, text, &binds).await
+                }
                 Way::Ours(None, _) => Err(Trouble::Ended.into()),
                 #[cfg(feature = "sqlx09")]
                 Way::Foreign(foreign) => foreign.run(store, text, &binds).await,
@@ -256,6 +320,7 @@ impl<'c> Tx<'c> {
         let Some(mut ours) = self.take() else {
             return Ok(());
         };
+        ours.check()?;
         let commit = ours.carrier.commit();
         self.store.through("commit", true, commit).await?;
         for then in ours.after {
@@ -381,15 +446,16 @@ impl fmt::Debug for Tx<'_> {
 enum Text {
     Of(&'static Statement),
     Own(&'static str),
-    /// With names filled in.
-    On(Arc<str>),
+    /// Put together; and whether it comes again.
+    Made(Arc<str>, bool),
 }
 
 impl Text {
     fn name(&self) -> &'static str {
         match self {
             Self::Of(statement) => statement.name,
-            Self::Own(_) | Self::On(_) => "sql",
+            Self::Own(_) => "sql",
+            Self::Made(..) => "batch",
         }
     }
 
@@ -398,7 +464,7 @@ impl Text {
         match self {
             Self::Of(statement) => crate::sqlite::SqliteRun::new(statement.sqlite, binds),
             Self::Own(text) => crate::sqlite::SqliteRun::new(text, binds),
-            Self::On(text) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
+            Self::Made(text, _) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
         }
     }
 
@@ -411,7 +477,8 @@ impl Text {
         match self {
             Self::Of(statement) => store.prepared(statement, binds),
             Self::Own(text) => store.own(text.into(), binds),
-            Self::On(text) => store.own(text, binds),
+            Self::Made(text, true) => store.own(text, binds),
+            Self::Made(text, false) => Ok(store.own(text, binds)?.once()),
         }
     }
 }

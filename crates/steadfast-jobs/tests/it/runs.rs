@@ -11,7 +11,8 @@ use steadfast_core::scope::Outcome;
 use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, State, What};
 use steadfast_store::binds;
 
-use super::support::{Act, PATIENCE, act, look, sql, until, until_state, worker};
+use super::fence::{claim_up_to, end};
+use super::support::{Act, PATIENCE, act, look, node, sql, until, until_state, worker};
 
 steadfast_store::on_every_store! {
     async fn a_job_is_run_and_its_result_is_kept(database) {
@@ -68,8 +69,26 @@ steadfast_store::on_every_store! {
 
         assert_eq!(jobs.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
 
-        until_state(&store, id, "cancelled").await;
+        let seen = until_state(&store, id, "cancelled").await;
+        assert_eq!(seen.error.as_deref(), Some("not wanted"));
         running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_is_cancelled_while_it_runs_is_not_run_again(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        for (how, attempt) in [("retried", 1), ("snoozed", 0), ("released", 0)] {
+            let ours = node(&store).await;
+            let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let [(raw, term)] = claim_up_to(&store, ours, 1).await[..] else { panic!("{how}: not claimed") };
+
+            assert_eq!(jobs.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
+            assert!(end(&store, how, raw, term, ours).await, "{how}");
+
+            let seen = look(&store, id).await.unwrap();
+            assert_eq!((seen.state.as_str(), seen.attempt, seen.term), ("cancelled", attempt, term), "{how}");
+            assert_eq!(seen.error.as_deref(), Some("not wanted"), "{how}");
+        }
     }
 
     async fn a_kind_that_is_known_by_name_undoes_what_it_began_before_its_end_is_told(database) {
@@ -317,6 +336,38 @@ steadfast_store::on_every_store! {
         let stuck = jobs.enqueue(&Act::Hang, Options::new().max_attempts(1)).await.unwrap();
         let error = until_state(&store, stuck, "discarded").await.error.unwrap();
         assert!(error.contains("stuck"), "{error}");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_says_how_long_its_run_may_take_unless_its_kind_does(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let limited = async || {
+            let options = Options::new().max_attempts(1).delay(Duration::from_secs(3_600));
+            let id = jobs.enqueue(&Act::Hang, options).await.unwrap();
+            sql(
+                &store,
+                "UPDATE steadfast_job SET run_us_max = 20000 WHERE id = ?1",
+                "UPDATE steadfast.job SET run_us_max = 20000 WHERE id = $1",
+                binds![id.get() as i64],
+            )
+            .await;
+            jobs.run_now(id).await.unwrap();
+            id
+        };
+
+        let running = worker(&jobs).build().unwrap().start();
+        let id = limited().await;
+        let error = until_state(&store, id, "discarded").await.error.unwrap();
+        assert!(error.contains("timed out"), "{error}");
+        running.stop(PATIENCE).await;
+
+        let kind = Kind::new(async |run: Run, _: Act| Ok(run.longest().as_secs()));
+        let kind = kind.timeout(Duration::from_secs(77));
+        let running = steadfast_jobs::Worker::builder(&jobs).kind(kind).build().unwrap().start();
+        let id = limited().await;
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!(seen.result.as_deref(), Some("77"));
         running.stop(PATIENCE).await;
     }
 

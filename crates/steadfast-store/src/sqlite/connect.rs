@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection};
 
 use super::run;
 use super::trouble;
@@ -151,10 +151,7 @@ async fn check_mode(conn: &mut SqliteConnection) -> Result<(), Error> {
 }
 
 async fn text(conn: &mut SqliteConnection, sql: &'static str) -> Result<String, Error> {
-    let ask = run::SqliteRun {
-        text: sql.into_sql_str(),
-        arguments: Default::default(),
-    };
+    let ask = run::SqliteRun::bare(sql);
     let rows = run::run(conn, &ask).await.map_err(trouble::classify)?;
     rows.one()?.get(0)
 }

@@ -20,6 +20,18 @@ pub(crate) struct SqliteRun {
 }
 
 impl SqliteRun {
+    /// A text without values.
+    pub(crate) fn bare(text: &'static str) -> Self {
+        Self::with(text, SqliteArguments::default())
+    }
+
+    pub(crate) fn with(text: &'static str, arguments: SqliteArguments) -> Self {
+        Self {
+            text: text.into_sql_str(),
+            arguments,
+        }
+    }
+
     pub(crate) fn new(text: impl SqlSafeStr, binds: &Binds) -> Result<Self, Error> {
         Ok(Self {
             text: text.into_sql_str(),

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::SqlSafeStr;
 use sqlx::sqlite::SqliteConnection;
 use steadfast_core::clock::{self, Instant};
 use tokio::sync::oneshot;
@@ -159,10 +158,7 @@ impl<'a> Writer<'a> {
             self.version = None;
             return;
         }
-        let ask = SqliteRun {
-            text: "PRAGMA data_version".into_sql_str(),
-            arguments: Default::default(),
-        };
+        let ask = SqliteRun::bare("PRAGMA data_version");
         let Ok(rows) = run::run(&mut self.conn, &ask).await else {
             return;
         };
@@ -267,10 +263,7 @@ impl<'a> Writer<'a> {
             let (done, answer) = match step {
                 Step::Run(run, answer) => (self.statement(&run, limit).await, answer),
                 Step::Script(text, answer) => {
-                    let script = SqliteRun {
-                        text: text.into_sql_str(),
-                        arguments: Default::default(),
-                    };
+                    let script = SqliteRun::bare(text);
                     (self.statement(&script, limit).await, answer)
                 }
                 Step::Commit(answer) => {

@@ -1,5 +1,6 @@
 //! `steadfast serve`, as a process over a real store.
 
+mod api;
 mod exec;
 mod http;
 mod lives;
@@ -42,7 +43,7 @@ impl Folder {
         let store = self.store();
         let path = self.0.join("steadfast.toml");
         let text = format!(
-            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n{rest}",
+            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}",
             store.display()
         );
         std::fs::write(&path, text).unwrap();

@@ -1,7 +1,12 @@
-//! Transactions of sqlx 0.9 that the caller brings along. With the feature `sqlx09`.
+//! What is of sqlx 0.9: [pools](Pool) of its connections, and transactions that the caller brings along. With the
+//! feature `sqlx09`.
 //!
 //! The one module with types of sqlx in its public names: a newer sqlx will have a module of its
 //! own beside it.
+
+mod pool;
+
+pub use pool::{Conn, Database, Pool};
 
 use crate::tx::{Foreign, Tx};
 use crate::{Dialect, Store, config};
