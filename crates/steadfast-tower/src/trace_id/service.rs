@@ -46,9 +46,8 @@ where
     }
 }
 
-/// Begins or takes up the trace of a request, of which more is known by `facts`: the one that it brings,
-/// or that was `begun` for it outside. Gives where it is served,
-/// and what its answer says as `x-request-id`.
+/// Begins or takes up the trace of a request, of which more is known by `facts`: the one that it brings, or
+/// that was `begun` for it outside. Gives where it is served, and what its answer says as `x-request-id`.
 pub(crate) fn begin(
     request: &mut Parts,
     trust: Trust,
