@@ -167,6 +167,7 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
         let jobs = ids.iter().map(|id| id.get()).collect();
         return Ok(Json(types::DoneAll {
             jobs,
+            refused: Vec::new(),
             dry_run: true,
         }));
     }
@@ -180,9 +181,10 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
     let done = audited(&api.0.store, entry, async {
         Ok(api.0.jobs.redrive(&ids).await?)
     });
-    let jobs = done.await?.jobs.iter().map(|id| id.get()).collect();
+    let redriven = done.await?;
     Ok(Json(types::DoneAll {
-        jobs,
+        jobs: redriven.jobs.iter().map(|id| id.get()).collect(),
+        refused: redriven.refused.iter().map(|(id, _)| id.get()).collect(),
         dry_run: false,
     }))
 }
