@@ -5,6 +5,7 @@ mod ask;
 mod dev;
 mod exec;
 mod fail;
+mod import;
 mod log;
 mod serve;
 
