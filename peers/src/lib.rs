@@ -21,7 +21,8 @@
 //! work in [`work`] as its peers.
 //!
 //! The binary `bench` prints the table. The binary `allocations` runs the same contenders
-//! under a counting allocator, apart, so that counting never slows what is timed.
+//! under a counting allocator, apart, so that counting never slows what is timed. The binary
+//! `repeat` runs one of them, for a profiler.
 
 pub mod budget;
 pub mod contender;

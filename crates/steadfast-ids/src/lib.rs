@@ -12,21 +12,50 @@
 //! # Features
 //! | feature | adds |
 //! |---|---|
+//! | `sqlite`, `postgres` | worker ids ([`Ids::lease`]) and dense numbers ([`Ids::segments`]) out of a store, and an [`audit`] of tables |
 //! | `serde` | [`Id`] in documents: as text, or as a number with [`id::as_number`] |
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "sql")]
+pub mod worker_id;
+
 mod atomic;
+#[cfg(feature = "sql")]
+pub mod audit;
 pub mod catalogue;
+#[cfg(feature = "sql")]
+pub mod dense;
+#[cfg(feature = "sql")]
+mod error;
 pub mod generator;
 pub mod id;
+#[cfg(feature = "sql")]
+mod ids;
 pub mod segment;
 pub mod snowflake;
+#[cfg(feature = "sql")]
+mod sql;
 
+#[cfg(feature = "sql")]
+#[doc(inline)]
+pub use audit::Audit;
+#[cfg(feature = "sql")]
+#[doc(inline)]
+pub use dense::{Dense, DenseConfig};
+#[cfg(feature = "sql")]
+pub use error::Error;
 #[doc(inline)]
 pub use generator::Generator;
 #[doc(inline)]
 pub use id::Id;
+#[cfg(feature = "sql")]
+pub use ids::Ids;
 #[doc(inline)]
 pub use segment::Segments;
 #[doc(inline)]
 pub use snowflake::Layout;
+#[cfg(feature = "sql")]
+pub use sql::PACKAGE;
+#[cfg(feature = "sql")]
+#[doc(inline)]
+pub use worker_id::LeaseConfig;

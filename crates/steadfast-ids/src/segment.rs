@@ -10,7 +10,7 @@
 //! there are served to the last, and only then there is an error, at once.
 //!
 //! This part is pure: it is told the time and what the store answered, and says what to fetch and when. The
-//! caller has the lock and the connection.
+//! caller has the lock and the connection: `Dense`, with the feature `sql`, is one.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -195,6 +195,12 @@ impl Segments {
         self.fetch_from_ns = now_ns.saturating_add(wait);
     }
 
+    /// Tells whether a fetch is on its way, and none has failed since the last range came: it is worth waiting for.
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        self.fetching && self.backoff.failures() == 0
+    }
+
     /// Tells when the next fetch may be, after a failed one.
     #[must_use]
     pub fn fetch_from_ns(&self) -> u64 {
@@ -229,21 +235,25 @@ impl Segments {
         Ok(())
     }
 
-    /// Doubles the step when a range lasted less than half of what it should, halves it when it lasted more
-    /// than twice that: in between is what a day's ups and downs may be.
-    ///
     /// By the size of the range that was used, which may be one of an earlier step.
     fn adapt(&mut self, size: u64, lasted_ns: u64) {
         let lasts_ns = u64::try_from(self.config.lasts.as_nanos()).unwrap_or(u64::MAX);
-        let wanted = if lasted_ns < lasts_ns / 2 {
-            size.saturating_mul(2)
-        } else if lasted_ns > lasts_ns.saturating_mul(2) {
-            size / 2
-        } else {
-            size
-        };
-        self.step = wanted.clamp(self.config.step_min, self.config.step_max);
+        let (least, most) = (self.config.step_min, self.config.step_max);
+        self.step = adapted(size, lasted_ns, lasts_ns, least, most);
     }
+}
+
+/// Doubles a size when it lasted less than half of what it should, halves it when it lasted more than twice that: in
+/// between is what a day's ups and downs may be.
+pub(crate) fn adapted(size: u64, lasted_ns: u64, lasts_ns: u64, least: u64, most: u64) -> u64 {
+    let wanted = if lasted_ns < lasts_ns / 2 {
+        size.saturating_mul(2)
+    } else if lasted_ns > lasts_ns.saturating_mul(2) {
+        size / 2
+    } else {
+        size
+    };
+    wanted.clamp(least, most)
 }
 
 impl Default for SegmentsConfig {

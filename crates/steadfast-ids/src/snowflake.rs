@@ -4,7 +4,8 @@
 //! restarts faster than its clock runs; a burst uses a tick up, and the generator spins until the next.
 //! Here the state is one number, tick and sequence side by side, and the next id's is *one more or now,
 //! whichever is later*. So no step of any clock can make it repeat, a used up tick borrows from the next,
-//! and how far it may run ahead of the time is bounded: beyond, the caller is told to come back.
+//! and how far it may run ahead of the time is bounded: beyond, the caller is told to come back. Where a store
+//! remembers, ids also stay below what is reserved there, so that whoever comes next begins behind it.
 //!
 //! This part is pure: the time is an argument. [`Generator`](crate::Generator) brings the clock, and waits.
 
@@ -26,9 +27,15 @@ pub struct Snowflake {
     worker: u64,
     lead_ticks: u64,
     /// Tick and sequence of the last id, as one number. Only ever grows, by compare and exchange, so that
-    /// no two callers get one place; nothing else is published through it.
+    /// no two callers get one place; nothing else is published through it. [`CLOSED`] is the end.
     last: AtomicU64,
+    /// The first place that may not be taken: what is reserved ends before it. Only ever grows; who sees an
+    /// old one takes less than there is.
+    limit: AtomicU64,
 }
+
+/// No place is as great: a tick and a sequence have 63 bits together.
+const CLOSED: u64 = u64::MAX;
 
 /// Some ids in a row of one worker.
 #[derive(Clone, Debug)]
@@ -49,6 +56,10 @@ pub enum Refused {
     },
     /// The time has no more bits.
     EndOfLife,
+    /// What was reserved is used up.
+    Beyond,
+    /// It was [closed](Snowflake::close).
+    Closed,
 }
 
 /// Refuses a worker id that has no room in its layout.
@@ -75,20 +86,63 @@ impl Snowflake {
         lead_ns: u64,
         now_ns: u64,
     ) -> Result<Self, WorkerTooLarge> {
-        let most = layout.worker_max();
-        if worker > most {
-            return Err(WorkerTooLarge { worker, most });
-        }
         let lead_ticks = lead_ns.div_ceil(layout.tick_ns());
         let first = (now_ns / layout.tick_ns())
             .saturating_add(lead_ticks)
             .saturating_add(1);
+        Self::starting(layout, worker, lead_ticks, first, CLOSED)
+    }
+
+    /// Starts where somebody else says that the ids of this worker were never made: from `from_ns` on, and
+    /// before `until_ns`, until more is [reserved](Self::reserve).
+    ///
+    /// # Errors
+    /// [`WorkerTooLarge`].
+    pub fn reserved(
+        layout: Layout,
+        worker: u64,
+        lead_ns: u64,
+        from_ns: u64,
+        until_ns: u64,
+    ) -> Result<Self, WorkerTooLarge> {
+        let lead_ticks = lead_ns.div_ceil(layout.tick_ns());
+        let first = from_ns.div_ceil(layout.tick_ns());
+        Self::starting(layout, worker, lead_ticks, first, layout.limit(until_ns))
+    }
+
+    fn starting(
+        layout: Layout,
+        worker: u64,
+        lead_ticks: u64,
+        first: u64,
+        limit: u64,
+    ) -> Result<Self, WorkerTooLarge> {
+        let most = layout.worker_max();
+        if worker > most {
+            return Err(WorkerTooLarge { worker, most });
+        }
+        // The first tick of all has nothing before it to count up from.
+        let first = first.clamp(1, layout.tick_max() + 1);
         Ok(Self {
             layout,
             worker,
             lead_ticks,
-            last: AtomicU64::new((first.min(layout.tick_max() + 1) << layout.sequence_bits()) - 1),
+            last: AtomicU64::new((first << layout.sequence_bits()) - 1),
+            limit: AtomicU64::new(limit),
         })
+    }
+
+    /// Reserves more: ids before `until_ns`. What was reserved stays so.
+    pub fn reserve(&self, until_ns: u64) {
+        self.limit.fetch_max(self.layout.limit(until_ns), Relaxed);
+    }
+
+    /// Ends it, for all threads: no id is made any more. Gives the time which all ids it has made are before;
+    /// `None` if it was closed already.
+    pub fn close(&self) -> Option<u64> {
+        let last = self.last.swap(CLOSED, Relaxed);
+        let tick = (last != CLOSED).then(|| (last >> self.layout.sequence_bits()) + 1);
+        tick.map(|tick| tick.saturating_mul(self.layout.tick_ns()))
     }
 
     /// Gives the next id.
@@ -138,7 +192,12 @@ impl Snowflake {
     /// Tells how far the last id is ahead of the time, in nanoseconds.
     #[must_use]
     pub fn lead_ns(&self, now_ns: u64) -> u64 {
-        let tick = self.last.load(Relaxed) >> self.layout.sequence_bits();
+        let last = self.last.load(Relaxed);
+        let tick = if last == CLOSED {
+            0
+        } else {
+            last >> self.layout.sequence_bits()
+        };
         tick.saturating_sub(now_ns / self.layout.tick_ns()) * self.layout.tick_ns()
     }
 
@@ -150,19 +209,25 @@ impl Snowflake {
         if now > tick_max {
             return Err(Refused::EndOfLife);
         }
-        // The first place that is too far ahead, or past the end.
-        let end = ((now + self.lead_ticks).min(tick_max) + 1) << bits;
+        // The first place that is too far ahead, or past the end; and with what is reserved.
+        let ahead = ((now + self.lead_ticks).min(tick_max) + 1) << bits;
+        let end = ahead.min(self.limit.load(Relaxed));
         let mut last = self.last.load(Relaxed);
         loop {
+            if last == CLOSED {
+                return Err(Refused::Closed);
+            }
             let first = (last + 1).max(now << bits);
             if first >= end {
                 let tick = first >> bits;
                 return Err(if tick > tick_max {
                     Refused::EndOfLife
-                } else {
+                } else if first >= ahead {
                     Refused::Ahead {
                         until_ns: (tick - self.lead_ticks) * tick_ns,
                     }
+                } else {
+                    Refused::Beyond
                 });
             }
             let count = count.min(end - first);

@@ -34,6 +34,21 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         &[],
         "How many handlers of this worker may run at once.",
     ),
+    MetricDoc::counter(
+        "steadfast_schedules_occurrences_total",
+        &["outcome"],
+        "Occurrences that this worker decided about: made into a job, skipped, or failed, to be tried again.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_schedules_overdue",
+        &[],
+        "Schedules that are due and that no node has looked at for a minute, as this worker last saw it.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_schedules_late_jobs",
+        &[],
+        "Jobs of schedules that have not ended three periods after their start, as this worker last saw it.",
+    ),
 ];
 
 const JOBS: &str = "steadfast::jobs";
@@ -49,8 +64,14 @@ const EVENTS: &[EventDoc] = &[
     EventDoc::new(JOBS, &["warn"], "the lease of a job was lost: what this run did does not count", &["job", "kind", "term"])
         .when("The end of a run came after the job was given to another node.")
         .action("Look for why the process was cut off or stood still; what the run did outside of the store may have happened twice."),
+    EventDoc::new(JOBS, &["warn"], "the end of a run is rejected: its job had gone to others, or its time was up", &["job", "kind", "term", "wanted"])
+        .when("A run came to an end after its job was rescued or ended by others, or after its permit was written off.")
+        .action("Look for why it was late; what it did outside of the store may have happened twice, unless it carried the term. Rejected ends are listed for 30 days."),
+    EventDoc::new(JOBS, &["debug"], "rejected ends were not noted", &["error"])
+        .when("The store did not take the list of rejected ends.")
+        .action("Nothing; they are counted all the same."),
     EventDoc::new(JOBS, &["warn"], "rescued a job from a dead node", &["crashes", "job", "kind"])
-        .when("This node has put a job of a node that died back to work.")
+        .when("This node has put a job back to work whose node died, is not in the books, or held it for more than twice its time.")
         .action("Look for why that process died."),
     EventDoc::new(JOBS, &["error"], "a job is quarantined: its process died twice while it was the only suspect there", &["crashes", "job", "kind"])
         .when("A job has killed its processes again and again, and is not run any more.")
@@ -73,6 +94,12 @@ const EVENTS: &[EventDoc] = &[
     EventDoc::new(JOBS, &["debug"], "a wake-up was not sent", &["error"])
         .when("Other processes were not told that there is work.")
         .action("Nothing; they find it at their next poll."),
+    EventDoc::new(SCHEDULES, &["info"], "a schedule is registered", &["late_after_s", "longest_run_s", "plan", "registered", "schedule"])
+        .when("A schedule was added or changed, with how long a run of its job may take, unless the kind says otherwise, and after how long it is late.")
+        .action("Nothing; look whether both lengths fit."),
+    EventDoc::new(SCHEDULES, &["warn"], "a job of a schedule is late: three periods after its start it has not ended", &["job", "kind", "late_seconds", "nominal", "schedule"])
+        .when("Told by every worker each half minute, of jobs whose kind gives no signs of progress or that do not run.")
+        .action("Look at the job: whether it waits, is tried again and again, or takes too long."),
     EventDoc::new(SCHEDULES, &["warn"], "a schedule could not be decided about; it is tried again", &["error", "schedule"])
         .when("A look at a schedule failed.")
         .action("Nothing for one; look at the store, or at the schedule, when it goes on."),

@@ -1,4 +1,4 @@
-//! Enqueueing, and what can be done to jobs from outside.
+//! Enqueueing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,15 +10,12 @@ use steadfast_store::{Array, Store, Tx, Value, Wakes, binds};
 use tokio::sync::watch;
 
 use crate::error::{Refusal, Repr};
-use crate::job::{Draft, check_key, check_name, micros};
+use crate::job::{Draft, micros};
 use crate::{Error, Job, JobId, Options, sql};
 
 /// How many jobs one call can enqueue: 10,000. They are one statement, whose memory and time have
 /// to have a bound; more are several calls, or several in one transaction.
 pub const BATCH_MAX: usize = 10_000;
-
-/// The largest limit of a queue: 1,000,000.
-const LIMIT_MAX: u32 = 1_000_000;
 
 /// The channel of the store on which processes wake each other.
 const CHANNEL: &str = "jobs";
@@ -28,7 +25,7 @@ const CHANNEL: &str = "jobs";
 const WAKES_TOGETHER: Duration = Duration::from_millis(5);
 
 /// How often a key that changes hands in this very moment is looked for again.
-const KEY_TURNS: usize = 10;
+pub(crate) const KEY_TURNS: usize = 10;
 
 /// The jobs of a store: enqueues them, and changes them from outside. Cheap to clone.
 ///
@@ -102,6 +99,26 @@ impl Jobs {
     pub async fn enqueue<J: Job>(&self, job: &J, options: Options) -> Result<JobId, Error> {
         let mut batch = Batch::new();
         batch.push(job, options)?;
+        let ids = self.enqueue_batch(batch).await?;
+        ids.first().copied().ok_or(Repr::Answer("no id").into())
+    }
+
+    /// Enqueues a job of a kind whose type is not known here, with a payload in JSON: into the queue
+    /// `default` and with 20 attempts, unless the options say otherwise.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue), and when the payload is not JSON.
+    ///
+    /// # Cancel safety
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn enqueue_kind(
+        &self,
+        kind: impl Into<String>,
+        payload: impl Into<String>,
+        options: Options,
+    ) -> Result<JobId, Error> {
+        let mut batch = Batch::new();
+        batch.push_draft(Draft::of_kind(kind.into(), payload.into(), options)?);
         let ids = self.enqueue_batch(batch).await?;
         ids.first().copied().ok_or(Repr::Answer("no id").into())
     }
@@ -218,138 +235,6 @@ impl Jobs {
     pub(crate) fn woken(&self) -> watch::Receiver<u64> {
         self.signal.subscribe()
     }
-
-    /// Cancels a job: one that does not run ends now; one that runs is told to stop, with
-    /// [`Cause::Requested`](steadfast_core::Cause::Requested), within a second or two.
-    ///
-    /// # Errors
-    /// When the reason is empty or longer than [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX), or the
-    /// store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn cancel(&self, id: JobId, reason: &str) -> Result<Cancelled, Error> {
-        check_key("reason", reason)?;
-        for _ in 0..KEY_TURNS {
-            let rows = self.store.run(&sql::CANCEL, binds![id.0, reason]).await?;
-            match rows.first() {
-                Some(row) if row.get::<i64>(0)? == 1 => return Ok(Cancelled::Now),
-                Some(_) => {
-                    self.wake();
-                    return Ok(Cancelled::Asked);
-                }
-                // Claimed, ended or put back between the two looks of the statement.
-                None => {}
-            }
-            let found = self.store.ask(&sql::FIND, binds![id.0]).await?;
-            let state: Option<&str> = found.first().map(|row| row.get(3)).transpose()?;
-            match state.and_then(crate::State::of) {
-                None => return Ok(Cancelled::Unknown),
-                Some(state) if state.is_terminal() => return Ok(Cancelled::Ended(state)),
-                Some(_) => {}
-            }
-        }
-        Err(Repr::Contended(id.to_string()).into())
-    }
-
-    /// Puts jobs that were discarded, cancelled or quarantined back to work, with all their
-    /// attempts and no crashes; gives those that were. A completed job stays completed.
-    ///
-    /// # Errors
-    /// When there are more than [`BATCH_MAX`], or the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn redrive(&self, ids: &[JobId]) -> Result<Vec<JobId>, Error> {
-        if ids.len() > BATCH_MAX {
-            return Err(Refusal::Batch(ids.len()).into());
-        }
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let rows = self.store.run(&sql::REDRIVE, binds![ids]).await?;
-        self.wake();
-        let ids = rows.iter().map(|row| Ok(JobId(row.get(0)?)));
-        ids.collect()
-    }
-
-    /// Makes a waiting job due now; tells whether it was waiting.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn run_now(&self, id: JobId) -> Result<bool, Error> {
-        let rows = self.store.run(&sql::RUN_NOW, binds![id.0]).await?;
-        self.wake();
-        Ok(!rows.is_empty())
-    }
-
-    /// Has no node claim from this queue, until [`resume`](Self::resume). What runs goes on, and
-    /// what is enqueued waits.
-    ///
-    /// # Errors
-    /// When name or reason are out of bounds, or the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn pause(&self, queue: &str, reason: &str) -> Result<(), Error> {
-        check_name("queue", queue)?;
-        check_key("reason", reason)?;
-        self.store.run(&sql::PAUSE, binds![queue, reason]).await?;
-        Ok(())
-    }
-
-    /// Sets how many jobs of a queue run at once, in all nodes together, and how many of those with
-    /// the same [`Options::limit_key`]; `None` takes a limit away. Both are at least 1.
-    ///
-    /// What counts are the rows of running jobs, so nothing can be lost or counted twice: what a
-    /// dead node held counts until it is rescued. Nodes know of a new limit within a second, and
-    /// jobs that ran before do not count against it. A queue with a limit is claimed from by one
-    /// node at a time, and without jobs held ahead, which makes it slower than others.
-    ///
-    /// # Errors
-    /// When the name or a limit is out of bounds, or the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn limit(
-        &self,
-        queue: &str,
-        running: Option<u32>,
-        running_per_key: Option<u32>,
-    ) -> Result<(), Error> {
-        check_name("queue", queue)?;
-        for limit in [running, running_per_key].into_iter().flatten() {
-            if !(1..=LIMIT_MAX).contains(&limit) {
-                return Err(Refusal::Range {
-                    what: "a limit",
-                    is: limit.to_string(),
-                    least: "1".into(),
-                    most: LIMIT_MAX.to_string(),
-                }
-                .into());
-            }
-        }
-        let binds = binds![queue, running, running_per_key];
-        self.store.run(&sql::LIMIT, binds).await?;
-        self.wake();
-        Ok(())
-    }
-
-    /// Has nodes claim from this queue again.
-    ///
-    /// # Errors
-    /// As [`pause`](Self::pause).
-    ///
-    /// # Cancel safety
-    /// As [`pause`](Self::pause).
-    pub async fn resume(&self, queue: &str) -> Result<(), Error> {
-        check_name("queue", queue)?;
-        let nothing = None::<String>;
-        self.store.run(&sql::PAUSE, binds![queue, nothing]).await?;
-        self.wake();
-        Ok(())
-    }
 }
 
 /// Passes wake-ups on to other processes, until nobody is left who could wake.
@@ -417,19 +302,6 @@ impl Batch {
             .iter()
             .all(|draft| draft.options.unique.is_none())
     }
-}
-
-/// What became of a wish to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It did not run, and is cancelled.
-    Now,
-    /// It runs, and is asked to stop.
-    Asked,
-    /// It had ended already.
-    Ended(crate::State),
-    /// There is no such job, or not any more.
-    Unknown,
 }
 
 /// The id of a job that was enqueued in a transaction, and the wake-up that is due when that has

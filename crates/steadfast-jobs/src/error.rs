@@ -24,6 +24,8 @@ pub(crate) enum Repr {
     Answer(&'static str),
     #[error("there is no schedule {0:?}")]
     NoSchedule(String),
+    #[error("the schedule {0:?} was changed since it was looked at")]
+    Changed(String),
     #[error(
         "the schedule {name:?} in the store cannot be read by this program, which may be older than what wrote it"
     )]
@@ -87,6 +89,7 @@ impl Error {
             | Repr::Refused(_)
             | Repr::LeaseLost(_)
             | Repr::NoSchedule(_)
+            | Repr::Changed(_)
             | Repr::StoredSchedule { .. }
             | Repr::Answer(_) => false,
         }
@@ -112,6 +115,17 @@ impl Error {
     /// Tells whether there is no schedule of that name.
     pub fn is_unknown_schedule(&self) -> bool {
         matches!(&*self.0, Repr::NoSchedule(_))
+    }
+
+    /// Tells whether a schedule was changed by somebody else since it was looked at.
+    pub fn is_changed(&self) -> bool {
+        matches!(&*self.0, Repr::Changed(_))
+    }
+
+    /// Tells whether what was asked for is out of bounds or makes no sense, so that the store was not
+    /// asked.
+    pub fn is_refused(&self) -> bool {
+        matches!(&*self.0, Repr::Refused(_) | Repr::Payload(_))
     }
 
     /// Gives the error of the store, if it is one.

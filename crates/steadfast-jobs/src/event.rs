@@ -63,6 +63,12 @@ pub enum What {
     },
     /// This node took it from a dead one, once too often.
     Quarantined,
+    /// Its run came to an end after the job had gone to others, or after its permit was written off:
+    /// the end was rejected.
+    Rejected {
+        /// What the end would have made of the job, as [`What::as_str`] says it.
+        wanted: &'static str,
+    },
     /// Its handler did not end although it was told to; its permit is written off.
     WrittenOff,
 }
@@ -82,6 +88,7 @@ impl What {
             What::Rescued { .. } => "rescued",
             What::Quarantined => "quarantined",
             What::WrittenOff => "written_off",
+            What::Rejected { .. } => "rejected",
         }
     }
 
@@ -98,12 +105,13 @@ impl What {
             What::Rescued { .. } => 8,
             What::Quarantined => 9,
             What::WrittenOff => 10,
+            What::Rejected { .. } => 11,
         }
     }
 }
 
 /// The words of [`What::as_str`], by index.
-pub(crate) const WORDS: [&str; 11] = [
+pub(crate) const WORDS: [&str; 12] = [
     "started",
     "completed",
     "retried",
@@ -115,4 +123,5 @@ pub(crate) const WORDS: [&str; 11] = [
     "rescued",
     "quarantined",
     "written_off",
+    "rejected",
 ];

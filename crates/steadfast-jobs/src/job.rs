@@ -208,6 +208,24 @@ impl Draft {
         Ok(draft)
     }
 
+    /// As [`of`](Self::of), for a type that is not known here.
+    pub(crate) fn of_kind(kind: String, payload: String, options: Options) -> Result<Self, Error> {
+        const ATTEMPTS: u32 = 20;
+        if serde_json::from_str::<serde::de::IgnoredAny>(&payload).is_err() {
+            return Err(Refusal::NotJson.into());
+        }
+        let queue = options.queue.clone();
+        let draft = Self {
+            queue: queue.unwrap_or_else(|| "default".into()),
+            kind: Cow::Owned(kind),
+            payload,
+            max_attempts: options.max_attempts.unwrap_or(ATTEMPTS),
+            options,
+        };
+        draft.check()?;
+        Ok(draft)
+    }
+
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let options = &self.options;
         check_name("queue", &self.queue)?;

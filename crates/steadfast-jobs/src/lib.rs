@@ -90,20 +90,28 @@ pub mod testing;
 pub mod worker;
 
 mod client;
+mod control;
 mod error;
 mod event;
 mod job;
 mod list;
+mod rejected;
+mod retention;
 mod sql;
 
-pub use client::{BATCH_MAX, Batch, Cancelled, Jobs, Wake};
+pub use client::{BATCH_MAX, Batch, Jobs, Wake};
+pub use control::{Cancelled, Redriven};
 pub use error::Error;
 pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};
 pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_MAX, WAIT_MAX};
-pub use list::{COUNT_CAP, Counts, Cursor, Filter, JobDetail, JobInfo, PAGE_MAX, Page, WINDOW};
+pub use list::{
+    COUNT_CAP, Counts, Cursor, Filter, JobDetail, JobInfo, NoCursor, PAGE_MAX, Page, WINDOW,
+};
+pub use rejected::{Rejected, RejectedCursor, RejectedEnd};
+pub use retention::Retention;
 pub use sql::PACKAGE;
 pub use state::State;
-pub use worker::{Kind, Retention, Run, Running, Worker, WorkerBuilder};
+pub use worker::{Body, Kind, OnLeaseLost, Run, Running, Worker, WorkerBuilder};
 
 /// The documents of the project about schedules: what stands in them is compiled and run.
 #[cfg(doctest)]

@@ -4,6 +4,8 @@
 //! reads a bounded number of rows, with five million jobs as with none: a page reads a window and
 //! says where to go on, a count stops at a cap.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
@@ -137,6 +139,29 @@ impl Filter {
 pub struct Cursor {
     time_us: i64,
     id: i64,
+}
+
+/// As text, for whoever comes back with it.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.time_us, self.id)
+    }
+}
+
+/// Says that a text is no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no cursor of a list of jobs")]
+pub struct NoCursor;
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        let number = |text: &str| i64::from_str_radix(text, 16).ok().filter(|it| *it >= 0);
+        let (time, id) = text.split_once('-').ok_or(NoCursor)?;
+        let (time_us, id) = number(time).zip(number(id)).ok_or(NoCursor)?;
+        Ok(Self { time_us, id })
+    }
 }
 
 /// A part of a list.
@@ -302,7 +327,7 @@ fn info(row: &Row, at: [usize; 17]) -> Result<JobInfo, Error> {
     })
 }
 
-fn time(us: i64) -> Timestamp {
+pub(crate) fn time(us: i64) -> Timestamp {
     let length = Duration::from_micros(us.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     let time = if us < 0 {

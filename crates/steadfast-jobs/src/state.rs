@@ -14,7 +14,7 @@
 //!  release           ▼  │ cancel, expire              │     │
 //!        └──────── running ───────────────────────────┼─────┘
 //!                    │  │                             │
-//!  complete, discard │  │ stop, quarantine            │ cancel, expire
+//!  complete, discard │  │ stop, abandon, quarantine   │ cancel, expire
 //!                    ▼  ▼                             ▼
 //!        ┌──────────────────────── history ──────────────────────────┐
 //!        │  completed     discarded     cancelled     quarantined    │
@@ -69,6 +69,8 @@ pub enum Event {
     Rescue,
     /// As [`Event::Rescue`], once too often.
     Quarantine,
+    /// As [`Event::Rescue`], of a job that somebody had cancelled.
+    Abandon,
     /// Somebody cancels it before it runs.
     Cancel,
     /// The handler ended because somebody cancelled it.
@@ -113,7 +115,7 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
         (S::Running, E::Discard) => Ok(S::Discarded),
         (S::Running, E::Release | E::Rescue) => Ok(S::Pending),
         (S::Running, E::Quarantine) => Ok(S::Quarantined),
-        (S::Running, E::Stop) => Ok(S::Cancelled),
+        (S::Running, E::Stop | E::Abandon) => Ok(S::Cancelled),
         (S::Pending | S::Waiting, E::Cancel | E::Expire) => Ok(S::Cancelled),
         (S::Completed | S::Discarded | S::Cancelled | S::Quarantined, E::Redrive) => {
             Ok(S::Pending)
@@ -131,7 +133,7 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
             E::Complete | E::Retry | E::Snooze | E::Discard | E::Release | E::Stop,
         )
         // Nobody holds it, so nobody died with it.
-        | (S::Pending | S::Waiting, E::Rescue | E::Quarantine)
+        | (S::Pending | S::Waiting, E::Rescue | E::Quarantine | E::Abandon)
         // A running job is asked to stop, and ends by `Stop` when its handler has ended.
         | (S::Running, E::Cancel | E::Expire)
         // It has not ended.
@@ -149,6 +151,7 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
             | E::Release
             | E::Rescue
             | E::Quarantine
+            | E::Abandon
             | E::Cancel
             | E::Stop
             | E::Expire,
@@ -207,7 +210,7 @@ impl fmt::Display for State {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Event; 14] = [
+    pub const ALL: [Event; 15] = [
         Event::Due,
         Event::Block,
         Event::Claim,
@@ -218,6 +221,7 @@ impl Event {
         Event::Release,
         Event::Rescue,
         Event::Quarantine,
+        Event::Abandon,
         Event::Cancel,
         Event::Stop,
         Event::Expire,
@@ -237,6 +241,7 @@ impl Event {
             Event::Release => "release",
             Event::Rescue => "rescue",
             Event::Quarantine => "quarantine",
+            Event::Abandon => "abandon",
             Event::Cancel => "cancel",
             Event::Stop => "stop",
             Event::Expire => "expire",
@@ -249,7 +254,9 @@ impl Event {
     pub fn raises_term(self) -> bool {
         match self {
             // A new holder; a holder that is taken for dead; a second life.
-            Event::Claim | Event::Rescue | Event::Quarantine | Event::Redrive => true,
+            Event::Claim | Event::Rescue | Event::Quarantine | Event::Abandon | Event::Redrive => {
+                true
+            }
             // Ended or given back by the holder itself, or not held by anybody.
             Event::Due
             | Event::Block
@@ -292,6 +299,7 @@ mod tests {
         (State::Running, Event::Rescue, State::Pending),
         (State::Running, Event::Quarantine, State::Quarantined),
         (State::Running, Event::Stop, State::Cancelled),
+        (State::Running, Event::Abandon, State::Cancelled),
         (State::Completed, Event::Redrive, State::Pending),
         (State::Discarded, Event::Redrive, State::Pending),
         (State::Cancelled, Event::Redrive, State::Pending),
@@ -354,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_holder_that_is_taken_for_dead_loses_its_term() {
-        for event in [Event::Rescue, Event::Quarantine] {
+        for event in [Event::Rescue, Event::Quarantine, Event::Abandon] {
             assert!(next(State::Running, event).is_ok() && event.raises_term());
         }
     }

@@ -144,14 +144,17 @@ pub async fn inline<J: Job, R: DeserializeOwned>(
         spent: 0,
         max_attempts: J::MAX_ATTEMPTS,
         crashes: 0,
+        longest: kind.longest(None),
         cancel: cancel.clone(),
+        lost: Cancel::new(),
         beat_ns: AtomicU64::new(clock::nanos()),
         settled: AtomicU8::new(settled::NO),
     }));
     let result = scope(J::KIND)
-        .timeout(kind.timeout)
+        .timeout(kind.longest(None))
         .cancel_on(&cancel)
-        .run(async |_| kind.handle(run, &payload).await)
+        .cleanup_limit(kind.cleanup_limit)
+        .run(async |body| kind.handle(run, body, &payload).await)
         .await?;
     let read = result.as_deref().map(serde_json::from_str);
     read.transpose().map_err(failed)

@@ -2,6 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod config;
+mod handlers;
+mod process;
+mod serve;
+mod time;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pool::{HOLDERS_TOLD, NoConnection};
+
 /// Says why the store did not do what it was asked.
 ///
 /// | code | what |
@@ -451,6 +453,25 @@ impl fmt::Display for Trouble {
                 )
             }
         }
+    }
+}
+
+/// Turns what the pool of the store says into its words.
+pub(crate) fn no_connection(what: &'static str, why: NoConnection<Error>) -> Error {
+    match why {
+        NoConnection::Connect(error) => error,
+        NoConnection::Closed => Trouble::Closed.into(),
+        NoConnection::Exhausted(exhausted) => Trouble::Exhausted {
+            what,
+            waited: exhausted.waited,
+            holders: exhausted
+                .holders
+                .iter()
+                .take(HOLDERS_TOLD)
+                .map(ToString::to_string)
+                .collect(),
+        }
+        .into(),
     }
 }
 

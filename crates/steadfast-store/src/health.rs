@@ -7,6 +7,7 @@ use std::time::Duration;
 use steadfast_core::clock;
 use steadfast_core::report::{Collector, MetricDoc, Source};
 
+use crate::pool::{HOLDERS_TOLD, Manage, Pool};
 use crate::store::Inner;
 use crate::{Dialect, Error, Pooler, Store, binds};
 
@@ -118,6 +119,28 @@ pub(crate) struct Usage {
     /// How many connections were made, and how many were thrown away.
     pub(crate) made: u64,
     pub(crate) broken: u64,
+}
+
+impl Usage {
+    /// Tells who has connections of a pool.
+    pub(crate) fn of<M: Manage>(pool: &Pool<M>) -> Self {
+        let holders = pool.holders();
+        let counts = pool.counts();
+        Self {
+            held: holders.len(),
+            size: pool.size(),
+            // They entered in order, so the first are those that hold for longest.
+            holders: holders
+                .iter()
+                .take(HOLDERS_TOLD)
+                .map(ToString::to_string)
+                .collect(),
+            refused: counts.refused,
+            made: counts.made,
+            broken: counts.broken,
+            ..Self::default()
+        }
+    }
 }
 
 /// Tells [`report`](mod@steadfast_core::report) about a store.

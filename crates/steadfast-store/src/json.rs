@@ -46,6 +46,12 @@ fn element(json: &mut String, array: &Array, index: usize) {
             optional(json, values[index].as_ref(), |json, v| integer(json, *v))
         }
         Array::F64(values) => float(json, values[index]),
+        Array::OptionBool(values) => optional(json, values[index].as_ref(), |json, v| {
+            json.push(if *v { '1' } else { '0' });
+        }),
+        Array::OptionF64(values) => {
+            optional(json, values[index].as_ref(), |json, v| float(json, *v))
+        }
         Array::Text(values) => text(json, &values[index]),
         Array::OptionText(values) => {
             optional(json, values[index].as_ref(), |json, v| text(json, v))

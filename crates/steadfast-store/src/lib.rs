@@ -27,6 +27,7 @@
 //!   [`Store::join`]. **Locks** are leases with a term for your own exclusive work: [`Store::lock`].
 //! - **Wake-ups** tell at once that something has changed, where they can: [`Store::wakes`]; what the
 //!   database at hand can do is in [`Store::capabilities`], how it is in [`Store::health`].
+//! - **Batches** go into tables by [`sink`]; a **pool** for queries of your own is in [`pool`].
 //! - **Errors** say whether a retry may help, whether it may have been done all the same, and what
 //!   to do: [`Error`].
 //!
@@ -85,7 +86,7 @@
 //! |---|---|
 //! | `sqlite` | a file of SQLite, which is compiled in |
 //! | `postgres` | PostgreSQL, with rustls and ring for TLS |
-//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `sqlx09::within` |
+//! | `sqlx09` | pools of sqlx 0.9, and transactions of it that the caller brings along: `sqlx09` |
 //! | `test-util` | databases for tests: `testing`; faults at every operation: `Faults` |
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -102,16 +103,17 @@ mod error;
 #[cfg(feature = "test-util")]
 mod fault;
 mod health;
-#[cfg(feature = "sqlite")]
+mod ident;
 mod json;
 mod lease;
 mod migrate;
 mod node;
-mod pool;
+pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;
 mod schema;
+pub mod sink;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "sqlx09")]
@@ -129,13 +131,14 @@ pub use error::Error;
 #[cfg(feature = "test-util")]
 pub use fault::{Fault, Faults};
 pub use health::{Capabilities, Health};
+pub use ident::Ident;
 pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
-pub use node::{Incarnation, Node, NodeConfig, NodeHealth};
+pub use node::{Incarnation, NODES_MAX, Node, NodeConfig, NodeHealth, NodeInfo};
 pub use row::{Column, Row, Rows};
 pub use schema::PACKAGE;
 pub use statement::Statement;
-pub use store::{Dialect, Lane, Store};
+pub use store::{Dialect, HostClock, Lane, Store};
 pub use tx::Tx;
 pub use value::{Array, Binds, HasKind, Kind, Text, Value};
 pub use wake::{Wake, Wakes};

@@ -20,17 +20,22 @@ crate::statements! {
     pub(crate) NODE_END = "node_end";
     pub(crate) NODE_END_EXPIRED = "node_end_expired";
     pub(crate) NODE_PEERS = "node_peers";
+    pub(crate) NODE_LIST = "node_list";
     pub(crate) WAKE = "wake";
     pub(crate) LEASE_TAKE = "lease_take";
     pub(crate) LEASE_RENEW = "lease_renew";
     pub(crate) LEASE_RELEASE = "lease_release";
+    pub(crate) BATCH_MARK = "batch_mark";
+    pub(crate) BATCH_FORGET = "batch_forget";
+    pub(crate) BATCH_DEAD_ADD = "batch_dead_add";
+    pub(crate) BATCH_LOOK = "batch_look";
 }
 
-/// What the store itself has in the database: nodes and leases. Public for tests of packages that
+/// What the store itself has in the database: nodes, leases, and what is known of batches. Public for tests of packages that
 /// look at their rows.
 pub static PACKAGE: Package = Package {
     name: "store",
-    migrations: crate::migrations!["0001_nodes"],
+    migrations: crate::migrations!["0001_nodes", "0002_batches"],
     statements: STATEMENTS,
 };
 

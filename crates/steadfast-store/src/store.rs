@@ -81,6 +81,17 @@ pub enum Dialect {
     Postgres,
 }
 
+/// What leases of packages are judged by on SQLite, which has no clock of its own; made by
+/// [`Store::host_clock`]. Two values are compared only within one start of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostClock {
+    /// Which start of which host it is.
+    pub boot: String,
+    /// The time since then, in microseconds: `None` on PostgreSQL, whose statements ask the database.
+    pub us: Option<i64>,
+}
+
 impl Store {
     /// Opens the database, makes sure that it can be used, and brings our own tables up to date.
     ///
@@ -174,6 +185,15 @@ impl Store {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => Dialect::Postgres,
             Backend::Never(never) => match *never {},
+        }
+    }
+
+    /// Gives the clock that leases are judged by, for statements of packages that keep some: the time since
+    /// the host was started, which nobody can set, on SQLite; nothing on PostgreSQL, which has a clock.
+    pub fn host_clock(&self) -> HostClock {
+        HostClock {
+            boot: crate::node::host::boot(),
+            us: crate::node::host::clock_us(self.dialect()),
         }
     }
 
@@ -441,7 +461,7 @@ impl Inner {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => sqlite.usage(),
             #[cfg(feature = "postgres")]
-            Backend::Postgres(postgres) => postgres.pool().usage(),
+            Backend::Postgres(postgres) => Usage::of(postgres.pool()),
             Backend::Never(never) => match *never {},
         }
     }
@@ -462,8 +482,23 @@ impl Store {
         binds: &Binds,
     ) -> Result<Rows, Error> {
         let run = self.prepared(statement, binds)?;
-        let mut held = pool.acquire().await?;
+        let mut held = crate::postgres::acquire(pool).await?;
         crate::postgres::alone(&mut held, run).await
+    }
+
+    /// Runs a statement that was put together, as a transaction by itself.
+    pub(crate) async fn run_made(&self, text: Arc<str>, binds: &Binds) -> Result<Rows, Error> {
+        let ran = self.through("batch", true, async {
+            let Backend::Postgres(postgres) = self.backend() else {
+                unreachable!(
+                    "whoever puts a statement of PostgreSQL together has asked which it is"
+                );
+            };
+            let run = self.own(text, binds)?;
+            let mut held = postgres.acquire().await?;
+            crate::postgres::alone(&mut held, run).await
+        });
+        ran.await
     }
 
     /// Gives a statement of a package with its values.
@@ -479,10 +514,10 @@ impl Store {
     /// Gives somebody's own SQL with its values.
     pub(crate) fn own(
         &self,
-        text: &'static str,
+        text: Arc<str>,
         binds: &Binds,
     ) -> Result<crate::postgres::PostgresRun, Error> {
-        crate::postgres::PostgresRun::new(text.into(), self.config().pooler, binds)
+        crate::postgres::PostgresRun::new(text, self.config().pooler, binds)
     }
 
     fn text(&self, statement: &'static Statement) -> Arc<str> {

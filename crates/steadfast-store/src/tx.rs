@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Trouble;
 use crate::store::Store;
-use crate::{Binds, Error, Rows, Statement};
+use crate::{Binds, Error, Ident, Rows, Statement};
 
 /// A transaction: several statements that take effect together or not at all.
 ///
@@ -162,6 +162,54 @@ impl<'c> Tx<'c> {
     /// As [`run`](Self::run).
     pub async fn sql(&mut self, text: &'static str, binds: Binds) -> Result<Rows, Error> {
         self.step(Text::Own(text), binds).await
+    }
+
+    /// Runs a statement that was put together from names and placeholders, and no values.
+    pub(crate) async fn made(
+        &mut self,
+        text: Arc<str>,
+        stays: bool,
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::Made(text, stays), binds).await
+    }
+
+    /// Sends rows by COPY, which PostgreSQL alone has.
+    pub(crate) async fn copy_in(&mut self, text: Arc<str>, lines: Vec<u8>) -> Result<(), Error> {
+        self.begin_step()?;
+        let (store, way) = (&self.store, &mut self.way);
+        let copied = store.through("copy", true, async {
+            match way {
+                #[cfg(feature = "postgres")]
+                Way::Ours(Some(ours), _) => match &mut ours.carrier {
+                    Carrier::Postgres(held) => crate::postgres::copy_in(held, text, lines).await,
+                    #[allow(unreachable_patterns, reason = "reached with SQLite")]
+                    _ => Err(Trouble::Ended.into()),
+                },
+                _ => Err(Trouble::Ended.into()),
+            }
+        });
+        copied.await?;
+        self.end_step();
+        Ok(())
+    }
+
+    /// Runs SQL of your own on tables whose names are not known before: `{0}`, `{1}` and so on in the
+    /// text stand for `names`, in quotes. Otherwise as [`sql`](Self::sql).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn sql_on(
+        &mut self,
+        text: &'static str,
+        names: &[Ident],
+        binds: Binds,
+    ) -> Result<Rows, Error> {
+        self.step(Text::Made(Ident::fill(text, names).into(), true), binds)
+            .await
     }
 
     async fn step(&mut self, text: Text, binds: Binds) -> Result<Rows, Error> {
@@ -359,27 +407,30 @@ impl fmt::Debug for Tx<'_> {
 }
 
 /// What is run: a statement of a package, or one of somebody's own.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Text {
     Of(&'static Statement),
     Own(&'static str),
+    /// Put together; and whether it comes again.
+    Made(Arc<str>, bool),
 }
 
 impl Text {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Of(statement) => statement.name,
             Self::Own(_) => "sql",
+            Self::Made(..) => "batch",
         }
     }
 
     #[cfg(feature = "sqlite")]
     fn for_sqlite(self, binds: &Binds) -> Result<crate::sqlite::SqliteRun, Error> {
-        let text = match self {
-            Self::Of(statement) => statement.sqlite,
-            Self::Own(text) => text,
-        };
-        crate::sqlite::SqliteRun::new(text, binds)
+        match self {
+            Self::Of(statement) => crate::sqlite::SqliteRun::new(statement.sqlite, binds),
+            Self::Own(text) => crate::sqlite::SqliteRun::new(text, binds),
+            Self::Made(text, _) => crate::sqlite::SqliteRun::new(sqlx::AssertSqlSafe(text), binds),
+        }
     }
 
     #[cfg(feature = "postgres")]
@@ -390,7 +441,9 @@ impl Text {
     ) -> Result<crate::postgres::PostgresRun, Error> {
         match self {
             Self::Of(statement) => store.prepared(statement, binds),
-            Self::Own(text) => store.own(text, binds),
+            Self::Own(text) => store.own(text.into(), binds),
+            Self::Made(text, true) => store.own(text, binds),
+            Self::Made(text, false) => Ok(store.own(text, binds)?.once()),
         }
     }
 }

@@ -72,6 +72,13 @@ impl Text {
             Repr::Shared(text) => text,
         }
     }
+
+    pub(crate) fn into_string(self) -> String {
+        match self.0 {
+            Repr::Cow(text) => text.into_owned(),
+            Repr::Shared(text) => text.to_string(),
+        }
+    }
 }
 
 impl fmt::Debug for Text {
@@ -92,6 +99,10 @@ pub enum Array {
     OptionI64(Vec<Option<i64>>),
     /// Floats.
     F64(Vec<f64>),
+    /// Truths and nulls.
+    OptionBool(Vec<Option<bool>>),
+    /// Floats and nulls.
+    OptionF64(Vec<Option<f64>>),
     /// Texts.
     Text(Vec<String>),
     /// Texts and nulls.
@@ -110,6 +121,8 @@ impl Array {
             Self::I64(values) => values.len(),
             Self::OptionI64(values) => values.len(),
             Self::F64(values) => values.len(),
+            Self::OptionBool(values) => values.len(),
+            Self::OptionF64(values) => values.len(),
             Self::Text(values) => values.len(),
             Self::OptionText(values) => values.len(),
             Self::Bytes(values) => values.len(),
@@ -142,9 +155,9 @@ impl fmt::Debug for Value {
 impl fmt::Debug for Array {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
-            Self::Bool(_) => "Bool",
+            Self::Bool(_) | Self::OptionBool(_) => "Bool",
             Self::I64(_) | Self::OptionI64(_) => "I64",
-            Self::F64(_) => "F64",
+            Self::F64(_) | Self::OptionF64(_) => "F64",
             Self::Text(_) | Self::OptionText(_) => "Text",
             Self::Bytes(_) | Self::OptionBytes(_) => "Bytes",
         };
@@ -216,6 +229,8 @@ array_from! {
     i64 => I64;
     Option<i64> => OptionI64;
     f64 => F64;
+    Option<bool> => OptionBool;
+    Option<f64> => OptionF64;
     String => Text;
     Option<String> => OptionText;
     Vec<u8> => Bytes;

@@ -2,10 +2,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::keys::OwnKeys;
+
 /// Counts that are told apart by a key, in bounded number: what comes later is counted together.
 pub(crate) struct Counts<K, C> {
     max: usize,
-    counts: RwLock<HashMap<K, Arc<C>>>,
+    counts: RwLock<HashMap<K, Arc<C>, OwnKeys>>,
 }
 
 impl<K: Hash + Eq, C: Default> Counts<K, C> {
@@ -28,6 +30,21 @@ impl<K: Hash + Eq, C: Default> Counts<K, C> {
         let fits = counts.len() < self.max || counts.contains_key(&key);
         let key = if fits { key } else { beyond(key) };
         counts.entry(key).or_default().clone()
+    }
+
+    /// Does `f` to what [`of`](Self::of) gives, without a count of references where it is known.
+    pub(crate) fn with<R>(
+        &self,
+        key: K,
+        beyond: impl FnOnce(K) -> K,
+        f: impl FnOnce(&C) -> R,
+    ) -> R {
+        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get(&key) {
+            return f(count);
+        }
+        drop(counts);
+        f(&self.of(key, beyond))
     }
 
     pub(crate) fn each(&self, mut f: impl FnMut(&K, &C)) {

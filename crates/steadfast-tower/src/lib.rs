@@ -71,6 +71,7 @@ mod count;
 mod counts;
 mod form;
 mod held;
+mod keys;
 mod measured;
 mod noted;
 mod placed;

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -9,20 +10,37 @@ use steadfast_core::context::{self, Captured, Name, Tier};
 /// What layers inside have found out about a request, for the one outside that tells of it. That
 /// one cannot read it in the context: there it holds for what is inside alone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Noted(Arc<Mutex<Notes>>);
+pub(crate) struct Noted(Arc<Shared>);
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
+struct Shared {
+    /// Somebody wants to know how the context is left: whoever writes a line.
+    wants_left: AtomicBool,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) route: Option<Name>,
     pub(crate) tier: Option<Tier>,
     /// The context as the innermost layer has left it, with what the handler has put into it.
-    pub(crate) left: Option<Captured>,
+    left: Option<Captured>,
 }
 
 impl Noted {
     /// Gives the notes of a request, and begins them if nobody outside has.
-    pub(crate) fn begin(request: &mut Extensions) -> Self {
-        request.get_or_insert_default::<Self>().clone()
+    pub(crate) fn begin(request: &mut Extensions, wants_left: bool) -> Self {
+        let noted = request.get_or_insert_default::<Self>();
+        if wants_left {
+            noted.0.wants_left.store(true, Ordering::Relaxed);
+        }
+        noted.clone()
+    }
+
+    /// Gives the notes of a request if somebody wants to know how a layer leaves its context.
+    pub(crate) fn wanting_left(request: &Extensions) -> Option<Self> {
+        let noted = request.get::<Self>();
+        noted.filter(|noted| noted.wants_left()).cloned()
     }
 
     /// Notes something if anybody wants to know it.
@@ -37,12 +55,23 @@ impl Noted {
         self.notes().left.get_or_insert_with(|| context.clone());
     }
 
-    pub(crate) fn read(&self) -> Notes {
-        self.notes().clone()
+    /// Gives route and tier, where layers inside have found them out.
+    pub(crate) fn found(&self) -> (Option<Name>, Option<Tier>) {
+        let notes = self.notes();
+        (notes.route, notes.tier)
+    }
+
+    /// Gives the context as it was left, if somebody wanted to know that.
+    pub(crate) fn left(&self) -> Option<Captured> {
+        self.notes().left.clone()
+    }
+
+    fn wants_left(&self) -> bool {
+        self.0.wants_left.load(Ordering::Relaxed)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -31,7 +31,7 @@ impl Placed {
 
     /// In this context, and in whichever span there is; for a request with these extensions.
     pub(crate) fn within(context: Option<Captured>, request: &Extensions) -> Self {
-        let noted = context.as_ref().and_then(|_| request.get().cloned());
+        let noted = context.as_ref().and_then(|_| Noted::wanting_left(request));
         Self {
             context,
             span: Span::none(),

@@ -34,7 +34,7 @@
 //! |---|---|
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
-//! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process |
+//! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process; with a database also what that hands out |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
 //! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |

@@ -36,9 +36,9 @@ pub struct BatchStats {
     pub left: u64,
     /// How many transactions were committed.
     pub batches: u64,
-    /// How many transactions failed: by a row, by a conflict, without an answer, and because
-    /// nothing can be written.
-    pub failed: [u64; 4],
+    /// How many transactions failed: by a row, by a conflict, without an answer, because nothing can
+    /// be written, and because they were too much.
+    pub failed: [u64; 5],
     /// How long all that were committed took, added up.
     pub writing: Duration,
     /// How many rows the next batch may have.
@@ -78,7 +78,7 @@ impl Books {
             queued: 0,
             left: 0,
             batches: 0,
-            failed: [0; 4],
+            failed: [0; 5],
             writing: Duration::ZERO,
             rows_limit: 0,
             constraint: Constraint::default(),
@@ -202,7 +202,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::counter(
         "steadfast_batch_failed_total",
         &["batch", "reason"],
-        "Transactions that failed: a row, a conflict, nobody there, or nothing can be written.",
+        "Transactions that failed: a row, a conflict, nobody there, nothing can be written, or too much at once.",
     ),
     MetricDoc::gauge(
         "steadfast_batch_queued",

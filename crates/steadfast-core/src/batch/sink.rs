@@ -13,7 +13,8 @@ pub trait Sink<T>: Send + Sync + 'static {
     ///
     /// It is called again with the same rows and [`id`](Batch::id) after
     /// [conflicts](WriteError::conflict) and [outages](WriteError::unavailable), and with some of
-    /// them, under another id, after an error [of a row](WriteError::row). A panic counts as one of
+    /// them, under another id, after an error [of a row](WriteError::row) or where it was
+    /// [too much](WriteError::too_much). A panic counts as one of
     /// a row, so that the row that provokes it is found.
     ///
     /// # Cancel safety
@@ -90,6 +91,8 @@ impl fmt::Display for BatchId {
 #[derive(Clone)]
 pub struct WriteError {
     kind: Kind,
+    /// Which row of the batch it is, where that is known.
+    at: Option<usize>,
     source: Arc<dyn Error + Send + Sync>,
 }
 
@@ -99,6 +102,7 @@ pub(super) enum Kind {
     Conflict,
     Unavailable,
     Broken,
+    TooMuch,
 }
 
 impl WriteError {
@@ -106,6 +110,15 @@ impl WriteError {
     /// long, cannot be encoded. Nothing was committed. The row is looked for.
     pub fn row(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Row, source)
+    }
+
+    /// The row at this place of [`Batch::rows`] cannot be written, whenever it is tried, and nothing
+    /// was committed. It alone is given up, without a search; the others are tried again.
+    pub fn row_at(at: usize, source: impl Into<BoxError>) -> Self {
+        Self {
+            at: Some(at),
+            ..Self::row(source)
+        }
     }
 
     /// Others were in the way: a deadlock, a serialization failure, a lock that was not to be had in
@@ -126,6 +139,13 @@ impl WriteError {
         Self::new(Kind::Broken, source)
     }
 
+    /// It was too much for one transaction: it took longer than the database lets it, or is larger.
+    /// Nothing was committed. Fewer of the same rows are tried; one that is alone already is tried
+    /// again until the end, since others may have kept it waiting.
+    pub fn too_much(source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::TooMuch, source)
+    }
+
     pub(super) fn panicked(panic: Panic) -> Self {
         Self::new(Kind::Row, panic)
     }
@@ -133,6 +153,7 @@ impl WriteError {
     fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
         Self {
             kind,
+            at: None,
             source: Arc::from(source.into()),
         }
     }
@@ -141,19 +162,32 @@ impl WriteError {
         self.kind
     }
 
+    pub(super) fn at(&self) -> Option<usize> {
+        self.at
+    }
+
     /// Tells whether one of the rows is to blame.
     pub fn is_row(&self) -> bool {
         self.kind == Kind::Row
     }
 
-    /// Tells whether the same rows may be tried again.
+    /// Tells whether the same rows may be tried again, if perhaps fewer at once.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, Kind::Conflict | Kind::Unavailable)
+        matches!(
+            self.kind,
+            Kind::Conflict | Kind::Unavailable | Kind::TooMuch
+        )
     }
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 4] = [Kind::Row, Kind::Conflict, Kind::Unavailable, Kind::Broken];
+    pub(super) const ALL: [Kind; 5] = [
+        Kind::Row,
+        Kind::Conflict,
+        Kind::Unavailable,
+        Kind::Broken,
+        Kind::TooMuch,
+    ];
 
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -161,6 +195,7 @@ impl Kind {
             Kind::Conflict => "conflict",
             Kind::Unavailable => "unavailable",
             Kind::Broken => "broken",
+            Kind::TooMuch => "too_much",
         }
     }
 }
@@ -169,6 +204,7 @@ impl fmt::Debug for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteError")
             .field("kind", &self.kind)
+            .field("at", &self.at)
             .field("source", &self.source)
             .finish()
     }
@@ -181,6 +217,7 @@ impl fmt::Display for WriteError {
             Kind::Conflict => "others were in the way",
             Kind::Unavailable => "nobody was there to write",
             Kind::Broken => "nothing can be written",
+            Kind::TooMuch => "too much for one transaction",
         })?;
         write!(f, ": {}", self.source)
     }

@@ -65,7 +65,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         "a batch is tried again",
         &["attempt", "batch", "error"],
     )
-    .when("A transaction failed for no fault of its rows: a deadlock, a lost connection, no answer in time.")
+    .when("A transaction failed for no fault of its rows: a deadlock, a lost connection, no answer in time, too much at once.")
     .action("None for a few. If it goes on, the database is away or others hold the locks."),
 ];
 
@@ -273,6 +273,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let all = 0..load.rows.len();
         match self.transaction(&mut load, all.clone()).await {
             Ended::Written => {}
+            Ended::Failed(error) if error.at().is_some_and(|row| all.contains(&row)) => {
+                // The sink is certain, so this says nothing about the other rows, or the table.
+                let row = error.at().unwrap_or_default();
+                if let Some(answer) = load.answers[row].take() {
+                    self.give_up(Some(&load.rows[row]), answer, &error).await;
+                }
+                self.put_back(load);
+            }
             Ended::Failed(error) if !error.is_row() => self.put_back(load),
             Ended::Failed(error) if all.len() == 1 => {
                 self.bury(&mut load, 0, &error).await;
@@ -343,6 +351,18 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                     return Ended::Failed(error);
                 }
                 Kind::Conflict => self.size.conflict(clock::nanos()),
+                Kind::TooMuch => {
+                    let wrote = Wrote {
+                        rows: rows.len() as u32,
+                        // What is too large counts as what is too slow.
+                        took_ns: took_ns.max(self.config.write_timeout.as_nanos() as u64),
+                    };
+                    self.size.wrote(wrote, clock::nanos());
+                    if rows.len() > 1 {
+                        self.tell_retry(&error, attempt);
+                        return Ended::Failed(error);
+                    }
+                }
                 Kind::Unavailable => {}
             }
             self.tell_retry(&error, attempt);

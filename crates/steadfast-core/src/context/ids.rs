@@ -38,6 +38,13 @@ impl TraceId {
     pub const fn bits(self) -> u128 {
         self.0.get()
     }
+
+    /// Gives the digits, in ASCII: for headers, which are written for every request.
+    pub fn digits(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        write_digits(&self.bits().to_be_bytes(), &mut digits);
+        digits
+    }
 }
 
 impl SpanId {
@@ -54,6 +61,13 @@ impl SpanId {
     /// Gives the bits.
     pub const fn bits(self) -> u64 {
         self.0.get()
+    }
+
+    /// Gives the digits, in ASCII: for headers, which are written for every call.
+    pub fn digits(self) -> [u8; 16] {
+        let mut digits = [0; 16];
+        write_digits(&self.bits().to_be_bytes(), &mut digits);
+        digits
     }
 }
 
@@ -96,16 +110,21 @@ fn hexadecimal(text: &str, digits: usize) -> Option<u128> {
 
 /// Writes the digits of some bytes, two for each. By hand, since every request has its ids written
 /// several times.
-fn write_digits<const BYTES: usize>(bytes: [u8; BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_digits(bytes: &[u8], digits: &mut [u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |of: u8| DIGITS[usize::from(of)];
-    let pairs = bytes.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    f.write_str(std::str::from_utf8(pairs.as_flattened()).map_err(|_| fmt::Error)?)
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+fn show(digits: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_digits(self.bits().to_be_bytes(), f)
+        show(&self.digits(), f)
     }
 }
 
@@ -117,7 +136,7 @@ impl fmt::Debug for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_digits(self.bits().to_be_bytes(), f)
+        show(&self.digits(), f)
     }
 }
 

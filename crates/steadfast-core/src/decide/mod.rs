@@ -17,6 +17,7 @@ pub mod rate;
 pub mod restart;
 pub mod sketch;
 pub mod timeout;
+pub mod vigil;
 pub mod wait_cycle;
 pub mod window;
 

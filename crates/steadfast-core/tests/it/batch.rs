@@ -293,13 +293,78 @@ async fn conflicts_and_outages_are_tried_again_with_the_same_id_and_are_no_bad_r
     let ids: BTreeSet<_> = tried.iter().map(|(id, ..)| *id).collect();
     assert_eq!(ids.len(), 1);
     let stats = writer.stats();
-    assert_eq!(stats.failed, [0, 1, 2, 0]);
+    assert_eq!(stats.failed, [0, 1, 2, 0, 0]);
     assert_eq!((stats.written, stats.dead), (10, 0));
     // Each other transaction has an id of its own.
     all(send(&writer, 0..1).await).await;
     let tried = table.0.tried.lock().unwrap().clone();
     assert!(tried[4].0 > tried[3].0);
     assert_eq!(tried[4].0.writer(), tried[3].0.writer());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_the_sink_points_at_is_given_up_without_a_search() {
+    struct Pointing(Table);
+    impl Sink<u32> for Pointing {
+        async fn write(&self, batch: Batch<'_, u32>) -> Result<(), WriteError> {
+            if let Some(at) = batch.rows().iter().position(|row| row % 2 == 1) {
+                return Err(WriteError::row_at(at, "odd"));
+            }
+            self.0.write(batch).await
+        }
+        async fn dead(&self, row: &u32, error: &WriteError) {
+            self.0.dead(row, error).await;
+        }
+    }
+    let table = Table::default();
+    let mut config = of_rows(400);
+    // Many of them say nothing about the table.
+    config.bad_max = 1;
+    let writer = BatchWriter::builder(config, Pointing(table.clone()))
+        .start()
+        .unwrap();
+
+    let mut outcomes = Vec::new();
+    for receipt in send(&writer, 0..40).await {
+        outcomes.push(receipt.await.is_ok());
+    }
+
+    let even: Vec<_> = (0..40).step_by(2).collect();
+    assert_eq!(table.commits(), std::slice::from_ref(&even));
+    assert_eq!(
+        outcomes,
+        (0..40).map(|row| row % 2 == 0).collect::<Vec<_>>()
+    );
+    let stats = writer.stats();
+    assert_eq!((stats.dead, stats.failed), (20, [20, 0, 0, 0, 0]));
+    assert!(!stats.is_broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_much_at_once_is_written_in_smaller_batches_and_alone_it_waits() {
+    /// Takes no more than seven at once, and one of them late.
+    struct Narrow(Table);
+    impl Sink<u32> for Narrow {
+        async fn write(&self, batch: Batch<'_, u32>) -> Result<(), WriteError> {
+            let is_late = batch.rows() == [3] && batch.attempt() < 4;
+            if batch.rows().len() > 7 || is_late {
+                return Err(WriteError::too_much("over its time"));
+            }
+            self.0.write(batch).await
+        }
+    }
+    let table = Table::default();
+    let writer = BatchWriter::builder(of_rows(1_000), Narrow(table.clone()))
+        .start()
+        .unwrap();
+    all(send(&writer, 0..100).await).await;
+    assert_eq!(table.rows(), (0..100).collect::<Vec<_>>());
+
+    all(send(&writer, [3]).await).await;
+
+    assert_eq!(table.rows().last(), Some(&3));
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead), (101, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,7 +380,7 @@ async fn a_sink_that_does_not_answer_counts_as_unavailable() {
     gate.add_permits(2);
     receipt.await.unwrap();
 
-    assert_eq!(writer.stats().failed, [0, 0, 1, 0]);
+    assert_eq!(writer.stats().failed, [0, 0, 1, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

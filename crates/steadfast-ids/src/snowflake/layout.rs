@@ -1,5 +1,7 @@
 //! Which bits of an id say what, and until when they last.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use steadfast_core::Timestamp;
@@ -98,6 +100,8 @@ enum Refusal {
     },
     #[error("the tick {0:?} is not whole milliseconds")]
     Tick(Duration),
+    #[error("a layout is written as `41+10+12+0=63 1ms 1767225600000`")]
+    Text,
 }
 
 /// What an id says.
@@ -251,6 +255,55 @@ impl Layout {
         (left.max(0) / DAY_MS) as u64
     }
 
+    /// Tells whether no id of this layout can be one of `before`, if those of `before` say a time before `end`
+    /// and those of this one are made from `start` on.
+    ///
+    /// The time stands highest in an id, so that is so if the first of this one is greater than all of the
+    /// other. A later epoch, or fewer bits behind the time, makes smaller numbers, and is refused until the
+    /// time has made up for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadfast_core::Timestamp;
+    /// use steadfast_ids::snowflake::{Layout, LayoutConfig};
+    ///
+    /// let now = Timestamp::from_unix_millis(1_800_000_000_000);
+    /// let wider = Layout::new(LayoutConfig { time_bits: 40, worker_bits: 11, ..LayoutConfig::default() })?;
+    /// assert!(wider.is_disjoint_after(&Layout::DEFAULT, now, now));
+    /// assert!(!Layout::DEFAULT.is_disjoint_after(&wider, now, now));
+    /// # Ok::<(), steadfast_ids::snowflake::InvalidLayout>(())
+    /// ```
+    #[must_use]
+    pub fn is_disjoint_after(&self, before: &Self, end: Timestamp, start: Timestamp) -> bool {
+        let ticks = |layout: &Self, unix_ms: i64| {
+            let since = unix_ms
+                .saturating_sub(layout.epoch_unix_ms)
+                .max(0)
+                .unsigned_abs();
+            (since, u64::from(layout.tick_ms))
+        };
+        let shift = |layout: &Self| layout.worker_bits + layout.sequence_bits + layout.gene_bits;
+        let (since, tick) = ticks(before, end.unix_millis());
+        let over = u128::from(since.div_ceil(tick)) << shift(before);
+        let (since, tick) = ticks(self, start.unix_millis());
+        let first = u128::from(since / tick) << shift(self);
+        first >= over && start.unix_millis() >= self.epoch_unix_ms
+    }
+
+    /// Gives the parts.
+    #[must_use]
+    pub fn config(&self) -> LayoutConfig {
+        LayoutConfig {
+            bits: self.bits,
+            time_bits: self.time_bits,
+            worker_bits: self.worker_bits,
+            sequence_bits: self.sequence_bits,
+            gene_bits: self.gene_bits,
+            tick: Duration::from_millis(u64::from(self.tick_ms)),
+            epoch: self.epoch(),
+        }
+    }
+
     /// Reads an id.
     ///
     /// # Errors
@@ -298,6 +351,26 @@ impl Layout {
         Id::new((id << self.gene_bits) | (gene & mask(self.gene_bits)))
     }
 
+    /// The first place at or after a time; ids before it are before that time.
+    pub(super) fn limit(&self, until_ns: u64) -> u64 {
+        (until_ns / self.tick_ns()).min(self.tick_max() + 1) << self.sequence_bits
+    }
+
+    /// Gives the nanoseconds since the epoch of a time in milliseconds since 1970.
+    #[cfg(feature = "sql")]
+    pub(crate) fn since_epoch_ns(&self, unix_ms: i64) -> u64 {
+        let since = unix_ms.saturating_sub(self.epoch_unix_ms).max(0);
+        since.unsigned_abs().saturating_mul(1_000_000)
+    }
+
+    /// Gives the milliseconds since 1970 of a time since the epoch, rounded up: what is before the one is
+    /// before the other.
+    #[cfg(feature = "sql")]
+    pub(crate) fn unix_ms_after(&self, since_epoch_ns: u64) -> i64 {
+        let since = i64::try_from(since_epoch_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX);
+        self.epoch_unix_ms.saturating_add(since)
+    }
+
     pub(super) fn sequence_bits(&self) -> u8 {
         self.sequence_bits
     }
@@ -321,6 +394,60 @@ impl Layout {
         let since = i64::try_from(since).unwrap_or(i64::MAX);
         self.epoch_unix_ms.saturating_add(since)
     }
+}
+
+/// The form that stores keep, and [`FromStr`] reads: bits of time, worker, sequence and gene of how many,
+/// tick and epoch in milliseconds.
+///
+/// # Examples
+/// ```
+/// use steadfast_ids::Layout;
+///
+/// assert_eq!(Layout::DEFAULT.to_string(), "41+10+12+0=63 1ms 1767225600000");
+/// assert_eq!("41+10+12+0=63 1ms 1767225600000".parse(), Ok(Layout::DEFAULT));
+/// assert!("41+10+12+4=63 1ms 1767225600000".parse::<Layout>().is_err());
+/// ```
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}+{}+{}+{}={} {}ms {}",
+            self.time_bits,
+            self.worker_bits,
+            self.sequence_bits,
+            self.gene_bits,
+            self.bits,
+            self.tick_ms,
+            self.epoch_unix_ms
+        )
+    }
+}
+
+impl FromStr for Layout {
+    type Err = InvalidLayout;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLayout> {
+        let config = read(text).ok_or(Refusal::Text)?;
+        Self::new(config)
+    }
+}
+
+fn read(text: &str) -> Option<LayoutConfig> {
+    let mut words = text.split(' ');
+    let (parts, bits) = words.next()?.split_once('=')?;
+    let mut parts = parts.split('+').map(|part| part.parse().ok());
+    let tick_ms = words.next()?.strip_suffix("ms")?.parse().ok()?;
+    let epoch = Timestamp::from_unix_millis(words.next()?.parse().ok()?);
+    let config = LayoutConfig {
+        bits: bits.parse().ok()?,
+        time_bits: parts.next()??,
+        worker_bits: parts.next()??,
+        sequence_bits: parts.next()??,
+        gene_bits: parts.next()??,
+        tick: Duration::from_millis(tick_ms),
+        epoch,
+    };
+    (parts.next().is_none() && words.next().is_none()).then_some(config)
 }
 
 impl Default for Layout {

@@ -66,3 +66,56 @@ fn the_lead_is_kept_whoever_comes_first() {
         assert_eq!(taken.iter().filter(|taken| **taken == ahead).count(), 1);
     });
 }
+
+#[test]
+fn what_is_closed_makes_no_id_behind_what_it_told() {
+    loom::model(|| {
+        let ids = Arc::new(Snowflake::reserved(layout(), 1, 9 * TICK_NS, 0, 99 * TICK_NS).unwrap());
+        let thread = {
+            let ids = ids.clone();
+            thread::spawn(move || [ids.next(10 * TICK_NS), ids.next(11 * TICK_NS)])
+        };
+
+        let end = ids.close().unwrap();
+
+        for taken in thread.join().unwrap() {
+            match taken {
+                Ok(id) => {
+                    let time = layout().decode(id).unwrap().time.unix_millis();
+                    assert!(((time - Layout::EPOCH_UNIX_MS) as u64) * TICK_NS < end);
+                }
+                Err(refused) => assert_eq!(refused, Refused::Closed),
+            }
+        }
+        assert_eq!(ids.next(12 * TICK_NS), Err(Refused::Closed));
+    });
+}
+
+#[test]
+fn nothing_is_taken_beyond_what_is_reserved_while_more_is() {
+    loom::model(|| {
+        // A tick of two is reserved, and then another.
+        let ids =
+            Arc::new(Snowflake::reserved(layout(), 1, 9 * TICK_NS, TICK_NS, 2 * TICK_NS).unwrap());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let ids = ids.clone();
+                thread::spawn(move || ids.batch(TICK_NS, 2).map(|batch| batch.len()))
+            })
+            .collect();
+
+        ids.reserve(3 * TICK_NS);
+
+        let taken: Vec<_> = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert!(taken.contains(&Ok(2)), "{taken:?}");
+        assert!(
+            taken
+                .iter()
+                .all(|taken| matches!(taken, Ok(2) | Err(Refused::Beyond))),
+            "{taken:?}"
+        );
+    });
+}

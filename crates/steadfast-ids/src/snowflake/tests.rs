@@ -83,7 +83,7 @@ fn a_process_that_restarts_at_once_repeats_nothing() {
             match ids.next(now) {
                 Ok(id) => assert!(seen.insert(id), "{id} came again"),
                 Err(Refused::Ahead { until_ns }) => now = until_ns,
-                Err(Refused::EndOfLife) => unreachable!("there are years left"),
+                Err(refused) => unreachable!("there are years left: {refused:?}"),
             }
         }
     }
@@ -246,6 +246,72 @@ fn layouts_out_of_range_are_refused_with_their_bound() {
 }
 
 #[test]
+fn ids_stay_within_what_is_reserved_and_the_next_begins_behind_it() {
+    let layout = Layout::new(config(41, 20, 2, 0)).unwrap();
+    let ids = Snowflake::reserved(layout, 3, 5 * MS, 10 * MS, 13 * MS).unwrap();
+
+    // Its time is behind: it begins where it was told.
+    assert_eq!(ids.next(4 * MS), Err(Refused::Ahead { until_ns: 5 * MS }));
+    let first = ids.next(6 * MS).unwrap();
+    assert_eq!(since_ms(layout, first), 10);
+    // Three ticks of four are reserved, whatever the lead allows.
+    let rest: Vec<_> = ids.batch(12 * MS, 100).unwrap().collect();
+    assert_eq!(since_ms(layout, rest[rest.len() - 1]), 12);
+    assert_eq!(ids.next(12 * MS), Err(Refused::Beyond));
+    assert_eq!(ids.next(400 * MS), Err(Refused::Beyond));
+    ids.reserve(12 * MS);
+    assert_eq!(
+        ids.next(12 * MS),
+        Err(Refused::Beyond),
+        "what was reserved stays"
+    );
+    ids.reserve(14 * MS);
+    assert_eq!(since_ms(layout, ids.next(12 * MS).unwrap()), 13);
+
+    let next = Snowflake::reserved(layout, 3, 0, 14 * MS, 20 * MS).unwrap();
+    assert!(next.next(14 * MS).unwrap() > ids.batch(13 * MS, 100).unwrap().last().unwrap());
+}
+
+#[test]
+fn a_part_of_a_tick_is_not_reserved_and_is_begun_behind() {
+    let layout = Layout::MANY_WORKERS;
+    let ids = Snowflake::reserved(layout, 3, 0, 10 * MS, 39 * MS).unwrap();
+
+    let last = ids.batch(30 * MS, 1_000);
+    assert_eq!(
+        last.unwrap_err(),
+        Refused::Beyond,
+        "the tick of 30 ms ends at 40 ms"
+    );
+    let made = ids.batch(29 * MS, 1_000).unwrap().last().unwrap();
+    let next = Snowflake::reserved(layout, 3, 0, 39 * MS, 100 * MS).unwrap();
+    assert_eq!(since_ms(layout, next.next(40 * MS).unwrap()), 40);
+    assert_eq!(since_ms(layout, made), 20);
+}
+
+#[test]
+fn once_closed_it_tells_where_it_ended_and_makes_no_id() {
+    let layout = Layout::new(config(41, 20, 2, 0)).unwrap();
+    let ids = Snowflake::reserved(layout, 3, 5 * MS, 0, 100 * MS).unwrap();
+    let last = ids.batch(10 * MS, 6).unwrap().last().unwrap();
+
+    assert_eq!(ids.close(), Some(12 * MS));
+
+    assert_eq!(since_ms(layout, last), 11);
+    for now in [0, 10 * MS, 50 * MS] {
+        assert_eq!(ids.next(now), Err(Refused::Closed));
+    }
+    assert_eq!((ids.close(), ids.lead_ns(10 * MS)), (None, 0));
+    // One that has made none says where it would have begun.
+    let none = Snowflake::reserved(layout, 3, 5 * MS, 7 * MS, 100 * MS).unwrap();
+    assert_eq!(none.close(), Some(7 * MS));
+}
+
+fn since_ms(layout: Layout, id: Id) -> i64 {
+    layout.decode(id).unwrap().time.unix_millis() - layout.epoch().unix_millis()
+}
+
+#[test]
 fn a_number_of_more_bits_is_not_decoded() {
     assert!(Layout::JAVASCRIPT.decode(Id::new((1 << 53) - 1)).is_ok());
     let error = Layout::JAVASCRIPT.decode(Id::new(1 << 53)).unwrap_err();
@@ -297,6 +363,7 @@ proptest! {
                     prop_assert_eq!(parts.gene, key & ((1 << layout.gene_bits()) - 1));
                 }
                 Err(Refused::EndOfLife) => break,
+                Err(refused) => unreachable!("nothing is reserved or closed: {refused:?}"),
             }
             for id in taken {
                 prop_assert!(last < Some(id), "strictly increasing");
@@ -308,6 +375,59 @@ proptest! {
                 prop_assert!(ahead <= i128::from(lead_ns + tick_ns), "the lead is bounded");
             }
         }
+    }
+
+    /// Whoever has a worker id next begins where the one before it had reserved, whatever either does with its clock.
+    #[test]
+    fn no_two_leases_of_a_worker_make_one_id(
+        layout in any_layout(),
+        leases in prop::collection::vec((0..20_000_u64, 0..3_000_u64, 0..500_u64, 1..60_u32), 2..8),
+    ) {
+        let mut all = HashSet::new();
+        let mut mark = 0;
+        for (now_ms, reserve_ms, lead_ms, count) in leases {
+            let now = now_ms * MS;
+            let reserved = mark.max(now + reserve_ms * MS);
+            let ids = Snowflake::reserved(layout, 0, lead_ms * MS, mark, reserved).unwrap();
+            for turn in 0..count {
+                match ids.next(now + u64::from(turn) * MS) {
+                    Ok(id) => prop_assert!(all.insert(id), "{id} came again"),
+                    Err(Refused::Ahead { .. } | Refused::Beyond) => {}
+                    Err(refused) => prop_assert_eq!(refused, Refused::EndOfLife),
+                }
+            }
+            // A crash leaves what was reserved, an end in order what was used.
+            let end = ids.close().unwrap();
+            mark = if count % 2 == 0 { reserved } else { end };
+        }
+    }
+
+    #[test]
+    fn layouts_that_are_disjoint_make_no_id_of_each_other(
+        before in any_layout(),
+        after in any_layout(),
+        end_ms in 0..100_000_u64,
+        start_ms in 0..100_000_u64,
+        genes in any::<u64>(),
+    ) {
+        let unix = |ms: u64| Timestamp::from_unix_millis(Layout::EPOCH_UNIX_MS + ms as i64);
+        // The greatest before the end, and the least from the start on.
+        let last_tick = (end_ms * MS).div_ceil(before.tick_ns());
+        let first_tick = start_ms * MS / after.tick_ns();
+        prop_assume!(last_tick <= before.tick_max() && first_tick <= after.tick_max());
+        let greatest = (last_tick << before.sequence_bits()).checked_sub(1)
+            .map(|place| before.compose(place, before.worker_max(), genes | u64::MAX));
+        let least = after.compose(first_tick << after.sequence_bits(), 0, 0);
+
+        let disjoint = after.is_disjoint_after(&before, unix(end_ms), unix(start_ms));
+
+        prop_assert_eq!(disjoint, greatest.is_none_or(|greatest| least > greatest));
+    }
+
+    #[test]
+    fn every_layout_is_read_as_it_is_written(layout in any_layout()) {
+        prop_assert_eq!(layout.to_string().parse(), Ok(layout));
+        prop_assert_eq!(Layout::new(layout.config()), Ok(layout));
     }
 
     #[test]

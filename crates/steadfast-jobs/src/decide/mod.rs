@@ -2,6 +2,8 @@
 
 pub mod brake;
 pub mod crash;
+pub mod length;
 pub mod pace;
 pub mod poll;
 pub mod retry;
+pub mod spread;

@@ -37,6 +37,12 @@
 //! starts off by a time that depends on schedule and occurrence alone, a start deadline gives up on what could
 //! not start in time. Whatever is left out is recorded with its reason.
 //!
+//! # How long a run may take
+//! Unless its kind says otherwise, a run is given three periods, a minute at least and 15 minutes at most: what runs
+//! every minute and hangs for a quarter of an hour has missed fifteen occurrences. A job that has not ended three
+//! periods after its start is [late](Schedules::late), and every worker says so. Both are told when a schedule is
+//! registered ([`Plan::lengths`], [`View::lengths`]).
+//!
 //! # Without a leader
 //! A [`Schedule`] is registered by name with [`Schedules`]. Every worker looks about once a second at what is due,
 //! takes the row, decides, makes the jobs and moves the row on, in one transaction. The row moves on only from the
@@ -48,6 +54,7 @@ mod cron;
 mod describe;
 mod due;
 mod error;
+mod look;
 mod occur;
 mod parse;
 mod plan;
@@ -59,12 +66,10 @@ mod zone;
 pub use cron::Cron;
 pub use due::{COUNTED_MAX, Decision, Due, FIRED_MAX, ON_TIME, SkipReason, Skipped, Standing};
 pub use error::{InvalidPlan, InvalidRule, UnknownZone};
+pub use look::{KEPT, Late, OVERDUE_AFTER, OccurrenceOf, Outcome, PAGE_MAX, Past, View};
 pub use occur::Occurred;
-pub use plan::{Change, Missed, Overlap, Plan, PlanBuilder, Upcoming};
+pub use plan::{Change, Lengths, Missed, Overlap, Plan, PlanBuilder, Upcoming};
 pub use rule::Rule;
-pub use schedules::{
-    BACKFILL_MAX, Backfilled, KEPT, OVERDUE_AFTER, OccurrenceOf, Outcome, PAGE_MAX, Past, RanNow,
-    Registered, Schedules, View,
-};
+pub use schedules::{BACKFILL_MAX, Backfilled, RanNow, Registered, Schedules};
 pub use stored::Schedule;
 pub use zone::Zone;

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use steadfast_core::Timestamp;
 use steadfast_store::{Array, Tx, Value, binds};
 
 use super::due::{Decision, Due, SkipReason, Skipped};
@@ -14,6 +15,7 @@ use super::schedules::Schedules;
 use super::stored::{Schedule, Stored};
 use crate::client::Batch;
 use crate::error::Repr;
+use crate::job::micros;
 use crate::{Error, JobId, sql};
 
 /// How many schedules are looked at in one go: 1,000.
@@ -217,11 +219,18 @@ impl Schedules {
             .collect::<Result<_, _>>()?;
         let mut batch = Batch::new();
         let mut made = Vec::new();
+        let (mut longest, mut late) = (Vec::new(), Vec::new());
         for due in due {
             let nominal_us = due.nominal_ms.saturating_mul(1_000);
             if marked.contains(&nominal_us) {
                 batch.push_draft(schedule.draft(*due, now_ms));
                 made.push(nominal_us);
+                let nominal = Timestamp::from_unix_millis(due.nominal_ms);
+                let lengths = schedule.plan().lengths(nominal);
+                longest.push(lengths.map(|lengths| micros(lengths.longest_run)));
+                // What is caught up has its time as any other.
+                let start_us = due.start_ms.max(now_ms).saturating_mul(1_000);
+                late.push(lengths.map(|lengths| start_us + micros(lengths.late_after)));
             }
         }
         if made.is_empty() {
@@ -229,7 +238,12 @@ impl Schedules {
         }
         let ids = self.jobs.enqueue_batch_in(tx, batch).await?;
         let numbers: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let columns = Value::Batch(vec![Array::from(made), Array::from(numbers)]);
+        let columns = Value::Batch(vec![
+            Array::from(made),
+            Array::from(numbers),
+            Array::from(longest),
+            Array::from(late),
+        ]);
         tx.run(
             &sql::SCHEDULE_MADE,
             binds![schedule.name(), by_hand, columns],

@@ -9,6 +9,7 @@ use steadfast_core::Timestamp;
 use super::error::{Contradiction, InvalidPlan};
 use super::rule::{Kind, Length, Rule, length};
 use super::zone::Zone;
+use crate::decide::length;
 
 /// Says when and how a schedule runs: its rule, in which zone, and what to do about occurrences that were
 /// missed or come while a run is still under way.
@@ -95,6 +96,15 @@ pub struct Upcoming {
     pub reading: String,
     /// Whether the clocks are changed around that time, and what that does.
     pub change: Change,
+}
+
+/// How long a run of a scheduled job may take, and when the job is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lengths {
+    /// The longest run, unless the kind of the job says otherwise.
+    pub longest_run: Duration,
+    /// How long after its start the job is late, if it has not ended.
+    pub late_after: Duration,
 }
 
 /// What a change of the clocks does to an occurrence.
@@ -227,6 +237,46 @@ impl Plan {
             last = next;
         }
         upcoming
+    }
+
+    /// Gives the time between the first due time from a point in time on and the next one: the period of
+    /// the occurrence at that point. A date has none; that of a fixed delay is the delay.
+    pub(super) fn period(&self, at_ms: i64) -> Option<Duration> {
+        let ms = match &self.rule.0 {
+            Kind::Once(_) => return None,
+            Kind::Rate { period_ms, .. } => *period_ms,
+            Kind::Delay { delay_ms } => *delay_ms,
+            Kind::Cron(_) => {
+                let first = self.rule.next(at_ms.saturating_sub(1), &self.zone)?;
+                self.rule.next(first, &self.zone)?.saturating_sub(first)
+            }
+        };
+        Some(Duration::from_millis(ms.unsigned_abs()))
+    }
+
+    /// Gives how long a run of the occurrence at `at`, or of the next one, may take, unless the kind of
+    /// its job says otherwise, and how long after its start the job is late: both follow from its
+    /// [period](crate::decide::length). Nothing for a date, which has none.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast_core::Timestamp;
+    /// use steadfast_jobs::schedule::{Plan, Rule};
+    ///
+    /// let plan = Plan::builder(Rule::cron("*/2 * * * *")?).build()?;
+    /// let lengths = plan.lengths(Timestamp::from_unix_millis(0)).unwrap();
+    /// assert_eq!(lengths.longest_run, Duration::from_secs(6 * 60));
+    /// assert_eq!(lengths.late_after, Duration::from_secs(6 * 60));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn lengths(&self, at: Timestamp) -> Option<Lengths> {
+        let period = self.period(at.unix_millis())?;
+        Some(Lengths {
+            longest_run: length::longest_run(period),
+            late_after: length::late_after(period),
+        })
     }
 
     fn show(&self, at_ms: i64) -> Upcoming {

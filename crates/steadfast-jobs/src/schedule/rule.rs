@@ -231,7 +231,7 @@ impl fmt::Display for Rule {
 }
 
 /// Clocks reach further than calendars, which end in the year 9999: what lies beyond is brought there.
-fn instant(unix_ms: i64) -> Instant {
+pub(super) fn instant(unix_ms: i64) -> Instant {
     let end = if unix_ms < 0 {
         Instant::MIN
     } else {

@@ -1,7 +1,6 @@
 //! The schedules of a store: registered, changed, looked at.
 
 use std::fmt;
-use std::time::Duration;
 
 use steadfast_core::Timestamp;
 use steadfast_store::{Tx, binds};
@@ -15,21 +14,8 @@ use crate::error::{Refusal, Repr};
 use crate::job::{check_key, check_name};
 use crate::{Error, JobId, Jobs, sql};
 
-/// The most rows of a page: 1,000.
-pub const PAGE_MAX: usize = 1_000;
-
 /// The most occurrences that one call fills in: 1,000. What is more is said, and filled in by the next call.
 pub const BACKFILL_MAX: usize = 1_000;
-
-/// After how long a schedule that is due and that nobody has moved on is overdue: a minute, sixty looks of every
-/// node.
-pub const OVERDUE_AFTER: Duration = Duration::from_secs(60);
-
-/// How long what became of occurrences is kept: 90 days, a quarter of a year of nightly runs.
-pub const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-
-/// How many rows one statement prunes: 1,000.
-const PRUNED: i64 = 1_000;
 
 /// The schedules of a store. Cheap to clone.
 ///
@@ -100,66 +86,6 @@ pub struct Backfilled {
     pub rest: Option<Timestamp>,
 }
 
-/// A schedule and where it stands.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// What it says.
-    pub schedule: Schedule,
-    /// When it is due next; nothing while it is paused, or when it is over.
-    pub next: Option<Timestamp>,
-    /// The occurrence that waits for a run to end.
-    pub queued: Option<Timestamp>,
-    /// Since when it is paused, and why.
-    pub paused: Option<(Timestamp, String)>,
-    /// The last occurrence that was decided.
-    pub decided: Option<Timestamp>,
-    /// How long nobody has looked at it although it was due, if that is longer than [`OVERDUE_AFTER`].
-    pub overdue: Option<Duration>,
-}
-
-/// What became of an occurrence, or of several in a row that became no job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// The nominal time, of the first.
-    pub nominal: Timestamp,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of an occurrence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A job.
-    Made {
-        /// Which one.
-        job: JobId,
-        /// Whether somebody wanted it now.
-        by_hand: bool,
-        /// When it was found to have ended.
-        ended: Option<Timestamp>,
-    },
-    /// Nothing.
-    Skipped {
-        /// The nominal time of the last.
-        until: Timestamp,
-        /// How many there were.
-        count: u64,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// The occurrence that a job was made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OccurrenceOf {
-    /// The name of the schedule.
-    pub schedule: String,
-    /// The nominal time: what the work is about, however late it runs.
-    pub nominal: Timestamp,
-    /// Whether somebody wanted it now.
-    pub by_hand: bool,
-}
-
 impl Schedules {
     /// Gives the schedules of a store.
     #[must_use]
@@ -180,15 +106,50 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn register(&self, schedule: &Schedule) -> Result<Registered, Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let registered = self.register_in(&mut tx, schedule).await?;
+        let (registered, now_us) = self.register_in(&mut tx, schedule, None).await?;
         tx.commit().await?;
+        tell_registered(schedule, registered, now_us);
         Ok(registered)
     }
 
-    async fn register_in(&self, tx: &mut Tx<'_>, schedule: &Schedule) -> Result<Registered, Error> {
+    /// As [`register`](Self::register), if the schedule still is as somebody has seen it: at that
+    /// [revision](View::revision), or not there for 0.
+    ///
+    /// # Errors
+    /// When it was changed since ([`Error::is_changed`]), or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn register_if(
+        &self,
+        schedule: &Schedule,
+        revision: u64,
+    ) -> Result<Registered, Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let expected = Some(revision);
+        let (registered, now_us) = self.register_in(&mut tx, schedule, expected).await?;
+        tx.commit().await?;
+        tell_registered(schedule, registered, now_us);
+        Ok(registered)
+    }
+
+    /// Gives what was changed, and the time of the database.
+    async fn register_in(
+        &self,
+        tx: &mut Tx<'_>,
+        schedule: &Schedule,
+        expected: Option<u64>,
+    ) -> Result<(Registered, i64), Error> {
         let us = |ms: i64| ms.saturating_mul(1_000);
         let name = schedule.name();
         let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+        let is = match rows.first() {
+            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
+            None => 0,
+        };
+        if expected.is_some_and(|expected| expected != is) {
+            return Err(Repr::Changed(name.to_owned()).into());
+        }
         let Some(row) = rows.first() else {
             let now_us: i64 = tx.run(&sql::SCHEDULE_NOW, binds![]).await?.one()?.get(0)?;
             let next = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
@@ -197,7 +158,7 @@ impl Schedules {
             let rows = tx.run(&sql::SCHEDULE_PUT, binds).await?;
             // Somebody else has added it since: the next call finds theirs.
             moved_on(&rows, name)?;
-            return Ok(Registered::Added);
+            return Ok((Registered::Added, now_us));
         };
         let mut stored = match Stored::read(row) {
             // What cannot be read cannot run either, and is replaced.
@@ -208,7 +169,7 @@ impl Schedules {
             .as_ref()
             .is_some_and(|stored| stored.schedule == *schedule)
         {
-            return Ok(Registered::Same);
+            return Ok((Registered::Same, row.get(21)?));
         }
         let is_due = |stored: &Stored| {
             stored.paused.is_none() && stored.look_us.is_some_and(|look| look <= stored.now_us)
@@ -248,7 +209,7 @@ impl Schedules {
         binds.extend(binds![next, revision, look]);
         let rows = tx.run(&sql::SCHEDULE_EDIT, binds).await?;
         moved_on(&rows, name)?;
-        Ok(Registered::Changed)
+        Ok((Registered::Changed, now_us))
     }
 
     /// Has a schedule make no jobs until [`resume`](Self::resume). What it has made goes on; an occurrence that is due
@@ -397,144 +358,29 @@ impl Schedules {
             rest: at.map(Timestamp::from_unix_millis),
         })
     }
-
-    /// Gives one schedule.
-    ///
-    /// # Errors
-    /// When the store refuses, or this program cannot read it.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn find(&self, name: &str) -> Result<Option<View>, Error> {
-        let rows = self
-            .jobs
-            .store()
-            .ask(&sql::SCHEDULE_FIND, binds![name])
-            .await?;
-        let stored = rows.first().map(Stored::read).transpose()?;
-        Ok(stored.map(View::of))
-    }
-
-    /// Gives schedules in the order of their names: those after `after` (none for the first page), at most
-    /// `count` and [`PAGE_MAX`] of them. Those that this program cannot read are left out, and told as an event.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn list(&self, after: &str, count: usize) -> Result<Vec<View>, Error> {
-        let count = count.clamp(1, PAGE_MAX) as i64;
-        let rows = self
-            .jobs
-            .store()
-            .ask(&sql::SCHEDULE_LIST, binds![after, count])
-            .await?;
-        let mut views = Vec::new();
-        for row in &rows {
-            match Stored::read(row) {
-                Ok(stored) => views.push(View::of(stored)),
-                Err(error) if error.is_unreadable_schedule() => {
-                    let schedule: &str = row.get(0)?;
-                    tracing::warn!(target: "steadfast::schedules", schedule, %error, "a schedule cannot be read");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(views)
-    }
-
-    /// Gives what became of the occurrences of a schedule, the latest first: those before `before`, at most `count`
-    /// and [`PAGE_MAX`].
-    ///
-    /// # Errors
-    /// When the store refuses.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn history(
-        &self,
-        name: &str,
-        before: Timestamp,
-        count: usize,
-    ) -> Result<Vec<Past>, Error> {
-        let before_us = before.unix_millis().saturating_mul(1_000);
-        let binds = binds![name, before_us, count.clamp(1, PAGE_MAX) as i64];
-        let rows = self.jobs.store().ask(&sql::SCHEDULE_HISTORY, binds).await?;
-        rows.iter().map(Past::read).collect()
-    }
-
-    /// Gives the occurrence that a job was made for, if a schedule made it: a handler asks it what its run is about.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn occurrence_of(&self, id: JobId) -> Result<Option<OccurrenceOf>, Error> {
-        let rows = self
-            .jobs
-            .store()
-            .ask(&sql::SCHEDULE_OF_JOB, binds![id.0])
-            .await?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        Ok(Some(OccurrenceOf {
-            schedule: row.get(0)?,
-            nominal: timestamp(row.get(1)?),
-            by_hand: row.get::<i64>(2)? == 1,
-        }))
-    }
-
-    /// Gives the schedules that are due and that nobody has looked at for [`OVERDUE_AFTER`], with how long: no worker
-    /// runs, or something keeps all of them from it. Each worker asks this by itself, and tells it as an event.
-    ///
-    /// # Errors
-    /// When the store refuses.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost.
-    pub async fn overdue(&self) -> Result<Vec<(String, Duration)>, Error> {
-        let binds = binds![crate::job::micros(OVERDUE_AFTER), PAGE_MAX as i64];
-        let rows = self.jobs.store().ask(&sql::SCHEDULE_OVERDUE, binds).await?;
-        let overdue = rows.iter().map(|row| {
-            let over: i64 = row.get(1)?;
-            Ok((
-                row.get(0)?,
-                Duration::from_micros(over.max(0).unsigned_abs()),
-            ))
-        });
-        overdue.collect()
-    }
-
-    /// Tells of schedules that are overdue.
-    pub(crate) async fn alarm(&self) -> Result<(), Error> {
-        for (schedule, over) in self.overdue().await? {
-            tracing::error!(
-                target: "steadfast::schedules",
-                schedule,
-                overdue_seconds = over.as_secs(),
-                "a schedule is overdue: no node has made its job"
-            );
-        }
-        Ok(())
-    }
-
-    /// Deletes what became of occurrences longer than [`KEPT`] ago; gives whether there may be more.
-    pub(crate) async fn prune(&self) -> Result<bool, Error> {
-        let binds = binds![crate::job::micros(KEPT), PRUNED];
-        let rows = self.jobs.store().run(&sql::SCHEDULE_PRUNE, binds).await?;
-        // One row with the count, or one for each.
-        let first: i64 = rows.first().map_or(Ok(0), |row| row.get(0))?;
-        Ok(first.max(rows.len() as i64) >= PRUNED)
-    }
 }
 
 impl fmt::Debug for Schedules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schedules").finish_non_exhaustive()
     }
+}
+
+/// Tells of a schedule that was added or changed, with how long its runs may take.
+fn tell_registered(schedule: &Schedule, registered: Registered, now_us: i64) {
+    if registered == Registered::Same {
+        return;
+    }
+    let lengths = schedule.plan().lengths(timestamp(now_us));
+    tracing::info!(
+        target: "steadfast::schedules",
+        schedule = schedule.name(),
+        registered = ?registered,
+        plan = schedule.plan().describe(),
+        longest_run_s = lengths.map(|lengths| lengths.longest_run.as_secs()),
+        late_after_s = lengths.map(|lengths| lengths.late_after.as_secs()),
+        "a schedule is registered"
+    );
 }
 
 fn at_once(nominal_ms: i64, now_ms: i64) -> Due {
@@ -550,44 +396,5 @@ async fn take(tx: &mut Tx<'_>, name: &str) -> Result<Stored, Error> {
     match rows.first() {
         Some(row) => Stored::read(row),
         None => Err(Repr::NoSchedule(name.to_owned()).into()),
-    }
-}
-
-impl View {
-    fn of(stored: Stored) -> Self {
-        let over = stored
-            .look_us
-            .map_or(0, |look| stored.now_us.saturating_sub(look));
-        let over = Duration::from_micros(over.max(0).unsigned_abs());
-        Self {
-            schedule: stored.schedule,
-            next: stored.next_us.map(timestamp),
-            queued: stored.queued_us.map(timestamp),
-            paused: stored.paused.map(|(since, why)| (timestamp(since), why)),
-            decided: stored.decided_us.map(timestamp),
-            overdue: (over > OVERDUE_AFTER).then_some(over),
-        }
-    }
-}
-
-impl Past {
-    fn read(row: &steadfast_store::Row) -> Result<Self, Error> {
-        let reason: Option<String> = row.get(3)?;
-        let outcome = match reason {
-            Some(reason) => Outcome::Skipped {
-                until: timestamp(row.get(1)?),
-                count: row.get::<i64>(2)?.unsigned_abs(),
-                reason,
-            },
-            None => Outcome::Made {
-                job: JobId(row.get(4)?),
-                by_hand: row.get::<i64>(5)? == 1,
-                ended: row.get::<Option<i64>>(6)?.map(timestamp),
-            },
-        };
-        Ok(Self {
-            nominal: timestamp(row.get(0)?),
-            outcome,
-        })
     }
 }

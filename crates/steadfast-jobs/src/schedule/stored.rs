@@ -86,19 +86,7 @@ impl Schedule {
         payload: impl Into<String>,
         options: Options,
     ) -> Result<Self, Error> {
-        const ATTEMPTS: u32 = 20;
-        let payload = payload.into();
-        if serde_json::from_str::<serde::de::IgnoredAny>(&payload).is_err() {
-            return Err(Refusal::NotJson.into());
-        }
-        let draft = Draft {
-            queue: options.queue.clone().unwrap_or_else(|| "default".into()),
-            kind: Cow::Owned(kind.into()),
-            payload,
-            max_attempts: options.max_attempts.unwrap_or(ATTEMPTS),
-            options,
-        };
-        draft.check()?;
+        let draft = Draft::of_kind(kind.into(), payload.into(), options)?;
         Self::of(name.into(), plan, draft)
     }
 
@@ -158,6 +146,18 @@ impl Schedule {
     #[must_use]
     pub fn queue(&self) -> &str {
         &self.queue
+    }
+
+    /// Gives the priority of its jobs.
+    #[must_use]
+    pub fn priority(&self) -> i16 {
+        self.priority
+    }
+
+    /// Gives how many attempts its jobs have.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.max_attempts
     }
 
     /// Spreads its jitter apart from that of others (FNV-1a, which every version and node has alike).

@@ -31,12 +31,24 @@ statements! {
     pub(crate) EXPIRE = "expire";
     /// Deletes old history.
     pub(crate) PRUNE = "prune";
+    /// Sets how long kinds are kept.
+    pub(crate) RETENTION = "retention";
+    /// Tells how long kinds are kept.
+    pub(crate) RETENTIONS = "retentions";
+    /// Notes ends of runs that did not count.
+    pub(crate) REJECT = "reject";
+    /// Lists them.
+    pub(crate) LIST_REJECTED = "list_rejected";
+    /// Deletes old ones.
+    pub(crate) PRUNE_REJECTED = "prune_rejected";
     /// Deletes old keys.
     pub(crate) PRUNE_KEYS = "prune_keys";
     /// Cancels a job.
     pub(crate) CANCEL = "cancel";
     /// Puts ended jobs back to work.
     pub(crate) REDRIVE = "redrive";
+    /// Tells which jobs have the unique keys of others.
+    pub(crate) KEY_HOLDERS = "key_holders";
     /// Runs a waiting job before its time.
     pub(crate) RUN_NOW = "run_now";
     /// Pauses a queue or goes on with it.
@@ -51,6 +63,8 @@ statements! {
     pub(crate) COUNTS = "counts";
     /// Sets the limits of a queue.
     pub(crate) LIMIT = "limit";
+    /// Has what a node runs count against new limits.
+    pub(crate) LIMIT_HELD = "limit_held";
     /// Tells which queues have limits.
     pub(crate) LIMITED = "limited";
     /// Takes the right to claim from a queue with limits.
@@ -95,6 +109,8 @@ statements! {
     pub(crate) SCHEDULE_OF_JOB = "schedule_of_job";
     /// Tells which schedules nobody has looked at in time.
     pub(crate) SCHEDULE_OVERDUE = "schedule_overdue";
+    /// Tells which of their jobs should have ended.
+    pub(crate) SCHEDULE_LATE = "schedule_late";
     /// Deletes old occurrences.
     pub(crate) SCHEDULE_PRUNE = "schedule_prune";
 }
@@ -102,6 +118,6 @@ statements! {
 /// The tables and statements of jobs, for [`Store::migrate`](steadfast_store::Store::migrate).
 pub static PACKAGE: Package = Package {
     name: "jobs",
-    migrations: migrations!["0001_jobs", "0002_schedules"],
+    migrations: migrations!["0001_jobs", "0002_schedules", "0003_times", "0004_history"],
     statements: STATEMENTS,
 };

@@ -115,9 +115,10 @@ type Ending = (Ended, Option<String>, Option<String>);
 
 async fn execute(kind: &Kind, run: &Run, payload: &str) -> Ending {
     let ended = scope(kind.name)
-        .timeout(kind.timeout)
+        .timeout(run.0.longest)
         .cancel_on(&run.0.cancel)
-        .run(async |_| kind.handle(run.clone(), payload).await)
+        .cleanup_limit(kind.cleanup_limit)
+        .run(async |body| kind.handle(run.clone(), body, payload).await)
         .await;
     judge(ended)
 }

@@ -5,27 +5,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use steadfast_core::BoxError;
+use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
+use steadfast_core::scope::CLEANUP_LIMIT;
+use steadfast_core::{BoxError, Scope};
 
 use super::Run;
-use crate::Job;
-use crate::decide::retry;
+use crate::decide::{length, retry};
 use crate::error::Refusal;
+use crate::{Job, Retention};
 
-/// How long a run may take unless [`Kind::timeout`] says otherwise: 15 minutes. A handler that
-/// hangs holds its permit for that long.
-pub const TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// How long a run may take unless [`Kind::timeout`] says otherwise: 15 minutes, or less for the job of a
+/// schedule that is due more often ([`length`]). A handler that hangs holds its permit for that long.
+pub const TIMEOUT: Duration = length::MOST;
 
 /// The longest time that a run may be given: seven days.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The longest time that each cleanup of a run may be given: five minutes.
+pub const CLEANUP_LIMIT_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// How long a job whose payload cannot be read waits before the next node tries: one minute. It
 /// spends no attempt: a newer node may know what this one does not.
 pub(crate) const UNREADABLE_WAIT: Duration = Duration::from_secs(60);
 
+/// What becomes of a run whose lease is lost: another node may have its job from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLeaseLost {
+    /// It is cancelled, so that two do not work on one job. The default.
+    #[default]
+    Cancel,
+    /// It goes on to its end. Only for handlers whose effects all carry the fence
+    /// ([`Run::term`], [`Run::complete_in`]), so that what comes late is refused where it arrives: then
+    /// work that is nearly done is not thrown away when the store is out of reach for a while. Its end
+    /// counts if nobody has taken the job meanwhile, and is rejected otherwise. It keeps its permit.
+    Continue,
+}
+
 type Handled = Pin<Box<dyn Future<Output = Result<Option<String>, BoxError>> + Send>>;
-type Handler = dyn Fn(Run, &str) -> Result<Handled, serde_json::Error> + Send + Sync;
+type Handler = dyn Fn(Run, Body, &str) -> Result<Handled, serde_json::Error> + Send + Sync;
+
+/// The scope of a run: what it defers is undone before the end of the run is told to the store. Its
+/// value is the result, as JSON.
+pub type Body = Scope<Option<String>, BoxError>;
 
 /// A kind of job and what handles it.
 ///
@@ -53,9 +75,13 @@ type Handler = dyn Fn(Run, &str) -> Result<Handled, serde_json::Error> + Send + 
 #[derive(Clone)]
 pub struct Kind {
     pub(crate) name: &'static str,
-    pub(crate) timeout: Duration,
+    /// What was said; see `longest`.
+    timeout: Option<Duration>,
     pub(crate) backoff: Backoff,
     pub(crate) beat_every: Option<Duration>,
+    pub(crate) on_lease_lost: OnLeaseLost,
+    pub(crate) retention: Option<Retention>,
+    pub(crate) cleanup_limit: Duration,
     handler: Arc<Handler>,
     repair: Option<Arc<Handler>>,
 }
@@ -73,17 +99,56 @@ impl Kind {
         F: Fn(Run, J) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
     {
-        Self {
-            name: J::KIND,
-            timeout: TIMEOUT,
-            backoff: retry::usual(),
-            beat_every: None,
-            handler: Arc::new(move |run, payload| {
+        Self::of(
+            J::KIND,
+            Arc::new(move |run, _, payload| {
                 let handled = handle(run, serde_json::from_str(payload)?);
                 Ok(Box::pin(async move { written(&handled.await?) }))
             }),
+        )
+    }
+
+    fn of(name: &'static str, handler: Arc<Handler>) -> Self {
+        Self {
+            name,
+            timeout: None,
+            backoff: retry::usual(),
+            beat_every: None,
+            on_lease_lost: OnLeaseLost::default(),
+            retention: None,
+            cleanup_limit: CLEANUP_LIMIT,
+            handler,
             repair: None,
         }
+    }
+
+    /// Has jobs of a kind whose type is not known here handled by `handle`: it is given the payload
+    /// as JSON and returns the result as JSON, and it has the scope of its run.
+    ///
+    /// For programs that learn of their kinds when they start. A name that is not a literal is kept
+    /// for the life of the process, see [`Name`].
+    ///
+    /// # Examples
+    /// ```
+    /// use steadfast_jobs::Kind;
+    ///
+    /// let name = String::from("backup");
+    /// let kind = Kind::of_name(name, async |run, scope, payload| {
+    ///     scope.defer("note the end", || println!("over"));
+    ///     println!("attempt {} with {payload}", run.attempt());
+    ///     Ok(None)
+    /// });
+    /// # let _ = kind;
+    /// ```
+    pub fn of_name<F, Fut>(name: impl Into<Name>, handle: F) -> Self
+    where
+        F: Fn(Run, Body, String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<String>, BoxError>> + Send + 'static,
+    {
+        Self::of(
+            name.into().as_str(),
+            Arc::new(move |run, body, payload| Ok(Box::pin(handle(run, body, payload.to_owned())))),
+        )
     }
 
     /// Runs `repair` before every run but the first, to put right what a run that died half-way
@@ -95,7 +160,7 @@ impl Kind {
         F: Fn(Run, J) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        self.repair = Some(Arc::new(move |run, payload| {
+        self.repair = Some(Arc::new(move |run, _, payload| {
             let repaired = repair(run, serde_json::from_str(payload)?);
             Ok(Box::pin(async move {
                 repaired.await?;
@@ -105,11 +170,31 @@ impl Kind {
         self
     }
 
-    /// Gives each run this long, [`TIMEOUT`] unless set; then it is cancelled, and the attempt has
-    /// failed. From a millisecond to [`TIMEOUT_MAX`].
+    /// Gives each run this long; then it is cancelled, and the attempt has failed. From a millisecond to
+    /// [`TIMEOUT_MAX`]. Unless set it is [`TIMEOUT`], and for the job of a schedule three of its periods
+    /// if they are shorter, but a minute at least.
+    ///
+    /// A job that a node holds for twice that long and two minutes is taken from it, alive or not: so
+    /// nodes that run the same kind should not differ much in this.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Says what becomes of a run whose lease is lost: it is cancelled, unless set.
+    #[must_use]
+    pub fn on_lease_lost(mut self, policy: OnLeaseLost) -> Self {
+        self.on_lease_lost = policy;
+        self
+    }
+
+    /// Keeps jobs of this kind for another time after their end than
+    /// [`WorkerBuilder::retention`](super::WorkerBuilder::retention) says. The store keeps it, so that
+    /// nodes that do not know the kind go by it, too.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
         self
     }
 
@@ -129,10 +214,19 @@ impl Kind {
         self
     }
 
+    /// Gives each cleanup of a run this long, [`CLEANUP_LIMIT`] unless set; up to
+    /// [`CLEANUP_LIMIT_MAX`]. A run that has not ended after twice this, counted from the moment it
+    /// was told to, is written off.
+    #[must_use]
+    pub fn cleanup_limit(mut self, limit: Duration) -> Self {
+        self.cleanup_limit = limit;
+        self
+    }
+
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         crate::job::check_name("kind", self.name)?;
-        let range = |what, is: Duration| {
-            let (least, most) = (Duration::from_millis(1), TIMEOUT_MAX);
+        let range = |what, is: Duration, most: Duration| {
+            let least = Duration::from_millis(1);
             if (least..=most).contains(&is) {
                 return Ok(());
             }
@@ -143,17 +237,34 @@ impl Kind {
                 most: format!("{most:?}"),
             })
         };
-        range("the timeout of a kind", self.timeout)?;
-        self.beat_every
-            .map_or(Ok(()), |every| range("the interval of beats", every))
+        range("the timeout of a kind", self.longest(None), TIMEOUT_MAX)?;
+        let limit = self.cleanup_limit;
+        range("the time of a cleanup", limit, CLEANUP_LIMIT_MAX)?;
+        self.beat_every.map_or(Ok(()), |every| {
+            range("the interval of beats", every, TIMEOUT_MAX)
+        })
+    }
+
+    /// Tells how long a run may take: as the kind says, else as the job says.
+    pub(crate) fn longest(&self, of_job: Option<Duration>) -> Duration {
+        self.timeout.or(of_job).unwrap_or(TIMEOUT)
     }
 
     /// Starts a run: the repair if one is due, then the handler.
-    pub(crate) async fn handle(&self, run: Run, payload: &str) -> Result<Option<String>, BoxError> {
+    pub(crate) async fn handle(
+        &self,
+        run: Run,
+        body: Body,
+        payload: &str,
+    ) -> Result<Option<String>, BoxError> {
         if let Some(repair) = self.repair.as_ref().filter(|_| run.is_again()) {
-            repair(run.clone(), payload).map_err(Unreadable)?.await?;
+            repair(run.clone(), body.clone(), payload)
+                .map_err(Unreadable)?
+                .await?;
         }
-        (self.handler)(run, payload).map_err(Unreadable)?.await
+        (self.handler)(run, body, payload)
+            .map_err(Unreadable)?
+            .await
     }
 }
 

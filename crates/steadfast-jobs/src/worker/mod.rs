@@ -37,7 +37,7 @@ use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report
 use steadfast_store::{Incarnation, Node, NodeConfig};
 use tokio::sync::{broadcast, mpsc};
 
-pub use kind::{Kind, TIMEOUT, TIMEOUT_MAX};
+pub use kind::{Body, CLEANUP_LIMIT_MAX, Kind, OnLeaseLost, TIMEOUT, TIMEOUT_MAX};
 pub use run::Run;
 #[cfg(feature = "test-util")]
 pub(crate) use run::{Inner, settled};
@@ -45,8 +45,9 @@ pub(crate) use run::{Inner, settled};
 use crate::error::Refusal;
 use crate::event::{JobEvent, What};
 use crate::job::check_name;
-use crate::{Error, Jobs};
-use engine::{Engine, Exit};
+use crate::{Error, Jobs, Retention};
+use engine::{Engine, Exit, Legacy};
+use execute::Finished;
 use tally::Tally;
 
 /// How many jobs of a queue a worker runs at once unless [`WorkerBuilder::queue`] says otherwise:
@@ -59,31 +60,6 @@ pub const PERMITS_MAX: usize = 10_000;
 /// How often a worker looks for dead nodes unless [`WorkerBuilder::rescue_every`] says otherwise:
 /// 5 s, give or take a fifth, which is cheap and short beside the lease.
 pub const RESCUE_EVERY: Duration = Duration::from_secs(5);
-
-/// How long ended jobs are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// Those that were completed: a day, for looking at what happened last night.
-    pub completed: Duration,
-    /// Those that were cancelled: a day.
-    pub cancelled: Duration,
-    /// Those that were discarded: 30 days, since somebody has to look at them.
-    pub discarded: Duration,
-    /// Those that were quarantined: 30 days, for the same reason.
-    pub quarantined: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self {
-            completed: DAY,
-            cancelled: DAY,
-            discarded: DAY * 30,
-            quarantined: DAY * 30,
-        }
-    }
-}
 
 /// Describes a worker; made by [`Worker::builder`].
 #[derive(Debug)]
@@ -120,6 +96,12 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn kind_names(&self) -> Vec<String> {
         self.kinds.keys().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Gives the kinds whose runs give signs of progress.
+    pub(crate) fn beating_kinds(&self) -> Vec<String> {
+        let kinds = self.kinds.values().filter(|kind| kind.beat_every.is_some());
+        kinds.map(|kind| kind.name.to_owned()).collect()
     }
 }
 
@@ -356,6 +338,14 @@ impl Worker {
                 None => return,
             },
         };
+        // Runs may outlive the life in which they began: their ends come here in any case.
+        let (to, mut from) = mpsc::unbounded_channel();
+        let mut ends = Ends {
+            to,
+            from: &mut from,
+            legacy: Legacy::default(),
+            beyond: Cancel::new(),
+        };
         let mut failures: u32 = 0;
         while !drain.is_cancelled() {
             let life = tokio::select! {
@@ -365,7 +355,7 @@ impl Worker {
             let Some(life) = life else {
                 break;
             };
-            match self.live(&node, life, &drain, &stop).await {
+            match self.live(&node, life, &mut ends, &drain, &stop).await {
                 Some(Exit::Drained) => break,
                 Some(Exit::LeaseLost) => failures = failures.max(1),
                 // It panicked, which was reported when it happened.
@@ -373,6 +363,8 @@ impl Worker {
             }
             pause(failures, &drain).await;
         }
+        // Nobody looks after them any more.
+        ends.beyond.cancel(Cause::Shutdown);
         if matches!(self.node, Membership::Joins(_)) {
             node.leave().await;
         }
@@ -406,17 +398,19 @@ impl Worker {
         &self,
         node: &Node,
         life: Incarnation,
+        ends: &mut Ends<'_>,
         drain: &Cancel,
         stop: &Cancel,
     ) -> Option<Exit> {
         let lost = life.cancel().child();
         let (orders, obeyed) = mpsc::unbounded_channel();
-        let (engine, ended) = Engine::new(
+        let engine = Engine::new(
             self.settings.clone(),
             self.jobs.clone(),
             self.tally.clone(),
             life.id(),
-            lost.clone(),
+            (lost.clone(), ends.beyond.clone()),
+            (ends.to.clone(), std::mem::take(&mut ends.legacy)),
         );
         let upkeep = upkeep::Upkeep::new(
             self.settings.clone(),
@@ -427,13 +421,24 @@ impl Worker {
             orders,
         );
         let upkeep = spawn("jobs upkeep", upkeep.run());
-        let run = engine.run(ended, obeyed, drain.clone(), stop.clone());
+        let run = engine.run(&mut *ends.from, obeyed, drain.clone(), stop.clone());
         let exit = recover_async(run).await;
         upkeep.abort();
         // Whatever still runs has no owner any more.
         lost.cancel(Cause::LeaseLost);
-        exit.ok()
+        let (exit, legacy) = exit.ok()?;
+        ends.legacy = legacy;
+        Some(exit)
     }
+}
+
+/// What goes on from one life of a worker to the next.
+struct Ends<'a> {
+    to: mpsc::UnboundedSender<Finished>,
+    from: &'a mut mpsc::UnboundedReceiver<Finished>,
+    legacy: Legacy,
+    /// The token of runs that go on after their lease is lost.
+    beyond: Cancel,
 }
 
 /// Waits before the next try, from 200 ms doubling to some seconds; not once it is told to end.

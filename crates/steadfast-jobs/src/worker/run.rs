@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use steadfast_core::{Cancel, clock};
@@ -20,7 +21,11 @@ pub(crate) struct Inner {
     pub(crate) spent: u32,
     pub(crate) max_attempts: u32,
     pub(crate) crashes: u32,
+    /// How long it may take.
+    pub(crate) longest: Duration,
     pub(crate) cancel: Cancel,
+    /// Cancelled when the lease is lost, also where `cancel` is not.
+    pub(crate) lost: Cancel,
     /// When it last gave a sign, in nanoseconds of the monotonic clock.
     pub(crate) beat_ns: AtomicU64,
     pub(crate) settled: AtomicU8,
@@ -34,6 +39,8 @@ pub(crate) mod settled {
     pub(crate) const YES: u8 = 1;
     /// It has, in a transaction whose end is not known here.
     pub(crate) const PERHAPS: u8 = 2;
+    /// It tried, and the store says that another node has the job.
+    pub(crate) const REJECTED: u8 = 3;
 }
 
 impl Run {
@@ -72,6 +79,18 @@ impl Run {
     /// dropped at its next await then, and its cleanups run; code that does not await has to ask.
     pub fn cancel(&self) -> Cancel {
         self.0.cancel.clone()
+    }
+
+    /// Gives the token that is cancelled when the lease is lost: from then on another node may have the
+    /// job. For handlers that go on nevertheless ([`OnLeaseLost::Continue`](super::OnLeaseLost)); that of
+    /// all others is [`cancel`](Self::cancel).
+    pub fn lease_lost(&self) -> Cancel {
+        self.0.lost.clone()
+    }
+
+    /// Tells how long this run may take.
+    pub fn longest(&self) -> Duration {
+        self.0.longest
     }
 
     /// Gives a sign of progress. A run of a kind with
@@ -133,7 +152,10 @@ impl Run {
         let completed = tx.run(&sql::COMPLETE_IN, binds![id.0, term, incarnation, result]);
         match completed.await {
             Ok(_) => Ok(()),
-            Err(error) if is_fence(&error) => Err(Repr::LeaseLost(id).into()),
+            Err(error) if is_fence(&error) => {
+                self.0.settled.store(settled::REJECTED, Ordering::Release);
+                Err(Repr::LeaseLost(id).into())
+            }
             Err(error) => Err(error.into()),
         }
     }

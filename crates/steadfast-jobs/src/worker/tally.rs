@@ -5,6 +5,7 @@ use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::broadcast;
 
 use crate::event::{EVENTS_BEHIND_MAX, JobEvent, WORDS};
+use crate::schedule::Occurred;
 
 /// What a worker tells about itself: counts for everybody, events for those who listen.
 #[derive(Debug)]
@@ -13,6 +14,11 @@ pub(crate) struct Tally {
     pub(crate) running: AtomicUsize,
     pub(crate) ready: AtomicUsize,
     pub(crate) permits: AtomicUsize,
+    /// Occurrences that this worker has made into jobs, left out, or could not decide about.
+    occurrences: [AtomicU64; 3],
+    /// What it has seen when it last looked; there is nothing to tell before.
+    overdue: AtomicUsize,
+    late: AtomicUsize,
     events: broadcast::Sender<JobEvent>,
 }
 
@@ -23,6 +29,9 @@ impl Tally {
             running: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
             permits: AtomicUsize::new(0),
+            occurrences: Default::default(),
+            overdue: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
         })
     }
@@ -34,6 +43,24 @@ impl Tally {
             // Nobody listens any more: that is their loss.
             let _ = self.events.send(event());
         }
+    }
+
+    /// Counts what a look at the schedules has done.
+    pub(crate) fn occurred(&self, occurred: &Occurred) {
+        let counts = [
+            occurred.made as u64,
+            occurred.skipped,
+            occurred.failed as u64,
+        ];
+        for (known, count) in self.occurrences.iter().zip(counts) {
+            known.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how many schedules are overdue, and how many of their jobs are late.
+    pub(crate) fn alarmed(&self, overdue: usize, late: usize) {
+        self.overdue.store(overdue, Ordering::Relaxed);
+        self.late.store(late, Ordering::Relaxed);
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<JobEvent> {
@@ -58,6 +85,14 @@ impl Source for Tally {
         let gauge = |value: &AtomicUsize| value.load(Ordering::Relaxed) as f64;
         to.gauge("steadfast_jobs_running", gauge(&self.running))
             .gauge("steadfast_jobs_ready", gauge(&self.ready))
-            .gauge("steadfast_jobs_permits", gauge(&self.permits));
+            .gauge("steadfast_jobs_permits", gauge(&self.permits))
+            .gauge("steadfast_schedules_overdue", gauge(&self.overdue))
+            .gauge("steadfast_schedules_late_jobs", gauge(&self.late));
+        for (outcome, count) in ["made", "skipped", "failed"].iter().zip(&self.occurrences) {
+            to.labels([("outcome", (*outcome).into())]).counter(
+                "steadfast_schedules_occurrences_total",
+                count.load(Ordering::Relaxed),
+            );
+        }
     }
 }

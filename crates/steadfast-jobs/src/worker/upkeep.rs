@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::{clock, rng};
-use steadfast_store::{Node, binds};
+use steadfast_store::{Node, batch, binds};
 use tokio::sync::mpsc;
 
-use super::engine::Order;
+use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
+use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
+use crate::retention::Pruner;
 use crate::schedule::Schedules;
-use crate::{Error, JobId, Jobs, State, sql};
+use crate::{Error, JobId, Jobs, sql};
 
 /// How many jobs one statement takes: 1,000, some milliseconds for the store.
 const BATCH: i64 = 1_000;
@@ -35,6 +37,14 @@ const CANCELS_EVERY: Duration = Duration::from_secs(1);
 /// overdue.
 const OVERDUE_EVERY: Duration = Duration::from_secs(30);
 
+/// How often jobs are looked for that a living node holds beyond any time: every minute. It looks after
+/// them itself; this is for one that has lost sight of them.
+const ASTRAY_EVERY: Duration = Duration::from_secs(60);
+
+/// How much longer than twice its time a job is left to a living node, beside what the node waits before it
+/// writes it off: what it waits there before it starts, and a minute for the store to be told.
+const ASTRAY_AFTER: Duration = Duration::from_secs(60).saturating_add(READY_MAX);
+
 /// How often ended jobs are pruned: every minute.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -47,6 +57,11 @@ pub(crate) struct Upkeep {
     incarnation: i64,
     orders: mpsc::UnboundedSender<Order>,
     brake: Brake,
+    spread: Spread,
+    astray_at: u64,
+    pruner: Pruner,
+    /// Whether the store knows how long our kinds are kept.
+    retention_is_set: bool,
     /// The slowest beat that the brake has been told of.
     slowest: Duration,
 }
@@ -72,6 +87,10 @@ impl Upkeep {
             incarnation,
             orders,
             brake,
+            spread: Spread::new(),
+            astray_at: clock::nanos() + spread(ASTRAY_EVERY),
+            pruner: Pruner::default(),
+            retention_is_set: false,
         }
     }
 
@@ -81,6 +100,8 @@ impl Upkeep {
         let (mut due_at, mut cancels_at, mut rescue_at, mut occur_at) = (0, 0, 0, 0);
         let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
+        let told = self.set_retention().await.map(|()| PRUNE_EVERY);
+        self.or_told("retention", told, PRUNE_EVERY);
         loop {
             let next = [
                 due_at, cancels_at, rescue_at, prune_at, occur_at, overdue_at,
@@ -88,9 +109,11 @@ impl Upkeep {
             let next = next.into_iter().min().unwrap_or(0);
             tokio::select! {
                 () = clock::sleep_until(clock::instant_at(next)) => {}
+                // Found dead by its file or by its lease: nobody has to wait, but for the next wave.
+                () = self.node.death() => {
+                    rescue_at = if self.spread.is_under_way() { rescue_at } else { 0 };
+                }
                 // Perhaps with a delay that is over before we look next.
-                // Found dead by its file or by its lease: nobody has to wait.
-                () = self.node.death() => rescue_at = 0,
                 _ = woken.changed() => due_at = due_at.min(clock::nanos() + 10_000_000),
             }
             let now = clock::nanos();
@@ -100,12 +123,18 @@ impl Upkeep {
                 woken.mark_unchanged();
             }
             if now >= occur_at {
-                let occurred = self.schedules.occur().await;
-                let occurred = occurred.map(|occurred| occurred.next_in);
+                let occurred = self.schedules.occur().await.map(|occurred| {
+                    self.tally.occurred(&occurred);
+                    occurred.next_in
+                });
                 occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
             }
             if now >= overdue_at {
-                let told = self.schedules.alarm().await.map(|()| OVERDUE_EVERY);
+                let beating = self.settings.beating_kinds();
+                let told = self.schedules.alarm(beating).await.map(|(overdue, late)| {
+                    self.tally.alarmed(overdue, late);
+                    OVERDUE_EVERY
+                });
                 self.or_told("overdue", told, OVERDUE_EVERY);
                 overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
             }
@@ -114,14 +143,15 @@ impl Upkeep {
                 cancels_at = clock::nanos() + self.or_told("cancels", asked, CANCELS_EVERY);
             }
             if now >= rescue_at {
-                let rescued = self.rescue(now).await;
                 let every = self.settings.rescue_every;
-                let rescued = rescued.map(|()| every);
-                self.or_told("rescue", rescued, every);
-                rescue_at = clock::nanos() + spread(every);
+                let rescued = self.rescue(now).await;
+                let next_wave = rescued.map(|next| next.unwrap_or(Duration::ZERO));
+                let wait = self.or_told("rescue", next_wave, Duration::ZERO);
+                let wait = if wait > 0 { wait } else { spread(every) };
+                rescue_at = clock::nanos() + wait;
             }
             if now >= prune_at {
-                let pruned = self.prune().await.map(|()| PRUNE_EVERY);
+                let pruned = self.prune(now).await.map(|()| PRUNE_EVERY);
                 self.or_told("prune", pruned, PRUNE_EVERY);
                 prune_at = clock::nanos() + spread(PRUNE_EVERY);
             }
@@ -180,13 +210,19 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn rescue(&mut self, now: u64) -> Result<(), Error> {
-        // Whoever is marked as ended is dead for certain, of that no stall can make us doubt; and
-        // marks are forgotten after some days, so this comes first.
-        self.rescue_ended().await?;
+    /// Takes jobs from the dead; gives how long until the next wave, if there is more.
+    async fn rescue(&mut self, now: u64) -> Result<Option<Duration>, Error> {
+        // Whoever is marked as ended is dead for certain, of that no stall can make us doubt.
+        let mut next = self.rescue_wave(now).await?;
         self.note_beats(now);
-        if self.brake.may_rescue(now) && !self.node.end_expired().await?.is_empty() {
-            self.rescue_ended().await?;
+        if next.is_none()
+            && self.brake.may_rescue(now)
+            && !self.node.end_expired().await?.is_empty()
+        {
+            next = self.rescue_wave(now).await?;
+        }
+        if next.is_some() {
+            return Ok(next);
         }
         self.unblock().await?;
         for _ in 0..TURNS {
@@ -195,23 +231,39 @@ impl Upkeep {
                 break;
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    async fn rescue_ended(&self) -> Result<(), Error> {
-        for _ in 0..TURNS {
-            let rows = self.jobs.store().run(&sql::RESCUE, binds![BATCH]).await?;
+    async fn rescue_wave(&mut self, now: u64) -> Result<Option<Duration>, Error> {
+        let (mut kinds, mut longest) = (Vec::new(), Vec::new());
+        if now >= self.astray_at {
+            self.astray_at = now + spread(ASTRAY_EVERY);
+            for kind in self.settings.kinds.values() {
+                let written_off = Duration::from_nanos(write_off_after(kind));
+                let most = kind.longest(None).saturating_mul(2) + written_off + ASTRAY_AFTER;
+                kinds.push(kind.name.to_owned());
+                longest.push(micros(most));
+            }
+        }
+        let wave = self.spread.wave();
+        let mut taken = 0;
+        while taken < wave {
+            let limit = (wave - taken).min(BATCH as usize);
+            let longest = batch![kinds.clone(), longest.clone()];
+            let binds = binds![limit as i64, longest];
+            let rows = self.jobs.store().run(&sql::RESCUE, binds).await?;
             for row in &rows {
                 self.tell_rescued(row)?;
             }
+            taken += rows.len();
             if !rows.is_empty() {
                 self.jobs.wake();
             }
-            if (rows.len() as i64) < BATCH {
+            if rows.len() < limit {
                 break;
             }
         }
-        Ok(())
+        Ok(self.spread.took(taken))
     }
 
     /// Lets go of what a limit held back that was taken away since; where there still is one, claims
@@ -253,18 +305,22 @@ impl Upkeep {
     fn tell_rescued(&self, row: &steadfast_store::Row) -> Result<(), Error> {
         let (id, kind): (i64, &str) = (row.get(0)?, row.get(2)?);
         let crashes = u32::try_from(row.get::<i64>(3)?).unwrap_or(u32::MAX);
-        let what = if row.get::<i64>(4)? == 1 {
-            tracing::error!(
-                target: "steadfast::jobs",
-                job = id,
-                kind,
-                crashes,
-                "a job is quarantined: its process died twice while it was the only suspect there"
-            );
-            What::Quarantined
-        } else {
-            tracing::warn!(target: "steadfast::jobs", job = id, kind, crashes, "rescued a job from a dead node");
-            What::Rescued { crashes }
+        let what = match row.get::<&str>(4)? {
+            "quarantined" => {
+                tracing::error!(
+                    target: "steadfast::jobs",
+                    job = id,
+                    kind,
+                    crashes,
+                    "a job is quarantined: its process died twice while it was the only suspect there"
+                );
+                What::Quarantined
+            }
+            "cancelled" => What::Cancelled,
+            _ => {
+                tracing::warn!(target: "steadfast::jobs", job = id, kind, crashes, "rescued a job from a dead node");
+                What::Rescued { crashes }
+            }
         };
         self.tally.tell(what.index(), || JobEvent {
             id: JobId(id),
@@ -276,22 +332,24 @@ impl Upkeep {
         Ok(())
     }
 
-    async fn prune(&self) -> Result<(), Error> {
-        let keep = self.settings.retention;
-        for (state, keep) in [
-            (State::Completed, keep.completed),
-            (State::Cancelled, keep.cancelled),
-            (State::Discarded, keep.discarded),
-            (State::Quarantined, keep.quarantined),
-        ] {
-            for _ in 0..TURNS {
-                let binds = binds![state.as_str(), micros(keep), BATCH];
-                let pruned = self.jobs.store().run(&sql::PRUNE, binds).await?;
-                if pruned.one()?.get::<i64>(0)? < BATCH {
-                    break;
-                }
-            }
+    /// Tells the store how long our kinds are kept, once.
+    async fn set_retention(&mut self) -> Result<(), Error> {
+        if self.retention_is_set {
+            return Ok(());
         }
+        let kinds = self.settings.kinds.values();
+        let own = kinds.filter_map(|kind| Some((kind.name.to_owned(), kind.retention?)));
+        let own: Vec<_> = own.collect();
+        let known = self.settings.kind_names();
+        self.jobs.set_retention(known, &own).await?;
+        self.retention_is_set = true;
+        Ok(())
+    }
+
+    async fn prune(&mut self, now: u64) -> Result<(), Error> {
+        self.set_retention().await?;
+        let keep = self.settings.retention;
+        self.pruner.prune(now, &self.jobs, keep).await?;
         for _ in 0..TURNS {
             if !self.schedules.prune().await? {
                 break;

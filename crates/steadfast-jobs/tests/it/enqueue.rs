@@ -193,10 +193,55 @@ steadfast_store::on_every_store! {
         let again = jobs.cancel(id, "not wanted").await.unwrap();
         assert_eq!(again, Cancelled::Ended(State::Cancelled));
 
-        assert_eq!(jobs.redrive(&[id]).await.unwrap(), [id]);
+        assert_eq!(jobs.redrive(&[id]).await.unwrap().jobs, [id]);
         let again = look(&store, id).await.unwrap();
         assert_eq!((again.state.as_str(), again.attempt), ("pending", 0));
         assert!(again.term > seen.term, "the second life has terms of its own");
+    }
+
+    async fn a_redriven_job_has_its_unique_key_again_unless_another_has_it(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let period = Duration::from_secs(3_600);
+        for options in [Options::new().unique("live"), Options::new().unique_for("period", period)] {
+            let first = jobs.enqueue(&Act::Succeed, options.clone()).await.unwrap();
+            jobs.cancel(first, "not wanted").await.unwrap();
+
+            let redriven = jobs.redrive(&[first]).await.unwrap();
+            assert_eq!((redriven.jobs, redriven.refused), (vec![first], vec![]));
+            let same = jobs.enqueue(&Act::Succeed, options.clone()).await.unwrap();
+            assert_eq!(same, first, "it keeps others out again");
+
+            jobs.cancel(first, "not wanted").await.unwrap();
+            // The period is over, or the key was free: another one has it now.
+            sql(&store, "UPDATE steadfast_job_key SET until_us = 0", "UPDATE steadfast.job_key SET until_us = 0", binds![]).await;
+            let second = jobs.enqueue(&Act::Succeed, options.clone()).await.unwrap();
+            assert_ne!(second, first);
+            let redriven = jobs.redrive(&[first]).await.unwrap();
+            assert_eq!((redriven.jobs, redriven.refused), (vec![], vec![(first, second)]));
+            let seen = look(&store, first).await.unwrap();
+            assert_eq!(seen.state, "cancelled", "it stays where it was");
+
+            jobs.cancel(second, "not wanted").await.unwrap();
+            sql(&store, "UPDATE steadfast_job_key SET until_us = 0", "UPDATE steadfast.job_key SET until_us = 0", binds![]).await;
+            assert_eq!(jobs.redrive(&[first]).await.unwrap().jobs, [first]);
+        }
+    }
+
+    async fn of_two_with_one_key_that_are_redriven_together_one_comes_back(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut ended = Vec::new();
+        for _ in 0..2 {
+            let id = jobs.enqueue(&Act::Succeed, Options::new().unique("one")).await.unwrap();
+            jobs.cancel(id, "not wanted").await.unwrap();
+            ended.push(id);
+        }
+
+        let redriven = jobs.redrive(&ended).await.unwrap();
+
+        assert_eq!(redriven.jobs, [ended[0]]);
+        assert_eq!(redriven.refused, [(ended[1], ended[0])]);
     }
 }
 

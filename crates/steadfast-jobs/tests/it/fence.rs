@@ -3,7 +3,7 @@
 use steadfast_jobs::{JobId, Jobs, Options, PACKAGE};
 use steadfast_store::{Store, batch, binds};
 
-use super::support::{Act, kill, look, node, statement};
+use super::support::{Act, kill, look, node, rescue, statement};
 
 /// What nodes write about a run of theirs.
 const FENCED: &[&str] = &["exchange", "put_back", "complete_in"];
@@ -20,10 +20,13 @@ const READS: &[&str] = &[
     "counts",
     "limited",
     "lock_limited",
+    "key_holders",
+    "retentions",
+    "list_rejected",
 ];
 
-/// What never touches a running row but one of a dead node (`rescue`) or to ask its holder to stop
-/// (`cancel`).
+/// What never touches a running row but one of a dead node (`rescue`), to ask its holder to stop
+/// (`cancel`), or to have it counted (`limit`, `limit_held`).
 const NOT_ABOUT_RUNS: &[&str] = &[
     "enqueue",
     "enqueue_unique",
@@ -33,11 +36,15 @@ const NOT_ABOUT_RUNS: &[&str] = &[
     "expire",
     "prune",
     "prune_keys",
+    "prune_rejected",
+    "retention",
+    "reject",
     "cancel",
     "redrive",
     "run_now",
     "pause",
     "limit",
+    "limit_held",
     "unblock",
     "claim_limited",
 ];
@@ -192,7 +199,7 @@ steadfast_store::on_every_store! {
             let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
             let [(raw, term)] = claim(&store, dead).await[..] else { panic!("{how}: not claimed") };
             kill(&store, dead).await;
-            store.run(statement("rescue"), binds![100_i64]).await.unwrap();
+            rescue(&store).await;
 
             let rescued = look(&store, id).await.unwrap();
             assert_eq!((rescued.state.as_str(), rescued.crashes, rescued.attempt), ("pending", 1, 0));
@@ -238,13 +245,13 @@ steadfast_store::on_every_store! {
             assert_eq!(usual + alone, 1, "crash {crash}");
             suspect.push(alone == 1);
             kill(&store, incarnation).await;
-            store.run(statement("rescue"), binds![100_i64]).await.unwrap();
+            rescue(&store).await;
         }
 
         assert_eq!(suspect, [false, false, true, true], "claimed alone from the second crash on");
         let seen = look(&store, id).await.unwrap();
         assert_eq!((seen.state.as_str(), seen.crashes, seen.attempt), ("quarantined", 4, 0));
-        assert_eq!(jobs.redrive(&[id]).await.unwrap(), [id]);
+        assert_eq!(jobs.redrive(&[id]).await.unwrap().jobs, [id]);
         assert_eq!(look(&store, id).await.unwrap().crashes, 0);
     }
 

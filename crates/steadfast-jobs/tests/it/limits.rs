@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast_core::clock;
 use steadfast_jobs::{Batch, Job, Jobs, Kind, Options, Run, Running};
+use steadfast_store::{Store, binds};
 
-use super::support::{PATIENCE, look, until_state, worker};
+use super::fence::{claim_up_to, end};
+use super::support::{Act, PATIENCE, look, node, sql, statement, until_state, worker};
 
 #[derive(Serialize, Deserialize)]
 struct Busy {
@@ -15,6 +17,16 @@ struct Busy {
 
 impl Job for Busy {
     const KIND: &'static str = "busy";
+}
+
+/// Claims jobs of kind `act` from the queue `default`, which has limits; gives (id, term).
+async fn claim_limited(store: &Store, incarnation: i64, want: i64) -> Vec<(i64, i64)> {
+    let kinds = vec!["act".to_owned()];
+    let binds = binds![incarnation, "default", want, kinds, 0_i64];
+    let rows = store.run(statement("claim_limited"), binds).await.unwrap();
+    rows.iter()
+        .map(|row| (row.get(1).unwrap(), row.get(2).unwrap()))
+        .collect()
 }
 
 /// How many run at once, and how many did at most, for each key and in all.
@@ -87,6 +99,82 @@ steadfast_store::on_every_store! {
         for running in workers {
             running.stop(PATIENCE).await;
         }
+    }
+
+    async fn what_ran_before_a_limit_was_set_counts_against_it(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let (ours, theirs) = (node(&store).await, node(&store).await);
+        for _ in 0..3 {
+            jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        }
+        let running = claim_up_to(&store, ours, 2).await;
+
+        jobs.limit("default", Some(2), None).await.unwrap();
+
+        assert_eq!(claim_limited(&store, theirs, 5).await, []);
+        let (id, term) = running[0];
+        assert!(end(&store, "completed", id, term, ours).await);
+        assert_eq!(claim_limited(&store, theirs, 5).await.len(), 1);
+        assert_eq!(claim_limited(&store, theirs, 5).await, []);
+    }
+
+    async fn what_was_claimed_while_a_limit_was_set_counts_once_its_node_knows(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let running = worker(&jobs).queue("default", 2).build().unwrap().start();
+        let id = jobs.enqueue(&Act::Hang, Options::new()).await.unwrap();
+        until_state(&store, id, "running").await;
+
+        // As if the claim had been under way: nobody has marked the row.
+        sql(
+            &store,
+            "INSERT INTO steadfast_job_queue (name, max_running) VALUES ('default', 1)",
+            "INSERT INTO steadfast.job_queue (name, max_running) VALUES ('default', 1)",
+            binds![],
+        )
+        .await;
+
+        let marked = async {
+            loop {
+                let rows = sql(
+                    &store,
+                    "SELECT count(*) FROM steadfast_job WHERE limit_key = ''",
+                    "SELECT count(*) FROM steadfast.job WHERE limit_key = ''",
+                    binds![],
+                );
+                if rows.await.one().unwrap().get::<i64>(0).unwrap() == 1 {
+                    return;
+                }
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        clock::timeout(PATIENCE, marked).await.unwrap();
+        running.stop(Duration::ZERO).await;
+    }
+
+    async fn jobs_that_nobody_here_can_run_stand_in_no_ones_way(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Foreign;
+        impl Job for Foreign {
+            const KIND: &'static str = "foreign";
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.limit("default", Some(5), Some(1)).await.unwrap();
+        let mut batch = Batch::new();
+        for _ in 0..1_500 {
+            batch.push(&Foreign, Options::new().limit_key("theirs")).unwrap();
+        }
+        for _ in 0..200 {
+            batch.push(&Act::Succeed, Options::new().min_version(9)).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
+        let ours = jobs.enqueue(&Act::Succeed, Options::new().limit_key("ours")).await.unwrap();
+
+        let claimed = claim_limited(&store, node(&store).await, 1).await;
+
+        assert_eq!(claimed, [(i64::try_from(ours.get()).unwrap(), 1)]);
     }
 
     async fn a_limit_that_is_taken_away_holds_nothing_back(database) {

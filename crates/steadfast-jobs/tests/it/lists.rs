@@ -1,4 +1,4 @@
-use steadfast_jobs::{Batch, Filter, Jobs, Options, State};
+use steadfast_jobs::{Batch, Cursor, Filter, Jobs, NoCursor, Options, State};
 
 use super::support::{Act, PATIENCE, until_state, worker};
 
@@ -20,6 +20,8 @@ steadfast_store::on_every_store! {
             seen.extend(page.jobs.iter().map(|job| job.id));
             jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
             let Some(next) = page.next else { break };
+            // As text, the way it takes through an API.
+            let next = next.to_string().parse().unwrap();
             filter = Filter::live().after(next);
         }
 
@@ -28,6 +30,9 @@ steadfast_store::on_every_store! {
         let rare = Filter::state(State::Pending).queue("rare").kind("act");
         assert_eq!(jobs.list(&rare, 10).await.unwrap().jobs.len(), 5);
         assert!(jobs.list(&rare, 0).await.is_err());
+        for no_cursor in ["", "7", "x-1", "-1-1", "1--1", "fffffffffffffffff-1"] {
+            assert_eq!(no_cursor.parse::<Cursor>(), Err(NoCursor), "{no_cursor}");
+        }
     }
 
     async fn what_has_ended_is_listed_counted_and_found_with_its_result(database) {

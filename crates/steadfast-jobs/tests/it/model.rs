@@ -14,6 +14,9 @@ pub(crate) struct Job {
     pub(crate) crashes: Crashes,
     pub(crate) term: i64,
     pub(crate) holder: Option<i64>,
+    /// Whether somebody wants its run to stop.
+    pub(crate) stops: bool,
+    pub(crate) key: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -24,7 +27,14 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn enqueue(&mut self, id: u64, later: bool, max: i64) {
+    /// Gives the live job that has a key.
+    pub(crate) fn holder_of(&self, key: u8) -> Option<u64> {
+        let mut live = self.jobs.iter().filter(|(_, job)| !job.state.is_terminal());
+        live.find(|(_, job)| job.key == Some(key))
+            .map(|(id, _)| *id)
+    }
+
+    pub(crate) fn enqueue(&mut self, id: u64, later: bool, max: i64, key: Option<u8>) {
         let state = if later {
             State::Waiting
         } else {
@@ -38,6 +48,8 @@ impl Model {
             crashes,
             term: 0,
             holder,
+            stops: false,
+            key,
         };
         assert!(
             self.jobs.insert(id, job).is_none(),
@@ -69,6 +81,11 @@ impl Model {
             Event::Complete | Event::Discard | Event::Stop => job.spent += 1,
             _ => {}
         }
+        let goes_on = matches!(event, Event::Retry | Event::Snooze | Event::Release);
+        if goes_on && job.stops {
+            self.happen(id, Event::Stop);
+            return true;
+        }
         if matches!(event, Event::Retry | Event::Snooze) {
             job.crashes = Crashes::default();
         }
@@ -94,22 +111,20 @@ impl Model {
         for id in dead {
             let job = self.job(id);
             job.crashes = job.crashes.after_crash();
-            let over = job.crashes.is_over();
-            self.happen(
-                id,
-                if over {
-                    Event::Quarantine
-                } else {
-                    Event::Rescue
-                },
-            );
-            if !over {
+            let event = match (job.stops, job.crashes.is_over()) {
+                (true, _) => Event::Abandon,
+                (false, true) => Event::Quarantine,
+                (false, false) => Event::Rescue,
+            };
+            self.happen(id, event);
+            if event == Event::Rescue {
                 self.job(id).holder = None;
             }
         }
     }
 
     pub(crate) fn cancel(&mut self, id: u64) -> bool {
+        self.job(id).stops |= self.job(id).state == State::Running;
         if next(self.job(id).state, Event::Cancel).is_err() {
             return false;
         }
@@ -130,9 +145,17 @@ impl Model {
         if state == State::Completed || next(state, Event::Redrive).is_err() {
             return false;
         }
+        if self
+            .job(id)
+            .key
+            .is_some_and(|key| self.holder_of(key).is_some())
+        {
+            return false;
+        }
         self.happen(id, Event::Redrive);
         let job = self.job(id);
         (job.spent, job.crashes, job.holder) = (0, Crashes::default(), None);
+        job.stops = false;
         true
     }
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use steadfast_jobs::state::Event;
-use steadfast_jobs::{JobId, Jobs, Options};
+use steadfast_jobs::{JobId, Jobs, Options, State};
 use steadfast_store::{Store, binds};
 
 use super::fence::{claim_up_to, end};
 use super::model::Model;
-use super::support::{Act, kill, look, node, statement};
+use super::support::{Act, kill, look, node, rescue, statement};
 
 /// Every end of a run, as the statements tell it and as the table of states calls it.
 const ENDS: [(&str, Event); 7] = [
@@ -23,7 +23,7 @@ const ENDS: [(&str, Event); 7] = [
 
 /// How many operations of each kind were carried out and accepted; none may be zero in the end.
 #[derive(Debug, Default)]
-struct Done([u32; 9]);
+struct Done([u32; 13]);
 
 struct Dice(u64);
 
@@ -73,11 +73,21 @@ async fn step(jobs: &Jobs, model: &mut Model, dice: &mut Dice, done: &mut Done) 
             } else {
                 Duration::ZERO
             };
-            let options = Options::new().delay(delay).max_attempts(max as u32);
+            let key = (dice.roll(3) == 0).then(|| dice.roll(3) as u8);
+            let mut options = Options::new().delay(delay).max_attempts(max as u32);
+            if let Some(key) = key {
+                options = options.unique(format!("key {key}"));
+            }
             let id = jobs.enqueue(&Act::Succeed, options).await.unwrap();
-            model.enqueue(id.get(), later, max as i64);
+            match key.and_then(|key| model.holder_of(key)) {
+                Some(holder) => {
+                    assert_eq!(id.get(), holder, "{key:?}");
+                    done.0[9] += 1;
+                }
+                None => model.enqueue(id.get(), later, max as i64, key),
+            }
             done.0[0] += 1;
-            format!("enqueue {id}")
+            format!("enqueue {id} with key {key:?}")
         }
         4..=7 => {
             let want = 1 + dice.roll(4) as usize;
@@ -120,6 +130,8 @@ async fn step(jobs: &Jobs, model: &mut Model, dice: &mut Dice, done: &mut Done) 
                 event => (how, event),
             };
             let accepted = model.end(node, some, term, event);
+            let stopped = accepted && job.stops && how == "retried";
+            done.0[10] += u32::from(stopped);
             let told = end(store, how, some as i64, term, node).await;
             assert_eq!(
                 told, accepted,
@@ -140,18 +152,24 @@ async fn step(jobs: &Jobs, model: &mut Model, dice: &mut Dice, done: &mut Done) 
             format!("death of {somebody}, birth of {new}")
         }
         15 => {
+            let asked = |model: &Model| {
+                let jobs = model.jobs.values();
+                jobs.filter(|job| job.stops && job.state == State::Running)
+                    .count()
+            };
+            let before = asked(model);
             model.rescue();
-            store
-                .run(statement("rescue"), binds![1_000_i64])
-                .await
-                .unwrap();
+            rescue(store).await;
             done.0[5] += 1;
+            done.0[11] += u32::from(asked(model) < before);
             "rescue".to_owned()
         }
         16 => {
             let cancelled = model.cancel(some);
             let told = jobs.cancel(some_id, "oracle").await.unwrap();
             assert_eq!(told == steadfast_jobs::Cancelled::Now, cancelled);
+            let runs = model.jobs[&some].state == State::Running;
+            assert_eq!(told == steadfast_jobs::Cancelled::Asked, runs);
             done.0[6] += u32::from(cancelled);
             format!("cancel of {some}")
         }
@@ -163,8 +181,17 @@ async fn step(jobs: &Jobs, model: &mut Model, dice: &mut Dice, done: &mut Done) 
         }
         _ => {
             let again = model.redrive(some);
-            assert_eq!(!jobs.redrive(&[some_id]).await.unwrap().is_empty(), again);
+            let redriven = jobs.redrive(&[some_id]).await.unwrap();
+            assert_eq!(redriven.jobs == [some_id], again);
+            let job = &model.jobs[&some];
+            let ended = job.state.is_terminal() && job.state != State::Completed;
+            let holder = job.key.and_then(|key| model.holder_of(key));
+            let refused = holder
+                .filter(|_| ended)
+                .map(|by| (some_id, JobId::new(by).unwrap()));
+            assert_eq!(redriven.refused, refused.into_iter().collect::<Vec<_>>());
             done.0[8] += u32::from(again);
+            done.0[12] += u32::from(refused.is_some());
             format!("redrive of {some}")
         }
     }
@@ -181,7 +208,7 @@ steadfast_store::on_every_store! {
         model.alive.insert(first);
         model.nodes.insert(first);
         let id = jobs.enqueue(&Act::Succeed, Options::new().max_attempts(3)).await.unwrap();
-        model.enqueue(id.get(), false, 3);
+        model.enqueue(id.get(), false, 3, None);
 
         let mut steps = 0;
         // Until everything has happened at least once, and that within a bound.

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use steadfast_core::clock;
 use steadfast_core::context::{self, Context, TraceId};
+use steadfast_core::scope::Outcome;
 use steadfast_jobs::{Cancelled, Job, Jobs, Kind, Options, Run, State, What};
 use steadfast_store::binds;
 
-use super::support::{Act, PATIENCE, act, look, sql, until, until_state, worker};
+use super::fence::{claim_up_to, end};
+use super::support::{Act, PATIENCE, act, look, node, sql, until, until_state, worker};
 
 steadfast_store::on_every_store! {
     async fn a_job_is_run_and_its_result_is_kept(database) {
@@ -66,8 +69,59 @@ steadfast_store::on_every_store! {
 
         assert_eq!(jobs.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
 
-        until_state(&store, id, "cancelled").await;
+        let seen = until_state(&store, id, "cancelled").await;
+        assert_eq!(seen.error.as_deref(), Some("not wanted"));
         running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_is_cancelled_while_it_runs_is_not_run_again(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        for (how, attempt) in [("retried", 1), ("snoozed", 0), ("released", 0)] {
+            let ours = node(&store).await;
+            let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let [(raw, term)] = claim_up_to(&store, ours, 1).await[..] else { panic!("{how}: not claimed") };
+
+            assert_eq!(jobs.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
+            assert!(end(&store, how, raw, term, ours).await, "{how}");
+
+            let seen = look(&store, id).await.unwrap();
+            assert_eq!((seen.state.as_str(), seen.attempt, seen.term), ("cancelled", attempt, term), "{how}");
+            assert_eq!(seen.error.as_deref(), Some("not wanted"), "{how}");
+        }
+    }
+
+    async fn a_kind_that_is_known_by_name_undoes_what_it_began_before_its_end_is_told(database) {
+        let jobs = Jobs::open(&database.open().await).await.unwrap();
+        let (begun, mut beginnings) = tokio::sync::mpsc::unbounded_channel();
+        let kind = Kind::of_name(String::from("by-name"), move |_run, scope, payload| {
+            let begun = begun.clone();
+            async move {
+                scope.defer_outcome_async("end it in order", async |edit| {
+                    clock::sleep(Duration::from_millis(50)).await;
+                    edit.change(|outcome| {
+                        if matches!(outcome, Outcome::Cancelled(_)) {
+                            *outcome = Outcome::Ok(Some("\"ended in order\"".into()));
+                        }
+                    });
+                });
+                begun.send(payload)?;
+                std::future::pending().await
+            }
+        });
+        let worker = worker(&jobs).kind(kind).build().unwrap().start();
+        let mut events = worker.events();
+
+        let id = jobs.enqueue_kind("by-name", "{\"n\":7}", Options::new()).await.unwrap();
+        assert_eq!(beginnings.recv().await.unwrap(), "{\"n\":7}");
+        jobs.cancel(id, "not wanted").await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Completed)).await;
+
+        let ended = jobs.find(id).await.unwrap().unwrap();
+        assert_eq!(ended.result::<String>().unwrap().unwrap(), "ended in order");
+        let no_json = jobs.enqueue_kind("by-name", "{", Options::new()).await;
+        assert!(no_json.unwrap_err().is_refused());
+        worker.stop(PATIENCE).await;
     }
 
     async fn what_runs_when_the_worker_ends_is_handed_back_without_spending_an_attempt(database) {
@@ -282,6 +336,38 @@ steadfast_store::on_every_store! {
         let stuck = jobs.enqueue(&Act::Hang, Options::new().max_attempts(1)).await.unwrap();
         let error = until_state(&store, stuck, "discarded").await.error.unwrap();
         assert!(error.contains("stuck"), "{error}");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_says_how_long_its_run_may_take_unless_its_kind_does(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let limited = async || {
+            let options = Options::new().max_attempts(1).delay(Duration::from_secs(3_600));
+            let id = jobs.enqueue(&Act::Hang, options).await.unwrap();
+            sql(
+                &store,
+                "UPDATE steadfast_job SET run_us_max = 20000 WHERE id = ?1",
+                "UPDATE steadfast.job SET run_us_max = 20000 WHERE id = $1",
+                binds![id.get() as i64],
+            )
+            .await;
+            jobs.run_now(id).await.unwrap();
+            id
+        };
+
+        let running = worker(&jobs).build().unwrap().start();
+        let id = limited().await;
+        let error = until_state(&store, id, "discarded").await.error.unwrap();
+        assert!(error.contains("timed out"), "{error}");
+        running.stop(PATIENCE).await;
+
+        let kind = Kind::new(async |run: Run, _: Act| Ok(run.longest().as_secs()));
+        let kind = kind.timeout(Duration::from_secs(77));
+        let running = steadfast_jobs::Worker::builder(&jobs).kind(kind).build().unwrap().start();
+        let id = limited().await;
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!(seen.result.as_deref(), Some("77"));
         running.stop(PATIENCE).await;
     }
 

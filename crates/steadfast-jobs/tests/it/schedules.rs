@@ -263,6 +263,29 @@ on_every_store! {
         assert!(found.next.unwrap().unix_millis() / 1000 < later);
     }
 
+    async fn a_change_of_what_was_seen_is_made_and_one_of_what_has_changed_since_is_not(database) {
+        let world = Node::of(database).await;
+        let plan = |rule: &str| Plan::builder(Rule::cron(rule).unwrap()).build().unwrap();
+        let say = |rule: &str| {
+            Schedule::of_kind("nightly", plan(rule), "act", "null", Options::new()).unwrap()
+        };
+
+        let (first, second) = (say("0 1 * * *"), say("0 2 * * *"));
+        assert!(world.schedules.register_if(&first, 7).await.unwrap_err().is_changed());
+        assert_eq!(world.schedules.register_if(&first, 0).await.unwrap(), Registered::Added);
+        let seen = world.schedules.find("nightly").await.unwrap().unwrap().revision;
+        world.schedules.register(&second).await.unwrap();
+
+        let late = world.schedules.register_if(&first, seen).await;
+
+        assert!(late.unwrap_err().is_changed());
+        let now = world.schedules.find("nightly").await.unwrap().unwrap();
+        assert_eq!(now.schedule, second);
+        assert!(now.revision > seen);
+        let changed = world.schedules.register_if(&first, now.revision).await.unwrap();
+        assert_eq!(changed, Registered::Changed);
+    }
+
     async fn nodes_that_race_make_one_job_of_each_occurrence(database) {
         let nodes = [Node::of(database).await, Node::of(database).await, Node::of(database).await];
         for node in &nodes {
@@ -511,6 +534,64 @@ on_every_store! {
         assert!(node.schedules.delete("c").await.unwrap());
         assert!(!node.schedules.delete("c").await.unwrap());
         assert!(node.schedules.overdue().await.unwrap().is_empty());
+    }
+
+    async fn a_run_is_given_three_periods_and_its_job_is_late_after_them(database) {
+        let node = Node::of(database).await;
+        let secs = Duration::from_secs;
+        node.register("often", plan("every 30s").missed(Missed::RunOnce)).await;
+        node.register("hourly", plan("0 * * * *").missed(Missed::RunOnce)).await;
+        node.register("date", once(now())).await;
+        let often = node.schedules.find("often").await.unwrap().unwrap().lengths.unwrap();
+        assert_eq!((often.longest_run, often.late_after), (secs(90), secs(90)));
+        let hourly = node.schedules.find("hourly").await.unwrap().unwrap().lengths.unwrap();
+        assert_eq!((hourly.longest_run, hourly.late_after), (secs(900), secs(10_800)));
+        assert_eq!(node.schedules.find("date").await.unwrap().unwrap().lengths, None);
+
+        let before = now();
+        node.next_is("often", now() / 30 * 30 - 30).await;
+        node.next_is("hourly", now() / 3_600 * 3_600 - 3_600).await;
+        assert_eq!(node.schedules.occur().await.unwrap().made, 3);
+
+        let times = async |name: &str| -> (Option<i64>, Option<i64>) {
+            let id = node.job_of(name).await.get() as i64;
+            let read = async |sqlite, postgres| node.sql(sqlite, postgres, binds![id]).await[0];
+            let longest = read(
+                "SELECT coalesce(run_us_max, -1) FROM steadfast_job WHERE id = ?1",
+                "SELECT coalesce(run_us_max, -1) FROM steadfast.job WHERE id = $1",
+            );
+            let longest = longest.await;
+            let late = read(
+                "SELECT coalesce(late_us, -1) FROM steadfast_job WHERE id = ?1",
+                "SELECT coalesce(late_us, -1) FROM steadfast.job WHERE id = $1",
+            );
+            let late = late.await;
+            let seconds = |us: i64| (us >= 0).then_some(us / 1_000_000);
+            (seconds(longest), seconds(late))
+        };
+        let (longest, late) = times("often").await;
+        assert_eq!(longest, Some(90));
+        assert!((before + 90..=now() + 90).contains(&late.unwrap()), "{late:?}");
+        let (longest, late) = times("hourly").await;
+        assert_eq!(longest, Some(900));
+        assert!((before + 10_800..=now() + 10_800).contains(&late.unwrap()), "{late:?}");
+        assert_eq!(times("date").await, (None, None));
+
+        let hour_ago = (now() - 3_600) * 1_000_000;
+        node.sql(
+            "UPDATE steadfast_job SET late_us = ?1 WHERE run_us_max = 900000000 RETURNING 1",
+            "UPDATE steadfast.job SET late_us = $1 WHERE run_us_max = 900000000 RETURNING 1::bigint",
+            binds![hour_ago],
+        )
+        .await;
+        let late = node.schedules.late().await.unwrap();
+        let late: Vec<_> = late.iter().filter(|late| late.schedule == "hourly").collect();
+        assert_eq!(late.len(), 1);
+        assert_eq!((late[0].job, late[0].kind.as_str()), (node.job_of("hourly").await, "settle"));
+        assert!(late[0].by >= secs(3_600));
+        node.jobs.cancel(late[0].job, "done with it").await.unwrap();
+        let late = node.schedules.late().await.unwrap();
+        assert!(late.iter().all(|late| late.schedule != "hourly"));
     }
 
     async fn a_fixed_delay_counts_from_the_end_of_the_run_before(database) {

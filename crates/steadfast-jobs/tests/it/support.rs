@@ -1,5 +1,6 @@
 //! What the tests share: a kind whose handler does what its payload says, and looks into the tables.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use steadfast_core::{BoxError, clock};
 use steadfast_jobs::{
     Job, JobEvent, JobId, Jobs, Kind, PACKAGE, Run, What, Worker, WorkerBuilder, end,
 };
-use steadfast_store::{Binds, Dialect, NodeConfig, Rows, Statement, Store, binds};
+use steadfast_store::{Binds, Dialect, NodeConfig, Rows, Statement, Store, batch, binds};
 use tokio::sync::broadcast;
 
 /// A job whose handler does what it says.
@@ -86,20 +87,23 @@ pub(crate) fn statement(name: &str) -> &'static Statement {
         .unwrap_or_else(|| panic!("no statement {name}"))
 }
 
-/// Runs SQL of the test: the words for SQLite, those for PostgreSQL.
-pub(crate) async fn sql(
-    store: &Store,
+/// Runs SQL of the test: the words for SQLite, those for PostgreSQL. Boxed, since a test has many of
+/// them, and each would have its place on the stack.
+pub(crate) fn sql<'a>(
+    store: &'a Store,
     sqlite: &'static str,
     postgres: &'static str,
     binds: Binds,
-) -> Rows {
+) -> Pin<Box<dyn Future<Output = Rows> + Send + 'a>> {
     let text = match store.dialect() {
         Dialect::Sqlite => sqlite,
         Dialect::Postgres => postgres,
     };
-    let ran: Result<Rows, steadfast_store::Error> =
-        store.write(async |mut tx| tx.sql(text, binds).await).await;
-    ran.unwrap()
+    Box::pin(async move {
+        let ran: Result<Rows, steadfast_store::Error> =
+            store.write(async |mut tx| tx.sql(text, binds).await).await;
+        ran.unwrap()
+    })
 }
 
 /// What the tables say of a job: table, state, attempt, term, and its error.
@@ -146,6 +150,13 @@ pub(crate) async fn until_state(store: &Store, id: JobId, state: &str) -> Seen {
         Ok(seen) => seen,
         Err(_) => panic!("job {id} is not {state}: {:?}", look(store, id).await),
     }
+}
+
+/// Has a node look for the dead, as it does every few seconds.
+pub(crate) async fn rescue(store: &Store) {
+    let longest = batch![Vec::<String>::new(), Vec::<i64>::new()];
+    let rescued = store.run(statement("rescue"), binds![1_000_i64, longest]);
+    rescued.await.unwrap();
 }
 
 /// Adds a node by hand; gives its incarnation.

@@ -9,6 +9,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::Log;
+
 /// Logs from now on: what `RUST_LOG` says, or else this.
 pub(super) fn to_stderr(unless_said: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unless_said));
@@ -16,6 +18,21 @@ pub(super) fn to_stderr(unless_said: &str) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .event_format(Short)
+        .with_writer(context::lines(std::io::stderr))
+        .init();
+}
+
+/// Logs from now on as a service does: text for people, or a line of JSON for each event.
+pub(super) fn as_told(log: &Log) {
+    if !log.json {
+        return to_stderr(&log.level);
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .json()
+        .with_current_span(false)
+        .with_span_list(false)
         .with_writer(context::lines(std::io::stderr))
         .init();
 }

@@ -3,10 +3,13 @@
 mod dev;
 mod exec;
 mod log;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::process::launch::Launch;
 
 /// Keeps services up.
 #[derive(Debug, Parser)]
@@ -20,17 +23,20 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a small shop that you can hurt, and shows what becomes of it.
     Dev(dev::Options),
+    /// Runs schedules and jobs, as a file says.
+    Serve(serve::Options),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
-    Launch(exec::Launch),
+    Launch(Launch),
 }
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Dev(options) => dev::run(options),
+            Command::Serve(options) => serve::run(options),
             Command::Exec(options) => exec::run(options),
             Command::Launch(launch) => launch.run(),
         }

@@ -1,7 +1,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use crate::alive::{Alive, until_all_have_ended};
 
 fn exec(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
@@ -68,52 +69,6 @@ impl Drop for Supervisor {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Tells when every process has ended that has inherited it.
-struct Alive {
-    dir: PathBuf,
-    path: String,
-}
-
-impl Alive {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("steadfast-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("alive").to_str().unwrap().to_owned();
-        assert!(
-            Command::new("mkfifo")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
-        );
-        Self { dir, path }
-    }
-
-    /// A program that holds it, does `first`, and goes on doing nothing, in a process of its own.
-    fn held(&self, first: &str) -> String {
-        format!(
-            "exec 9>{}; {first}; sleep 1000 & echo up >&2; wait; wait",
-            self.path
-        )
-    }
-
-    /// Opens it once somebody holds it.
-    fn watch(&self) -> std::fs::File {
-        std::fs::File::open(&self.path).unwrap()
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn until_all_have_ended(mut watched: std::fs::File) {
-    let mut nothing = Vec::new();
-    watched.read_to_end(&mut nothing).unwrap();
 }
 
 #[test]
@@ -232,7 +187,7 @@ fn a_program_that_does_not_end_is_killed_with_all_that_it_has_started() {
 #[test]
 fn what_a_program_leaves_behind_is_killed_before_it_is_started_again() {
     let alive = Alive::new("left");
-    let program = format!("exec 9>{}; sleep 1000 & exit 1", alive.path);
+    let program = format!("exec 9>{}; sleep 1000 & exit 1", alive.path());
     let args = ["--supervise", "--restarts", "0", "--", "sh", "-c", &program];
     let mut supervisor = Supervisor::start(&args);
 
@@ -245,7 +200,7 @@ fn what_a_program_leaves_behind_is_killed_before_it_is_started_again() {
 fn a_program_dies_with_a_supervisor_that_is_killed() {
     let alive = Alive::new("orphan");
     // Without a child of its own: nobody watches those.
-    let program = format!("exec 9>{}; echo up >&2; exec sleep 1000", alive.path);
+    let program = format!("exec 9>{}; echo up >&2; exec sleep 1000", alive.path());
     let mut supervisor = Supervisor::start(&["--supervise", "--", "sh", "-c", &program]);
     let watched = alive.watch();
     supervisor.line_with("up");

@@ -1,5 +1,7 @@
 //! The program, as a whole process.
 
+mod alive;
 mod cli;
 mod dev;
 mod exec;
+mod serve;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::cancel::Cause;
+use steadfast_core::decide::vigil::{Step, Timing, Vigil};
 use steadfast_core::{clock, rng};
 use tokio::sync::{mpsc, oneshot};
 
 use super::host::{self, LifeLock};
-use super::vigil::{Step, Timing, Vigil};
 use super::{Incarnation, Shared};
 use crate::config::Place;
 use crate::error::Trouble;
@@ -139,8 +139,8 @@ impl Keeper {
                     self.vigil.lost(clock::nanos());
                     continue;
                 }
-                Step::Beat => self.beat().await,
-                Step::Join => self.join().await,
+                Step::Renew => self.beat().await,
+                Step::Take => self.join().await,
             };
             if let Err(error) = done {
                 if self.runtime_is_gone() {

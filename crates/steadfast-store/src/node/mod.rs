@@ -30,7 +30,9 @@
 
 pub(crate) mod host;
 mod keeper;
-mod vigil;
+mod list;
+
+pub use list::{NODES_MAX, NodeInfo};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,14 +41,13 @@ use std::time::Duration;
 
 use steadfast_core::cancel::{Cancel, Cause};
 use steadfast_core::clock;
+use steadfast_core::decide::vigil::Timing;
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use tokio::sync::{Notify, watch};
 
 use crate::config::config;
 use crate::store::Lane;
 use crate::{Error, Store, binds};
-
-use vigil::Timing;
 
 /// How long rows of lives that ended are kept, so that people can see them: 7 days.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -181,7 +182,7 @@ impl NodeConfig {
         }
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Ok(Timing {
-            beat: nanos(self.beat),
+            renew: nanos(self.beat),
             lease: nanos(self.lease),
             margin: nanos(self.margin()),
             retry: nanos(self.beat / 10),

@@ -117,8 +117,7 @@ fn limits(config: &Config) -> Vec<(&'static str, String)> {
 
 impl Manage for Connections {
     type Conn = PgConnection;
-
-    const WHAT: &'static str = "one of the connections to PostgreSQL";
+    type Error = Error;
 
     async fn connect(&self) -> Result<PgConnection, Error> {
         let connecting = PgConnection::connect_with(&self.options);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use steadfast_core::clock;
 
-use crate::error::Trouble;
+use crate::error::{Trouble, no_connection};
 use crate::pool::{Held, Pool};
 use crate::{Config, Error, Pooler, Rows};
 
@@ -55,7 +55,7 @@ impl Postgres {
     }
 
     pub(crate) async fn acquire(&self) -> Result<Held<Connections>, Error> {
-        self.pool.acquire().await
+        acquire(&self.pool).await
     }
 
     /// Gives a connection of its own to somebody, which nobody else can take.
@@ -74,6 +74,14 @@ impl Postgres {
     pub(crate) fn close(&self) {
         self.pool.close();
     }
+}
+
+/// Takes a connection of a pool.
+pub(crate) async fn acquire(pool: &Arc<Pool<Connections>>) -> Result<Held<Connections>, Error> {
+    let what = "one of the connections to PostgreSQL";
+    pool.acquire(None)
+        .await
+        .map_err(|why| no_connection(what, why))
 }
 
 /// Runs a statement that is a transaction by itself.
@@ -120,6 +128,15 @@ pub(crate) async fn script(
     within(limit, held, true, Ask::Script(text)).await.map(drop)
 }
 
+/// Sends rows inside of a transaction.
+pub(crate) async fn copy_in(
+    held: &mut Held<Connections>,
+    text: Arc<str>,
+    lines: Vec<u8>,
+) -> Result<(), Error> {
+    step(held, true, Ask::Copy(text, lines)).await.map(drop)
+}
+
 /// Ends a transaction; its effects are there when this returns.
 pub(crate) async fn commit(held: &mut Held<Connections>) -> Result<(), Error> {
     step(held, false, Ask::Script("COMMIT".into()))
@@ -138,6 +155,7 @@ pub(crate) async fn roll_back(held: &mut Held<Connections>) -> Result<(), Error>
 enum Ask {
     Run(PostgresRun),
     Script(String),
+    Copy(Arc<str>, Vec<u8>),
     #[cfg(feature = "test-util")]
     Prepare(String),
 }
@@ -147,6 +165,9 @@ impl Ask {
         match self {
             Self::Run(run) => run::run(conn, run).await,
             Self::Script(text) => run::script(conn, text).await.map(|()| Rows::default()),
+            Self::Copy(text, lines) => run::copy_in(conn, &text, &lines)
+                .await
+                .map(|()| Rows::default()),
             #[cfg(feature = "test-util")]
             Self::Prepare(text) => run::prepare(conn, text).await.map(|()| Rows::default()),
         }
@@ -173,8 +194,9 @@ async fn within(
             Ok(answer)
         }
         Ok(Err(error)) => {
-            let lost = trouble::is_lost(&error);
-            if lost {
+            if trouble::is_lost(&error) || trouble::is_read_only(&error) {
+                // Read-only: after a failover the name leads to another server, and only a new connection
+                // goes there.
                 held.broken();
             } else {
                 // The server rolls back what failed; one that was open stays so until it is ended.

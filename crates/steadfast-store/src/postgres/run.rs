@@ -29,6 +29,12 @@ impl PostgresRun {
             arguments: arguments(binds)?,
         })
     }
+
+    /// Keeps it from staying prepared, because it will not come again.
+    pub(crate) fn once(mut self) -> Self {
+        self.persistent = false;
+        self
+    }
 }
 
 /// What a transaction is for.
@@ -75,6 +81,8 @@ fn add_array(arguments: &mut PgArguments, array: &Array) -> Result<(), sqlx::err
         Array::I64(values) => arguments.add(values.as_slice()),
         Array::OptionI64(values) => arguments.add(values.as_slice()),
         Array::F64(values) => arguments.add(values.as_slice()),
+        Array::OptionBool(values) => arguments.add(values.as_slice()),
+        Array::OptionF64(values) => arguments.add(values.as_slice()),
         Array::Text(values) => arguments.add(values.as_slice()),
         Array::OptionText(values) => arguments.add(values.as_slice()),
         Array::Bytes(values) => arguments.add(values.as_slice()),
@@ -101,6 +109,23 @@ pub(super) async fn script(conn: &mut PgConnection, text: String) -> Result<(), 
     conn.execute(sqlx::raw_sql(AssertSqlSafe(text))).await?;
     Ok(())
 }
+
+/// Sends rows in the text form of COPY.
+pub(super) async fn copy_in(
+    conn: &mut PgConnection,
+    text: &str,
+    lines: &[u8],
+) -> Result<(), sqlx::Error> {
+    let mut copy = conn.copy_in_raw(text).await?;
+    for lines in lines.chunks(COPY_BYTES) {
+        copy.send(lines).await?;
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// How much of a COPY is sent at once: 64 KiB.
+const COPY_BYTES: usize = 64 << 10;
 
 /// Prepares a statement.
 #[cfg(feature = "test-util")]

@@ -24,6 +24,11 @@ pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Tells whether the server takes no writes.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    code(error) == Some("25006")
+}
+
 /// Says what it means that no connection could be made.
 pub(super) fn classify_connect(error: sqlx::Error, place: impl FnOnce() -> String) -> Error {
     let trouble = match code(&error) {

@@ -151,10 +151,7 @@ async fn check_mode(conn: &mut SqliteConnection) -> Result<(), Error> {
 }
 
 async fn text(conn: &mut SqliteConnection, sql: &'static str) -> Result<String, Error> {
-    let ask = run::SqliteRun {
-        text: sql,
-        arguments: Default::default(),
-    };
+    let ask = run::SqliteRun::bare(sql);
     let rows = run::run(conn, &ask).await.map_err(trouble::classify)?;
     rows.one()?.get(0)
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use steadfast_core::cancel::Cancel;
 use steadfast_core::clock;
 
-use crate::error::Trouble;
+use crate::error::{Trouble, no_connection};
 use crate::health::Usage;
 use crate::pool::{Held, Pool};
 use crate::wake::Hub;
@@ -74,7 +74,7 @@ impl Sqlite {
     /// Takes a reader and begins a transaction that only reads.
     pub(crate) async fn begin_reading(&self) -> Result<Held<Readers>, Error> {
         self.queue.identity()?;
-        let mut held = self.readers.acquire().await?;
+        let mut held = self.reader().await?;
         held.busy();
         run::script(&mut held, "BEGIN")
             .await
@@ -83,10 +83,15 @@ impl Sqlite {
         Ok(held)
     }
 
+    async fn reader(&self) -> Result<Held<Readers>, Error> {
+        let held = self.readers.acquire(None).await;
+        held.map_err(|why| no_connection("one of the readers of the file", why))
+    }
+
     /// Prepares all statements of a text.
     #[cfg(feature = "test-util")]
     pub(crate) async fn prepare(&self, text: &'static str) -> Result<(), Error> {
-        let mut held = self.readers.acquire().await?;
+        let mut held = self.reader().await?;
         run::prepare(&mut held, text)
             .await
             .map_err(trouble::classify)
@@ -117,7 +122,7 @@ impl Sqlite {
         Usage {
             queued,
             writer,
-            ..self.readers.usage()
+            ..Usage::of(&self.readers)
         }
     }
 

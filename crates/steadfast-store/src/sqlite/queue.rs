@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::holder::Identity;
 use super::run::SqliteRun;
 use crate::error::Trouble;
-use crate::pool::holder;
+use crate::pool::at_work as holder;
 use crate::{Error, Rows, Statement};
 
 /// How much may wait for the writer: 10,000 pieces of work, some seconds of it at full speed. More
@@ -82,10 +82,7 @@ impl Drop for Waiting {
 impl Intent {
     /// Gives its text and values.
     pub(super) fn run(&self) -> SqliteRun {
-        SqliteRun {
-            text: self.statement.sqlite,
-            arguments: self.arguments.clone(),
-        }
+        SqliteRun::with(self.statement.sqlite, self.arguments.clone())
     }
 }
 

@@ -49,8 +49,7 @@ impl Readers {
 
 impl Manage for Readers {
     type Conn = Reader;
-
-    const WHAT: &'static str = "one of the readers of the file";
+    type Error = Error;
 
     async fn connect(&self) -> Result<Reader, Error> {
         let (conn, stop) = connect::reader(&self.path, &self.config).await?;

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures_core::Stream;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, Either, Executor};
+use sqlx::{Arguments, Either, Executor, SqlSafeStr, SqlStr};
 
 use crate::error::Trouble;
 use crate::row::{Raw, Row};
@@ -15,14 +15,26 @@ use crate::{Binds, Error, Rows, Value, json};
 /// A text of SQL, one statement or several, with its values.
 #[derive(Clone)]
 pub(crate) struct SqliteRun {
-    pub(crate) text: &'static str,
+    pub(crate) text: SqlStr,
     pub(crate) arguments: SqliteArguments,
 }
 
 impl SqliteRun {
-    pub(crate) fn new(text: &'static str, binds: &Binds) -> Result<Self, Error> {
+    /// A text without values.
+    pub(crate) fn bare(text: &'static str) -> Self {
+        Self::with(text, SqliteArguments::default())
+    }
+
+    pub(crate) fn with(text: &'static str, arguments: SqliteArguments) -> Self {
+        Self {
+            text: text.into_sql_str(),
+            arguments,
+        }
+    }
+
+    pub(crate) fn new(text: impl SqlSafeStr, binds: &Binds) -> Result<Self, Error> {
         Ok(Self {
-            text,
+            text: text.into_sql_str(),
             arguments: arguments(binds)?,
         })
     }
@@ -58,7 +70,7 @@ pub(super) fn arguments(binds: &Binds) -> Result<SqliteArguments, Error> {
 
 /// Runs all statements of a text and gives the rows of all of them.
 pub(super) async fn run(conn: &mut SqliteConnection, run: &SqliteRun) -> Result<Rows, sqlx::Error> {
-    let query = sqlx::query_with(run.text, run.arguments.clone());
+    let query = sqlx::query_with(run.text.clone(), run.arguments.clone());
     let mut answers = pin!(conn.fetch_many(query));
     let mut rows = Rows::default();
     while let Some(answer) = poll_fn(|cx| answers.as_mut().poll_next(cx)).await {
@@ -85,7 +97,6 @@ pub(super) async fn prepare(
     conn: &mut SqliteConnection,
     text: &'static str,
 ) -> Result<(), sqlx::Error> {
-    use sqlx::SqlSafeStr;
     conn.prepare(text.into_sql_str()).await?;
     Ok(())
 }

@@ -158,10 +158,7 @@ impl<'a> Writer<'a> {
             self.version = None;
             return;
         }
-        let ask = SqliteRun {
-            text: "PRAGMA data_version",
-            arguments: Default::default(),
-        };
+        let ask = SqliteRun::bare("PRAGMA data_version");
         let Ok(rows) = run::run(&mut self.conn, &ask).await else {
             return;
         };
@@ -266,10 +263,7 @@ impl<'a> Writer<'a> {
             let (done, answer) = match step {
                 Step::Run(run, answer) => (self.statement(&run, limit).await, answer),
                 Step::Script(text, answer) => {
-                    let script = SqliteRun {
-                        text,
-                        arguments: Default::default(),
-                    };
+                    let script = SqliteRun::bare(text);
                     (self.statement(&script, limit).await, answer)
                 }
                 Step::Commit(answer) => {

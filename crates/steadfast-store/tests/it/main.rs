@@ -3,7 +3,9 @@
 mod conformance;
 mod foreign;
 mod node;
+mod pool;
 mod prepare;
 mod process;
+mod sink;
 mod traps;
 mod trouble;

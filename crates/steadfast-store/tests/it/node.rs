@@ -66,6 +66,26 @@ on_every_store! {
         node.leave().await;
     }
 
+    async fn nodes_are_listed_the_latest_first_with_who_has_ended(database) {
+        let store = database.open().await;
+        let first = store.join(quick()).await.unwrap();
+        let id = first.incarnation().unwrap().id();
+        first.leave().await;
+        let second = store.join(NodeConfig::new("shop", "7")).await.unwrap();
+
+        let nodes = store.nodes(None, 10).await.unwrap();
+        let page = store.nodes(None, 1).await.unwrap();
+        let rest = store.nodes(Some(page[0].id), 10).await.unwrap();
+
+        assert_eq!(nodes.len(), 2);
+        assert_eq!((nodes[0].service.as_str(), nodes[0].version.as_str()), ("shop", "7"));
+        assert_eq!(nodes[0].pid, i64::from(std::process::id()));
+        assert_eq!(nodes[0].ended, None);
+        assert!(nodes[1].ended.is_some());
+        assert_eq!((page.len(), rest.len(), rest[0].id), (1, 1, id));
+        second.leave().await;
+    }
+
     async fn a_lock_has_one_holder_and_a_term_that_grows(database) {
         let store = database.open().await;
         let lock = store.lock("report", LockConfig::default()).await.unwrap();

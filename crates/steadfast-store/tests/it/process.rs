@@ -17,7 +17,21 @@ pub(crate) struct Process {
 
 /// Starts a role, with what it is told in the environment.
 pub(crate) fn start(role: &str, told: &[(&str, &str)]) -> Process {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    start_in(None, role, told)
+}
+
+/// Starts a role in a namespace of the network.
+pub(crate) fn start_in(namespace: Option<&str>, role: &str, told: &[(&str, &str)]) -> Process {
+    let own = std::env::current_exe().unwrap();
+    let mut command = match namespace {
+        Some(name) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", name]).arg(own);
+            command
+        }
+        None => Command::new(own),
+    };
+    let mut child = command
         .args(["--exact", "process::a_role_of_a_test", "--nocapture"])
         .env(ROLE, role)
         .envs(told.iter().copied())
@@ -75,6 +89,8 @@ async fn a_role_of_a_test() {
     match std::env::var(ROLE).as_deref() {
         Ok("hold_the_file") => hold_the_file().await,
         Ok("be_a_node") => be_a_node().await,
+        Ok("relay") => relay().await,
+        Ok("write_until_killed") => crate::sink::write_until_killed().await,
         Ok(role) => panic!("{role} is no role"),
         Err(_) => {}
     }
@@ -111,5 +127,30 @@ async fn be_a_node() {
             clock::sleep(Duration::from_millis(5)).await;
         }
         say(&format!("fenced {}", life.id()));
+    }
+}
+
+/// Takes connections, and leads each to a server: at a socket of the file system, or at an address.
+async fn relay() {
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpListener, TcpStream, UnixStream};
+    let (socket, bind) = (
+        std::env::var("SOCKET").unwrap(),
+        std::env::var("BIND").unwrap(),
+    );
+    let listener = TcpListener::bind((bind.as_str(), 0)).await.unwrap();
+    say(&format!("listens at {}", listener.local_addr().unwrap()));
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let socket = socket.clone();
+        steadfast_core::spawn("relay", async move {
+            if socket.starts_with('/') {
+                let mut server = UnixStream::connect(socket).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            } else {
+                let mut server = TcpStream::connect(socket).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            }
+        });
     }
 }

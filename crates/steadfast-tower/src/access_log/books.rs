@@ -82,14 +82,16 @@ impl Books {
 
     pub(super) fn end(&self, active: &Active, end: End, duration: Duration, body_bytes: u64) {
         active.0.fetch_sub(1, Ordering::Relaxed);
-        let totals = self.ended.of(end, |end| End {
+        let beyond = |end: End| End {
             target: end.target.beyond(),
             ..end
+        };
+        self.ended.with(end, beyond, |totals| {
+            let larger_than = bounds_below(SIZES, body_bytes as f64);
+            totals.durations.note(duration);
+            totals.sizes[larger_than].fetch_add(1, Ordering::Relaxed);
+            totals.body_bytes.fetch_add(body_bytes, Ordering::Relaxed);
         });
-        let larger_than = bounds_below(SIZES, body_bytes as f64);
-        totals.durations.note(duration);
-        totals.sizes[larger_than].fetch_add(1, Ordering::Relaxed);
-        totals.body_bytes.fetch_add(body_bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,12 +1,14 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Method, Response};
+use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
+use steadfast_core::clock;
 
 use super::AccessLogBody;
-use super::record::{Ended, Record};
+use super::body::Asked;
+use super::record::Record;
 
 pin_project! {
     /// The future of [`AccessLog`](super::AccessLog).
@@ -16,8 +18,7 @@ pin_project! {
         inner: Option<F>,
         // Absent once the body has it.
         record: Option<Record>,
-        // Tells whether there will be a body.
-        asked: Method,
+        asked: Asked,
     }
 
     impl<F> PinnedDrop for AccessLogFuture<F> {
@@ -33,7 +34,7 @@ pin_project! {
 }
 
 impl<F> AccessLogFuture<F> {
-    pub(super) fn new(inner: F, record: Record, asked: Method) -> Self {
+    pub(super) fn new(inner: F, record: Record, asked: Asked) -> Self {
         Self {
             inner: Some(inner),
             record: Some(record),
@@ -61,11 +62,11 @@ where
         let mut record = this.record.take().expect("it was there just now");
         Poll::Ready(match answer {
             Ok(response) => {
-                record.answered(response.status());
-                Ok(AccessLogBody::of(response, record, this.asked))
+                record.answered(response.status(), clock::now());
+                Ok(AccessLogBody::of(response, record, *this.asked))
             }
             Err(error) => {
-                record.end(Ended::FAILED);
+                record.failed();
                 Err(error)
             }
         })

@@ -91,12 +91,13 @@ mod record;
 mod service;
 
 pub use body::AccessLogBody;
+pub(crate) use body::{Asked, Sending};
 pub use books::COUNTS_MAX;
 pub(crate) use books::METRICS;
 pub use future::AccessLogFuture;
-pub(crate) use record::EVENTS;
 #[cfg(feature = "serve")]
 pub(crate) use record::head;
+pub(crate) use record::{EVENTS, Record};
 pub use service::AccessLog;
 
 use tower_layer::Layer;

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode};
+use http::{Extensions, Method, StatusCode, Uri};
 use steadfast_core::cancel;
 use steadfast_core::clock::{self, Instant};
-use steadfast_core::context::{self, Context, Tier};
+use steadfast_core::context::{Context, Tier, TraceId};
 use steadfast_core::report::EventDoc;
 use steadfast_core::{Cause, recover};
 
@@ -28,7 +28,7 @@ pub(super) struct Ended(&'static str);
 impl Ended {
     pub(super) const SERVED: Self = Self("served");
     pub(super) const BODY_BROKE: Self = Self("body_broke");
-    pub(super) const FAILED: Self = Self("failed");
+    const FAILED: Self = Self("failed");
     const PANICKED: Self = Self("panicked");
     const CLIENT_GONE: Self = Self("client_gone");
 
@@ -61,13 +61,14 @@ pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
 
 /// One request on its way. Its end is told once: at the latest when it is dropped.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     begun: Instant,
     target: Target,
     /// Absent for a question to the guard, which is nobody's request.
     active: Option<Arc<Active>>,
+    trace_id: Option<TraceId>,
     /// As it was when the request came; what was found out inside since is in the notes.
-    context: Context,
+    tier: Tier,
     noted: Noted,
     /// Somebody wants the line.
     wanted: bool,
@@ -82,18 +83,24 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin<B>(request: &mut Request<B>) -> Self {
-        let noted = Noted::begin(request.extensions_mut());
-        let context = context::current();
-        let target = Target::new(context.route().unwrap_or(UNMATCHED), request.method());
-        let asked = request.extensions().get::<Probe>().is_some();
+    /// Begins the record of a request that came `now`, in this context.
+    pub(crate) fn begin(
+        (method, uri): (&Method, &Uri),
+        extensions: &mut Extensions,
+        context: &Context,
+        now: Instant,
+    ) -> Self {
+        let asked = extensions.get::<Probe>().is_some();
         let wanted = !asked && tracing::enabled!(target: "steadfast::access", tracing::Level::INFO);
-        let path = request.uri().path_and_query().filter(|_| wanted);
+        let noted = Noted::begin(extensions, wanted);
+        let target = Target::new(context.route().unwrap_or(UNMATCHED), method);
+        let path = uri.path_and_query().filter(|_| wanted);
         Self {
-            begun: clock::now(),
+            begun: now,
             target,
             active: (!asked).then(|| BOOKS.begin(target)),
-            context,
+            trace_id: context.trace_id(),
+            tier: context.tier(),
             noted,
             wanted,
             path: path.cloned(),
@@ -106,15 +113,20 @@ impl Record {
     }
 
     /// Runs inner code, so that a panic of it is known as one.
-    pub(super) fn work<R>(&mut self, f: impl FnOnce() -> R) -> R {
-        self.at_work = true;
+    pub(crate) fn work<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.at_work(true);
         let worked = f();
-        self.at_work = false;
+        self.at_work(false);
         worked
     }
 
+    /// Says whether inner code is at work: what is dropped then is dropped by its panic.
+    pub(crate) fn at_work(&mut self, is: bool) {
+        self.at_work = is;
+    }
+
     /// Drops inner code before its end, and tells it why.
-    pub(super) fn abandon(&mut self, drop_it: impl FnOnce()) {
+    pub(crate) fn abandon(&mut self, drop_it: impl FnOnce()) {
         if self.at_work || self.whole {
             return drop_it();
         }
@@ -122,8 +134,14 @@ impl Record {
         cancel::dropping(cause, drop_it);
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        self.head = Some((status, clock::now() - self.begun));
+    /// The head of the answer is there `now`.
+    pub(crate) fn answered(&mut self, status: StatusCode, now: Instant) {
+        self.head = Some((status, now.saturating_duration_since(self.begun)));
+    }
+
+    /// The inner service has given an error in place of an answer.
+    pub(crate) fn failed(&mut self) {
+        self.end(Ended::FAILED);
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
@@ -136,10 +154,10 @@ impl Record {
             return;
         }
         let duration = clock::now() - self.begun;
-        let notes = self.noted.read();
+        let (route, tier) = self.noted.found();
         let end = End {
             target: Target {
-                route: notes.route.unwrap_or(self.target.route),
+                route: route.unwrap_or(self.target.route),
                 ..self.target
             },
             status: self.status(ended),
@@ -149,9 +167,9 @@ impl Record {
             BOOKS.end(active, end, duration, self.body_bytes);
         }
         if self.wanted {
-            let tier = notes.tier.unwrap_or(self.context.tier());
+            let tier = tier.unwrap_or(self.tier);
             let tell = || self.tell(end, tier, duration);
-            match notes.left {
+            match self.noted.left() {
                 Some(context) => context.run(tell),
                 None => tell(),
             }
@@ -180,7 +198,7 @@ impl Record {
             duration_s = duration.as_secs_f64(),
             body_bytes = self.body_bytes,
             tier = tier.number(),
-            trace_id = self.context.trace_id().map(tracing::field::display),
+            trace_id = self.trace_id.map(tracing::field::display),
             ended = end.ended.0,
             "request ended",
         );

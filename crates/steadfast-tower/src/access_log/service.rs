@@ -1,8 +1,10 @@
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use steadfast_core::{clock, context};
 use tower_service::Service;
 
+use super::body::Asked;
 use super::record::Record;
 use super::{AccessLogBody, AccessLogFuture};
 
@@ -13,7 +15,7 @@ pub struct AccessLog<S> {
 }
 
 impl<S> AccessLog<S> {
-    pub(crate) fn new(inner: S) -> Self {
+    pub(super) fn new(inner: S) -> Self {
         Self { inner }
     }
 }
@@ -31,9 +33,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        let mut record = Record::begin(&mut request);
-        let asked = request.method().clone();
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let asked = Asked::of(&parts.method);
+        let mut record = Record::begin(
+            (&parts.method, &parts.uri),
+            &mut parts.extensions,
+            &context::current(),
+            clock::now(),
+        );
+        let request = Request::from_parts(parts, body);
         let future = record.work(|| self.inner.call(request));
         AccessLogFuture::new(future, record, asked)
     }

@@ -27,30 +27,55 @@ pin_project! {
         #[pin]
         served: Option<WhenReady<S, R>>,
         state: State,
-        until: Until,
         form: PhantomData<fn() -> F>,
     }
 }
 
 /// How long a permit is held.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// Until the body has ended.
-    #[default]
-    Body,
-    /// The same, but for streams, which somebody else counts from their head on.
+    /// Until the body has ended; of streams, which somebody else counts from their head on, until then.
     HeadOfStream,
     /// All answers are such streams.
     Head,
 }
 
-enum State {
+impl Until {
+    /// Tells whether an answer holds nothing of the admission: how long a stream lasts says nothing about
+    /// load.
+    pub(crate) fn is_over<B>(self, response: &Response<B>) -> bool {
+        match self {
+            Self::HeadOfStream => is_stream(response),
+            Self::Head => true,
+        }
+    }
+}
+
+/// A request that waits for its turn.
+pub(crate) struct Waiting {
     /// Boxed, because only who waits needs a timer and a place.
-    Waiting {
-        turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
-        shared: Arc<Shared>,
-        protocol: Protocol,
-    },
+    turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
+    shared: Arc<Shared>,
+}
+
+impl Waiting {
+    pub(super) fn new(place: Place, shared: Arc<Shared>) -> Self {
+        let turn = Box::pin(place.wait());
+        Self { turn, shared }
+    }
+
+    /// Gives the permit once it is the turn of the request, or why there is none.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held, Rejection>> {
+        let turn = ready!(self.turn.as_mut().poll(cx));
+        Poll::Ready(match turn {
+            Ok(permit) => Ok(Held::Permit(permit)),
+            Err(refusal) => Err(refusal.tell(&self.shared)),
+        })
+    }
+}
+
+enum State {
+    Waiting(Waiting, Protocol),
     /// With nothing where everybody gets in.
     Admitted(Option<Held>),
     Rejected(Rejection, Protocol),
@@ -58,30 +83,18 @@ enum State {
 }
 
 impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
-    pub(super) fn admitted(served: WhenReady<S, R>, held: Option<Held>, until: Until) -> Self {
+    pub(super) fn admitted(served: WhenReady<S, R>, held: Option<Held>) -> Self {
         Self {
             served: Some(served),
             state: State::Admitted(held),
-            until,
             form: PhantomData,
         }
     }
 
-    pub(super) fn waiting(
-        served: WhenReady<S, R>,
-        place: Place,
-        shared: Arc<Shared>,
-        protocol: Protocol,
-        until: Until,
-    ) -> Self {
+    pub(super) fn waiting(served: WhenReady<S, R>, waiting: Waiting, protocol: Protocol) -> Self {
         Self {
             served: Some(served),
-            state: State::Waiting {
-                turn: Box::pin(place.wait()),
-                shared,
-                protocol,
-            },
-            until,
+            state: State::Waiting(waiting, protocol),
             form: PhantomData,
         }
     }
@@ -90,7 +103,6 @@ impl<F, S: Service<R>, R> AdmissionFuture<F, S, R> {
         Self {
             served: None,
             state: State::Rejected(rejection, protocol),
-            until: Until::default(),
             form: PhantomData,
         }
     }
@@ -107,14 +119,10 @@ where
         let mut this = self.project();
         loop {
             match this.state {
-                State::Waiting {
-                    turn,
-                    shared,
-                    protocol,
-                } => {
-                    *this.state = match ready!(turn.as_mut().poll(cx)) {
-                        Ok(permit) => State::Admitted(Some(Held::Permit(permit))),
-                        Err(refusal) => State::Rejected(refusal.tell(shared), *protocol),
+                State::Waiting(waiting, protocol) => {
+                    *this.state = match ready!(waiting.poll(cx)) {
+                        Ok(held) => State::Admitted(Some(held)),
+                        Err(rejection) => State::Rejected(rejection, *protocol),
                     }
                 }
                 State::Admitted(_) => {
@@ -124,18 +132,8 @@ where
                     else {
                         unreachable!("just looked at")
                     };
-                    if let Ok(response) = &response {
-                        let streams = match *this.until {
-                            Until::Body => false,
-                            Until::HeadOfStream => is_stream(response),
-                            Until::Head => true,
-                        };
-                        if streams {
-                            // How long a stream lasts says nothing about load.
-                            held = None;
-                        } else if let Some(held) = &mut held {
-                            held.answered(response.status());
-                        }
+                    if let (Ok(response), Some(held)) = (&response, &mut held) {
+                        held.answered(response.status());
                     }
                     return Poll::Ready(formed(F::inner(response), held));
                 }
@@ -164,7 +162,7 @@ fn formed<B, E>(
 impl<F, S: Service<R>, R> fmt::Debug for AdmissionFuture<F, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
-            State::Waiting { .. } => "AdmissionFuture(waiting)",
+            State::Waiting(..) => "AdmissionFuture(waiting)",
             State::Admitted(_) => "AdmissionFuture(admitted)",
             State::Rejected(..) => "AdmissionFuture(rejected)",
             State::Over => "AdmissionFuture(over)",

@@ -84,8 +84,10 @@ mod service;
 mod shared;
 
 pub use future::AdmissionFuture;
-pub(crate) use future::Until;
+pub(crate) use future::{Until, Waiting};
+pub(crate) use permit::Held;
 pub use service::Admission;
+pub(crate) use service::{Asked, ask};
 pub(crate) use shared::{METRICS, Shared};
 
 use std::collections::hash_map::RandomState;
@@ -95,7 +97,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::request::Parts;
-use permit::Held;
 use steadfast_core::context::Name;
 use steadfast_core::decide::admission::{AdmissionConfig, InvalidAdmission};
 use steadfast_core::decide::limit::{InvalidLimit, LimitConfig};

@@ -27,7 +27,7 @@ pub enum Held {
 impl Hold for Held {}
 
 impl Held {
-    pub(super) fn answered(&mut self, status: StatusCode) {
+    pub(crate) fn answered(&mut self, status: StatusCode) {
         match self {
             Self::Permit(permit) => permit.answered(status),
             Self::Ghost(ghost) => ghost.answered(status),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Request, Response};
 use steadfast_core::decide::admission::Rejection as Why;
 use steadfast_core::{clock, context, rng};
 use tower_service::Service;
 
-use super::future::Until;
+use super::future::Waiting;
 use super::ghost::Ghost;
 use super::permit::Held;
 use super::shared::{Entered, Refusal, Shared};
@@ -24,7 +25,6 @@ pub struct Admission<S, F = Server> {
     /// Absent where everybody gets in.
     shared: Option<Arc<Shared>>,
     user_of: Option<UserOf>,
-    until: Until,
     form: PhantomData<fn() -> F>,
 }
 
@@ -34,51 +34,39 @@ impl<S, F> Admission<S, F> {
             inner,
             shared,
             user_of,
-            until: Until::default(),
             form: PhantomData,
         }
     }
+}
 
-    /// Takes permits back earlier, and does not learn from those requests.
-    pub(crate) fn held_until(mut self, until: Until) -> Self {
-        self.until = until;
-        self
-    }
+/// What becomes of a request at the door.
+pub(crate) enum Asked {
+    /// With what it holds of the admission.
+    In(Option<Held>),
+    Waiting(Waiting),
+    Out(Rejection),
+}
 
-    /// Serves one request, and is used up by it.
-    pub(crate) fn serve<In>(self, request: Request<In>) -> AdmissionFuture<F, S, Request<In>>
-    where
-        S: Service<Request<In>>,
-    {
-        let Some(shared) = self.shared else {
-            return AdmissionFuture::admitted(
-                WhenReady::now(self.inner, request),
-                None,
-                self.until,
-            );
-        };
-        let protocol = Protocol::of(request.headers());
-        let (entered, request) = enter(&shared, self.user_of.as_ref(), request);
-        let until = self.until;
-        let entered = match shared.is_shadow() {
-            true => look_on(&shared, entered),
-            false => entered,
-        };
-        match entered {
-            Entered::In(permit) => {
-                let served = WhenReady::now(self.inner, request);
-                AdmissionFuture::admitted(served, Some(Held::Permit(permit)), until)
-            }
-            Entered::Past(ghost) => {
-                let served = WhenReady::now(self.inner, request);
-                AdmissionFuture::admitted(served, ghost.map(Held::Ghost), until)
-            }
-            Entered::Waiting(place) => {
-                let served = WhenReady::new(self.inner, request);
-                AdmissionFuture::waiting(served, place, shared, protocol, until)
-            }
-            Entered::Out(refusal) => AdmissionFuture::rejected(refusal.tell(&shared), protocol),
-        }
+/// Asks for a place for a request that comes `now`, in this context.
+pub(crate) fn ask(
+    shared: &Arc<Shared>,
+    user_of: Option<&UserOf>,
+    request: &Parts,
+    context: &steadfast_core::Context,
+    now: u64,
+) -> Asked {
+    let deadline = context.deadline().map(clock::nanos_at);
+    let user = || user_of.map_or(0, |user_of| user_of(request));
+    let entered = shared.enter(context.tier(), deadline, user, now);
+    let entered = match shared.is_shadow() {
+        true => look_on(shared, entered),
+        false => entered,
+    };
+    match entered {
+        Entered::In(permit) => Asked::In(Some(Held::Permit(permit))),
+        Entered::Past(ghost) => Asked::In(ghost.map(Held::Ghost)),
+        Entered::Waiting(place) => Asked::Waiting(Waiting::new(place, shared.clone())),
+        Entered::Out(refusal) => Asked::Out(refusal.tell(shared)),
     }
 }
 
@@ -92,22 +80,6 @@ fn look_on(shared: &Arc<Shared>, entered: Entered) -> Entered {
         }
         passes => passes,
     }
-}
-
-/// Asks for a place for a request, and gives it back.
-fn enter<In>(
-    shared: &Arc<Shared>,
-    user_of: Option<&UserOf>,
-    request: Request<In>,
-) -> (Entered, Request<In>) {
-    let context = context::current();
-    let (tier, deadline) = (context.tier(), context.deadline().map(clock::nanos_at));
-    let Some(user_of) = user_of else {
-        return (shared.enter(tier, deadline, || 0), request);
-    };
-    let (parts, body) = request.into_parts();
-    let entered = shared.enter(tier, deadline, || user_of(&parts));
-    (entered, Request::from_parts(parts, body))
 }
 
 impl<S, F, In, Out> Service<Request<In>> for Admission<S, F>
@@ -124,7 +96,22 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        self.clone().serve(request)
+        let inner = self.inner.clone();
+        let Some(shared) = &self.shared else {
+            return AdmissionFuture::admitted(WhenReady::now(inner, request), None);
+        };
+        let protocol = Protocol::of(request.headers());
+        let (parts, body) = request.into_parts();
+        let (context, now) = (context::current(), clock::nanos());
+        let asked = ask(shared, self.user_of.as_ref(), &parts, &context, now);
+        let request = Request::from_parts(parts, body);
+        match asked {
+            Asked::In(held) => AdmissionFuture::admitted(WhenReady::now(inner, request), held),
+            Asked::Waiting(waiting) => {
+                AdmissionFuture::waiting(WhenReady::new(inner, request), waiting, protocol)
+            }
+            Asked::Out(rejection) => AdmissionFuture::rejected(rejection, protocol),
+        }
     }
 }
 
@@ -134,7 +121,6 @@ impl<S: Clone, F> Clone for Admission<S, F> {
             inner: self.inner.clone(),
             shared: self.shared.clone(),
             user_of: self.user_of.clone(),
-            until: self.until,
             form: PhantomData,
         }
     }

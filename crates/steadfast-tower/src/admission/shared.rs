@@ -16,6 +16,7 @@ use super::ghost::Ghost;
 use super::permit::Permit;
 use super::place::Place;
 use super::{InvalidAdmissionLayer, Permits, Refused};
+use crate::keys::OwnKeys;
 
 /// How many samples of the limit are collected before they are looked at: 64.
 const SAMPLES: u32 = 64;
@@ -70,7 +71,7 @@ pub(crate) struct Shared {
 struct Waiting {
     config: AdmissionConfig,
     queue: AdmissionQueue,
-    tellers: HashMap<Ticket, oneshot::Sender<Turn>>,
+    tellers: HashMap<Ticket, oneshot::Sender<Turn>, OwnKeys>,
 }
 
 /// Finds the limit, where it is to be found.
@@ -106,7 +107,7 @@ impl Shared {
             waiting: Mutex::new(Waiting {
                 config,
                 queue,
-                tellers: HashMap::new(),
+                tellers: HashMap::default(),
             }),
             learning: Learning {
                 is_on: AtomicBool::new(is_on),
@@ -160,14 +161,14 @@ impl Shared {
         self.set_limit(limit, clock::nanos());
     }
 
-    /// Decides about a request that comes now.
+    /// Decides about a request that comes `now`.
     pub(super) fn enter(
         self: &Arc<Self>,
         tier: Tier,
         deadline: Option<u64>,
         user: impl FnOnce() -> u64,
+        now: u64,
     ) -> Entered {
-        let now = clock::nanos();
         if self.gate.try_enter(tier) {
             return Entered::In(self.permit(tier, now));
         }

@@ -71,12 +71,14 @@ impl Problem<'_> {
     fn document<B>(&self, more: impl FnOnce(&mut Document)) -> Response<AnswerBody<B>> {
         let mut document = Document::new();
         document
-            .display("type", format_args!("urn:steadfast:problem:{}", self.name))
-            .text("title", self.title)
+            .plain("type", &["urn:steadfast:problem:", self.name])
+            .plain("title", &[self.title])
             .number("status", f64::from(self.status.as_u16()));
         more(&mut document);
         if let Some(id) = self.trace_id {
-            document.display("trace_id", id);
+            let digits = id.digits();
+            let digits = std::str::from_utf8(&digits).expect("digits only");
+            document.plain("trace_id", &[digits]);
         }
         let mut response = Response::new(AnswerBody::whole(document.finish()));
         *response.status_mut() = self.status;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use steadfast_core::clock;
 
 use super::pass::Pass;
 use crate::CallEnd;
@@ -21,26 +22,48 @@ pin_project! {
     }
 }
 
+/// A call whose end is told by its body.
 #[derive(Debug)]
-struct Telling {
+pub(crate) struct Telling {
     pass: Pass,
     /// Until the head of the response.
     took: Duration,
 }
 
-impl<B> BreakerBody<B> {
-    pub(super) fn plain(body: B) -> Self {
-        Self {
-            body,
-            telling: None,
-        }
+impl Telling {
+    pub(super) fn new(pass: Pass, took: Duration) -> Self {
+        Self { pass, took }
     }
 
-    pub(super) fn telling(body: B, pass: Pass, took: Duration) -> Self {
-        Self {
-            body,
-            telling: Some(Telling { pass, took }),
+    /// Takes notice of what a poll of the body has given; nothing is left once the end was told.
+    pub(crate) fn polled<D, E>(telling: &mut Option<Self>, polled: &Option<Result<Frame<D>, E>>) {
+        let Some(Self { pass, .. }) = telling else {
+            return;
+        };
+        // Without a status the call has not ended as gRPC wants it.
+        let broken = || CallEnd::failed(Failure::Unknown);
+        let end = match polled {
+            Some(Ok(frame)) => {
+                let trailers = frame.trailers_ref();
+                let told =
+                    trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken));
+                // A stream may live for longer than a round of probes, and its status tells how
+                // that life has ended. That the endpoint works again, its first message tells.
+                told.or_else(|| pass.is_probe().then(CallEnd::success))
+            }
+            Some(Err(_)) | None => Some(broken()),
+        };
+        if let Some(end) = end
+            && let Some(Self { pass, took }) = telling.take()
+        {
+            pass.ended(&end, took, clock::nanos());
         }
+    }
+}
+
+impl<B> BreakerBody<B> {
+    pub(super) fn new(body: B, telling: Option<Telling>) -> Self {
+        Self { body, telling }
     }
 }
 
@@ -54,26 +77,7 @@ impl<B: Body> Body for BreakerBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        // Without a status the call has not ended as gRPC wants it.
-        let broken = || CallEnd::failed(Failure::Unknown);
-        let end = match &frame {
-            Some(Ok(frame)) => {
-                let trailers = frame.trailers_ref();
-                let told =
-                    trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken));
-                let telling = this.telling.as_ref();
-                let is_probe = telling.is_some_and(|telling| telling.pass.is_probe());
-                // A stream may live for longer than a round of probes, and its status tells how
-                // that life has ended. That the endpoint works again, its first message tells.
-                told.or_else(|| is_probe.then(CallEnd::success))
-            }
-            Some(Err(_)) | None => Some(broken()),
-        };
-        if let Some(end) = end
-            && let Some(Telling { pass, took }) = this.telling.take()
-        {
-            pass.ended(&end, took);
-        }
+        Telling::polled(this.telling, &frame);
         Poll::Ready(frame)
     }
 

@@ -5,11 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use http::Response;
 use pin_project_lite::pin_project;
+use steadfast_core::clock;
 use tower_service::Service;
 
 use super::BreakerBody;
 use super::pass::Pass;
-use crate::classify::{self, Classify};
+use crate::classify::Classify;
 use crate::ready::WhenReady;
 use crate::{CallError, Rejection};
 
@@ -68,39 +69,21 @@ where
         this.served.set(None);
         let pass = this.pass.take();
         let classifier = &**this.classifier;
+        let now = clock::nanos();
         Poll::Ready(match answer {
-            Ok(response) => Ok(judged(response, pass, classifier)),
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let telling = pass.and_then(|pass| pass.judged(&head, classifier, now));
+                Ok(Response::from_parts(head, BreakerBody::new(body, telling)))
+            }
             Err(error) => {
                 if let Some(pass) = pass {
-                    let end = classify::contained(classifier, Err(&error));
-                    let took = pass.took();
-                    pass.ended(&end, took);
+                    pass.failed(&error, classifier, now);
                 }
                 Err(CallError::Inner(error))
             }
         })
     }
-}
-
-/// Tells how the call has ended, or lets the body tell it.
-fn judged<Out, E>(
-    response: Response<Out>,
-    pass: Option<Pass>,
-    classifier: &impl Classify<E>,
-) -> Response<BreakerBody<Out>> {
-    let Some(pass) = pass else {
-        return response.map(BreakerBody::plain);
-    };
-    let (head, body) = response.into_parts();
-    let end = classify::contained(classifier, Ok(&head));
-    let took = pass.took();
-    let body = if end.is_success() && classify::is_told_by_trailers(&head) {
-        BreakerBody::telling(body, pass, took)
-    } else {
-        pass.ended(&end, took);
-        BreakerBody::plain(body)
-    };
-    Response::from_parts(head, body)
 }
 
 impl<S: Service<R>, R, C> fmt::Debug for BreakerFuture<S, R, C> {

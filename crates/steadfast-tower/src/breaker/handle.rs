@@ -152,8 +152,9 @@ impl Breakers {
         Ok(held)
     }
 
-    pub(super) fn ask(&self, request: &Parts) -> Asked {
-        self.shared.ask(request, self.endpoint_of.as_ref())
+    /// Asks whether a call may be made `now`.
+    pub(crate) fn ask(&self, request: &Parts, now: u64) -> Asked {
+        self.shared.ask(request, self.endpoint_of.as_ref(), now)
     }
 
     /// Tells whether one more attempt of a call is welcome.

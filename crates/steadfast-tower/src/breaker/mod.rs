@@ -94,11 +94,13 @@ mod shared;
 mod tally;
 
 pub use body::BreakerBody;
+pub(crate) use body::Telling;
 pub use future::BreakerFuture;
 pub use handle::{Breakers, EndpointStatus, InvalidForce, LastTrip};
+pub(crate) use pass::Pass;
 pub use service::Breaker;
 pub use shared::ENDPOINTS_MAX;
-pub(crate) use shared::{Settings, Shared};
+pub(crate) use shared::{Asked, Settings, Shared};
 pub(crate) use tally::{EVENTS, METRICS};
 
 use std::fmt;

@@ -2,15 +2,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_core::clock;
+use http::response::Parts;
 use steadfast_core::decide::breaker::{self, Permit};
 
+use super::body::Telling;
 use super::endpoint::Endpoint;
 use super::shared::Shared;
 use crate::CallEnd;
+use crate::classify::{self, Classify};
 
 /// The right to make one call; what is dropped has shown nothing, and gives it back.
-pub(super) struct Pass {
+pub(crate) struct Pass {
     shared: Arc<Shared>,
     endpoint: Arc<Endpoint>,
     /// Absent once it was used.
@@ -38,13 +40,36 @@ impl Pass {
         self.permit.as_ref().is_some_and(Permit::is_probe)
     }
 
-    /// How long the call has taken.
-    pub(super) fn took(&self) -> Duration {
-        Duration::from_nanos(clock::nanos().saturating_sub(self.since))
+    /// Tells how the call has ended whose head is there `now`, or has the body tell it.
+    pub(crate) fn judged<E>(
+        self,
+        head: &Parts,
+        classifier: &impl Classify<E>,
+        now: u64,
+    ) -> Option<Telling> {
+        let end = classify::contained(classifier, Ok(head));
+        let took = self.took(now);
+        if end.is_success() && classify::is_told_by_trailers(head) {
+            return Some(Telling::new(self, took));
+        }
+        self.ended(&end, took, now);
+        None
     }
 
-    /// The call has ended so. What says nothing about the target is not counted.
-    pub(super) fn ended(mut self, end: &CallEnd, took: Duration) {
+    /// Tells how a call has ended that has no answer.
+    pub(crate) fn failed<E>(self, error: &E, classifier: &impl Classify<E>, now: u64) {
+        let end = classify::contained(classifier, Err(error));
+        let took = self.took(now);
+        self.ended(&end, took, now);
+    }
+
+    /// How long the call has taken until then.
+    fn took(&self, now: u64) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.since))
+    }
+
+    /// The call has ended so `now`. What says nothing about the target is not counted.
+    pub(super) fn ended(mut self, end: &CallEnd, took: Duration, now: u64) {
         let end = if end.is_success() {
             breaker::CallEnd::succeeded(took)
         } else if end.is_failure() {
@@ -55,7 +80,6 @@ impl Pass {
         let Some(permit) = self.permit.take() else {
             return;
         };
-        let now = clock::nanos();
         let change = self
             .endpoint
             .with(|breaker| breaker.record(permit, end, now));

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use steadfast_core::clock;
 use tower_service::Service;
 
 use super::shared::Asked;
@@ -42,7 +43,7 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.breakers.ask(&parts) {
+        match self.breakers.ask(&parts, clock::nanos()) {
             Asked::Passed(pass) => {
                 let request = Request::from_parts(parts, body);
                 let served = WhenReady::now(self.inner.clone(), request);

@@ -17,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::pass::Pass;
 use super::tally::Tally;
 use crate::Rejection;
+use crate::keys::OwnKeys;
 use crate::policy::Signed;
 use crate::target::{self, EndpointOf, Targets};
 
@@ -44,13 +45,16 @@ pub(crate) struct Shared {
     pub(super) name: Name,
     /// Absent where nothing stops calls.
     settings: ArcSwapOption<Settings>,
-    endpoints: RwLock<HashMap<u64, Arc<Endpoint>>>,
+    /// By a hash with a secret, so another hash of it need not be one.
+    endpoints: RwLock<Endpoints>,
     targets: Targets,
     /// What an operator holds on all endpoints, also on those that are not there yet.
     forced: Mutex<Option<Forced>>,
     swept: AtomicU64,
     pub(super) tally: Tally,
 }
+
+type Endpoints = HashMap<u64, Arc<Endpoint>, OwnKeys>;
 
 #[derive(Clone)]
 struct Forced {
@@ -60,7 +64,7 @@ struct Forced {
 }
 
 /// What was decided about a call.
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// Absent where nothing is counted.
     Passed(Option<Pass>),
     Rejected(Rejection),
@@ -117,16 +121,16 @@ impl Shared {
         self.settings.load().as_ref().is_some_and(|of| of.shadow)
     }
 
-    /// Asks whether a call may be made.
+    /// Asks whether a call may be made `now`.
     pub(super) fn ask(
         self: &Arc<Self>,
         request: &Parts,
         endpoint_of: Option<&EndpointOf>,
+        now: u64,
     ) -> Asked {
         let Some(shadow) = self.settings.load().as_ref().map(|of| of.shadow) else {
             return Asked::Passed(None);
         };
-        let now = clock::nanos();
         let Some(endpoint) = self.endpoint(request, endpoint_of, now) else {
             return Asked::Passed(None);
         };
@@ -289,7 +293,7 @@ impl Shared {
         Some(endpoint)
     }
 
-    fn sweep(&self, endpoints: &mut HashMap<u64, Arc<Endpoint>>, now: u64) {
+    fn sweep(&self, endpoints: &mut Endpoints, now: u64) {
         if self.may_sweep(now) {
             self.swept.store(now, Ordering::Relaxed);
             endpoints.retain(|_, endpoint| !endpoint.is_forgettable(now));

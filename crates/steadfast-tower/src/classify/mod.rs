@@ -159,7 +159,7 @@ impl Classify<BoxError> for StandardBoxed {
 /// Tells whether the status of a call is still to come: one of gRPC that has messages.
 pub(crate) fn is_told_by_trailers(head: &Parts) -> bool {
     let grpc = head.status == StatusCode::OK && Protocol::of(&head.headers) == Protocol::Grpc;
-    grpc && !head.headers.contains_key("grpc-status")
+    grpc && !head.headers.contains_key(response::GRPC_STATUS)
 }
 
 /// Judges; one that panics has seen a failure that is best not repeated.

@@ -1,5 +1,5 @@
 use http::response::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use steadfast_core::clock;
 use steadfast_core::decide::budget::Failure;
 
@@ -9,6 +9,8 @@ use crate::Reason;
 use crate::answer::Protocol;
 use crate::reject::REJECTED;
 
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 impl CallEnd {
     /// Judges the head of a response; see the [module](super).
     pub fn of_response(head: &Parts) -> Self {
@@ -16,10 +18,8 @@ impl CallEnd {
         let end = of_rejected(headers).unwrap_or_else(|| {
             // A proxy that fails in front of a service of gRPC answers in HTTP.
             let grpc = head.status == StatusCode::OK && Protocol::of(headers) == Protocol::Grpc;
-            match Self::of_grpc(headers) {
-                Some(end) if grpc => end,
-                _ => of_status(head.status),
-            }
+            let told = grpc.then(|| Self::of_grpc(headers)).flatten();
+            told.unwrap_or_else(|| of_status(head.status))
         });
         if end.is_success() || end.retry_after().is_some() {
             return end;
@@ -32,7 +32,7 @@ impl CallEnd {
 
     /// Judges by `grpc-status`, in headers or in trailers; `None` where that is absent.
     pub fn of_grpc(headers: &HeaderMap) -> Option<Self> {
-        let status = headers.get("grpc-status")?;
+        let status = headers.get(GRPC_STATUS)?;
         let code = status.to_str().ok().and_then(|code| code.parse().ok());
         let failure = match code {
             Some(4 | 8 | 14) => Failure::Unknown,

@@ -22,12 +22,22 @@ pin_project! {
 }
 
 impl<F> DrainFuture<F> {
-    pub(crate) fn new(answer: F, entered: Option<InFlight>, closes: bool) -> Self {
+    pub(super) fn new(answer: F, entered: Option<InFlight>, closes: bool) -> Self {
         Self {
             answer,
             entered,
             closes,
         }
+    }
+}
+
+/// Tells the client of an answer to leave with it, if it should.
+pub(crate) fn tell_last<B>(entered: Option<&InFlight>, response: &mut Response<B>) {
+    let last = entered.is_some_and(InFlight::is_last);
+    // One that becomes another protocol says so in the same header.
+    if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }
 
@@ -42,11 +52,8 @@ where
         let answer = ready!(this.answer.poll(cx));
         let entered = this.entered.take();
         let mut response = answer?;
-        let last = entered.as_ref().is_some_and(InFlight::is_last);
-        // One that becomes another protocol says so in the same header.
-        if last && *this.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
+        if *this.closes {
+            tell_last(entered.as_ref(), &mut response);
         }
         Poll::Ready(Ok(response.map(|body| DrainBody::new(body, entered))))
     }

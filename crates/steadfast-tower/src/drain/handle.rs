@@ -262,7 +262,9 @@ impl Hold for InFlight {}
 impl Drop for InFlight {
     fn drop(&mut self) {
         let before = self.shared.count(self.tier).fetch_sub(1, Ordering::SeqCst);
-        if before == 1 {
+        // Nobody waits before it has begun, and whoever begins to wait after that looks first: in the
+        // one order of these accesses the count is lower before that look.
+        if before == 1 && self.shared.begun_at.load(Ordering::SeqCst) > 0 {
             self.shared.idle.notify_waiters();
         }
     }
@@ -291,8 +293,8 @@ impl Shared {
     /// How long ago it has begun, if it has.
     fn since(&self) -> Option<Duration> {
         let begun_at = self.begun_at.load(Ordering::SeqCst);
-        let since = clock::nanos().saturating_sub(begun_at);
-        (begun_at > 0).then(|| Duration::from_nanos(since))
+        // Asked twice for each request: the clock is read once there is something to measure.
+        (begun_at > 0).then(|| Duration::from_nanos(clock::nanos().saturating_sub(begun_at)))
     }
 
     fn count(&self, tier: Tier) -> &AtomicUsize {

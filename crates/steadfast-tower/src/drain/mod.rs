@@ -79,13 +79,13 @@ mod limits;
 mod service;
 
 pub use future::DrainFuture;
+pub(crate) use future::tell_last;
 pub use handle::{Drain, Drained};
-pub(crate) use handle::{EVENTS, METRICS};
+pub(crate) use handle::{EVENTS, InFlight, METRICS};
 pub use limits::DrainLimits;
 pub use service::Draining;
 pub(crate) use service::{closes, rejected};
 
-use handle::InFlight;
 use tower_layer::Layer;
 
 use crate::{AnswerBody, HeldBody};

@@ -2,7 +2,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::CONNECTION;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use steadfast_core::context;
 use tower_service::Service;
 
@@ -37,14 +37,14 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let closes = closes(&request);
+        let closes = closes(request.version());
         match self.drain.enter(context::current().tier()) {
             Some(entered) => {
                 let passed = WhenReady::now(self.inner.clone(), request);
                 DrainFuture::new(AnswerFuture::inner(passed), Some(entered), closes)
             }
             None => DrainFuture::new(
-                AnswerFuture::own(rejected(&self.drain, &request)),
+                AnswerFuture::own(rejected(&self.drain, request.version(), request.headers())),
                 None,
                 closes,
             ),
@@ -54,12 +54,16 @@ where
 
 /// Tells whether the client can be told by a header to leave: later versions know no such header,
 /// and have to be told by the server.
-pub(crate) fn closes<In>(request: &Request<In>) -> bool {
-    request.version() < Version::HTTP_2
+pub(crate) fn closes(version: Version) -> bool {
+    version < Version::HTTP_2
 }
 
 /// Gives the answer to a request that comes too late.
-pub(crate) fn rejected<In, B>(drain: &Drain, request: &Request<In>) -> Response<AnswerBody<B>> {
+pub(crate) fn rejected<B>(
+    drain: &Drain,
+    version: Version,
+    request: &HeaderMap,
+) -> Response<AnswerBody<B>> {
     let (limit, since) = drain.closed_after();
     let rejection = Rejection::new(Reason::Draining, "drain")
         .with_bound(
@@ -68,8 +72,8 @@ pub(crate) fn rejected<In, B>(drain: &Drain, request: &Request<In>) -> Response<
             "seconds of the drain",
         )
         .with_retry_after(ELSEWHERE);
-    let mut answer = rejection.answer_in(Protocol::of(request.headers()));
-    if !closes(request) {
+    let mut answer = rejection.answer_in(Protocol::of(request));
+    if !closes(version) {
         answer.headers_mut().remove(CONNECTION);
     }
     answer

@@ -83,11 +83,12 @@ impl Attempt {
             method: self.method,
             ended,
         };
-        let durations = self.attempts.0.of(kind, |_| Kind {
+        let beyond = |_| Kind {
             method: KnownMethod::OTHER,
             ended: AttemptEnd::Other,
-        });
-        durations.note(took);
+        };
+        let attempts = &self.attempts.0;
+        attempts.with(kind, beyond, |durations| durations.note(took));
     }
 }
 

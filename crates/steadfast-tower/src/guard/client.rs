@@ -15,17 +15,15 @@ use tower_service::Service;
 
 use super::Inner;
 use super::dependency::Dependency;
-use super::told::Told;
-use crate::admission::{Admission, AdmissionBody};
-use crate::breaker::{Breaker, BreakerBody, Breakers};
+use super::sent::{CallBody, Rules, Sends};
+use crate::breaker::Breakers;
 use crate::classify::{self, Classify, Standard, StandardBoxed, Through};
 use crate::deadline;
 use crate::hedge::{self, HedgeBody, Hedged};
 use crate::replay::Repeatable;
 use crate::retry::{self, Retry, RetryBody, RetryFuture};
 use crate::target::EndpointOf;
-use crate::timeout::{Timeout, TimeoutBody};
-use crate::{CallEnd, CallError, Client, Rejection, Trust};
+use crate::{CallEnd, CallError, Rejection, Trust};
 
 /// Puts what the policy says of a dependency around a client; made by
 /// [`Guard::client`](super::Guard::client).
@@ -45,30 +43,17 @@ pub struct GuardedClient<S, C = Standard> {
     dependency: Arc<Dependency>,
     retry: Arc<retry::Settings<OfCalls<C>>>,
     hedge: Arc<hedge::Settings<OfCalls<C>>>,
-    breakers: Breakers,
-    of_attempts: Arc<OfAttempts<C>>,
-    trust: Trust,
+    attempts: Arc<Rules<OfCalls<C>>>,
 }
 
 /// The body of a request as the client inside of the guard is given it: it may be sent more than
 /// once.
 pub type ClientBody<B> = HedgeBody<RetryBody<B>>;
 
-/// The body of a response that passed a [`GuardedClient`].
-pub type CallBody<B> = BreakerBody<AdmissionBody<TimeoutBody<B>>>;
+type Calls<S, C> = Retry<Hedged<Sends<S, OfCalls<C>>, OfCalls<C>>, OfCalls<C>>;
 
-/// Judges what the breaker sees: rejections of the limit and of the timeout.
-type OfAttempts<C> = Through<Through<C>>;
-/// Judges what retries and hedges see: those of the breaker, too.
-type OfCalls<C> = Through<OfAttempts<C>>;
-
-type Timed<S> = Timeout<Told<S>, Client>;
-type Limited<S> = Admission<Timed<S>, Client>;
-type Broken<S, C> = Breaker<Limited<S>, OfAttempts<C>>;
-type Stack<S, C> = Retry<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>>;
-
-/// An error of the transport, behind the rejections of timeout, limit and breaker.
-type Nested<E> = CallError<CallError<CallError<E>>>;
+/// Judges what breaker, retries and hedges see: rejections of ours, too.
+type OfCalls<C> = Through<C>;
 
 // === impl ClientLayer ===
 
@@ -151,8 +136,13 @@ impl<S, C> Layer<S> for ClientLayer<C> {
     fn layer(&self, inner: S) -> GuardedClient<S, C> {
         let dependency = self.dependency.clone();
         let breakers = Breakers::new(dependency.breaker.clone(), self.endpoint_of.clone());
-        let of_attempts = Arc::new(Through::new(Through::of(self.classifier.clone())));
-        let of_calls = Arc::new(Through::of(of_attempts.clone()));
+        let of_calls = Arc::new(Through::of(self.classifier.clone()));
+        let attempts = Rules {
+            breakers: breakers.clone(),
+            classifier: Through::of(self.classifier.clone()),
+            attempts: dependency.attempts.clone(),
+            trust: self.trust,
+        };
         let retry = retry::Settings {
             shared: dependency.retry.clone(),
             hooks: retry::Hooks {
@@ -165,7 +155,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
         let hedge = hedge::Settings {
             shared: dependency.hedge.clone(),
             repeatable: self.repeatable.clone(),
-            breakers: Some(breakers.clone()),
+            breakers: Some(breakers),
             classifier: of_calls,
         };
         GuardedClient {
@@ -174,9 +164,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
             dependency,
             retry: Arc::new(retry),
             hedge: Arc::new(hedge),
-            breakers,
-            of_attempts,
-            trust: self.trust,
+            attempts: Arc::new(attempts),
         }
     }
 }
@@ -207,15 +195,10 @@ impl<C> fmt::Debug for ClientLayer<C> {
 
 impl<S: Clone, C> GuardedClient<S, C> {
     /// What stands around the transport, for one call: by the policy of this moment.
-    fn stack(&self) -> Stack<S, C> {
+    fn calls(&self) -> Calls<S, C> {
         let parts = self.dependency.parts();
-        let told = Told::new(self.inner.clone(), self.trust);
-        let timed = Timeout::new(told, parts.timeout(), parts.body);
-        let timed = timed.counted(self.dependency.attempts.clone());
-        let limited = Admission::new(timed, parts.admission(), None);
-        let broken = Breaker::new(limited, self.breakers.clone(), self.of_attempts.clone());
-        let hedged = Hedged::new(broken, self.hedge.clone());
-        Retry::new(hedged, self.retry.clone())
+        let sends = Sends::new(self.inner.clone(), self.attempts.clone(), parts);
+        Retry::new(Hedged::new(sends, self.hedge.clone()), self.retry.clone())
     }
 }
 
@@ -230,7 +213,7 @@ where
     type Response = Response<CallBody<Out>>;
     type Error = CallError<S::Error>;
     type Future = ClientFuture<
-        RetryFuture<Hedged<Broken<S, C>, OfCalls<C>>, OfCalls<C>, In, CallBody<Out>>,
+        RetryFuture<Hedged<Sends<S, OfCalls<C>>, OfCalls<C>>, OfCalls<C>, In, CallBody<Out>>,
         OfCalls<C>,
     >;
 
@@ -240,7 +223,8 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        let since = clock::nanos();
+        let now = clock::now();
+        let since = clock::nanos_at(now);
         // What an operator holds ends also where no request comes in.
         self.guard.end_overrides(since);
         self.dependency.note_method(request.method());
@@ -250,10 +234,10 @@ where
             is_over: false,
         };
         let classifier = self.retry.classifier.clone();
-        let late = deadline::passed(&context::current(), clock::now());
+        let late = deadline::passed(&context::current(), now);
         let kind = match late {
             None => Kind::Called {
-                future: self.stack().call(request),
+                future: self.calls().call(request),
             },
             Some(rejection) => {
                 rejection.count();
@@ -278,9 +262,7 @@ impl<S: Clone, C> Clone for GuardedClient<S, C> {
             dependency: self.dependency.clone(),
             retry: self.retry.clone(),
             hedge: self.hedge.clone(),
-            breakers: self.breakers.clone(),
-            of_attempts: self.of_attempts.clone(),
-            trust: self.trust,
+            attempts: self.attempts.clone(),
         }
     }
 }
@@ -324,8 +306,8 @@ struct Counted {
 
 impl<F, C, Out, E> Future for ClientFuture<F, C>
 where
-    F: Future<Output = Result<Response<Out>, Nested<E>>>,
-    C: Classify<Nested<E>>,
+    F: Future<Output = Result<Response<Out>, CallError<E>>>,
+    C: Classify<CallError<E>>,
 {
     type Output = Result<Response<Out>, CallError<E>>;
 
@@ -349,7 +331,7 @@ where
             Err(error) => {
                 this.counted
                     .ended(&classify::contained(classifier, Err(&error)));
-                Err(flat(error))
+                Err(error)
             }
         })
     }
@@ -371,17 +353,6 @@ impl Drop for Counted {
         if !self.is_over {
             self.dependency.ended(None, self.took());
         }
-    }
-}
-
-/// Whichever layer has rejected it, the caller sees one rejection.
-fn flat<E>(error: Nested<E>) -> CallError<E> {
-    match error {
-        CallError::Rejected(rejection)
-        | CallError::Inner(
-            CallError::Rejected(rejection) | CallError::Inner(CallError::Rejected(rejection)),
-        ) => CallError::Rejected(rejection),
-        CallError::Inner(CallError::Inner(CallError::Inner(error))) => CallError::Inner(error),
     }
 }
 

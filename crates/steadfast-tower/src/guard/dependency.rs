@@ -407,12 +407,12 @@ impl Parts {
         })
     }
 
-    pub(super) fn admission(&self) -> Option<Arc<admission::Shared>> {
-        Some(self.admission.as_ref()?.state.clone())
+    pub(super) fn admission(&self) -> Option<&Arc<admission::Shared>> {
+        Some(&self.admission.as_ref()?.state)
     }
 
-    pub(super) fn timeout(&self) -> Option<Arc<timeout::Shared>> {
-        Some(self.timeout.as_ref()?.state.clone())
+    pub(super) fn timeout(&self) -> Option<&Arc<timeout::Shared>> {
+        Some(&self.timeout.as_ref()?.state)
     }
 }
 

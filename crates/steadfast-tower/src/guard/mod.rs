@@ -87,6 +87,7 @@ mod governed;
 mod live;
 mod route;
 mod seen;
+mod sent;
 #[cfg(feature = "serve")]
 mod serve;
 mod service;
@@ -94,11 +95,12 @@ mod state;
 mod told;
 
 pub use armed::Armed;
-pub use client::{CallBody, ClientBody, ClientFuture, ClientLayer, GuardedClient};
+pub use client::{ClientBody, ClientFuture, ClientLayer, GuardedClient};
 pub use clients::Peer;
 pub use dependency::DependencyStatus;
 pub use error::GuardError;
-pub use governed::{Governed, GovernedBody, GovernedFuture};
+pub use governed::{GovernedBody, GovernedFuture};
+pub use sent::{CallBody, Sends, SendsFuture};
 #[cfg(feature = "serve")]
 pub use serve::{Serve, ServeBody, Served};
 pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
@@ -107,7 +109,7 @@ pub use told::Told;
 pub(crate) use armed::{EVENTS, METRICS, Probe};
 #[cfg(feature = "axum")]
 pub(crate) use armed::{Methods, Reached};
-pub(crate) use attempts::{Attempt, AttemptEnd, Attempts};
+pub(crate) use attempts::{Attempt, AttemptEnd};
 pub(crate) use dependency::{DEPENDENCY_EVENTS, DEPENDENCY_METRICS};
 pub(crate) use live::LIVE_EVENTS;
 #[cfg(feature = "axum")]

@@ -10,6 +10,7 @@ use steadfast_core::decide::policy;
 
 use super::clients::Clients;
 use crate::admission::UserOf;
+use crate::keys::OwnKeys;
 use crate::streams::Budget;
 use crate::timeout::BodyTimes;
 use crate::{admission, rate_limit, timeout};
@@ -45,7 +46,7 @@ pub(super) struct Route {
 /// The routes of a policy.
 pub(super) struct Routes {
     /// By template; each in order of the search.
-    by_template: HashMap<String, Vec<Arc<Route>>>,
+    by_template: HashMap<String, Vec<Arc<Route>>, OwnKeys>,
     /// What governs all that has no route of its own, if anything does.
     unmatched: Option<Arc<Route>>,
 }
@@ -55,7 +56,7 @@ pub(super) const UNMATCHED: &str = crate::route::UNMATCHED.as_str();
 
 impl Routes {
     pub(super) fn new(routes: impl IntoIterator<Item = Route>) -> Self {
-        let mut by_template: HashMap<String, Vec<Arc<Route>>> = HashMap::new();
+        let mut by_template: HashMap<String, Vec<Arc<Route>>, OwnKeys> = HashMap::default();
         for route in routes {
             let of_template = by_template.entry(route.template().to_owned()).or_default();
             // The one of a single method goes before the one of all.

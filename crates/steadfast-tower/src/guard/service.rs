@@ -15,12 +15,13 @@ use tower_service::Service;
 
 use super::armed::{Passed, Probe};
 use super::clients::PeerOf;
-use super::governed::{Governed, GovernedBody};
+use super::governed::{GovernedBody, GovernedFuture, Rules};
 use super::route::Route;
 use super::seen::Seen;
 use super::{Inner, TemplateOf};
-use crate::access_log::{AccessLog, AccessLogBody};
-use crate::recover::{Recover, RecoverBody};
+use crate::answer::Protocol;
+use crate::placed::Placed;
+use crate::recover::{Recover, RecoverBody, RecoverFuture, contained};
 use crate::trace_id::{self, TraceIdFuture};
 use crate::{PlacedBody, Trust, deadline, tier};
 
@@ -70,21 +71,34 @@ pub struct Guarded<S> {
 }
 
 impl<S: Clone> Guarded<S> {
-    /// What stands inside of the trace id, for one request.
-    fn stack(&self, route: Option<Arc<Route>>) -> Stack<S> {
-        let drain = &self.layer.guard.drain;
-        let governed = |inner| Governed::new(inner, route, drain.clone());
-        let inner = self.inner.cloned().map(governed);
-        Recover::of(inner.map(AccessLog::new))
-    }
-
-    /// Calls the handler, and nothing else of the guard.
-    fn again<In, Out>(&self, request: Request<In>) -> GuardedFuture<S, In>
+    /// What stands inside of the trace id, for one request that came at that time.
+    fn serve<In, Out>(
+        &self,
+        request: Request<In>,
+        route: Option<Arc<Route>>,
+        came: Instant,
+    ) -> Recovered<S, In, Out>
     where
         S: Service<Request<In>, Response = Response<Out>>,
         Out: Body<Data = Bytes>,
     {
-        trace_id::again(&mut self.stack(None), request)
+        let protocol = Protocol::of(request.headers());
+        let drain = &self.layer.guard.drain;
+        contained(self.inner.cloned(), request, protocol, |inner, request| {
+            Rules { route, protocol }.serve(inner, request, drain, came)
+        })
+    }
+
+    /// Calls the handler, and nothing else of the guard.
+    fn again<In, Out>(&self, request: Request<In>) -> GuardedFuture<S, In, Out>
+    where
+        S: Service<Request<In>, Response = Response<Out>>,
+        Out: Body<Data = Bytes>,
+    {
+        let placed = Placed::within(None, request.extensions());
+        let passed = request.extensions().get::<Passed>();
+        let came = passed.map_or_else(clock::now, |passed| passed.at);
+        TraceIdFuture::new(self.serve(request, None, came), placed, None)
     }
 }
 
@@ -96,17 +110,17 @@ impl<S: fmt::Debug> fmt::Debug for Guarded<S> {
     }
 }
 
-type Stack<S> = Recover<AccessLog<Governed<S>>>;
-type GuardedFuture<S, In> = TraceIdFuture<<Stack<S> as Service<Request<In>>>::Future>;
+type Recovered<S, In, Out> = RecoverFuture<GovernedFuture<S, In, Out>>;
+type GuardedFuture<S, In, Out> = TraceIdFuture<Recovered<S, In, Out>>;
 
 impl<S, In, Out> Service<Request<In>> for Guarded<S>
 where
     S: Service<Request<In>, Response = Response<Out>> + Clone,
     Out: Body<Data = Bytes>,
 {
-    type Response = Response<PlacedBody<RecoverBody<AccessLogBody<GovernedBody<Out>>>>>;
+    type Response = Response<PlacedBody<RecoverBody<GovernedBody<Out>>>>;
     type Error = S::Error;
-    type Future = GuardedFuture<S, In>;
+    type Future = GuardedFuture<S, In, Out>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
@@ -151,9 +165,7 @@ where
         if let Some(seen) = parts.extensions.get::<Seen>() {
             seen.pass(said.tier.unwrap_or(own));
         }
-        let request = Request::from_parts(parts, body);
-        let mut stack = self.stack(route.clone());
-        trace_id::begin(&mut stack, state.trust, request, |context| {
+        let facts = |context: steadfast_core::Context| {
             let context = match &route {
                 Some(route) => route.facts(context),
                 None => context,
@@ -164,7 +176,11 @@ where
                 Some(deadline) => context.with_deadline(deadline),
                 None => context,
             }
-        })
+        };
+        let (mut placed, request_id) = trace_id::begin(&mut parts, state.trust, facts);
+        let request = Request::from_parts(parts, body);
+        let future = placed.enter(|| self.serve(request, route, now));
+        TraceIdFuture::new(future, placed, Some(request_id))
     }
 }
 

@@ -33,15 +33,15 @@ pin_project! {
         // Each attempt is absent before it begins, and once it has ended.
         #[pin]
         first: Option<WhenReady<S, Request<HedgeBody<In>>>>,
-        #[pin]
-        second: Option<WhenReady<S, Request<HedgeBody<In>>>>,
+        // Boxed, because few calls have one.
+        second: Option<Pin<Box<WhenReady<S, Request<HedgeBody<In>>>>>>,
         // What the first attempt gave, for as long as the second may give something better; and what
         // the second gave in vain.
         failed: Failed<Out, S::Error>,
         // Absent where there is no second attempt, or none any more.
         planned: Option<Planned<S>>,
         since: u64,
-        // Whether something is learned from the call.
+        // Whether something is learned from the call; it has begun at zero otherwise.
         counts: bool,
         settings: Arc<Settings<C>>,
     }
@@ -110,7 +110,7 @@ where
                 second: None,
             },
             planned,
-            since: clock::nanos(),
+            since: if counts { clock::nanos() } else { 0 },
             counts,
             settings,
         }
@@ -152,18 +152,23 @@ where
         cx: &mut Context<'_>,
     ) -> Option<Result<Response<Out>, S::Error>> {
         let this = self.project();
-        let (mut mine, mut other) = match which {
-            Which::First => (this.first, this.second),
-            Which::Second => (this.second, this.first),
+        let (mut first, second) = (this.first, this.second);
+        let polled = match which {
+            Which::First => first.as_mut().as_pin_mut()?.poll(cx),
+            Which::Second => second.as_mut()?.as_mut().poll(cx),
         };
-        let Poll::Ready(answer) = mine.as_mut().as_pin_mut()?.poll(cx) else {
+        let Poll::Ready(answer) = polled else {
             return None;
         };
-        mine.set(None);
+        match which {
+            Which::First => first.set(None),
+            Which::Second => *second = None,
+        }
+        let has_other = first.is_some() || second.is_some();
         // Whoever fails before its time is not hedged: that is for retries.
         *this.planned = None;
         let (answer, success) = judge(&*this.settings.classifier, answer);
-        if !success && other.is_some() {
+        if !success && has_other {
             // The other one may do better.
             match which {
                 Which::First => this.failed.first = Some(answer),
@@ -171,9 +176,14 @@ where
             }
             return None;
         }
-        if other.is_some() {
+        if has_other {
             // The hook reports a panic; the answer is there all the same.
-            let _ = recover(|| cancel::dropping(LOST, || other.set(None)));
+            let _ = recover(|| {
+                cancel::dropping(LOST, || {
+                    first.set(None);
+                    *second = None;
+                });
+            });
         }
         if success && *this.counts {
             let shared = &this.settings.shared;
@@ -191,7 +201,7 @@ where
 
     /// Sends the second attempt if it is time; ready once there is one.
     fn poll_planned(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.project();
         let Some(Planned { alarm, .. }) = this.planned else {
             return Poll::Ready(());
         };
@@ -207,7 +217,7 @@ where
         match this.settings.shared.send(&call) {
             Ok(()) => {
                 let request = original.request();
-                this.second.set(Some(WhenReady::now(service, request)));
+                *this.second = Some(Box::pin(WhenReady::now(service, request)));
             }
             Err(why) => this.settings.shared.stopped(Stop::Decided(why)),
         }

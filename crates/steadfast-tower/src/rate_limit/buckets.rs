@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use steadfast_core::context::Name;
 use steadfast_core::decide::rate::{Answer, KeyedRate, Quota, RateLimiter, Seat};
 use steadfast_core::report::{Collector, MetricDoc, Source};
@@ -39,13 +39,25 @@ enum Kind {
 }
 
 /// What a limit says to one request.
-pub(super) struct Standing {
-    answer: Answer,
-    /// Its own bucket was asked.
-    own: bool,
-    pub(super) rate_limit: HeaderValue,
-    pub(super) policy: HeaderValue,
+pub(crate) enum Asked {
+    /// With what it is told of its standing: nothing by a limit that only looks on, since clients obey
+    /// what they are told.
+    Passed(Option<Standing>),
+    Rejected(Rejection, Standing),
 }
+
+/// Where a client stands, for the headers of its answer.
+pub(crate) struct Standing {
+    buckets: Arc<Buckets>,
+    answer: Answer,
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// How long the value of `RateLimit` may be to be written in place: 128 bytes, a name of 96 and two numbers
+/// of ten digits.
+const VALUE_BYTES: usize = 128;
 
 impl Buckets {
     pub(crate) fn shared(name: Name, quota: Quota) -> Self {
@@ -99,7 +111,7 @@ impl Buckets {
         self.shadow.store(shadow, Ordering::Relaxed);
     }
 
-    pub(super) fn is_shadow(&self) -> bool {
+    fn is_shadow(&self) -> bool {
         self.shadow.load(Ordering::Relaxed)
     }
 
@@ -113,68 +125,102 @@ impl Buckets {
             quota,
             kind,
             checked: AtomicU64::new(0),
-            policy: HeaderValue::try_from(policy).expect("quoted, so visible characters only"),
+            policy: HeaderValue::try_from(policy).expect(VISIBLE),
             shadow: AtomicBool::new(false),
         }
     }
 
-    /// Asks for one request, and gives it back.
-    pub(super) fn check<B>(&self, mut request: Request<B>) -> (Standing, Request<B>) {
-        let now = clock::nanos();
+    /// Asks for one request, which came `now`.
+    pub(crate) fn ask(self: Arc<Self>, request: &Parts, now: u64) -> Asked {
+        let (answer, own) = self.check(request, now);
+        match self.rejection(&answer, own) {
+            rejection if self.is_shadow() => {
+                if let Some(rejection) = rejection {
+                    rejection.count_shadow();
+                }
+                Asked::Passed(None)
+            }
+            None => Asked::Passed(Some(Standing {
+                buckets: self,
+                answer,
+            })),
+            Some(rejection) => Asked::Rejected(
+                rejection,
+                Standing {
+                    buckets: self,
+                    answer,
+                },
+            ),
+        }
+    }
+
+    /// Gives the answer, and whether it is that of a bucket of its own.
+    fn check(&self, request: &Parts, now: u64) -> (Answer, bool) {
         self.checked.fetch_add(1, Ordering::Relaxed);
-        let (answer, own) = match &self.kind {
+        match &self.kind {
             Kind::Shared(limiter) => (limiter.check(now, 1), true),
             Kind::PerClient { hash, tables } => {
-                let (parts, body) = request.into_parts();
-                let key = hash(&parts);
-                request = Request::from_parts(parts, body);
+                let key = hash(request);
                 // By the low bits: the high ones choose the seat within a table.
                 let table = &tables[key as usize % TABLES];
                 let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
                 let judged = table.check(key, now, 1);
                 (judged.answer, judged.seat == Seat::Own)
             }
-        };
-        let standing = Standing {
-            answer,
-            own,
-            rate_limit: self.rate_limit(&answer),
-            policy: self.policy.clone(),
-        };
-        (standing, request)
+        }
     }
 
-    /// Makes `RateLimit`. Every answer has one, so it is written in one piece.
+    /// Makes `RateLimit`. Every answer has one, so it is written in place, and copied once.
     fn rate_limit(&self, answer: &Answer) -> HeaderValue {
-        let mut digits = itoa::Buffer::new();
-        let mut value = String::with_capacity(self.quoted.len() + ";r=;t=".len() + 2 * 20);
-        value.push_str(&self.quoted);
-        value.push_str(";r=");
-        value.push_str(digits.format(answer.remaining()));
-        value.push_str(";t=");
-        value.push_str(digits.format(answer.reset_secs()));
-        HeaderValue::try_from(value).expect("quoted, so visible characters only")
+        let (mut remaining, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let parts = [
+            &self.quoted,
+            ";r=",
+            remaining.format(answer.remaining()),
+            ";t=",
+            reset.format(answer.reset_secs()),
+        ];
+        let mut value = [0; VALUE_BYTES];
+        let mut end = 0;
+        for part in parts {
+            let Some(place) = value.get_mut(end..end + part.len()) else {
+                return HeaderValue::try_from(parts.concat()).expect(VISIBLE);
+            };
+            place.copy_from_slice(part.as_bytes());
+            end += part.len();
+        }
+        HeaderValue::from_bytes(&value[..end]).expect(VISIBLE)
     }
 
     /// Gives why the request does not pass, if it does not.
-    pub(super) fn rejection(&self, standing: &Standing) -> Option<Rejection> {
-        if standing.answer.is_allowed() {
+    fn rejection(&self, answer: &Answer, own: bool) -> Option<Rejection> {
+        if answer.is_allowed() {
             return None;
         }
-        let limit = f64::from(standing.answer.limit());
-        let unit = match (&self.kind, standing.own) {
+        let limit = f64::from(answer.limit());
+        let unit = match (&self.kind, own) {
             (Kind::Shared(_), _) => "requests at once",
             (Kind::PerClient { .. }, true) => "requests at once, of this client",
             (Kind::PerClient { .. }, false) => "requests at once, of many clients together",
         };
         let rejection = Rejection::new(Reason::RateLimited, self.name);
         let rejection = rejection.with_bound(limit, limit + 1.0, unit);
-        Some(match standing.answer.retry_after() {
+        Some(match answer.retry_after() {
             Some(after) => rejection.with_retry_after(after),
             None => rejection,
         })
     }
 }
+
+impl Standing {
+    /// Tells it in the headers of an answer. Appended: of several limits each says its own.
+    pub(crate) fn tell(self, headers: &mut HeaderMap) {
+        headers.append(RATE_LIMIT, self.buckets.rate_limit(&self.answer));
+        headers.append(RATE_LIMIT_POLICY, self.buckets.policy.clone());
+    }
+}
+
+const VISIBLE: &str = "quoted, so visible characters only";
 
 /// What it tells.
 pub(crate) const METRICS: &[MetricDoc] = &[

@@ -1,16 +1,13 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, Response};
+use http::Response;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::buckets::Standing;
 use crate::ready::WhenReady;
 use crate::{AnswerBody, AnswerFuture};
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 pin_project! {
     /// The future of [`RateLimit`](super::RateLimit).
@@ -32,14 +29,6 @@ impl<S: Service<R>, R, B> RateLimitFuture<S, R, B> {
         }
     }
 
-    /// For a request that was not counted.
-    pub(crate) fn answered(answer: Response<AnswerBody<B>>) -> Self {
-        Self {
-            answer: AnswerFuture::own(answer),
-            standing: None,
-        }
-    }
-
     pub(super) fn rejected(answer: Response<AnswerBody<B>>, standing: Standing) -> Self {
         Self {
             answer: AnswerFuture::own(answer),
@@ -58,13 +47,7 @@ where
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
         if let Some(standing) = this.standing.take() {
-            // Appended: of several limits each says its own.
-            response
-                .headers_mut()
-                .append(RATE_LIMIT, standing.rate_limit);
-            response
-                .headers_mut()
-                .append(RATE_LIMIT_POLICY, standing.policy);
+            standing.tell(response.headers_mut());
         }
         Poll::Ready(Ok(response))
     }

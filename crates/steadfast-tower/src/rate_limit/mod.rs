@@ -60,8 +60,7 @@ mod buckets;
 mod future;
 mod service;
 
-pub(crate) use buckets::Buckets;
-pub(crate) use buckets::METRICS;
+pub(crate) use buckets::{Asked, Buckets, METRICS, Standing};
 pub use future::RateLimitFuture;
 pub use service::RateLimit;
 
@@ -123,7 +122,7 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit::new(inner, Some(self.buckets.clone()))
+        RateLimit::new(inner, self.buckets.clone())
     }
 }
 

@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
+use steadfast_core::clock;
 use tower_service::Service;
 
 use super::RateLimitFuture;
-use super::buckets::Buckets;
+use super::buckets::{Asked, Buckets};
 use crate::AnswerBody;
 use crate::answer::Protocol;
 use crate::ready::WhenReady;
@@ -14,38 +15,12 @@ use crate::ready::WhenReady;
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    /// Absent where nothing is limited.
-    buckets: Option<Arc<Buckets>>,
+    buckets: Arc<Buckets>,
 }
 
 impl<S> RateLimit<S> {
-    pub(crate) fn new(inner: S, buckets: Option<Arc<Buckets>>) -> Self {
+    pub(super) fn new(inner: S, buckets: Arc<Buckets>) -> Self {
         Self { inner, buckets }
-    }
-
-    /// Serves one request, and is used up by it.
-    pub(crate) fn serve<In, Out>(self, request: Request<In>) -> RateLimitFuture<S, Request<In>, Out>
-    where
-        S: Service<Request<In>, Response = Response<Out>>,
-    {
-        let Some(buckets) = self.buckets else {
-            return RateLimitFuture::passed(WhenReady::now(self.inner, request), None);
-        };
-        let (standing, request) = buckets.check(request);
-        match buckets.rejection(&standing) {
-            rejection if buckets.is_shadow() => {
-                if let Some(rejection) = rejection {
-                    rejection.count_shadow();
-                }
-                // Clients obey what they are told, so they are told nothing.
-                RateLimitFuture::passed(WhenReady::now(self.inner, request), None)
-            }
-            None => RateLimitFuture::passed(WhenReady::now(self.inner, request), Some(standing)),
-            Some(rejection) => {
-                let answer = rejection.answer_in(Protocol::of(request.headers()));
-                RateLimitFuture::rejected(answer, standing)
-            }
-        }
     }
 }
 
@@ -62,6 +37,17 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        self.clone().serve(request)
+        let (parts, body) = request.into_parts();
+        match self.buckets.clone().ask(&parts, clock::nanos()) {
+            Asked::Passed(standing) => {
+                let request = Request::from_parts(parts, body);
+                let passed = WhenReady::now(self.inner.clone(), request);
+                RateLimitFuture::passed(passed, standing)
+            }
+            Asked::Rejected(rejection, standing) => {
+                let answer = rejection.answer_in(Protocol::of(&parts.headers));
+                RateLimitFuture::rejected(answer, standing)
+            }
+        }
     }
 }

@@ -63,6 +63,7 @@ mod service;
 pub use body::{RecoverBody, RecoverBodyError};
 pub use future::RecoverFuture;
 pub use service::Recover;
+pub(crate) use service::contained;
 
 use tower_layer::Layer;
 

@@ -12,7 +12,7 @@ use crate::answer::Protocol;
 
 /// The service of [`RecoverLayer`](super::RecoverLayer).
 pub struct Recover<S> {
-    /// Absent when its clone has panicked.
+    /// Absent when its clone has panicked: then calls are answered as if they had.
     inner: Option<S>,
     /// Its `poll_ready` has panicked: it must not be called before it was ready.
     broken: bool,
@@ -20,13 +20,8 @@ pub struct Recover<S> {
 
 impl<S> Recover<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Self::of(Some(inner))
-    }
-
-    /// Without a service, calls are answered as if it had panicked.
-    pub(crate) fn of(inner: Option<S>) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             broken: false,
         }
     }
@@ -68,15 +63,28 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let protocol = Protocol::of(request.headers());
-        let called = match &mut self.inner {
-            Some(inner) if !self.broken => recover(|| inner.call(request)).ok(),
-            _ => {
-                let _ = recover(|| drop(request));
-                None
-            }
-        };
-        RecoverFuture::new(called, protocol)
+        let inner = self.inner.as_mut().filter(|_| !self.broken);
+        contained(inner, request, protocol, |inner, request| {
+            inner.call(request)
+        })
     }
+}
+
+/// Calls a service by `call`; without one, a call is answered as if it had panicked.
+pub(crate) fn contained<S, R, F: Future>(
+    service: Option<S>,
+    request: R,
+    protocol: Protocol,
+    call: impl FnOnce(S, R) -> F,
+) -> RecoverFuture<F> {
+    let called = match service {
+        Some(service) => recover(|| call(service, request)).ok(),
+        None => {
+            let _ = recover(|| drop(request));
+            None
+        }
+    };
+    RecoverFuture::new(called, protocol)
 }
 
 /// A clone that panics is one whose calls are answered with `500`.

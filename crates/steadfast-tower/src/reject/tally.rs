@@ -44,8 +44,8 @@ pub(super) fn count(rejection: &Rejection, acts: Acts) {
     let route = context.route().unwrap_or(UNMATCHED);
     let key = (route, rejection.policy, rejection.reason, acts);
     let beyond = |(_, _, reason, acts)| (Name::OTHER, Name::OTHER, reason, acts);
-    let count = TALLY.counts.of(key, beyond);
-    if let Some(since) = count.add(clock::nanos()) {
+    let now = clock::nanos();
+    if let Some(since) = TALLY.counts.with(key, beyond, |count| count.add(now)) {
         tell(rejection, &context, route, acts, since);
     }
 }

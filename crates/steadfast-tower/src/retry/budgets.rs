@@ -1,6 +1,10 @@
 use std::collections::HashMap;
+use std::hash::Hash;
 
+use steadfast_core::context::Name;
 use steadfast_core::decide::budget::RetryBudget;
+
+use crate::keys::OwnKeys;
 
 /// How many routes, and how many targets, have a budget of their own at a time: 1,024 each, far
 /// more than a service has dependencies, in less than half a megabyte for both. Those beyond
@@ -13,8 +17,9 @@ const SWEEP_EVERY: u64 = 1_000_000_000;
 
 /// The budgets of all routes and targets of one layer.
 pub(super) struct Budgets {
-    routes: Table,
-    targets: Table,
+    routes: Table<Name>,
+    /// By a hash with a secret.
+    targets: Table<u64>,
 }
 
 impl Budgets {
@@ -26,7 +31,7 @@ impl Budgets {
     }
 
     /// Counts a call that succeeded.
-    pub(super) fn count_success(&mut self, route: Option<u64>, target: u64, now: u64) {
+    pub(super) fn count_success(&mut self, route: Option<Name>, target: u64, now: u64) {
         if let Some(route) = route {
             self.routes.of(route, now).count_success(now);
         }
@@ -36,7 +41,7 @@ impl Budgets {
     /// Gives those that pay for a retry of the call.
     pub(super) fn paying<R>(
         &mut self,
-        route: Option<u64>,
+        route: Option<Name>,
         target: u64,
         now: u64,
         decide: impl FnOnce(&mut [&mut RetryBudget]) -> R,
@@ -63,32 +68,32 @@ impl Budgets {
     }
 }
 
-/// Budgets by a keyed hash, in bounded memory.
-struct Table {
+/// Budgets in bounded memory.
+struct Table<K> {
     fresh: RetryBudget,
-    seats: HashMap<u64, RetryBudget>,
+    seats: HashMap<K, RetryBudget, OwnKeys>,
     /// Of those for whom there was no room.
     shared: RetryBudget,
     swept: u64,
 }
 
-impl Table {
+impl<K: Hash + Eq + Copy> Table<K> {
     fn new(fresh: RetryBudget) -> Self {
         Self {
             shared: fresh.clone(),
             fresh,
-            seats: HashMap::new(),
+            seats: HashMap::default(),
             swept: 0,
         }
     }
 
-    fn of(&mut self, key: u64, now: u64) -> &mut RetryBudget {
-        let known = self.seats.contains_key(&key);
-        if !known && self.seats.len() >= BUDGETS_MAX {
+    fn of(&mut self, key: K, now: u64) -> &mut RetryBudget {
+        // Only a full table has to know beforehand whether the key is there.
+        if self.seats.len() >= BUDGETS_MAX && !self.seats.contains_key(&key) {
             self.sweep(now);
-        }
-        if !known && self.seats.len() >= BUDGETS_MAX {
-            return &mut self.shared;
+            if self.seats.len() >= BUDGETS_MAX {
+                return &mut self.shared;
+            }
         }
         let fresh = &self.fresh;
         self.seats.entry(key).or_insert_with(|| fresh.clone())
@@ -122,12 +127,15 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
+    const ONE: Option<Name> = Some(Name::new("one"));
+    const TWO: Option<Name> = Some(Name::new("two"));
+    const THREE: Option<Name> = Some(Name::new("three"));
 
     fn budgets(share: f64) -> Budgets {
         Budgets::new(RetryBudget::new(share).unwrap().with_reserve(0).unwrap())
     }
 
-    fn takes(budgets: &mut Budgets, route: Option<u64>, target: u64, now: u64) -> bool {
+    fn takes(budgets: &mut Budgets, route: Option<Name>, target: u64, now: u64) -> bool {
         budgets.paying(route, target, now, |paying| {
             RetryBudget::take_all(paying, now)
         })
@@ -136,24 +144,15 @@ mod tests {
     #[test]
     fn route_and_target_both_pay_and_others_do_not() {
         let mut budgets = budgets(1.0);
-        budgets.count_success(Some(1), 10, SECOND);
-        budgets.count_success(Some(2), 10, SECOND);
+        budgets.count_success(ONE, 10, SECOND);
+        budgets.count_success(TWO, 10, SECOND);
 
-        assert!(!takes(&mut budgets, Some(3), 10, SECOND), "a route unknown");
-        assert!(
-            !takes(&mut budgets, Some(1), 11, SECOND),
-            "a target unknown"
-        );
-        assert!(takes(&mut budgets, Some(1), 10, SECOND));
-        assert!(
-            !takes(&mut budgets, Some(1), 10, SECOND),
-            "the route is spent"
-        );
+        assert!(!takes(&mut budgets, THREE, 10, SECOND), "a route unknown");
+        assert!(!takes(&mut budgets, ONE, 11, SECOND), "a target unknown");
+        assert!(takes(&mut budgets, ONE, 10, SECOND));
+        assert!(!takes(&mut budgets, ONE, 10, SECOND), "the route is spent");
         assert!(takes(&mut budgets, None, 10, SECOND));
-        assert!(
-            !takes(&mut budgets, Some(2), 10, SECOND),
-            "the target is spent"
-        );
+        assert!(!takes(&mut budgets, TWO, 10, SECOND), "the target is spent");
     }
 
     #[test]

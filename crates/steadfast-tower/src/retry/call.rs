@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
+use steadfast_core::context::Name;
 use steadfast_core::decide::budget::{
     AttemptMark, Failed, Failure, Replay, RetryCall, RetryDecision, StopReason,
 };
@@ -14,7 +15,7 @@ use crate::{CallEnd, attempt, replay};
 /// One call, through all its attempts.
 pub(super) struct Call {
     plan: Arc<Plan>,
-    route: Option<u64>,
+    route: Option<Name>,
     target: u64,
     replay: Replay,
     known: RetryCall,
@@ -42,7 +43,7 @@ impl Call {
         }
         Self {
             plan,
-            route: context.route().map(|route| shared.targets.hash(route)),
+            route: context.route(),
             target: shared.target_of(request, hooks),
             replay,
             known,

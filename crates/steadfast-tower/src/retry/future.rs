@@ -62,7 +62,7 @@ where
         call: Call,
         settings: Arc<Settings<C>>,
     ) -> Self {
-        let attempt = WhenReady::new(service, request);
+        let attempt = WhenReady::now(service, request);
         Self {
             state: State::Running { attempt },
             again,
@@ -114,6 +114,7 @@ where
                     let Again { service, original } = again.expect("there are several attempts");
                     let mark = this.call.mark();
                     let request = original.request(mark, this.call.attempt());
+                    // Called at its first poll: by then the attempt before has released what it held.
                     let attempt = WhenReady::new(service.clone(), request);
                     State::Running { attempt }
                 }

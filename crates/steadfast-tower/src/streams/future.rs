@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Extensions, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -11,7 +11,7 @@ use super::budget::{Budget, Connection, Slot};
 use super::{StreamsBody, is_stream};
 use crate::answer::Protocol;
 use crate::reject::REJECTED;
-use crate::{AnswerFuture, Rejection};
+use crate::{AnswerBody, AnswerFuture, Rejection};
 
 pin_project! {
     /// The future of [`Streams`](super::Streams).
@@ -25,7 +25,9 @@ pin_project! {
 }
 
 /// What a request holds of a budget.
-pub(super) enum Held {
+#[derive(Default)]
+pub(crate) enum Held {
+    #[default]
     Nothing,
     /// Until the end of its body, or of what its connection becomes.
     Slot(Slot, Option<Connection>),
@@ -53,38 +55,59 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.answer.poll(cx))?;
-        let (slot, connection) = match std::mem::replace(this.held, Held::Nothing) {
-            Held::Nothing => (None, None),
-            Held::Slot(slot, connection) => (Some(slot), connection),
-            Held::Perhaps(budget, connection) if is_stream(&response) => {
-                budget.detect();
-                match budget.open() {
-                    Ok(slot) => (slot, connection),
-                    Err(rejection) => {
-                        let mut answer = answer(&rejection, *this.protocol);
-                        // It would prove that nothing was done, and the handler has answered.
-                        answer.headers_mut().remove(REJECTED);
-                        return Poll::Ready(Ok(answer));
-                    }
-                }
-            }
-            Held::Perhaps(..) => (None, None),
-        };
-        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let slot = match (slot, connection) {
-            (Some(slot), Some(connection)) if upgraded => {
-                connection.keep(slot);
-                None
-            }
-            (slot, _) => slot,
+        let held = std::mem::take(this.held);
+        let (response, slot) = match held.answered(&response) {
+            Ok(slot) => (response, slot),
+            Err(rejection) => (no_room(&rejection, *this.protocol), None),
         };
         Poll::Ready(Ok(response.map(|body| StreamsBody::new(body, slot))))
     }
 }
 
-fn answer<B>(rejection: &Rejection, protocol: Protocol) -> Response<StreamsBody<B>> {
-    let answer = rejection.answer_in(protocol);
-    answer.map(|body| StreamsBody::new(body, None))
+impl Held {
+    /// Takes what a request has to hold, or says why it cannot; with `all`, its answer will be a stream.
+    pub(crate) fn take(
+        budget: &Arc<Budget>,
+        all: bool,
+        request: &Extensions,
+    ) -> Result<Self, Rejection> {
+        let connection = || request.get::<Connection>().cloned();
+        if !all {
+            return Ok(Self::Perhaps(budget.clone(), connection()));
+        }
+        Ok(match budget.open()? {
+            Some(slot) => Self::Slot(slot, connection()),
+            None => Self::Nothing,
+        })
+    }
+
+    /// Gives what the body of an answer holds, or why there is no room for it.
+    pub(crate) fn answered<B>(self, response: &Response<B>) -> Result<Option<Slot>, Rejection> {
+        let (slot, connection) = match self {
+            Self::Slot(slot, connection) => (Some(slot), connection),
+            Self::Perhaps(budget, connection) if is_stream(response) => {
+                budget.detect();
+                (budget.open()?, connection)
+            }
+            Self::Nothing | Self::Perhaps(..) => (None, None),
+        };
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        Ok(match (slot, connection) {
+            (Some(slot), Some(connection)) if upgraded => {
+                connection.keep(slot);
+                None
+            }
+            (slot, _) => slot,
+        })
+    }
+}
+
+/// Makes what a client is told in place of a stream for which there is no room.
+pub(crate) fn no_room<B>(rejection: &Rejection, protocol: Protocol) -> Response<AnswerBody<B>> {
+    let mut answer = rejection.answer_in(protocol);
+    // It would prove that nothing was done, and the handler has answered.
+    answer.headers_mut().remove(REJECTED);
+    answer
 }
 
 impl std::fmt::Debug for Held {

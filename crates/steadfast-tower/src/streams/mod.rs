@@ -67,14 +67,14 @@ mod service;
 
 #[cfg(feature = "serve")]
 pub(crate) use budget::Connection;
-pub(crate) use budget::{Budget, EVENTS, METRICS};
+pub(crate) use budget::{Budget, EVENTS, METRICS, Slot};
 pub use future::StreamsFuture;
+pub(crate) use future::{Held, no_room};
 pub use service::Streams;
 
 use std::fmt;
 use std::sync::Arc;
 
-use budget::Slot;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use steadfast_core::context::Name;
@@ -116,7 +116,7 @@ impl<S> Layer<S> for StreamsLayer {
     type Service = Streams<S>;
 
     fn layer(&self, inner: S) -> Streams<S> {
-        Streams::new(inner, Some(self.budget.clone()), self.all)
+        Streams::new(inner, self.budget.clone(), self.all)
     }
 }
 

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::budget::{Budget, Connection};
+use super::budget::Budget;
 use super::future::Held;
 use super::{StreamsBody, StreamsFuture};
 use crate::AnswerFuture;
@@ -17,14 +17,13 @@ use crate::ready::WhenReady;
 #[derive(Debug, Clone)]
 pub struct Streams<S> {
     inner: S,
-    /// Absent where nobody counts.
-    budget: Option<Arc<Budget>>,
+    budget: Arc<Budget>,
     /// Every answer is a stream; otherwise it turns out.
     all: bool,
 }
 
 impl<S> Streams<S> {
-    pub(crate) fn new(inner: S, budget: Option<Arc<Budget>>, all: bool) -> Self {
+    pub(super) fn new(inner: S, budget: Arc<Budget>, all: bool) -> Self {
         Self { inner, budget, all }
     }
 }
@@ -44,18 +43,12 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let protocol = Protocol::of(request.headers());
-        let connection = || request.extensions().get::<Connection>().cloned();
-        let held = match &self.budget {
-            None => Held::Nothing,
-            Some(budget) if !self.all => Held::Perhaps(budget.clone(), connection()),
-            Some(budget) => match budget.open() {
-                Ok(Some(slot)) => Held::Slot(slot, connection()),
-                Ok(None) => Held::Nothing,
-                Err(rejection) => {
-                    let answer = AnswerFuture::own(rejection.answer_in(protocol));
-                    return StreamsFuture::new(answer, Held::Nothing, protocol);
-                }
-            },
+        let held = match Held::take(&self.budget, self.all, request.extensions()) {
+            Ok(held) => held,
+            Err(rejection) => {
+                let answer = AnswerFuture::own(rejection.answer_in(protocol));
+                return StreamsFuture::new(answer, Held::Nothing, protocol);
+            }
         };
         let passed = WhenReady::now(self.inner.clone(), request);
         StreamsFuture::new(AnswerFuture::inner(passed), held, protocol)

@@ -26,14 +26,20 @@ pin_project! {
     pub struct TimeoutBody<B> {
         #[pin]
         body: B,
-        times: BodyTimes,
-        since: Instant,
-        // When it last moved; absent before the first frame, when it was not waited for yet.
-        moved: Option<Instant>,
-        // Set while a frame is waited for.
-        alarm: Option<Alarm>,
-        over: bool,
+        pace: Pace,
     }
+}
+
+/// How a body moves, and how long it may take.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    times: BodyTimes,
+    since: Instant,
+    /// When it last moved; absent before the first frame, when it was not waited for yet.
+    moved: Option<Instant>,
+    /// Set while a frame is waited for.
+    alarm: Option<Alarm>,
+    over: bool,
 }
 
 /// Why the body of a response is not whole.
@@ -51,17 +57,13 @@ pub enum TimeoutBodyError<E> {
 }
 
 impl<B> TimeoutBody<B> {
-    pub(super) fn new(body: B, times: BodyTimes) -> Self {
-        Self {
-            body,
-            times,
-            since: clock::now(),
-            moved: None,
-            alarm: None,
-            over: false,
-        }
+    pub(super) fn new(body: B, pace: Pace) -> Self {
+        Self { body, pace }
     }
 }
+
+/// A frame of a body that is not waited for without end.
+pub(crate) type Paced<B> = Result<Frame<<B as Body>::Data>, TimeoutBodyError<<B as Body>::Error>>;
 
 /// Which of the two times is up.
 #[derive(Debug, Clone, Copy)]
@@ -101,30 +103,87 @@ impl BodyTimes {
     }
 }
 
-impl<B: Body> TimeoutBody<B> {
+impl Pace {
+    /// Begins at that time.
+    pub(crate) fn new(times: BodyTimes, since: Instant) -> Self {
+        Self {
+            times,
+            since,
+            moved: None,
+            alarm: None,
+            over: false,
+        }
+    }
+
+    /// Tells whether the body was cut off.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(crate) fn poll_frame<B: Body>(
+        &mut self,
+        mut body: Pin<&mut B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Paced<B>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if !self.times.is_bounded() {
+            let frame = body.poll_frame(cx);
+            return frame.map_err(TimeoutBodyError::Inner);
+        }
+        // A server asks for a frame when the client has taken those before. Where it has not for too
+        // long, the frame that is there now is of no use to anybody; that there is none any more, is.
+        if let Some(moved) = self.moved.filter(|_| !body.is_end_stream()) {
+            let now = clock::now();
+            let ends = self.times.ends(self.since, moved);
+            if let Some((_, over)) = ends.filter(|(at, _)| *at <= now)
+                && let Some(cut) = self.cut(over, now, moved)
+            {
+                return Poll::Ready(Some(Err(cut)));
+            }
+        }
+        loop {
+            if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                let waited = self.alarm.take().is_some() || self.moved.is_some();
+                if frame.is_some() {
+                    // The first one, if it is there at once: the answer has only just begun.
+                    self.moved = Some(if waited { clock::now() } else { self.since });
+                }
+                return Poll::Ready(frame.map(|frame| frame.map_err(TimeoutBodyError::Inner)));
+            }
+            let moved = *self.moved.get_or_insert_with(clock::now);
+            let Some((at, over)) = self.times.ends(self.since, moved) else {
+                return Poll::Pending;
+            };
+            let alarm = self.alarm.get_or_insert_with(|| Alarm::new(at));
+            if alarm.poll_over(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.alarm = None;
+            if let Some(cut) = self.cut(over, clock::now(), moved) {
+                return Poll::Ready(Some(Err(cut)));
+            }
+        }
+    }
+
     /// Ends the body, unless its times only look on.
-    fn cut<T>(
-        over: Over,
-        now: Instant,
-        times: &mut BodyTimes,
-        (since, moved): (Instant, Instant),
-        ended: &mut bool,
-    ) -> Option<Result<T, TimeoutBodyError<B::Error>>> {
+    fn cut<E>(&mut self, over: Over, now: Instant, moved: Instant) -> Option<TimeoutBodyError<E>> {
         let from = match over {
             Over::Idle(_) => moved,
-            Over::Total(_) => since,
+            Over::Total(_) => self.since,
         };
-        times.tell(over, now.saturating_duration_since(from));
-        if times.shadow {
+        self.times.tell(over, now.saturating_duration_since(from));
+        if self.times.shadow {
             // Told once.
-            *times = BodyTimes::default();
+            self.times = BodyTimes::default();
             return None;
         }
-        *ended = true;
-        Some(Err(match over {
+        self.over = true;
+        Some(match over {
             Over::Idle(idle) => TimeoutBodyError::Idle(idle),
             Over::Total(total) => TimeoutBodyError::Total(total),
-        }))
+        })
     }
 }
 
@@ -136,50 +195,12 @@ impl<B: Body> Body for TimeoutBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
-        let mut this = self.project();
-        if *this.over {
-            return Poll::Ready(None);
-        }
-        // A server asks for a frame when the client has taken those before. Where it has not for too
-        // long, the frame that is there now is of no use to anybody.
-        if let (Some(moved), true) = (*this.moved, this.times.is_bounded()) {
-            let now = clock::now();
-            let ends = this.times.ends(*this.since, moved);
-            if let Some((_, over)) = ends.filter(|(at, _)| *at <= now) {
-                let times = (*this.since, moved);
-                if let Some(cut) = Self::cut(over, now, this.times, times, this.over) {
-                    return Poll::Ready(Some(cut));
-                }
-            }
-        }
-        loop {
-            if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
-                if this.alarm.take().is_some() || this.moved.is_some() {
-                    *this.moved = Some(clock::now());
-                } else {
-                    // There at once: the answer has only just begun.
-                    *this.moved = Some(*this.since);
-                }
-                return Poll::Ready(frame.map(|frame| frame.map_err(TimeoutBodyError::Inner)));
-            }
-            let moved = *this.moved.get_or_insert_with(clock::now);
-            let Some((at, over)) = this.times.ends(*this.since, moved) else {
-                return Poll::Pending;
-            };
-            let alarm = this.alarm.get_or_insert_with(|| Alarm::new(at));
-            if alarm.poll_over(cx).is_pending() {
-                return Poll::Pending;
-            }
-            *this.alarm = None;
-            let times = (*this.since, moved);
-            if let Some(cut) = Self::cut(over, clock::now(), this.times, times, this.over) {
-                return Poll::Ready(Some(cut));
-            }
-        }
+        let this = self.project();
+        this.pace.poll_frame(this.body, cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.pace.is_over() || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

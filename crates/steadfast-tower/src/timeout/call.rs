@@ -14,7 +14,7 @@ use crate::{Reason, Rejection, deadline};
 
 /// A call under way; tells how it ended also when it is dropped.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     /// Absent where nothing but the deadline ends a call.
     governed: Option<Governed>,
     since: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Call {
     /// Absent where nobody counts attempts, and once it is counted.
     attempt: Option<Attempt>,
     /// Inner code is at work: what is dropped now is dropped by its panic.
-    pub(super) at_work: bool,
+    at_work: bool,
     over: bool,
 }
 
@@ -38,13 +38,13 @@ struct Governed {
 const DEADLINE: Name = Name::new("deadline");
 
 impl Call {
-    /// Begins a call, or rejects it if its deadline has passed.
-    pub(super) fn begin(
+    /// Begins a call at that time, or rejects it if its deadline has passed.
+    pub(crate) fn begin(
         shared: Option<Arc<Shared>>,
         deadline: Option<Instant>,
         attempt: Option<Attempt>,
+        since: Instant,
     ) -> Result<Self, Rejection> {
-        let since = clock::now();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(since));
         if let Some(late) = deadline.and_then(|deadline| since.checked_duration_since(deadline)) {
             let policy = shared.map_or(DEADLINE, |shared| shared.name);
@@ -78,7 +78,7 @@ impl Call {
             governed,
             since,
             attempt,
-            at_work: true,
+            at_work: false,
             over: false,
         })
     }
@@ -86,6 +86,14 @@ impl Call {
     /// Gives when its time is up.
     pub(super) fn ends_at(&self) -> Option<Instant> {
         self.alarm.as_ref().map(Alarm::at)
+    }
+
+    /// Runs inner code, so that a panic of it is known as one.
+    pub(super) fn work<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        self.at_work = true;
+        let worked = f();
+        self.at_work = false;
+        worked
     }
 
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -102,15 +110,15 @@ impl Call {
         Poll::Pending
     }
 
-    /// The head of the response is there, or an error.
-    pub(super) fn answered(&mut self, status: Option<StatusCode>) {
+    /// The head of the response is there `now`, or an error.
+    pub(super) fn answered(&mut self, status: Option<StatusCode>, now: Instant) {
         self.over = true;
         // How long a failure takes says nothing about answers.
         let is_learned = status.is_some_and(|status| !status.is_server_error());
         if !is_learned && self.attempt.is_none() {
             return;
         }
-        let took = self.took();
+        let took = self.took(now);
         if is_learned {
             self.ended(Ended::Answered(took));
         }
@@ -121,17 +129,15 @@ impl Call {
     }
 
     /// The answer has begun, and what follows has no end that could be waited for.
-    pub(super) fn streams(&mut self, status: StatusCode) {
+    pub(super) fn streams(&mut self, status: StatusCode, now: Instant) {
         self.over = true;
-        if self.attempt.is_some() {
-            self.count(AttemptEnd::Answered(status), self.took());
-        }
+        self.count(AttemptEnd::Answered(status), self.took(now));
     }
 
     /// Its time is up: gives how long it had, and the rejection.
     pub(super) fn cut(&mut self) -> (Duration, Rejection) {
         self.over = true;
-        let took = self.took();
+        let took = self.took(clock::now());
         self.ended(Ended::Cut(took));
         self.count(AttemptEnd::TimedOut, took);
         let (given, policy) = match &self.governed {
@@ -151,11 +157,11 @@ impl Call {
     /// Tells that it would have been cut off, and goes on; what it takes from now on is not learned.
     fn would_be_cut(&mut self) {
         self.shadow = None;
-        let took = self.took();
+        let took = self.took(clock::now());
         let Some(Governed { shared, given }) = &self.governed else {
             return;
         };
-        shared.ended(given, Ended::Cut(took));
+        shared.ended(given, Ended::Cut(took), self.since + took);
         timed_out(shared.name, given.get(), took).count_shadow();
         self.governed = None;
     }
@@ -174,18 +180,14 @@ impl Call {
         }
     }
 
-    fn took(&self) -> Duration {
-        clock::now().saturating_duration_since(self.since)
+    fn took(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 
     fn ended(&self, ended: Ended) {
         if let Some(Governed { shared, given }) = &self.governed {
-            shared.ended(given, ended);
-            if let Ended::Answered(took) = ended {
-                shared
-                    .fastest
-                    .note(took, clock::nanos_at(self.since + took));
-            }
+            let (Ended::Answered(took) | Ended::Cut(took)) = ended;
+            shared.ended(given, ended, self.since + took);
         }
     }
 }
@@ -198,7 +200,7 @@ fn timed_out(policy: Name, given: Duration, took: Duration) -> Rejection {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.over {
-            let took = self.took();
+            let took = self.took(clock::now());
             self.ended(Ended::Cut(took));
             let ended = match self.at_work {
                 true => AttemptEnd::Panicked,

@@ -7,10 +7,11 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use steadfast_core::Cause;
 use steadfast_core::cancel;
+use steadfast_core::clock::{self, Instant};
 use steadfast_core::context::InContext;
 
 use super::TimeoutBody;
-use super::body::BodyTimes;
+use super::body::{BodyTimes, Pace};
 use super::call::Call;
 use crate::answer::Protocol;
 use crate::streams::is_stream;
@@ -38,11 +39,10 @@ enum State {
 impl<F, Fut> TimeoutFuture<F, Fut> {
     pub(super) fn called(
         inner: InContext<Fut>,
-        mut call: Call,
+        call: Call,
         body: BodyTimes,
         protocol: Protocol,
     ) -> Self {
-        call.at_work = false;
         Self {
             inner: Some(inner),
             state: State::Called(call),
@@ -63,6 +63,43 @@ impl<F, Fut> TimeoutFuture<F, Fut> {
     }
 }
 
+/// How a call has ended.
+pub(crate) enum CallEnded<Out, E> {
+    /// By itself, at that time.
+    Answered(Result<Response<Out>, E>, Instant),
+    /// Its time was up.
+    Cut(Rejection),
+}
+
+/// Polls a call, and drops it once it has ended.
+pub(crate) fn poll_call<Fut, Out, E>(
+    mut inner: Pin<&mut Option<InContext<Fut>>>,
+    call: &mut Call,
+    cx: &mut Context<'_>,
+) -> Poll<CallEnded<Out, E>>
+where
+    Fut: Future<Output = Result<Response<Out>, E>>,
+{
+    let polled = call.work(|| {
+        let running = inner.as_mut().as_pin_mut();
+        running.expect("not polled after its end").poll(cx)
+    });
+    if let Poll::Ready(ended) = polled {
+        let now = clock::now();
+        match &ended {
+            Ok(response) if is_stream(response) => call.streams(response.status(), now),
+            Ok(response) => call.answered(Some(response.status()), now),
+            Err(_) => call.answered(None, now),
+        }
+        inner.set(None);
+        return Poll::Ready(CallEnded::Answered(ended, now));
+    }
+    ready!(call.poll_over(cx));
+    let (given, rejection) = call.cut();
+    cancel::dropping(Cause::Timeout(given), || inner.set(None));
+    Poll::Ready(CallEnded::Cut(rejection))
+}
+
 impl<F, Fut, Out, E> Future for TimeoutFuture<F, Fut>
 where
     F: Form,
@@ -72,38 +109,18 @@ where
     type Output = Result<Response<TimeoutBody<F::Body<Out>>>, F::Error<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let ended = match this.state {
+        let this = self.project();
+        let (ended, now) = match this.state {
             State::Rejected(rejection) => {
                 let rejection = rejection.take().expect("not polled after its end");
-                F::rejected(rejection, *this.protocol)
+                (F::rejected(rejection, *this.protocol), clock::now())
             }
-            State::Called(call) => {
-                let inner = this.inner.as_mut().as_pin_mut();
-                call.at_work = true;
-                let polled = inner.expect("not polled after its end").poll(cx);
-                call.at_work = false;
-                match polled {
-                    Poll::Ready(ended) => {
-                        match &ended {
-                            Ok(response) if is_stream(response) => call.streams(response.status()),
-                            Ok(response) => call.answered(Some(response.status())),
-                            Err(_) => call.answered(None),
-                        }
-                        this.inner.set(None);
-                        F::inner(ended)
-                    }
-                    Poll::Pending => {
-                        ready!(call.poll_over(cx));
-                        let (given, rejection) = call.cut();
-                        let cause = Cause::Timeout(given);
-                        cancel::dropping(cause, || this.inner.set(None));
-                        F::rejected(rejection, *this.protocol)
-                    }
-                }
-            }
+            State::Called(call) => match ready!(poll_call(this.inner, call, cx)) {
+                CallEnded::Answered(answer, now) => (F::inner(answer), now),
+                CallEnded::Cut(rejection) => (F::rejected(rejection, *this.protocol), clock::now()),
+            },
         };
-        let times = *this.body;
-        Poll::Ready(ended.map(|response| response.map(|body| TimeoutBody::new(body, times))))
+        let pace = Pace::new(*this.body, now);
+        Poll::Ready(ended.map(|response| response.map(|body| TimeoutBody::new(body, pace))))
     }
 }

@@ -83,10 +83,13 @@ mod future;
 mod service;
 mod shared;
 
-pub(crate) use body::BodyTimes;
+pub(crate) use body::{BodyTimes, Pace};
 pub use body::{TimeoutBody, TimeoutBodyError};
+pub(crate) use call::Call;
 pub use future::TimeoutFuture;
+pub(crate) use future::{CallEnded, poll_call};
 pub use service::Timeout;
+pub(crate) use service::{Timed, send};
 pub(crate) use shared::{METRICS, Shared};
 
 use std::fmt;

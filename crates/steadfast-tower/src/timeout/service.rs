@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
-use steadfast_core::context;
+use steadfast_core::context::InContext;
+use steadfast_core::{Context as Facts, clock, context};
 use tower_service::Service;
 
 use super::body::BodyTimes;
@@ -13,8 +14,7 @@ use super::call::Call;
 use super::shared::Shared;
 use super::{TimeoutBody, TimeoutFuture};
 use crate::answer::Protocol;
-use crate::guard::{Attempt, Attempts};
-use crate::noted::Leaving;
+use crate::noted::{Leaving, Noted};
 use crate::ready::WhenReady;
 use crate::{Form, Server};
 
@@ -24,8 +24,6 @@ pub struct Timeout<S, F = Server> {
     /// Absent where nothing but the deadline ends a call.
     shared: Option<Arc<Shared>>,
     body: BodyTimes,
-    /// Where attempts are counted, if they are.
-    attempts: Option<Arc<Attempts>>,
     form: PhantomData<fn() -> F>,
 }
 
@@ -35,44 +33,33 @@ impl<S, F> Timeout<S, F> {
             inner,
             shared,
             body,
-            attempts: None,
             form: PhantomData,
         }
     }
+}
 
-    /// Counts what it lets through, with the times that it reads anyway.
-    pub(crate) fn counted(mut self, attempts: Arc<Attempts>) -> Self {
-        self.attempts = Some(attempts);
-        self
-    }
+/// What a call runs in: it knows when nobody waits any more.
+pub(crate) type Timed<S, R> = InContext<Leaving<WhenReady<S, R>>>;
 
-    /// Serves one request, and is used up by it.
-    pub(crate) fn serve<In>(
-        self,
-        request: Request<In>,
-    ) -> TimeoutFuture<F, Leaving<WhenReady<S, Request<In>>>>
-    where
-        S: Service<Request<In>>,
-    {
-        let protocol = Protocol::of(request.headers());
-        let context = context::current();
-        let attempts = self.attempts;
-        let attempt = attempts.map(|attempts| Attempt::new(attempts, request.method()));
-        let call = match Call::begin(self.shared, context.deadline(), attempt) {
-            Ok(call) => call,
-            Err(rejection) => return TimeoutFuture::rejected(rejection, protocol),
-        };
-        // Those inside know when nobody waits any more.
-        let context = match call.ends_at() {
-            Some(end) => context.with_deadline(end),
-            None => context,
-        };
-        let mut context = context.captured();
-        // Whatever the handler puts into this context, the line outside tells.
-        let noted = request.extensions().get().cloned();
-        let inner = context.enter(|| Leaving::new(WhenReady::now(self.inner, request), noted));
-        TimeoutFuture::called(context.wrap(inner), call, self.body, protocol)
-    }
+/// Sends a request whose call has begun, in the context of this place.
+pub(crate) fn send<S, In>(
+    call: &mut Call,
+    context: Facts,
+    inner: S,
+    request: Request<In>,
+) -> Timed<S, Request<In>>
+where
+    S: Service<Request<In>>,
+{
+    let context = match call.ends_at() {
+        Some(end) => context.with_deadline(end),
+        None => context,
+    };
+    let mut context = context.captured();
+    // Whatever the handler puts into this context, the line outside tells.
+    let noted = Noted::wanting_left(request.extensions());
+    let inner = call.work(|| context.enter(|| Leaving::new(WhenReady::now(inner, request), noted)));
+    context.wrap(inner)
 }
 
 impl<S, F, In, Out> Service<Request<In>> for Timeout<S, F>
@@ -91,7 +78,15 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        self.clone().serve(request)
+        let protocol = Protocol::of(request.headers());
+        let context = context::current();
+        let deadline = context.deadline();
+        let mut call = match Call::begin(self.shared.clone(), deadline, None, clock::now()) {
+            Ok(call) => call,
+            Err(rejection) => return TimeoutFuture::rejected(rejection, protocol),
+        };
+        let inner = send(&mut call, context, self.inner.clone(), request);
+        TimeoutFuture::called(inner, call, self.body, protocol)
     }
 }
 
@@ -101,7 +96,6 @@ impl<S: Clone, F> Clone for Timeout<S, F> {
             inner: self.inner.clone(),
             shared: self.shared.clone(),
             body: self.body,
-            attempts: self.attempts.clone(),
             form: PhantomData,
         }
     }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::clock::{self, Instant};
 use steadfast_core::context::Name;
 use steadfast_core::decide::sketch::{Histogram, Sketch};
 use steadfast_core::decide::timeout::{
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     kind: Kind,
     calls: AtomicU64,
     pub(super) cut: AtomicU64,
-    pub(super) fastest: Fastest,
+    fastest: Fastest,
     shadow: AtomicBool,
 }
 
@@ -145,10 +145,14 @@ impl Shared {
         }
     }
 
-    /// Notes how a call ended.
-    pub(super) fn ended(&self, given: &Given, ended: Ended) {
+    /// Notes how a call ended, and when.
+    pub(super) fn ended(&self, given: &Given, ended: Ended, at: Instant) {
+        let at = clock::nanos_at(at);
         if let (Kind::Learned(learned), Given::Learned(given)) = (&self.kind, given) {
-            timeout::record(&learned.sketch, *given, ended, clock::nanos());
+            timeout::record(&learned.sketch, *given, ended, at);
+        }
+        if let Ended::Answered(took) = ended {
+            self.fastest.note(took, at);
         }
     }
 

@@ -1,9 +1,10 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderValue, Response};
 use pin_project_lite::pin_project;
 
+use super::received::REQUEST_ID;
 use crate::placed::Placed;
 use crate::{PlacedBody, PlacedFuture};
 
@@ -13,16 +14,16 @@ pin_project! {
     pub struct TraceIdFuture<F> {
         #[pin]
         placed: PlacedFuture<F>,
-        header: Option<(HeaderName, HeaderValue)>,
+        request_id: Option<HeaderValue>,
     }
 }
 
 impl<F> TraceIdFuture<F> {
-    /// Without a header, somebody outside says the id.
-    pub(super) fn new(inner: F, placed: Placed, header: Option<(HeaderName, HeaderValue)>) -> Self {
+    /// Without an id, somebody outside says it.
+    pub(crate) fn new(inner: F, placed: Placed, request_id: Option<HeaderValue>) -> Self {
         Self {
             placed: PlacedFuture::new(inner, placed),
-            header,
+            request_id,
         }
     }
 }
@@ -36,8 +37,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.placed.poll(cx))?;
-        if let Some((name, value)) = this.header.take() {
-            response.headers_mut().insert(name, value);
+        if let Some(id) = this.request_id.take() {
+            response.headers_mut().insert(REQUEST_ID, id);
         }
         Poll::Ready(Ok(response))
     }

@@ -68,7 +68,7 @@ mod traceparent;
 pub use future::TraceIdFuture;
 pub use propagate::{Propagate, PropagateLayer};
 pub use service::TraceId;
-pub(crate) use service::{again, begin};
+pub(crate) use service::begin;
 
 use tower_layer::Layer;
 

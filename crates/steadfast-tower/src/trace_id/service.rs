@@ -1,11 +1,13 @@
 use std::task::{Context, Poll};
 
+use http::request::Parts;
 use http::{HeaderValue, Request, Response};
+use steadfast_core::context;
 use tower_service::Service;
 
 use super::TraceIdFuture;
 use super::list::BAGGAGE;
-use super::received::{REQUEST_ID, Received};
+use super::received::Received;
 use crate::attempt::ATTEMPT;
 use crate::placed::Placed;
 use crate::{PlacedBody, Trust};
@@ -36,30 +38,31 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        begin(&mut self.inner, self.trust, request, |context| context)
+        let (mut parts, body) = request.into_parts();
+        let (mut placed, request_id) = begin(&mut parts, self.trust, |context| context);
+        let request = Request::from_parts(parts, body);
+        let future = placed.enter(|| self.inner.call(request));
+        TraceIdFuture::new(future, placed, Some(request_id))
     }
 }
 
-/// Calls a service in the context of a request, of which more is known by `facts`.
-pub(crate) fn begin<S, In>(
-    inner: &mut S,
+/// Begins or takes up the trace of a request, of which more is known by `facts`. Gives where it is served,
+/// and what its answer says as `x-request-id`.
+pub(crate) fn begin(
+    request: &mut Parts,
     trust: Trust,
-    mut request: Request<In>,
     facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
-) -> TraceIdFuture<S::Future>
-where
-    S: Service<Request<In>>,
-{
+) -> (Placed, HeaderValue) {
+    let headers = &mut request.headers;
     if trust == Trust::Edge {
         // Whoever passes the request on as it came would have its retries forbidden by anybody.
-        request.headers_mut().remove(ATTEMPT);
+        headers.remove(ATTEMPT);
         // The same with what anybody may have made up.
-        request.headers_mut().remove(BAGGAGE);
+        headers.remove(BAGGAGE);
     }
-    let received = Received::read(request.headers(), trust);
-    let echo = received.request_id.clone().unwrap_or_else(|| {
-        HeaderValue::try_from(received.trace_id.to_string()).expect("digits only")
-    });
+    let received = Received::read(headers, trust);
+    let request_id = received.request_id.clone();
+    let request_id = request_id.unwrap_or_else(|| digits(received.trace_id));
     let known = facts(received.context());
     let span = tracing::info_span!(
         target: "steadfast::request",
@@ -67,21 +70,14 @@ where
         trace_id = %received.trace_id,
         span_id = %received.span_id,
         request_id = received.request_id.as_ref().and_then(|id| id.to_str().ok()),
-        method = %request.method(),
+        method = %request.method,
         // Where they are not known yet, layers inside will.
         route = known.route().map(tracing::field::display),
         tier = known.route().map(|_| known.tier().number()),
     );
-    let mut placed = Placed::new(received.place(known), span);
-    let future = placed.enter(|| inner.call(request));
-    TraceIdFuture::new(future, placed, Some((REQUEST_ID, echo)))
+    (Placed::new(received.place(known), span), request_id)
 }
 
-/// Calls a service that is inside of another one which has done all of this.
-pub(crate) fn again<S, In>(inner: &mut S, request: Request<In>) -> TraceIdFuture<S::Future>
-where
-    S: Service<Request<In>>,
-{
-    let placed = Placed::within(None, request.extensions());
-    TraceIdFuture::new(inner.call(request), placed, None)
+fn digits(id: context::TraceId) -> HeaderValue {
+    HeaderValue::from_bytes(&id.digits()).expect("digits only")
 }

@@ -51,7 +51,7 @@ fn catalogues() -> [Catalogue; 5] {
             folder: "crates/steadfast-ids/src",
             title: "Ids",
             metrics: ids::metrics().collect(),
-            events: Vec::new(),
+            events: ids::events().collect(),
         },
         Catalogue {
             folder: "crates/steadfast-jobs/src",

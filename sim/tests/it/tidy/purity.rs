@@ -14,6 +14,9 @@ use super::tokens::{self, Token};
 /// Everything in core's `decide/`, and these files of other packages, each with what is in the folder of its
 /// name.
 const PURE_FILES: &[(&str, &str)] = &[
+    ("steadfast-store", "permits.rs"),
+    ("steadfast-store", "advice.rs"),
+    ("steadfast-store", "lag.rs"),
     ("steadfast-jobs", "state.rs"),
     ("steadfast-jobs", "crash.rs"),
     ("steadfast-jobs", "brake.rs"),

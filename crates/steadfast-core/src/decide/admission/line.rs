@@ -92,6 +92,16 @@ impl Line {
         self.turns.insert(turn, entry.user);
     }
 
+    /// Tells whether the next waiter of a user would be the last one, oldest first.
+    pub(super) fn ends_with(&self, user: u64) -> bool {
+        let Some(((last, _), _)) = self.turns.last_key_value() else {
+            return true;
+        };
+        let next = self.users.get(&user).map_or(0, |user| user.next);
+        // In the same round it is the last, because it has come last.
+        next.max(self.round) >= *last
+    }
+
     /// Takes out who is to be served next.
     pub(super) fn pop_first(&mut self, order: Order) -> Option<Entry> {
         let first = *self.turns.first_key_value()?.0;

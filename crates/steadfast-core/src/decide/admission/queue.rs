@@ -138,6 +138,9 @@ impl AdmissionQueue {
         if !waiter.can_finish(self.expected_wait_ns(waiter.tier, now), now) {
             return Offer::Rejected(Rejection::TooLate);
         }
+        if self.waiting >= self.config.waiting_max && self.goes_last(&waiter, now) {
+            return Offer::Rejected(Rejection::Full);
+        }
         let queued = self.push(waiter, now);
         if self.waiting <= self.config.waiting_max {
             return Offer::Queued(queued);
@@ -281,7 +284,7 @@ impl AdmissionQueue {
     }
 
     fn evict(&mut self, newcomer: Tier, now: u64) -> Option<Ticket> {
-        let tier = self.tier_to_evict(usize::from(newcomer.number()));
+        let tier = self.tier_to_evict(usize::from(newcomer.number()), 0);
         let line = &mut self.lines[tier];
         let order = line.order(now, self.config.standing_after.as_nanos() as u64);
         let entry = line.pop_last(order)?;
@@ -289,10 +292,24 @@ impl AdmissionQueue {
         Some(Ticket::of(&entry, Tier::new(tier as u8)?))
     }
 
+    /// Tells whether a newcomer to a full queue would be served last, as far as that is known at a look: a
+    /// flood of those who are rejected need not take a place first, to lose it again.
+    fn goes_last(&self, newcomer: &Waiter, now: u64) -> bool {
+        let tier = usize::from(newcomer.tier.number());
+        let line = &self.lines[tier];
+        let standing_after = self.config.standing_after.as_nanos() as u64;
+        self.tier_to_evict(tier, 1) == tier
+            && line.order(now, standing_after) == Order::OldestFirst
+            && line.ends_with(newcomer.user)
+    }
+
     /// The least important tier that may lose a place to one of tier `newcomer`.
-    fn tier_to_evict(&self, newcomer: usize) -> usize {
-        let is_over =
-            |tier: usize| self.lines[tier].len() > self.config.share(tier, self.config.waiting_max);
+    fn tier_to_evict(&self, newcomer: usize, coming: u32) -> usize {
+        let len = |tier: usize| {
+            let coming = if tier == newcomer { coming } else { 0 };
+            self.lines[tier].len() + coming
+        };
+        let is_over = |tier: usize| len(tier) > self.config.share(tier, self.config.waiting_max);
         // A newcomer within its share may take a place that a more important tier has borrowed.
         let most_important = if is_over(newcomer) { newcomer } else { 0 };
         (most_important..Tier::COUNT)

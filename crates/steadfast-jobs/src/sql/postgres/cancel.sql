@@ -14,11 +14,11 @@ over AS (
 kept AS (
     INSERT INTO {schema}.job_history (
         id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term,
-        created_us, finished_us, limit_key, min_version, trace_id, error
+        created_us, finished_us, limit_key, min_version, trace_id, error, unique_key, unique_us, run_us_max
     )
     SELECT
         id, queue, kind, 'cancelled', priority, due_us, payload, attempt, max_attempts, crashes, held, term,
-        created_us, {schema}.now_us(), limit_key, min_version, trace_id, $2
+        created_us, {schema}.now_us(), limit_key, min_version, trace_id, $2, unique_key, unique_us, run_us_max
     FROM over
     RETURNING id
 )

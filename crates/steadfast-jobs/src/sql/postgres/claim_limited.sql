@@ -44,4 +44,4 @@ WHERE j.ctid = ANY (ARRAY (
     ORDER BY rank_us, id LIMIT (SELECT greatest(free, 0) FROM room)
 ))
 RETURNING 2::bigint, j.id, j.term, j.queue, j.kind, j.payload::text, j.attempt::bigint, j.max_attempts::bigint,
-    j.crashes::bigint, j.rank_us, j.trace_id
+    j.crashes::bigint, j.rank_us, j.trace_id, j.run_us_max

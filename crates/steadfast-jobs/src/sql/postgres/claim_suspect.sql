@@ -33,4 +33,4 @@ WHERE j.ctid = ANY (ARRAY (
     ORDER BY r.rank_us, r.id LIMIT 1 FOR UPDATE SKIP LOCKED
 ))
 RETURNING j.id, j.term, j.queue, j.kind, j.payload::text, j.attempt::bigint, j.max_attempts::bigint,
-    j.crashes::bigint, j.rank_us, j.trace_id
+    j.crashes::bigint, j.rank_us, j.trace_id, j.run_us_max

@@ -22,12 +22,14 @@ ended AS (
 kept AS (
     INSERT INTO {schema}.job_history (
         id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,
-        claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error, result
+        claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error, result, unique_key, unique_us,
+        run_us_max
     )
     SELECT
         id, queue, kind, end_state, priority, due_us, payload, attempt + 1, max_attempts, crashes, held, term,
         incarnation, claimed_us, created_us, clock.now_us, limit_key, min_version, trace_id,
-        coalesce(end_error, error), end_result::json
+        coalesce(end_error, CASE WHEN end_state = 'cancelled' THEN cancel END, error), end_result::json, unique_key,
+        unique_us, run_us_max
     FROM ended, clock
     RETURNING id
 ),
@@ -51,12 +53,13 @@ claimed AS (
                 AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
         )
     ))
-    RETURNING j.id, j.term, j.queue, j.kind, j.payload, j.attempt, j.max_attempts, j.crashes, j.rank_us, j.trace_id
+    RETURNING j.id, j.term, j.queue, j.kind, j.payload, j.attempt, j.max_attempts, j.crashes, j.rank_us, j.trace_id,
+        j.run_us_max
 )
 SELECT 0 AS what, (SELECT count(*) FROM lease) AS id, NULL::bigint AS term, NULL::text AS queue, NULL::text AS kind,
     NULL::text AS payload, NULL::bigint AS attempt, NULL::bigint AS max_attempts, NULL::bigint AS crashes,
-    NULL::bigint AS rank_us, NULL::text AS trace_id
+    NULL::bigint AS rank_us, NULL::text AS trace_id, NULL::bigint AS run_us_max
 UNION ALL
-SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
+SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
 UNION ALL
-SELECT 2, id, term, queue, kind, payload::text, attempt, max_attempts, crashes, rank_us, trace_id FROM claimed
+SELECT 2, id, term, queue, kind, payload::text, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max FROM claimed

@@ -1,18 +1,52 @@
--- Puts runs that have ended back to work: retried, snoozed, or handed back. Gives the ids.
+-- Puts runs that have ended back to work: retried, snoozed, or handed back. One that somebody wanted to stop
+-- meanwhile ends as cancelled instead. Gives (id, whether it is cancelled).
 --
--- Fenced as `exchange` is. A run that came to an end clears the crashes: its process lived.
+-- Fenced as `exchange` is. A run that came to an end clears the crashes: its process lived. The rows are locked
+-- first, so that a wish to stop that comes in this very moment is seen, or comes after.
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
+),
+given AS MATERIALIZED (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[])
+        AS b (id, term, delay_us, spent, ended, error)
+),
+ours AS MATERIALIZED (
+    SELECT j.id, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j JOIN given AS b ON j.id = b.id
+    WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+    FOR UPDATE OF j
+),
+back AS (
+    UPDATE {schema}.job AS j
+    SET state = CASE WHEN b.delay_us > 0 THEN 'waiting' ELSE 'pending' END,
+        due_us = CASE WHEN b.ended THEN clock.now_us + b.delay_us ELSE j.due_us END,
+        attempt = j.attempt + CASE WHEN b.spent THEN 1 ELSE 0 END,
+        crashes = CASE WHEN b.ended THEN 0 ELSE j.crashes END,
+        held = CASE WHEN b.ended THEN 0 ELSE j.held END,
+        error = coalesce(b.error, j.error),
+        incarnation = NULL, claimed_us = NULL
+    FROM clock, given AS b
+    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+        AND j.id IN (SELECT id FROM ours WHERE NOT stops)
+    RETURNING j.id
+),
+over AS (
+    DELETE FROM {schema}.job AS j USING given AS b
+    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+        AND j.id IN (SELECT id FROM ours WHERE stops)
+    RETURNING j.*, b.spent
+),
+kept AS (
+    INSERT INTO {schema}.job_history (
+        id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,
+        claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error, unique_key, unique_us, run_us_max
+    )
+    SELECT
+        id, queue, kind, 'cancelled', priority, due_us, payload, attempt + CASE WHEN spent THEN 1 ELSE 0 END,
+        max_attempts, crashes, held, term, incarnation, claimed_us, created_us, clock.now_us, limit_key, min_version,
+        trace_id, cancel, unique_key, unique_us, run_us_max
+    FROM over, clock
+    RETURNING id
 )
-UPDATE {schema}.job AS j
-SET state = CASE WHEN b.delay_us > 0 THEN 'waiting' ELSE 'pending' END,
-    due_us = CASE WHEN b.ended THEN clock.now_us + b.delay_us ELSE j.due_us END,
-    attempt = j.attempt + CASE WHEN b.spent THEN 1 ELSE 0 END,
-    crashes = CASE WHEN b.ended THEN 0 ELSE j.crashes END,
-    held = CASE WHEN b.ended THEN 0 ELSE j.held END,
-    error = coalesce(b.error, j.error),
-    incarnation = NULL, claimed_us = NULL, cancel = NULL
-FROM clock, unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[])
-    AS b (id, term, delay_us, spent, ended, error)
-WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
-RETURNING j.id
+SELECT id, 0::bigint FROM back
+UNION ALL
+SELECT id, 1::bigint FROM kept

@@ -1,4 +1,13 @@
--- Notes the jobs of occurrences.
+-- Notes the jobs of occurrences, and with the jobs how long they may take.
+WITH given AS MATERIALIZED (
+    SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+        AS g (nominal_us, job_id, run_us_max, late_us)
+),
+timed AS (
+    UPDATE {schema}.job AS j SET run_us_max = g.run_us_max, late_us = g.late_us
+    FROM given AS g
+    WHERE j.id = g.job_id AND g.run_us_max IS NOT NULL
+)
 UPDATE {schema}.schedule_occurrence AS o SET job_id = g.job_id
-FROM unnest($3::bigint[], $4::bigint[]) AS g (nominal_us, job_id)
+FROM given AS g
 WHERE o.schedule = $1 AND o.by_hand = $2 AND o.nominal_us = g.nominal_us

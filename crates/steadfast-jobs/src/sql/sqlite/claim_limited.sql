@@ -10,6 +10,8 @@ WHERE id IN (
         FROM (
             SELECT s.id, s.limit_key, s.rank_us FROM steadfast_job AS s INDEXED BY steadfast_job_ready
             WHERE s.queue = ?2 AND s.state = 'pending' AND s.crashes < 2
+                AND s.kind IN (SELECT value FROM json_each(?4)) AND s.min_version <= ?5
+                AND (s.expires_us IS NULL OR s.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
             ORDER BY s.rank_us, s.id LIMIT 4 * ?3 + 100
         ) AS r
         WHERE r.limit_key <> ''
@@ -25,18 +27,17 @@ SET state = 'running', term = term + 1, incarnation = ?1, claimed_us = (SELECT C
 WHERE id IN (
     SELECT r.id FROM (
         -- What is over the limit of its key within this window was held back above.
-        SELECT s.id, s.rank_us, s.kind, s.min_version, s.expires_us
-        FROM steadfast_job AS s INDEXED BY steadfast_job_ready
+        SELECT s.id, s.rank_us FROM steadfast_job AS s INDEXED BY steadfast_job_ready
         WHERE s.queue = ?2 AND s.state = 'pending' AND s.crashes < 2
+            AND s.kind IN (SELECT value FROM json_each(?4)) AND s.min_version <= ?5
+            AND (s.expires_us IS NULL OR s.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
         ORDER BY s.rank_us, s.id LIMIT ?3
     ) AS r
-    WHERE r.kind IN (SELECT value FROM json_each(?4)) AND r.min_version <= ?5
-        AND (r.expires_us IS NULL OR r.expires_us > (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)))
-        AND EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = ?1 AND n.ended_us IS NULL)
+    WHERE EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = ?1 AND n.ended_us IS NULL)
     ORDER BY r.rank_us, r.id LIMIT max(0, min(?3, coalesce(
         (SELECT q.max_running FROM steadfast_job_queue AS q WHERE q.name = ?2) - (
             SELECT count(*) FROM steadfast_job AS r INDEXED BY steadfast_job_limited
             WHERE r.state = 'running' AND r.queue = ?2 AND r.limit_key IS NOT NULL
         ), ?3)))
 )
-RETURNING 2, id, term, queue, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id
+RETURNING 2, id, term, queue, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max

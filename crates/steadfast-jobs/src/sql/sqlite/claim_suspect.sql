@@ -31,4 +31,4 @@ WHERE id = (
         )
     ORDER BY r.rank_us, r.id LIMIT 1
 )
-RETURNING id, term, queue, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id
+RETURNING id, term, queue, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max

@@ -1,36 +1,47 @@
--- Takes jobs from nodes that were found dead: back to pending, or into quarantine when they were the
--- only suspect of their process once too often. Gives (id, queue, kind, crashes, quarantined).
+-- Takes jobs from nodes that are dead, are not in the books, or hold them beyond any time: back to pending, or
+-- to their end when somebody had cancelled them or they were the only suspect of their process once too often.
+-- Gives (id, queue, kind, crashes, state).
 --
--- The term grows, so nothing of the old holder counts any more. Each batch is bounded; what is left
--- is found by the next.
+-- The term grows, so nothing of the old holder counts any more. Reads what runs, along `steadfast_job_running_of`.
+-- Each batch is bounded; what is left is found by the next.
 INSERT INTO steadfast_job_history (
     id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,
-    claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error
+    claimed_us, created_us, finished_us, limit_key, min_version, trace_id, error, unique_key, unique_us, run_us_max
 )
 SELECT
-    j.id, j.queue, j.kind, 'quarantined', j.priority, j.due_us, j.payload, j.attempt, j.max_attempts, j.crashes + 1,
-    j.held + 1, j.term + 1, j.incarnation, j.claimed_us, j.created_us, (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)), j.limit_key, j.min_version,
-    j.trace_id, 'its process died twice while it was the only suspect there'
-FROM steadfast_node AS n CROSS JOIN steadfast_job AS j INDEXED BY steadfast_job_running_of
-WHERE n.ended_us IS NOT NULL
-    AND j.incarnation = n.id AND j.state = 'running' AND j.crashes >= 2 AND j.held >= 1
+    j.id, j.queue, j.kind, CASE WHEN j.cancel IS NULL THEN 'quarantined' ELSE 'cancelled' END, j.priority, j.due_us,
+    j.payload, j.attempt, j.max_attempts, j.crashes + 1, j.held + (j.crashes >= 2), j.term + 1, j.incarnation,
+    j.claimed_us, j.created_us, (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)), j.limit_key, j.min_version,
+    j.trace_id, coalesce(j.cancel, 'its process died twice while it was the only suspect there'), j.unique_key,
+    j.unique_us, j.run_us_max
+FROM steadfast_job AS j INDEXED BY steadfast_job_running_of
+WHERE j.state = 'running' AND (j.cancel IS NOT NULL OR (j.crashes >= 2 AND j.held >= 1))
+    AND (
+        NOT EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = j.incarnation AND n.ended_us IS NULL)
+        OR j.claimed_us < (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - (
+            SELECT l.value->>1 FROM json_each(?2) AS l WHERE l.value->>0 = j.kind
+        )
+    )
 LIMIT ?1;
 
+-- What is in the history now under the next term.
 DELETE FROM steadfast_job
-WHERE state = 'running' AND crashes >= 2 AND held >= 1
-    AND incarnation IN (
-        SELECT n.id FROM steadfast_node AS n WHERE n.ended_us IS NOT NULL
-    )
+WHERE state = 'running' AND (cancel IS NOT NULL OR (crashes >= 2 AND held >= 1))
     AND term + 1 = (SELECT h.term FROM steadfast_job_history AS h WHERE h.id = steadfast_job.id)
-RETURNING id, queue, kind, crashes + 1, 1;
+RETURNING id, queue, kind, crashes + 1, CASE WHEN cancel IS NULL THEN 'quarantined' ELSE 'cancelled' END;
 
 UPDATE steadfast_job
-SET state = 'pending', term = term + 1, crashes = crashes + 1, held = held + CASE WHEN crashes >= 2 THEN 1 ELSE 0 END,
-    incarnation = NULL, claimed_us = NULL, cancel = NULL
+SET state = 'pending', term = term + 1, crashes = crashes + 1, held = held + (crashes >= 2), incarnation = NULL,
+    claimed_us = NULL
 WHERE id IN (
-    SELECT j.id FROM steadfast_node AS n CROSS JOIN steadfast_job AS j INDEXED BY steadfast_job_running_of
-    WHERE n.ended_us IS NOT NULL
-        AND j.incarnation = n.id AND j.state = 'running' AND NOT (j.crashes >= 2 AND j.held >= 1)
+    SELECT j.id FROM steadfast_job AS j INDEXED BY steadfast_job_running_of
+    WHERE j.state = 'running' AND j.cancel IS NULL AND NOT (j.crashes >= 2 AND j.held >= 1)
+        AND (
+            NOT EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = j.incarnation AND n.ended_us IS NULL)
+            OR j.claimed_us < (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - (
+                SELECT l.value->>1 FROM json_each(?2) AS l WHERE l.value->>0 = j.kind
+            )
+        )
     LIMIT ?1
 )
-RETURNING id, queue, kind, crashes, 0
+RETURNING id, queue, kind, crashes, 'pending'

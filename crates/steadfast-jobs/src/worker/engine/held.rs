@@ -1,13 +1,15 @@
 //! What a node holds.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use steadfast_core::Cancel;
 
 use super::Engine;
 use crate::decide::pace::Floor;
 use crate::decide::poll::Poll;
+use crate::worker::execute::Finished;
 use crate::worker::{Kind, Run};
 
 /// What a node holds of one queue.
@@ -19,6 +21,8 @@ pub(super) struct Queue {
     pub(super) floor: Floor,
     /// Whether it has limits, and is claimed from by `claim_limited`.
     pub(super) limited: bool,
+    /// Whether those are new, so that what is held may not count against them yet.
+    pub(super) limits_are_new: bool,
     /// When that is next due, after how many answers without a job.
     pub(super) poll: Poll,
     pub(super) next_poll: u64,
@@ -55,11 +59,48 @@ pub(super) struct Claimed {
     pub(super) crashes: u32,
     pub(super) rank_us: i64,
     pub(super) trace_id: Option<String>,
+    /// How long its run may take, as the job says.
+    pub(super) longest: Option<Duration>,
+    /// When it was claimed.
+    pub(super) since: u64,
+}
+
+/// A run that goes on although its job is not ours any more.
+pub(super) struct Stray {
+    pub(super) queue: usize,
+    pub(super) incarnation: i64,
+    pub(super) cancel: Cancel,
+    /// Whether its end is still to be offered to the store.
+    pub(super) offers: bool,
+    /// Whether it holds a permit; one that is written off does so only if there was no spare.
+    pub(super) permit: bool,
+    pub(super) written_off: bool,
+    /// When it should have ended, whatever it does.
+    pub(super) over: u64,
+    /// How long it has after it was told to end.
+    pub(super) write_off_after: u64,
+}
+
+/// What an engine leaves to the next one when its lease is lost.
+#[derive(Default)]
+pub(crate) struct Legacy {
+    /// By id and term.
+    pub(super) strays: HashMap<(i64, i64), Stray>,
+    /// Ends of earlier lives that the store is still to be asked about, with their incarnation: they
+    /// count if nobody has taken the job.
+    pub(super) late: Vec<(i64, Finished)>,
+    /// Ends that were rejected and are not in the books yet, with their incarnation.
+    pub(super) rejected: VecDeque<(i64, Finished)>,
 }
 
 impl Engine {
     /// Reads a claimed job; `skip` columns come before it.
-    pub(super) fn claimed(&self, row: &steadfast_store::Row, skip: usize) -> Option<Claimed> {
+    pub(super) fn claimed(
+        &self,
+        now: u64,
+        row: &steadfast_store::Row,
+        skip: usize,
+    ) -> Option<Claimed> {
         let read = || -> Result<Option<Claimed>, steadfast_store::Error> {
             let (queue, kind): (&str, &str) = (row.get(skip + 2)?, row.get(skip + 3)?);
             let queue = self.queues.iter().position(|known| known.name == queue);
@@ -78,6 +119,10 @@ impl Engine {
                 crashes: count(row.get(skip + 7)?),
                 rank_us: row.get(skip + 8)?,
                 trace_id: row.get(skip + 9)?,
+                longest: row
+                    .get::<Option<i64>>(skip + 10)?
+                    .map(|us| Duration::from_micros(us.unsigned_abs())),
+                since: now,
             }))
         };
         match read() {

@@ -34,6 +34,7 @@ use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::pace::{Floor, Pace};
 use crate::decide::poll::Poll;
 use crate::decide::retry::Follow;
+pub(crate) use held::Legacy;
 use held::{Flight, Queue};
 use operation::Operation;
 use runs::released;
@@ -51,9 +52,17 @@ const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 /// How often handlers are looked at that should have ended, or given a sign: every second.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long after its cancellation a run must have ended before its permit is written off: 10 s,
-/// twice what its cleanups have.
-const WRITE_OFF_AFTER: Duration = Duration::from_secs(10);
+/// How long after its cancellation a run must have ended before its permit is written off: so many
+/// times what each of its cleanups has, 10 s unless a kind says otherwise.
+const WRITE_OFF_AFTER: u32 = 2;
+
+/// How long a job is held that was claimed and finds no permit: 30 s. Handlers that have turned slow
+/// would keep it from nodes that have nothing to do.
+pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
+
+/// How many rejected ends wait to be noted in the store: 1,000. The oldest are forgotten, and counted
+/// all the same.
+const REJECTED_MAX: usize = 1_000;
 
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
@@ -85,6 +94,8 @@ pub(crate) struct Engine {
     incarnation: i64,
     /// Cancelled when the lease is lost; every run has a child of it.
     lost: Cancel,
+    /// The token of runs that go on nevertheless; outlives this engine.
+    beyond: Cancel,
     queues: Vec<Queue>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
@@ -93,6 +104,8 @@ pub(crate) struct Engine {
     back: Vec<Finished>,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
+    /// What runs and is not ours any more, and what became of that.
+    legacy: Legacy,
     /// When the first of `done` and `back` came.
     since: Option<u64>,
     pace: Pace,
@@ -121,28 +134,43 @@ impl Engine {
         jobs: Jobs,
         tally: Arc<Tally>,
         incarnation: i64,
-        lost: Cancel,
-    ) -> (Self, mpsc::UnboundedReceiver<Finished>) {
-        let (to, from) = mpsc::unbounded_channel();
-        let queues = settings.queues.iter().map(|(name, permits)| Queue {
+        (lost, beyond): (Cancel, Cancel),
+        (to, legacy): (mpsc::UnboundedSender<Finished>, Legacy),
+    ) -> Self {
+        let strays = |queue| {
+            let strays = legacy.strays.values();
+            strays
+                .filter(|stray| stray.permit && stray.queue == queue)
+                .count()
+        };
+        let queues = settings.queues.iter().enumerate();
+        let queues = queues.map(|(index, (name, permits))| Queue {
             name: name.clone(),
             permits: *permits,
-            running: 0,
+            running: strays(index),
             ready: VecDeque::new(),
             floor: Floor::new(),
             limited: false,
+            limits_are_new: false,
             poll: Poll::default(),
             next_poll: 0,
             from_key: String::new(),
         });
-        let engine = Self {
+        Self {
             queues: queues.collect(),
+            written_off: legacy
+                .strays
+                .values()
+                .filter(|stray| stray.written_off)
+                .count(),
             lane: jobs.store().lane(),
             settings,
             jobs,
             tally,
             incarnation,
             lost,
+            beyond,
+            legacy,
             flights: HashMap::new(),
             done: Vec::new(),
             back: Vec::new(),
@@ -159,21 +187,20 @@ impl Engine {
             uncertain: true,
             failures: 0,
             not_before: 0,
-            written_off: 0,
             stopping: false,
             to,
-        };
-        (engine, from)
+        }
     }
 
-    /// Works until it is told to drain and holds nothing any more, or until its lease is lost.
+    /// Works until it is told to drain and holds nothing any more, or until its lease is lost; gives
+    /// what the next one has to know.
     pub(crate) async fn run(
         mut self,
-        mut ended: mpsc::UnboundedReceiver<Finished>,
+        ended: &mut mpsc::UnboundedReceiver<Finished>,
         mut orders: mpsc::UnboundedReceiver<Order>,
         drain: Cancel,
         stop: Cancel,
-    ) -> Exit {
+    ) -> (Exit, Legacy) {
         let mut woken: watch::Receiver<u64> = self.jobs.woken();
         let mut pushed = self.jobs.wakes();
         let mut operation: Option<Operation> = None;
@@ -199,7 +226,7 @@ impl Engine {
             let given_up =
                 self.stopping && self.flights.is_empty() && self.failures >= GIVE_UP_AFTER;
             if draining && operation.is_none() && (given_up || self.is_empty()) {
-                return Exit::Drained;
+                return (Exit::Drained, self.legacy);
             }
             let wake_at = self.wake_at(now, draining).min(next_look);
             let under_way = async {
@@ -212,7 +239,7 @@ impl Engine {
             tokio::select! {
                 _ = lost.cancelled() => {
                     self.lose(operation.take()).await;
-                    return Exit::LeaseLost;
+                    return (Exit::LeaseLost, self.legacy);
                 }
                 _ = ended.recv_many(&mut batch, ENDS_MAX) => {
                     self.note_ended(clock::nanos(), &mut batch);
@@ -240,7 +267,11 @@ impl Engine {
         self.stopping = true;
         for flight in self.flights.values_mut() {
             flight.cancel.cancel(Cause::Shutdown);
-            flight.over = flight.over.min(now + nanos(WRITE_OFF_AFTER));
+            flight.over = flight.over.min(now + write_off_after(&flight.kind));
+        }
+        for stray in self.legacy.strays.values_mut() {
+            stray.cancel.cancel(Cause::Shutdown);
+            stray.over = stray.over.min(now + stray.write_off_after);
         }
     }
 
@@ -259,17 +290,20 @@ impl Engine {
             Order::Cancel { id, term, reason } => (id, term, reason),
             Order::Limited(names) => {
                 for queue in &mut self.queues {
-                    queue.limited = names.contains(&queue.name);
+                    let limited = names.contains(&queue.name);
+                    queue.limits_are_new = limited && (queue.limits_are_new || !queue.limited);
+                    queue.limited = limited;
                 }
                 return;
             }
         };
-        if let Some(flight) = self
-            .flights
-            .get(&id)
-            .filter(|flight| flight.run.0.term == term)
-        {
-            flight.cancel.cancel(Cause::Requested(CANCELLED_BY.into()));
+        let now = clock::nanos();
+        let flight = self.flights.get_mut(&id);
+        if let Some(flight) = flight.filter(|flight| flight.run.0.term == term) {
+            // Told again each second, and the time counts from the first.
+            if flight.cancel.cancel(Cause::Requested(CANCELLED_BY.into())) {
+                flight.over = flight.over.min(now + write_off_after(&flight.kind));
+            }
             return;
         }
         for queue in &mut self.queues {
@@ -284,7 +318,7 @@ impl Engine {
                     error: Some(bounded(reason)),
                     ..released(id, term)
                 });
-                self.since.get_or_insert(clock::nanos());
+                self.since.get_or_insert(now);
                 return;
             }
         }
@@ -307,6 +341,8 @@ impl Engine {
             && self.done.is_empty()
             && self.back.is_empty()
             && self.perhaps.is_empty()
+            && self.legacy.late.is_empty()
+            && self.legacy.strays.values().all(|stray| stray.written_off)
             && !self.uncertain
             && self.queues.iter().all(|queue| queue.ready.is_empty())
     }
@@ -320,6 +356,11 @@ impl Engine {
         let permits = self.queues.iter().map(|queue| queue.permits).sum();
         self.tally.permits.store(permits, Ordering::Relaxed);
     }
+}
+
+/// Tells how long after it was told to end a run of a kind is written off.
+pub(crate) fn write_off_after(kind: &crate::Kind) -> u64 {
+    nanos(kind.cleanup_limit).saturating_mul(WRITE_OFF_AFTER.into())
 }
 
 fn nanos(length: Duration) -> u64 {

@@ -28,6 +28,9 @@ impl Engine {
         if !self.perhaps.is_empty() {
             return Some(self.check_perhaps());
         }
+        if !self.legacy.late.is_empty() {
+            return Some(self.offer_late());
+        }
         let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
         let due = self
             .since
@@ -55,6 +58,9 @@ impl Engine {
         if let Some(queue) = self.limited_due(now).filter(|_| !draining) {
             return Some(self.claim_limited(queue));
         }
+        if !self.legacy.rejected.is_empty() {
+            return Some(self.note_rejected());
+        }
         if !draining && !self.suspect && now >= self.next_suspect {
             self.next_suspect = now + nanos(SUSPECT_EVERY);
             return Some(self.claim_suspect());
@@ -78,7 +84,10 @@ impl Engine {
             claims.min(suspects).min(self.next_limited())
         };
         let next = ends.min(polls);
-        let at_once = self.uncertain || !self.perhaps.is_empty();
+        let at_once = self.uncertain
+            || !self.perhaps.is_empty()
+            || !self.legacy.late.is_empty()
+            || !self.legacy.rejected.is_empty();
         let next = if at_once { now } else { next };
         next.max(self.not_before)
     }

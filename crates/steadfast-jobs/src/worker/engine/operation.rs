@@ -1,5 +1,6 @@
 //! What the store is asked, one operation at a time.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use steadfast_core::clock;
 use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
 
 use super::held::Flight;
+use super::runs::wanted;
 use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
 use crate::job::micros;
 use crate::worker::execute::Finished;
+use crate::worker::run::settled;
 use crate::{Error, sql};
 
 /// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
@@ -29,8 +32,16 @@ pub(super) enum Outcome {
     },
     PutBack {
         sent: Vec<Finished>,
+        told: Result<Back, Error>,
+    },
+    /// Ends of runs of an earlier life, with its incarnation.
+    Late {
+        incarnation: i64,
+        sent: Vec<Finished>,
         told: Result<Vec<i64>, Error>,
     },
+    /// Whether it was noted or not: it was counted before.
+    Rejected(Result<Rows, Error>),
     Suspect(Result<Rows, Error>),
     Found(Result<Found, Error>),
     Limited {
@@ -46,6 +57,8 @@ pub(super) enum Outcome {
 /// What a queue with limits has given.
 #[derive(Default)]
 pub(super) struct Limited {
+    /// Whether it was our turn.
+    pub(super) ours: bool,
     pub(super) claimed: Rows,
     pub(super) suspect: Rows,
     /// From which key on those held back are looked at next; empty for the start.
@@ -56,6 +69,13 @@ pub(super) struct Limited {
 pub(super) struct Found {
     pub(super) ended: Vec<i64>,
     pub(super) held: Vec<(i64, i64)>,
+}
+
+/// What of the runs that were put back was taken.
+pub(super) struct Back {
+    pub(super) taken: Vec<i64>,
+    /// Those of them that somebody wanted to stop meanwhile.
+    pub(super) stopped: Vec<i64>,
 }
 
 pub(super) struct Told {
@@ -87,7 +107,7 @@ impl Engine {
         let mut first = Some(ends(&sent));
         for part in parts {
             let ends = first.take().unwrap_or_else(|| ends(&[]));
-            runs.push(self.exchange_binds(ends, &part));
+            runs.push(self.exchange_binds(self.incarnation, ends, &part));
         }
         let lane = self.lane.clone();
         Box::pin(async move {
@@ -101,7 +121,12 @@ impl Engine {
         })
     }
 
-    pub(super) fn exchange_binds(&self, ends: Value, asked: &[(usize, i64, usize)]) -> Vec<Value> {
+    pub(super) fn exchange_binds(
+        &self,
+        incarnation: i64,
+        ends: Value,
+        asked: &[(usize, i64, usize)],
+    ) -> Vec<Value> {
         let names: Vec<String> = asked
             .iter()
             .map(|(index, _, _)| self.queues[*index].name.clone())
@@ -110,7 +135,7 @@ impl Engine {
         let floors: Vec<i64> = asked.iter().map(|(_, floor, _)| *floor).collect();
         binds![
             ends,
-            self.incarnation,
+            incarnation,
             batch![names, wants, floors],
             self.settings.kind_names(),
             self.settings.version
@@ -149,11 +174,79 @@ impl Engine {
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::PUT_BACK, binds).await?;
-                let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
-                Ok(ids?)
+                let mut back = Back {
+                    taken: Vec::with_capacity(rows.len()),
+                    stopped: Vec::new(),
+                };
+                for row in &rows {
+                    let id = row.get(0)?;
+                    back.taken.push(id);
+                    if row.get::<i64>(1)? == 1 {
+                        back.stopped.push(id);
+                    }
+                }
+                Ok(back)
             };
             let told = told.await;
             Outcome::PutBack { sent, told }
+        })
+    }
+
+    /// Offers ends of runs of an earlier life, which count if nobody has taken their jobs.
+    pub(super) fn offer_late(&mut self) -> Operation {
+        let incarnation = self.legacy.late[0].0;
+        let (sent, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.legacy.late)
+            .into_iter()
+            .partition(|(of, _)| *of == incarnation);
+        self.legacy.late = rest;
+        let sent: Vec<Finished> = sent.into_iter().map(|(_, finished)| finished).collect();
+        let ids: Vec<i64> = sent.iter().map(|end| end.id).collect();
+        let terms: Vec<i64> = sent.iter().map(|end| end.term).collect();
+        // Those that their handlers have completed are there, or are not to be.
+        let plain = sent.iter().filter(|end| end.settled == settled::NO);
+        let binds = self.exchange_binds(incarnation, ends(plain), &[]);
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let told = async {
+                // It may be the second time that we tell it.
+                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+                let before: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                let mut ended = before?;
+                ended.extend(exchange(&lane, vec![binds]).await?.ended);
+                Ok(ended)
+            };
+            let told = told.await;
+            Outcome::Late {
+                incarnation,
+                sent,
+                told,
+            }
+        })
+    }
+
+    /// Notes rejected ends of one life, so that people can see them.
+    pub(super) fn note_rejected(&mut self) -> Operation {
+        let incarnation = self.legacy.rejected.front().map_or(0, |(of, _)| *of);
+        let (ours, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.legacy.rejected)
+            .into_iter()
+            .partition(|(of, _)| *of == incarnation);
+        self.legacy.rejected = rest;
+        let ends = || ours.iter().map(|(_, end)| end);
+        let binds = binds![
+            batch![
+                ends().map(|end| end.id).collect::<Vec<_>>(),
+                ends().map(|end| end.term).collect::<Vec<_>>(),
+                ends().map(|end| end.kind.to_owned()).collect::<Vec<_>>(),
+                ends().map(|end| i64::from(end.attempt)).collect::<Vec<_>>(),
+                ends().map(|end| wanted(end).to_owned()).collect::<Vec<_>>(),
+                ends().map(|end| end.error.clone()).collect::<Vec<_>>()
+            ],
+            incarnation
+        ];
+        let lane = self.lane.clone();
+        Box::pin(async move {
+            let noted = lane.run(&sql::REJECT, binds).await;
+            Outcome::Rejected(noted.map_err(Error::from))
         })
     }
 
@@ -184,7 +277,7 @@ impl Engine {
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.kind_names();
-        let alone = !self.suspect;
+        let (alone, new) = (!self.suspect, queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
             let claimed = store.write(async |mut tx| {
@@ -195,6 +288,11 @@ impl Engine {
                 let ours = tx.run(&sql::LOCK_LIMITED, binds![name.as_str()]).await?;
                 if ours.is_empty() {
                     return Ok(told);
+                }
+                told.ours = true;
+                if new {
+                    let binds = binds![incarnation, name.as_str()];
+                    tx.run(&sql::LIMIT_HELD, binds).await?;
                 }
                 let from_key = std::mem::take(&mut told.from_key);
                 let binds = binds![name.as_str(), from_key, UNBLOCK_KEYS];
@@ -267,7 +365,8 @@ fn delay(follow: Follow) -> Duration {
     }
 }
 
-pub(super) fn ends(sent: &[Finished]) -> Value {
+pub(super) fn ends<'a>(sent: impl IntoIterator<Item = &'a Finished>) -> Value {
+    let sent: Vec<&Finished> = sent.into_iter().collect();
     let states: Vec<String> = sent
         .iter()
         .map(|end| match end.follow {

@@ -33,15 +33,48 @@ impl Engine {
                     // Our own clock did not see it: the one of the database rules.
                     self.lost.cancel(Cause::LeaseLost);
                 }
-                self.note_settled(sent, &told.ended);
+                self.note_settled(self.incarnation, sent, &told.ended);
                 self.take(now, &asked, began, told.claimed);
             }
             Outcome::PutBack {
+                mut sent,
+                told: Ok(told),
+            } => {
+                self.failures = 0;
+                for finished in &mut sent {
+                    if told.stopped.contains(&finished.id) {
+                        finished.follow = Follow::Stop;
+                    }
+                }
+                self.note_settled(self.incarnation, sent, &told.taken);
+            }
+            Outcome::Late {
+                incarnation,
                 sent,
                 told: Ok(told),
             } => {
                 self.failures = 0;
-                self.note_settled(sent, &told);
+                for finished in sent {
+                    if told.contains(&finished.id) {
+                        self.tell_end(&finished);
+                    } else {
+                        self.reject(incarnation, finished);
+                    }
+                }
+            }
+            Outcome::Late {
+                incarnation,
+                sent,
+                told: Err(error),
+            } => {
+                let sent = sent.into_iter().map(|finished| (incarnation, finished));
+                self.legacy.late.extend(sent);
+                self.failed(now, &error);
+            }
+            Outcome::Rejected(noted) => {
+                if let Err(error) = noted {
+                    tracing::debug!(target: "steadfast::jobs", %error, "rejected ends were not noted");
+                }
             }
             Outcome::Exchanged {
                 sent,
@@ -59,7 +92,8 @@ impl Engine {
                 self.failed(now, &error);
             }
             Outcome::Suspect(Ok(rows)) => {
-                let suspects = rows.into_iter().filter_map(|row| self.claimed(&row, 0));
+                let suspects = rows.into_iter();
+                let suspects = suspects.filter_map(|row| self.claimed(now, &row, 0));
                 let suspects: Vec<Claimed> = suspects.collect();
                 for job in suspects {
                     self.suspect = true;
@@ -134,7 +168,7 @@ impl Engine {
     ) {
         let mut found: Vec<Vec<Claimed>> = self.queues.iter().map(|_| Vec::new()).collect();
         for row in &rows {
-            if let Some(job) = self.claimed(row, 1) {
+            if let Some(job) = self.claimed(now, row, 1) {
                 found[job.queue].push(job);
             }
         }
@@ -173,16 +207,19 @@ impl Engine {
     }
 
     pub(super) fn take_limited(&mut self, now: u64, index: usize, told: Limited) {
-        let claimed = told.claimed.iter().filter_map(|row| self.claimed(row, 1));
+        let claimed = told.claimed.iter();
+        let claimed = claimed.filter_map(|row| self.claimed(now, row, 1));
         let mut jobs: Vec<Claimed> = claimed.collect();
         jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
-        let suspects = told.suspect.iter().filter_map(|row| self.claimed(row, 0));
+        let suspects = told.suspect.iter();
+        let suspects = suspects.filter_map(|row| self.claimed(now, row, 0));
         let suspects: Vec<Claimed> = suspects.collect();
         self.suspect |= !suspects.is_empty();
         jobs.extend(suspects);
         let more = !jobs.is_empty() || !told.from_key.is_empty();
         let queue = &mut self.queues[index];
         queue.ready.extend(jobs);
+        queue.limits_are_new &= !told.ours;
         queue.from_key = told.from_key;
         let wait = if more {
             queue.poll.found();
@@ -213,18 +250,19 @@ impl Engine {
     }
 
     /// Takes notice of what the store says of the ends that were sent.
-    pub(super) fn note_settled(&mut self, sent: Vec<Finished>, known: &[i64]) {
+    pub(super) fn note_settled(&mut self, incarnation: i64, sent: Vec<Finished>, known: &[i64]) {
         let all = sent.len() == known.len();
         let known: HashSet<i64> = if all {
             HashSet::new()
         } else {
             known.iter().copied().collect()
         };
-        for mut finished in sent {
-            if !all && !known.contains(&finished.id) {
-                finished.follow = Follow::Nothing;
+        for finished in sent {
+            if all || known.contains(&finished.id) {
+                self.tell_end(&finished);
+            } else {
+                self.lose_end(incarnation, finished);
             }
-            self.tell_end(&finished);
         }
     }
 

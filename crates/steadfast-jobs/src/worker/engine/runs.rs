@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use steadfast_core::{Cause, clock};
 
-use super::held::{Claimed, Flight};
-use super::operation::{Operation, ends, exchange};
-use super::{Engine, WRITE_OFF_AFTER, nanos};
+use super::held::{Claimed, Flight, Stray};
+use super::operation::Operation;
+use super::{Engine, READY_MAX, REJECTED_MAX, nanos, write_off_after};
 use crate::JobId;
 use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::retry::Follow;
 use crate::event::{JobEvent, What};
-use crate::worker::Run;
-use crate::worker::execute::{self, Finished, is_settled};
+use crate::worker::execute::{self, CANCELLED_BY, Finished, is_settled};
 use crate::worker::run::{Inner, settled};
+use crate::worker::{OnLeaseLost, Run};
 
 /// How long the ends of runs are offered to the store after the lease is lost: 2 s.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -35,7 +35,11 @@ impl Engine {
 
     pub(super) fn start(&mut self, job: Claimed) {
         let now = clock::nanos();
-        let cancel = self.lost.child();
+        let cancel = match job.kind.on_lease_lost {
+            OnLeaseLost::Cancel => self.lost.child(),
+            OnLeaseLost::Continue => self.beyond.child(),
+        };
+        let longest = job.kind.longest(job.longest);
         let run = Run(Arc::new(Inner {
             id: JobId(job.id),
             term: job.term,
@@ -43,7 +47,9 @@ impl Engine {
             spent: job.spent,
             max_attempts: job.max_attempts,
             crashes: job.crashes,
+            longest,
             cancel: cancel.clone(),
+            lost: self.lost.clone(),
             beat_ns: AtomicU64::new(now),
             settled: AtomicU8::new(settled::NO),
         }));
@@ -53,7 +59,7 @@ impl Engine {
             run: run.clone(),
             cancel,
             suspect: job.crashes >= u32::from(SUSPECT_FROM),
-            over: now + nanos(job.kind.timeout) + nanos(WRITE_OFF_AFTER),
+            over: now + nanos(longest) + write_off_after(&job.kind),
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
@@ -75,9 +81,9 @@ impl Engine {
             .any(|queue| queue.running == queue.permits);
         self.pace.ended(now, batch.len(), busy);
         for finished in batch.drain(..) {
-            // One that was written off has been told about already.
             let ours = self.flights.get(&finished.id);
             if ours.is_none_or(|flight| flight.run.0.term != finished.term) {
+                self.note_stray(now, finished);
                 continue;
             }
             let Some(flight) = self.flights.remove(&finished.id) else {
@@ -96,11 +102,89 @@ impl Engine {
         }
     }
 
+    /// Takes notice of the end of a run whose job is not ours any more.
+    fn note_stray(&mut self, now: u64, finished: Finished) {
+        let Some(stray) = self.legacy.strays.remove(&(finished.id, finished.term)) else {
+            return;
+        };
+        if stray.permit {
+            let queue = &mut self.queues[stray.queue];
+            queue.running -= 1;
+            queue.next_poll = if queue.limited { now } else { queue.next_poll };
+        }
+        self.written_off -= usize::from(stray.written_off);
+        if is_settled(&finished) {
+            self.tell_end(&Finished {
+                follow: Follow::Complete,
+                ..finished
+            });
+            return;
+        }
+        match finished.follow {
+            Follow::Complete | Follow::Discard | Follow::Stop
+                if stray.offers && finished.settled != settled::REJECTED =>
+            {
+                self.legacy.late.push((stray.incarnation, finished));
+            }
+            // It has done as it was told.
+            Follow::Nothing | Follow::Release => {}
+            _ => self.reject(stray.incarnation, finished),
+        }
+    }
+
+    /// Tells that the lease of a run is lost, which its end has shown, and rejects the end if it is one.
+    pub(super) fn lose_end(&mut self, incarnation: i64, finished: Finished) {
+        self.tell_lost(&finished);
+        if finished.follow != Follow::Release && !finished.kind.is_empty() {
+            self.reject(incarnation, finished);
+        }
+    }
+
+    fn tell_lost(&self, finished: &Finished) {
+        self.tell_end(&Finished {
+            follow: Follow::Nothing,
+            kind: finished.kind,
+            attempt: finished.attempt,
+            ..released(finished.id, finished.term)
+        });
+    }
+
+    /// Counts, tells and notes an end that does not count.
+    pub(super) fn reject(&mut self, incarnation: i64, finished: Finished) {
+        let what = What::Rejected {
+            wanted: wanted(&finished),
+        };
+        tracing::warn!(
+            target: "steadfast::jobs",
+            job = finished.id,
+            kind = finished.kind,
+            term = finished.term,
+            wanted = wanted(&finished),
+            "the end of a run is rejected: its job had gone to others, or its time was up"
+        );
+        self.tally.tell(what.index(), || JobEvent {
+            id: JobId(finished.id),
+            kind: finished.kind.into(),
+            attempt: finished.attempt,
+            term: finished.term.unsigned_abs(),
+            what,
+        });
+        if self.legacy.rejected.len() == REJECTED_MAX {
+            self.legacy.rejected.pop_front();
+        }
+        self.legacy.rejected.push_back((incarnation, finished));
+    }
+
     /// Puts the end of a run on its way to the store.
     pub(super) fn settle(&mut self, now: u64, flight: &Flight, mut finished: Finished) {
         if is_settled(&finished) {
             finished.follow = Follow::Complete;
             self.tell_end(&finished);
+            return;
+        }
+        if finished.settled == settled::REJECTED {
+            finished.follow = Follow::Complete;
+            self.lose_end(flight.run.0.incarnation, finished);
             return;
         }
         match finished.follow {
@@ -121,14 +205,15 @@ impl Engine {
     /// Looks at handlers that should have given a sign, or ended.
     pub(super) fn look(&mut self, now: u64) {
         let mut over = Vec::new();
-        for (id, flight) in &self.flights {
+        for (id, flight) in &mut self.flights {
             if let Some(every) = flight.kind.beat_every {
                 let silent = now.saturating_sub(flight.run.0.beat_ns.load(Ordering::Relaxed));
                 if silent > nanos(every).saturating_mul(3) {
                     let stuck = format!("stuck: no sign of progress for three times {every:?}");
-                    flight
-                        .cancel
-                        .cancel(Cause::Other(Arc::from(BoxedText::from(stuck))));
+                    let cause = Cause::Other(Arc::from(BoxedText::from(stuck)));
+                    if flight.cancel.cancel(cause) {
+                        flight.over = flight.over.min(now + write_off_after(&flight.kind));
+                    }
                 }
             }
             if now >= flight.over {
@@ -138,6 +223,52 @@ impl Engine {
         for id in over {
             self.write_off(now, id);
         }
+        self.look_at_strays(now);
+        self.hand_back_idle(now);
+    }
+
+    /// Writes off what goes on although it was told to end long ago.
+    fn look_at_strays(&mut self, now: u64) {
+        let strays = self.legacy.strays.iter();
+        let over = strays.filter(|(_, stray)| now >= stray.over && !stray.written_off);
+        let over: Vec<(i64, i64)> = over.map(|(key, _)| *key).collect();
+        for key in over {
+            let spare = self.spare();
+            let Some(stray) = self.legacy.strays.get_mut(&key) else {
+                continue;
+            };
+            stray.written_off = true;
+            if spare && stray.permit {
+                stray.permit = false;
+                self.queues[stray.queue].running -= 1;
+            }
+        }
+    }
+
+    /// Hands back what has waited for a permit for too long.
+    fn hand_back_idle(&mut self, now: u64) {
+        for queue in &mut self.queues {
+            // The oldest are not in front: suspects are put there.
+            for _ in 0..queue.ready.len() {
+                let Some(job) = queue.ready.pop_front() else {
+                    break;
+                };
+                if now.saturating_sub(job.since) < nanos(READY_MAX) {
+                    queue.ready.push_back(job);
+                    continue;
+                }
+                self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
+                self.back.push(released(job.id, job.term));
+                self.since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Counts a permit that is written off; tells whether a spare takes its place: up to half of all.
+    fn spare(&mut self) -> bool {
+        self.written_off += 1;
+        let permits: usize = self.queues.iter().map(|queue| queue.permits).sum();
+        self.written_off <= (permits / 2).max(1)
     }
 
     /// Gives up a run whose handler does not end: its job goes on elsewhere, its permit is lost as
@@ -146,12 +277,23 @@ impl Engine {
         let Some(flight) = self.flights.remove(&id) else {
             return;
         };
-        self.written_off += 1;
         self.suspect &= !flight.suspect;
-        let permits: usize = self.queues.iter().map(|queue| queue.permits).sum();
-        if self.written_off <= (permits / 2).max(1) {
+        let spare = self.spare();
+        if spare {
             self.queues[flight.queue].running -= 1;
         }
+        let stray = Stray {
+            queue: flight.queue,
+            incarnation: self.incarnation,
+            cancel: flight.cancel.clone(),
+            offers: false,
+            permit: !spare,
+            written_off: true,
+            over: now,
+            write_off_after: write_off_after(&flight.kind),
+        };
+        let key = (id, flight.run.0.term);
+        self.legacy.strays.insert(key, stray);
         tracing::error!(
             target: "steadfast::jobs",
             job = id,
@@ -166,7 +308,16 @@ impl Engine {
             attempt: flight.run.attempt(),
             ..released(id, flight.run.0.term)
         };
-        let finished = if self.stopping {
+        let cancelled = matches!(
+            flight.cancel.cause(),
+            Some(Cause::Requested(by)) if by.as_str() == CANCELLED_BY
+        );
+        let finished = if cancelled {
+            Finished {
+                follow: Follow::Stop,
+                ..finished
+            }
+        } else if self.stopping {
             finished
         } else {
             let last = flight.run.attempt() >= flight.run.max_attempts();
@@ -183,28 +334,50 @@ impl Engine {
     /// Ends after the lease is lost. Handlers have been told by their token. What has ended well is
     /// offered to the store once more, which takes what nobody has rescued yet.
     pub(super) async fn lose(&mut self, under_way: Option<Operation>) {
+        let now = clock::nanos();
         for flight in self.flights.values() {
             self.tell(flight, What::LeaseLost);
+            let goes_on = flight.kind.on_lease_lost == OnLeaseLost::Continue;
+            let write_off_after = write_off_after(&flight.kind);
+            let told = now + write_off_after;
+            let stray = Stray {
+                queue: flight.queue,
+                incarnation: self.incarnation,
+                cancel: flight.cancel.clone(),
+                offers: goes_on,
+                permit: true,
+                written_off: false,
+                write_off_after,
+                over: if goes_on {
+                    flight.over
+                } else {
+                    flight.over.min(told)
+                },
+            };
+            let key = (flight.run.0.id.0, flight.run.0.term);
+            self.legacy.strays.insert(key, stray);
         }
+        self.flights.clear();
         if let Some(under_way) = under_way
             && let Ok(outcome) = clock::timeout(LAST_WORD, under_way).await
         {
             self.apply(clock::nanos(), outcome);
         }
-        if !self.done.is_empty() {
-            let binds = self.exchange_binds(ends(&self.done), &[]);
-            let last = exchange(&self.lane, vec![binds]);
-            if let Ok(Ok(told)) = clock::timeout(LAST_WORD, last).await {
-                let sent = std::mem::take(&mut self.done);
-                self.note_settled(sent, &told.ended);
-            }
+        for finished in std::mem::take(&mut self.back) {
+            self.lose_end(self.incarnation, finished);
         }
         let perhaps = std::mem::take(&mut self.perhaps);
-        let rest = self.done.drain(..).chain(self.back.drain(..));
-        let rest = rest.chain(perhaps.into_iter().map(|(_, finished)| finished));
-        for mut finished in rest.collect::<Vec<_>>() {
-            finished.follow = Follow::Nothing;
-            self.tell_end(&finished);
+        let late = perhaps.into_iter().map(|(_, finished)| finished);
+        for finished in late.chain(std::mem::take(&mut self.done)) {
+            self.tell_lost(&finished);
+            self.legacy.late.push((self.incarnation, finished));
+        }
+        // What is left of them the next life goes on with.
+        if !self.legacy.late.is_empty() {
+            let last = self.offer_late();
+            if let Ok(outcome) = clock::timeout(LAST_WORD, last).await {
+                self.apply(clock::nanos(), outcome);
+            }
         }
     }
 
@@ -263,6 +436,11 @@ type BoxedText = Box<dyn std::error::Error + Send + Sync>;
 fn what(finished: &Finished) -> What {
     let error = || Arc::from(finished.error.as_deref().unwrap_or_default());
     what_of(finished.follow, &error)
+}
+
+/// What an end would have made of the job.
+pub(super) fn wanted(finished: &Finished) -> &'static str {
+    what(finished).as_str()
 }
 
 fn what_of(follow: Follow, error: &dyn Fn() -> Arc<str>) -> What {

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::process::status::{write_last_words, write_status};
+
 /// The end of one life of a program.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -28,30 +30,6 @@ pub(super) enum Ended {
         last_words: Vec<String>,
     },
 }
-
-const SIGNALS: [(i32, &str, &str); 9] = [
-    (4, "SIGILL", "an illegal instruction"),
-    (
-        6,
-        "SIGABRT",
-        "it aborted: a stack overflow or a panic in Rust ends so, too",
-    ),
-    (7, "SIGBUS", "memory behind a mapped file was gone"),
-    (8, "SIGFPE", "an arithmetic error"),
-    (
-        9,
-        "SIGKILL",
-        "somebody killed it: the kernel for want of memory, or an operator",
-    ),
-    (
-        11,
-        "SIGSEGV",
-        "it touched memory that is not its own: a stack overflow ends so, too",
-    ),
-    (13, "SIGPIPE", "nobody read what it wrote"),
-    (15, "SIGTERM", "somebody asked it to end"),
-    (31, "SIGSYS", "it made a system call that it may not make"),
-];
 
 impl Ended {
     /// Tells whether nothing is to be done about it.
@@ -101,31 +79,6 @@ impl fmt::Display for Ended {
             }
         }
     }
-}
-
-fn write_status(f: &mut fmt::Formatter<'_>, status: ExitStatus) -> fmt::Result {
-    let Some(signal) = status.signal() else {
-        return write!(f, "ended with exit code {}", status.code().unwrap_or(-1));
-    };
-    match SIGNALS.iter().find(|(number, ..)| *number == signal) {
-        Some((_, name, meaning)) => write!(f, "ended by {name} ({meaning})")?,
-        None => write!(f, "ended by signal {signal}")?,
-    }
-    if status.core_dumped() {
-        f.write_str(", core dumped")?;
-    }
-    Ok(())
-}
-
-fn write_last_words(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
-    if words.is_empty() {
-        return Ok(());
-    }
-    f.write_str("; its last lines on standard error:")?;
-    for line in words {
-        write!(f, "\n    {line}")?;
-    }
-    Ok(())
 }
 
 impl Error for Ended {}

@@ -23,19 +23,12 @@ use steadfast::supervise::{
 use steadfast::{BoxError, Program, Shutdown};
 
 use super::log;
+use crate::process::launch::{NOT_FOUND, NOT_STARTED};
 use end::Ended;
 use health::Check;
 
-pub(crate) use process::Launch;
-
 /// The kernel's own lines on children say the same in its words.
 const LOGGED: &str = "info,steadfast::supervise=off,steadfast::scope=off,steadfast::shutdown=off";
-
-/// The exit code when the program cannot be started because it is not there: 127, as a shell's.
-const NOT_FOUND: u8 = 127;
-
-/// The exit code when the program cannot be started although it is there: 126, as a shell's.
-const NOT_STARTED: u8 = 126;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {

@@ -1,19 +1,19 @@
 //! A process in a group of its own.
 
-use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{ExitCode, Stdio};
+use std::io;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use steadfast::supervise::ChildContext;
 use steadfast::{BoxError, CleanupHandle, clock};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::Options;
 use super::end::Ended;
 use super::lines::{LastWords, pass_on};
-use super::{NOT_FOUND, NOT_STARTED, Options};
+use crate::process::launch;
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
 /// group may live on with its outputs open.
@@ -34,15 +34,8 @@ pub(super) async fn start<'a>(
     command: &[String],
     child: &'a ChildContext,
 ) -> io::Result<Process<'a>> {
-    found(&command[0])?;
-    // Not the program itself, but this one as its launcher, so that it dies with us: see `Launch`.
-    let launcher = std::env::current_exe()?;
-    let mut process = Command::new(launcher)
-        .arg("launch")
-        .arg(std::process::id().to_string())
-        .arg("--")
-        .args(command)
-        .process_group(0)
+    launch::found(&command[0], std::env::var_os("PATH").as_deref())?;
+    let mut process = launch::command(command)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -71,24 +64,6 @@ pub(super) async fn start<'a>(
         words,
         outputs,
     })
-}
-
-/// Looks for a program as the launcher will, so that we can tell what is not there.
-fn found(program: &str) -> io::Result<()> {
-    let is_there = |path: &std::path::Path| path.is_file();
-    let there = match program.contains('/') {
-        true => is_there(program.as_ref()),
-        false => std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path).any(|dir| is_there(&dir.join(program)))
-        }),
-    };
-    match there {
-        true => Ok(()),
-        false => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "there is no such program",
-        )),
-    }
 }
 
 impl Process<'_> {
@@ -182,32 +157,4 @@ async fn pass_signals(pid: Pid) -> Never {
         std::task::Poll::Pending
     })
     .await
-}
-
-/// Becomes the program, as one that is killed when its supervisor dies, however that dies.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Launch {
-    /// The process that must be the parent: it may have died before it could be watched.
-    supervisor: u32,
-
-    #[arg(last = true, required = true)]
-    command: Vec<String>,
-}
-
-impl Launch {
-    pub(crate) fn run(self) -> ExitCode {
-        let watched = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-        if watched.is_err() || parent != i32::try_from(self.supervisor).ok() {
-            return ExitCode::from(NOT_STARTED);
-        }
-        let error = std::process::Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .exec();
-        let _ = writeln!(io::stderr(), "cannot start {}: {error}", self.command[0]);
-        ExitCode::from(match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_STARTED,
-        })
-    }
 }

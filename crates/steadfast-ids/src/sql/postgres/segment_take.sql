@@ -1,0 +1,5 @@
+-- Takes $2 numbers in a row from a tag, by key and in place; gives the first. Nothing is returned when there are
+-- not so many left. $3 is where a new tag begins.
+INSERT INTO {schema}.id_segment AS s (tag, next) VALUES ($1, $3::bigint + $2::bigint)
+ON CONFLICT (tag) DO UPDATE SET next = s.next + $2 WHERE s.next <= 9223372036854775807 - $2
+RETURNING s.next - $2

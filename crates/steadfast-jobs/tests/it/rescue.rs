@@ -1,0 +1,156 @@
+//! What comes back to work, from whom, and how fast.
+
+use std::time::Duration;
+
+use steadfast_core::clock;
+use steadfast_jobs::{Batch, Jobs, Options};
+use steadfast_store::{Dialect, batch, binds};
+
+use super::fence::{claim_up_to, end};
+use super::support::{Act, PATIENCE, kill, look, node, rescue, sql, statement, worker};
+
+steadfast_store::on_every_store! {
+    async fn what_a_dead_node_held_comes_back_in_waves(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut batch = Batch::new();
+        for _ in 0..1_000 {
+            batch.push(&Act::Succeed, Options::new()).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
+        let dead = node(&store).await;
+        assert_eq!(claim_up_to(&store, dead, 1_000).await.len(), 1_000);
+        // The database itself notes when each comes back.
+        match store.dialect() {
+            Dialect::Sqlite => {
+                for text in [
+                    "CREATE TABLE noted (at_us INTEGER)",
+                    "CREATE TRIGGER note AFTER UPDATE ON steadfast_job WHEN OLD.state = 'running' AND NEW.state = 'pending'
+                     BEGIN INSERT INTO noted VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER)); END",
+                ] {
+                    sql(&store, text, "", binds![]).await;
+                }
+            }
+            Dialect::Postgres => {
+                for text in [
+                    "CREATE TABLE noted (at_us bigint)",
+                    "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     INSERT INTO noted VALUES (steadfast.now_us()); RETURN NULL; END $$",
+                    "CREATE TRIGGER note AFTER UPDATE ON steadfast.job FOR EACH ROW
+                     WHEN (OLD.state = 'running' AND NEW.state = 'pending') EXECUTE FUNCTION note()",
+                ] {
+                    sql(&store, "", text, binds![]).await;
+                }
+            }
+        }
+
+        kill(&store, dead).await;
+        let running = worker(&jobs).queue("another", 1).build().unwrap().start();
+
+        let count = "SELECT count(*), coalesce(max(at_us) - min(at_us), 0) FROM noted";
+        let all = async {
+            loop {
+                let rows = sql(&store, count, count, binds![]).await;
+                let row = rows.one().unwrap();
+                if row.get::<i64>(0).unwrap() == 1_000 {
+                    return row.get::<i64>(1).unwrap();
+                }
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let took_us = clock::timeout(PATIENCE, all).await.unwrap();
+        assert!(took_us >= 500_000, "six waves, a tenth of a second apart: {took_us} us");
+        let first = "SELECT count(*) FROM noted WHERE at_us < (SELECT min(at_us) FROM noted) + 100000";
+        let rows = sql(&store, first, first, binds![]).await;
+        let first: i64 = rows.one().unwrap().get(0).unwrap();
+        assert!((1..=25).contains(&first), "{first} came back at once");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn one_job_of_a_dead_node_comes_back_at_once_and_keeps_its_place(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let dead = node(&store).await;
+        let before = look(&store, id).await.unwrap();
+        assert_eq!(claim_up_to(&store, dead, 1).await.len(), 1);
+
+        kill(&store, dead).await;
+        rescue(&store).await;
+
+        let seen = look(&store, id).await.unwrap();
+        assert_eq!((seen.state.as_str(), seen.due_us), ("pending", before.due_us));
+    }
+
+    async fn a_job_whose_holder_is_not_in_the_books_is_rescued(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let (gone, alive) = (node(&store).await, node(&store).await);
+        let [(raw, term)] = claim_up_to(&store, gone, 1).await[..] else { panic!("not claimed") };
+        let theirs = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        claim_up_to(&store, alive, 1).await;
+
+        sql(
+            &store,
+            "DELETE FROM steadfast_node WHERE id = ?1",
+            "DELETE FROM steadfast.node WHERE id = $1",
+            binds![gone],
+        )
+        .await;
+        rescue(&store).await;
+
+        let seen = look(&store, id).await.unwrap();
+        assert_eq!((seen.state.as_str(), seen.crashes), ("pending", 1));
+        assert!(!end(&store, "completed", raw, term, gone).await);
+        assert_eq!(look(&store, theirs).await.unwrap().state, "running");
+    }
+
+    async fn a_job_that_a_living_node_holds_beyond_any_time_is_taken_from_it(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let alive = node(&store).await;
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
+        }
+        let [(raw, term), _] = claim_up_to(&store, alive, 2).await[..] else { panic!("not claimed") };
+        sql(
+            &store,
+            "UPDATE steadfast_job SET claimed_us = claimed_us - 3600000000 WHERE id = ?1",
+            "UPDATE steadfast.job SET claimed_us = claimed_us - 3600000000 WHERE id = $1",
+            binds![raw],
+        )
+        .await;
+        let over = async |kind: &str, minutes: i64| {
+            let longest = batch![vec![kind.to_owned()], vec![minutes * 60_000_000]];
+            let rows = store.run(statement("rescue"), binds![10_i64, longest]).await.unwrap();
+            rows.len()
+        };
+
+        assert_eq!(over("act", 61).await, 0, "not yet");
+        assert_eq!(over("other", 1).await, 0, "not for us to judge");
+        assert_eq!(over("act", 59).await, 1);
+
+        assert_eq!(look(&store, ids[0]).await.unwrap().state, "pending");
+        assert_eq!(look(&store, ids[1]).await.unwrap().state, "running");
+        assert!(!end(&store, "completed", raw, term, alive).await, "the fence holds for the living, too");
+    }
+
+    async fn a_cancelled_job_whose_process_dies_is_not_run_again(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let dead = node(&store).await;
+        let [(raw, term)] = claim_up_to(&store, dead, 1).await[..] else { panic!("not claimed") };
+        jobs.cancel(id, "not wanted").await.unwrap();
+
+        kill(&store, dead).await;
+        rescue(&store).await;
+
+        let seen = look(&store, id).await.unwrap();
+        assert_eq!((seen.state.as_str(), seen.error.as_deref()), ("cancelled", Some("not wanted")));
+        assert_eq!((seen.term, seen.attempt, seen.crashes), (term + 1, 0, 1));
+        assert!(!end(&store, "completed", raw, term, dead).await);
+    }
+}

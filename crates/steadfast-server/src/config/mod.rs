@@ -1,0 +1,310 @@
+//! What `steadfast serve` is told: documents in TOML, read as a whole.
+
+mod handler;
+mod keys;
+mod place;
+mod schedule;
+mod write;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use steadfast::settings::{Problems, Source, Table, Wrong, read_all};
+use steadfast::store;
+
+pub(crate) use handler::{Exec, Handler, Http, Work};
+pub(crate) use place::Secret;
+pub(crate) use schedule::Scheduled;
+pub(crate) use write::commented;
+
+use keys::*;
+
+/// The most handlers, and the most schedules: 1,000 each. Their names are labels of metrics and lines.
+const NAMED_MAX: usize = 1_000;
+
+/// The most queues: 100.
+const QUEUES_MAX: usize = 100;
+
+/// The queue that is there without being named.
+pub(crate) const DEFAULT_QUEUE: &str = "default";
+
+/// Everything that the program is told, with nothing left to check but what the machine says.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) store: StorePlace,
+    pub(crate) service: String,
+    pub(crate) lease: Duration,
+    pub(crate) queues: BTreeMap<String, usize>,
+    pub(crate) drain: Duration,
+    pub(crate) not_ready: Duration,
+    pub(crate) log: Log,
+    pub(crate) health: SocketAddr,
+    pub(crate) calls: Option<Calls>,
+    pub(crate) handlers: BTreeMap<String, Handler>,
+    pub(crate) schedules: BTreeMap<String, Scheduled>,
+}
+
+/// Where the store is, before its secret is looked up.
+#[derive(Debug)]
+pub(crate) struct StorePlace {
+    url: Secret,
+    pooler: store::Pooler,
+    connections: Option<usize>,
+    migrate: bool,
+}
+
+/// Where long work is told the end of.
+#[derive(Debug, Clone)]
+pub(crate) struct Calls {
+    pub(crate) listen: SocketAddr,
+    pub(crate) url: Option<String>,
+}
+
+/// How lines are written.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub(crate) json: bool,
+    pub(crate) level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            json: false,
+            level: "info".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads files: the first says everything, the others add handlers and schedules.
+    pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut whole: Option<Self> = None;
+        for path in paths {
+            let mut config = read(&open(path)?, whole.as_ref())?;
+            match &mut whole {
+                None => whole = Some(config),
+                Some(whole) => {
+                    whole.handlers.append(&mut config.handlers);
+                    whole.schedules.append(&mut config.schedules);
+                }
+            }
+        }
+        let mut config = whole.unwrap_or_else(empty);
+        config.queues.entry(DEFAULT_QUEUE.into()).or_insert(
+            // A number that is there for people to read.
+            usize::try_from(QUEUE_PERMITS.default_number()).unwrap_or(1),
+        );
+        Ok(config)
+    }
+}
+
+impl StorePlace {
+    /// Says where the store is.
+    pub(crate) fn config(&self, application: &str) -> anyhow::Result<store::Config> {
+        let url = self.url.look_up().context("store.url cannot be had")?;
+        let config = store::Config::parse(&url)
+            .with_context(|| "store.url is no place of a store".to_owned())?;
+        Ok(store::Config {
+            pooler: self.pooler,
+            connections_max: self.connections.unwrap_or(config.connections_max),
+            migrate: self.migrate,
+            application_name: application.to_owned(),
+            ..config
+        })
+    }
+}
+
+fn open(path: &Path) -> anyhow::Result<Source> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| {
+        format!("cannot read {name}; `steadfast serve --generate-config > {name}` writes one")
+    })?;
+    Source::from_bytes(name, &bytes).map_err(told)
+}
+
+/// As an error whose lines are shown as they are.
+fn told(problems: Problems) -> anyhow::Error {
+    anyhow::anyhow!("the configuration is refused\n\n{problems}")
+}
+
+/// Reads one document, which adds to those before, if there were any.
+fn read(source: &Source, before: Option<&Config>) -> anyhow::Result<Config> {
+    let reading = read_all(source, |root| ask(root, before));
+    match Problems::collect(reading.problems) {
+        Some(problems) => Err(told(problems)),
+        None => Ok(reading.value),
+    }
+}
+
+fn empty() -> Config {
+    let source = Source::new("nothing", "");
+    let source = source.unwrap_or_else(|_| unreachable!("an empty text is short"));
+    read_all(&source, |root| ask(root, None)).value
+}
+
+fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
+    let mut config = Config {
+        store: StorePlace {
+            url: Secret::plain(STORE_URL_DEFAULT),
+            pooler: store::Pooler::None,
+            connections: None,
+            migrate: true,
+        },
+        service: "steadfast".into(),
+        lease: NODE_LEASE.default_time(),
+        queues: BTreeMap::new(),
+        drain: SHUTDOWN_DRAIN.default_time(),
+        not_ready: SHUTDOWN_NOT_READY.default_time(),
+        log: Log::default(),
+        health: HEALTH_DEFAULT,
+        calls: None,
+        handlers: BTreeMap::new(),
+        schedules: BTreeMap::new(),
+    };
+    if before.is_none() {
+        ask_process(root, &mut config);
+    }
+    let queues: Vec<String> = before.unwrap_or(&config).queues.keys().cloned().collect();
+    // One that has mistakes is there all the same: what names it is not told so, too.
+    let mut mistaken = Vec::new();
+    let taken = |name: &str| before.is_some_and(|before| before.handlers.contains_key(name));
+    root.each_in(
+        "handlers",
+        NAMED_MAX,
+        |name| free(name, &taken),
+        |name, table| match handler::ask(name, table, &queues) {
+            Some(handler) => {
+                config.handlers.insert(name.to_owned(), handler);
+            }
+            None => mistaken.push(name.to_owned()),
+        },
+    );
+    let find = |name: &str| {
+        let earlier = before.and_then(|before| before.handlers.get(name));
+        match config.handlers.get(name).or(earlier) {
+            Some(handler) => schedule::Found::Well(handler),
+            None if mistaken.iter().any(|known| known == name) => schedule::Found::Mistaken,
+            None => schedule::Found::Nowhere,
+        }
+    };
+    let mut schedules = BTreeMap::new();
+    let taken = |name: &str| before.is_some_and(|before| before.schedules.contains_key(name));
+    root.each_in(
+        "schedules",
+        NAMED_MAX,
+        |name| free(name, &taken),
+        |name, table| {
+            if let Some(schedule) = schedule::ask(name, table, &find) {
+                schedules.insert(name.to_owned(), schedule);
+            }
+        },
+    );
+    config.schedules = schedules;
+    config
+}
+
+const STORE_URL_DEFAULT: &str = "sqlite:steadfast.db";
+const HEALTH_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4010);
+
+/// What the first document says of the process.
+fn ask_process(root: &mut Table<'_, '_>, config: &mut Config) {
+    root.table("store", |table| {
+        if let Some(url) = STORE_URL.text_as(table, place::store) {
+            config.store.url = url;
+        }
+        if STORE_POOLER.choice(table) == Some("transaction") {
+            config.store.pooler = store::Pooler::Transaction;
+        }
+        let connections = STORE_CONNECTIONS.number(table);
+        config.store.connections = connections.and_then(|number| usize::try_from(number).ok());
+        config.store.migrate = STORE_MIGRATE.flag(table).unwrap_or(true);
+    });
+    root.table("node", |table| {
+        if let Some(service) = NODE_SERVICE.text(table) {
+            config.service = service;
+        }
+        if let Some(lease) = NODE_LEASE.time(table) {
+            config.lease = lease;
+        }
+    });
+    root.each_in("queues", QUEUES_MAX, named, |name, table| {
+        let permits = QUEUE_PERMITS.number(table);
+        let permits = permits.unwrap_or(QUEUE_PERMITS.default_number());
+        let permits = usize::try_from(permits).unwrap_or(1);
+        config.queues.insert(name.to_owned(), permits);
+    });
+    root.table("shutdown", |table| {
+        if let Some(drain) = SHUTDOWN_DRAIN.time(table) {
+            config.drain = drain;
+        }
+        if let Some(not_ready) = SHUTDOWN_NOT_READY.time(table) {
+            config.not_ready = not_ready;
+        }
+    });
+    root.table("log", |table| {
+        config.log.json = LOG_FORMAT.choice(table) == Some("json");
+        if let Some(level) = LOG_LEVEL.text_as(table, level) {
+            config.log.level = level;
+        }
+    });
+    root.table("health", |table| {
+        if let Some(address) = HEALTH_LISTEN.text_as(table, address) {
+            config.health = address;
+        }
+    });
+    config.calls = ask_calls(root);
+}
+
+fn ask_calls(root: &mut Table<'_, '_>) -> Option<Calls> {
+    root.table("calls", |table| {
+        let listen = CALLS_LISTEN.text_as(table, address);
+        let url = CALLS_URL.text_as(table, |text| {
+            place::url(text).map(|url| url.trim_end_matches('/').to_owned())
+        });
+        listen.map(|listen| Calls { listen, url })
+    })
+}
+
+fn level(text: &str) -> Result<String, Wrong> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(
+            Wrong::new(format!("{text:?} is no filter of lines: {error}"))
+                .with_fix("write a level, or levels of targets: \"info,steadfast::access=off\""),
+        ),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, Wrong> {
+    text.parse().map_err(|_| {
+        Wrong::new(format!("{text:?} is no address to listen on"))
+            .with_fix("write an address and a port: \"127.0.0.1:4010\"")
+    })
+}
+
+/// The names of handlers, schedules and queues: short, and safe wherever they are shown.
+fn named(name: &str) -> Result<(), Wrong> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Wrong::new(
+        "a name has 1 to 64 letters, digits, and `-`, `_`, `.`",
+    ))
+}
+
+fn free(name: &str, taken: &dyn Fn(&str) -> bool) -> Result<(), Wrong> {
+    named(name)?;
+    match taken(name) {
+        false => Ok(()),
+        true => Err(Wrong::new(format!("{name} is in an earlier file already"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What a configuration with mistakes is told, and that the generated one has none.
+
+use super::*;
+
+fn told(text: &str) -> String {
+    let source = Source::new("steadfast.toml", text).unwrap();
+    match read(&source, None) {
+        Ok(_) => String::new(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn read_well(text: &str) -> Config {
+    let source = Source::new("steadfast.toml", text).unwrap();
+    read(&source, None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_generated_file_says_what_holds_without_it() {
+    let nothing = format!("{:?}", empty());
+
+    let generated = read_well(&commented());
+
+    assert_eq!(format!("{generated:?}"), nothing);
+}
+
+#[test]
+fn every_key_that_is_written_down_is_known_and_its_example_is_good() {
+    let all: String = commented()
+        .lines()
+        .filter(|line| !line.starts_with("##"))
+        .map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or(line)))
+        // What can only be chosen by root, and what would say one thing twice.
+        .filter(|line| !line.starts_with("stdin") && !line.starts_with("The "))
+        .filter(|line| !line.starts_with("A key"))
+        .collect();
+
+    let config = read_well(&all);
+
+    assert_eq!(config.queues["default"], 16);
+    assert_eq!(config.handlers["backup"].attempts, 20);
+    assert!(matches!(config.handlers["receipt"].work, Work::Http(_)));
+    assert_eq!(
+        config.schedules["backup"].0.plan().rule().to_string(),
+        "30 2 * * *"
+    );
+}
+
+#[test]
+fn the_page_of_the_reference_is_what_is_read() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.md");
+    let expect = write::page();
+    if std::env::var_os("STEADFAST_BLESS").is_some() {
+        std::fs::write(&path, &expect).unwrap();
+    }
+    let is = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        is == expect,
+        "docs/reference/config.md is out of date: run with STEADFAST_BLESS=1"
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_their_line_and_the_nearest_key() {
+    let check = |text: &str, expect: &[&str]| {
+        let told = told(text);
+        for part in expect {
+            assert!(told.contains(part), "{part:?} in\n{told}");
+        }
+    };
+
+    check(
+        "[store]\nurl = \"sqlite:a.db\"\nconections = 4\n",
+        &[
+            "unknown key \"conections\" in [store]",
+            "steadfast.toml:3:1",
+            "write connections",
+        ],
+    );
+    check(
+        "[node]\nlease = 30\n",
+        &[
+            "\"30\" has no unit",
+            "steadfast.toml:2:9",
+            "write \"30ms\" or \"30s\"",
+        ],
+    );
+    check(
+        "[node]\nlease = \"2h\"\n",
+        &["lease is not within 1s to 1h", "steadfast.toml:2"],
+    );
+    check(
+        "[queues.default]\npermits = 0\n",
+        &["permits is not within 1 to 10000"],
+    );
+    check("[queues.\"a b\"]\n", &["a name has 1 to 64 letters"]);
+    check(
+        "[health]\nlisten = \"here\"\n",
+        &["\"here\" is no address to listen on"],
+    );
+    check("[log]\nformat = \"xml\"\n", &["write one of text, json"]);
+    check("[log]\nlevel = \"a=b=c\"\n", &["is no filter of lines"]);
+    check(
+        "[handlers.a]\nqueue = \"mail\"\nexec = [\"true\"]\n",
+        &["there is no queue \"mail\"", "add [queues.mail]"],
+    );
+    check(
+        "[handlers.a]\n",
+        &["[handlers.a] has no \"exec\"", "or http = "],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nhttp = \"http://here\"\n",
+        &["by a program or by a call, not by both"],
+    );
+    check(
+        "[handlers.a]\nhttp = \"http://here\"\n",
+        &["[handlers.a] has no \"secret\""],
+    );
+    check(
+        "[handlers.a]\nhttp = \"ftp://here\"\nsecret = \"hunter2\"\nstop_within = \"1s\"\n",
+        &[
+            "only http and https can be called",
+            "a secret does not belong into this file",
+            "unknown key \"stop_within\"",
+        ],
+    );
+    check(
+        "[handlers.a]\nhttp = \"http://me:pw@here\"\nsecret = \"env:A\"\n",
+        &["a password does not belong"],
+    );
+    check(
+        "[calls]\nlisten = \"4012\"\n",
+        &["is no address to listen on"],
+    );
+    check("[handlers.a]\nexec = []\n", &["there is no program in it"]);
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nenv = [\"STEADFAST_JOB=1\"]\n",
+        &["is no name of a variable"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nenv = [\"A\"]\n",
+        &["says no value"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\ndiscard_on = [3]\nsnooze_on = [3]\n",
+        &["exit code 3 says two things"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nbackoff = \"2h\"\nbackoff_max = \"1h\"\n",
+        &[
+            "the first wait is longer than the longest",
+            "raise backoff_max",
+        ],
+    );
+    check(
+        "[schedules.a]\nrule = \"@daily\"\n",
+        &["there is no handler \"a\"", "add [handlers.a]"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\n[schedules.a]\nrule = \"30 25 * * *\"\npayload = \"{\"\n",
+        &["`25` is not an hour", "it is no JSON", "steadfast.toml:5"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\n[schedules.a]\nrule = \"@daily\"\nmissed = \"run_all(24h)\"\noverlap = \"skip\"\n",
+        &["steadfast.toml:4"],
+    );
+}
+
+#[test]
+fn a_password_is_refused_and_one_that_is_elsewhere_is_looked_up_there() {
+    for url in [
+        "postgres://app:hunter2@db/x",
+        "postgres://db/x?password=hunter2",
+    ] {
+        let told = told(&format!("[store]\nurl = \"{url}\"\n"));
+        assert!(
+            told.contains("a password does not belong into this file"),
+            "{told}"
+        );
+    }
+    let reference = read_well("[store]\nurl = \"env:NOWHERE_TO_BE_FOUND\"\n");
+    let error = format!("{:#}", reference.store.config("x").err().unwrap());
+    assert!(
+        error.contains("the variable NOWHERE_TO_BE_FOUND is not set"),
+        "{error}"
+    );
+}
+
+#[test]
+fn further_files_add_handlers_and_schedules_and_nothing_else() {
+    let first = Source::new("a.toml", "[handlers.a]\nexec = [\"true\"]\nattempts = 3\n").unwrap();
+    let whole = read(&first, None).unwrap();
+    let more =
+        "[handlers.b]\nexec = [\"true\"]\n[schedules.again]\nrule = \"@daily\"\nhandler = \"a\"\n";
+    let added = read(&Source::new("b.toml", more).unwrap(), Some(&whole)).unwrap();
+
+    assert_eq!(added.handlers.len(), 1);
+    assert_eq!(added.schedules["again"].0.kind(), "a");
+    assert_eq!(added.schedules["again"].0.max_attempts(), 3);
+
+    let again = Source::new(
+        "c.toml",
+        "[handlers.a]\nexec = [\"true\"]\n[store]\nurl = \"sqlite:x\"\n",
+    );
+    let error = read(&again.unwrap(), Some(&whole)).unwrap_err().to_string();
+    assert!(error.contains("a is in an earlier file already"), "{error}");
+    assert!(error.contains("unknown key \"store\""), "{error}");
+}

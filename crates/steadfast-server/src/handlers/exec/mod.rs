@@ -1,0 +1,358 @@
+//! A job as a program: a process in a group of its own, which never outlives its run.
+
+mod environment;
+mod output;
+mod protocol;
+pub(crate) mod user;
+
+use std::error::Error;
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use steadfast::jobs::{Body, Run, end};
+use steadfast::scope::{Edit, Outcome};
+use steadfast::{BoxError, Cause, Task, clock, spawn};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
+use tokio::sync::watch;
+
+use super::About;
+use super::progress::{Progress, Teller};
+use crate::config::Exec;
+use crate::process::launch;
+use crate::process::status::{write_last_words, write_status};
+use output::Output;
+use protocol::{End, Word};
+
+/// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
+/// group may live on with its outputs open.
+const OUTPUT_AFTER_END: Duration = Duration::from_secs(1);
+
+/// How long it is waited for that a program that was killed is dead: 2 s. One that does not die
+/// hangs in the kernel, on a disk that does not answer.
+const DEAD_WITHIN: Duration = Duration::from_secs(2);
+
+/// The largest result: 60 KiB, below what is kept with a job.
+const RESULT_BYTES_MAX: usize = 60 * 1024;
+
+/// Runs a program for a job.
+pub(super) async fn run(
+    exec: Arc<Exec>,
+    about: About,
+    run: Run,
+    scope: Body,
+    payload: String,
+    progress: Teller,
+) -> Result<Option<String>, BoxError> {
+    let process = Arc::new(Process::start(&exec, &about, &run, payload, progress)?);
+    {
+        let (process, run, stop_within) = (process.clone(), run.clone(), exec.stop_within);
+        scope.defer_outcome_async("end the program", async move |edit| {
+            process.end(&run, stop_within, edit).await;
+        });
+    }
+    let status = process.ended().await;
+    process.finish().await;
+    let told = process.told();
+    if let Some(end) = told.end {
+        return Err(process.wanted(end));
+    }
+    let code = status.code().map(i64::from);
+    match code {
+        Some(0) => Ok(Some(process.result(told.result.as_deref())?)),
+        Some(code) if exec.snooze_on.contains(&code) => Err(end::snooze(exec.snooze_for)),
+        Some(code) if exec.discard_on.contains(&code) => {
+            Err(end::discard(process.failure(None, status)))
+        }
+        _ => Err(process.failure(None, status).into()),
+    }
+}
+
+/// A program that runs, or has run.
+struct Process {
+    pid: Pid,
+    status: watch::Receiver<Option<ExitStatus>>,
+    output: Output,
+    writer: Option<Task<()>>,
+    progress: Arc<Teller>,
+    readers: Mutex<Vec<Task<()>>>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// What it has said.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    result: Option<String>,
+    end: Option<End>,
+}
+
+impl Process {
+    fn start(
+        exec: &Exec,
+        about: &About,
+        run: &Run,
+        payload: String,
+        progress: Teller,
+    ) -> Result<Self, BoxError> {
+        let user = exec.user.as_deref().map(user::find).transpose()?;
+        let environment = environment::of(exec, user.as_ref(), about, run);
+        let path = environment.get(std::ffi::OsStr::new("PATH"));
+        let not_started = |error| NotStarted {
+            program: exec.command[0].clone(),
+            error,
+        };
+        launch::found(&exec.command[0], path.map(|path| path.as_os_str())).map_err(not_started)?;
+        let mut command = launch::command(&exec.command);
+        command
+            .env_clear()
+            .envs(&environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(dir) = &exec.dir {
+            command.current_dir(dir);
+        }
+        if let Some(user) = &user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        let mut child = command.spawn().map_err(not_started)?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let pid = pid.ok_or_else(|| not_started(std::io::Error::other("it has no process")))?;
+        let output = Output::new(exec.output_bytes);
+        let told = Arc::new(Mutex::new(Told::default()));
+        let progress = Arc::new(progress);
+        let readers = readers(&mut child, &output, &told, run, &progress);
+        let given = exec.stdin.clone().unwrap_or(payload);
+        let writer = child.stdin.take().map(|mut stdin| {
+            spawn("standard input", async move {
+                // Whoever does not read it does not want it.
+                let _ = stdin.write_all(given.as_bytes()).await;
+            })
+        });
+        let (ended, status) = watch::channel(None);
+        spawn("program", async move {
+            let status = child.wait().await;
+            // It cannot be waited for only if somebody else has: then nothing is known of its end.
+            ended.send_replace(Some(status.unwrap_or_else(|_| ExitStatus::from_raw(9))));
+        });
+        Ok(Self {
+            pid,
+            status,
+            output,
+            writer,
+            progress,
+            readers: Mutex::new(readers),
+            told,
+        })
+    }
+
+    /// Waits for its end, which it comes to by itself.
+    async fn ended(&self) -> ExitStatus {
+        let mut status = self.status.clone();
+        let ended = status.wait_for(Option::is_some).await;
+        let ended = ended.ok().and_then(|status| *status);
+        // Whoever waits for it has been cut off with the runtime.
+        ended.unwrap_or_else(|| ExitStatus::from_raw(9))
+    }
+
+    fn is_over(&self) -> bool {
+        self.status.borrow().is_some()
+    }
+
+    /// Kills what it has left behind, and reads on to the end of what was written.
+    async fn finish(&self) {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        if let Some(writer) = &self.writer {
+            writer.abort();
+        }
+        let readers: Vec<_> = {
+            let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.drain(..).collect()
+        };
+        let read = async {
+            for reader in readers {
+                let _ = reader.await;
+            }
+        };
+        let _ = clock::timeout(OUTPUT_AFTER_END, read).await;
+    }
+
+    /// Ends it when its run is over and it is not.
+    async fn end(&self, run: &Run, stop_within: Duration, edit: Edit<Option<String>, BoxError>) {
+        if self.is_over() {
+            return;
+        }
+        let cause = run.cancel().cause();
+        // Another node has the job, and may have started it: no grace.
+        let grace = match cause {
+            Some(Cause::LeaseLost) => Duration::ZERO,
+            _ => stop_within,
+        };
+        let mut killed = true;
+        if !grace.is_zero() {
+            let _ = kill_process(self.pid, Signal::TERM);
+            killed = clock::timeout(grace, self.ended()).await.is_err();
+        }
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        let status = clock::timeout(DEAD_WITHIN, self.ended()).await;
+        self.finish().await;
+        edit.change(|outcome| {
+            let Outcome::Cancelled(why) = outcome else {
+                return;
+            };
+            // These say by themselves what becomes of the job.
+            if matches!(
+                why,
+                Cause::LeaseLost | Cause::Shutdown | Cause::Requested(_)
+            ) {
+                return;
+            }
+            let why = match killed {
+                true => format!("{why}; asked to end, and killed since it did not in time"),
+                false => format!("{why}; asked to end"),
+            };
+            let status = status.unwrap_or_else(|_| ExitStatus::from_raw(9));
+            *outcome = Outcome::Err(self.failure(Some(why), status).into());
+        });
+    }
+
+    fn told(&self) -> Told {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
+    }
+
+    fn failure(&self, why: Option<String>, status: ExitStatus) -> Failure {
+        Failure {
+            why,
+            status,
+            progress: self.progress.told(),
+            last_words: self.output.last_words(),
+        }
+    }
+
+    /// Ends the run as the program has said.
+    fn wanted(&self, end: End) -> BoxError {
+        let why = |said: String| match said.is_empty() {
+            true => "the program did not say why".to_owned(),
+            false => said,
+        };
+        match end {
+            End::Discard(said) => end::discard(why(said)),
+            End::RetryAfter(after, said) => end::retry_after(after, why(said)),
+            End::Snooze(after) => end::snooze(after),
+        }
+    }
+
+    /// Gives the result, as much of the output as fits into it.
+    fn result(&self, said: Option<&str>) -> Result<String, BoxError> {
+        let said = said
+            .map(|json| RawValue::from_string(json.to_owned()))
+            .transpose()?;
+        let mut room = RESULT_BYTES_MAX;
+        loop {
+            let (output, output_bytes) = self.output.text(room);
+            let result = serde_json::to_string(&Kept {
+                exit_code: 0,
+                result: said.as_deref(),
+                output: &output,
+                output_bytes,
+            })?;
+            if result.len() <= RESULT_BYTES_MAX || room == 0 {
+                return Ok(result);
+            }
+            room /= 2;
+        }
+    }
+}
+
+/// What is kept of a run that was done.
+#[derive(Serialize)]
+struct Kept<'a> {
+    exit_code: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    output: &'a str,
+    output_bytes: u64,
+}
+
+fn readers(
+    child: &mut Child,
+    output: &Output,
+    told: &Arc<Mutex<Told>>,
+    run: &Run,
+    progress: &Arc<Teller>,
+) -> Vec<Task<()>> {
+    let mut readers = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        let (run, told, progress) = (run.clone(), told.clone(), progress.clone());
+        let said = move |word| {
+            run.beat();
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            match word {
+                Word::Beat => {}
+                Word::Progress(percent, text) => progress.tell(percent, &text),
+                Word::Result(json) => told.result = Some(json),
+                Word::End(end) => told.end = Some(end),
+            }
+        };
+        let read = output::read_stdout(stdout, output.clone(), said);
+        readers.push(spawn("standard output", read));
+    }
+    if let Some(stderr) = child.stderr.take() {
+        let read = output::read_stderr(stderr, output.clone());
+        readers.push(spawn("standard error", read));
+    }
+    readers
+}
+
+/// Says that a program could not be started.
+#[derive(Debug)]
+struct NotStarted {
+    program: String,
+    error: std::io::Error,
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start {}", self.program)
+    }
+}
+
+impl Error for NotStarted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Says how a program ended that has not done its work.
+#[derive(Debug)]
+struct Failure {
+    why: Option<String>,
+    status: ExitStatus,
+    progress: Option<Progress>,
+    last_words: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => f.write_str(why)?,
+            None => write_status(f, self.status)?,
+        }
+        if let Some(Progress { percent, text }) = &self.progress {
+            write!(f, "; it had come to {percent} %")?;
+            if !text.is_empty() {
+                write!(f, " ({text})")?;
+            }
+        }
+        write_last_words(f, &self.last_words)
+    }
+}
+
+impl Error for Failure {}

@@ -1,0 +1,236 @@
+//! What a program writes: read as fast as it comes, and kept within bounds.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::protocol::{self, Word};
+
+/// How long a line may be before it is taken in parts: 16 KiB, as by `steadfast exec`.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// How many lines of standard error are told with a failure: 20, and at most 2 KiB of them, half of
+/// what is kept of an error.
+const LAST_WORDS_MAX: usize = 20;
+const LAST_WORDS_BYTES_MAX: usize = 2 * 1024;
+
+/// What was written, in the order in which it came: the beginning and the end of it.
+#[derive(Debug, Clone)]
+pub(super) struct Output(Arc<Mutex<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    head: Vec<u8>,
+    head_max: usize,
+    tail: VecDeque<u8>,
+    tail_max: usize,
+    bytes: u64,
+    last_words: VecDeque<String>,
+}
+
+impl Output {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let head_max = bytes_max / 4;
+        Self(Arc::new(Mutex::new(Kept {
+            head: Vec::new(),
+            head_max,
+            tail: VecDeque::new(),
+            tail_max: bytes_max - head_max,
+            bytes: 0,
+            last_words: VecDeque::new(),
+        })))
+    }
+
+    fn keep(&self, line: &[u8]) {
+        let mut kept = self.kept();
+        kept.bytes = kept.bytes.saturating_add(line.len() as u64);
+        let room = kept.head_max.saturating_sub(kept.head.len());
+        // Once something has gone to the end, nothing is the beginning any more.
+        let room = if kept.tail.is_empty() { room } else { 0 };
+        let (head, tail) = line.split_at(room.min(line.len()));
+        kept.head.extend_from_slice(head);
+        kept.tail.extend(tail);
+        let over = kept.tail.len().saturating_sub(kept.tail_max);
+        kept.tail.drain(..over);
+    }
+
+    fn keep_words(&self, line: &[u8]) {
+        let mut kept = self.kept();
+        let line = String::from_utf8_lossy(line).trim_end().to_owned();
+        if line.is_empty() {
+            return;
+        }
+        kept.last_words.push_back(line);
+        let bytes = |words: &VecDeque<String>| words.iter().map(String::len).sum::<usize>();
+        while kept.last_words.len() > LAST_WORDS_MAX
+            || (kept.last_words.len() > 1 && bytes(&kept.last_words) > LAST_WORDS_BYTES_MAX)
+        {
+            kept.last_words.pop_front();
+        }
+        // One that is too long alone.
+        if let Some(line) = kept.last_words.front_mut() {
+            while line.len() > LAST_WORDS_BYTES_MAX {
+                line.pop();
+            }
+        }
+    }
+
+    /// Gives what is kept as text, of its beginning and its end at most so many bytes, and how many
+    /// were written.
+    pub(super) fn text(&self, bytes_max: usize) -> (String, u64) {
+        let kept = self.kept();
+        let tail: Vec<u8> = kept.tail.iter().copied().collect();
+        let (head, tail) = (
+            String::from_utf8_lossy(&kept.head),
+            String::from_utf8_lossy(&tail),
+        );
+        let head_end = (0..=head.len().min(bytes_max / 4))
+            .rev()
+            .find(|at| head.is_char_boundary(*at))
+            .unwrap_or(0);
+        let room = bytes_max.saturating_sub(head_end);
+        let tail_from = (tail.len().saturating_sub(room)..=tail.len())
+            .find(|at| tail.is_char_boundary(*at))
+            .unwrap_or(tail.len());
+        // What fits in one piece is shown in one.
+        let (head_end, tail_from) = match head.len() + tail.len() <= bytes_max {
+            true => (head.len(), 0),
+            false => (head_end, tail_from),
+        };
+        let held = (kept.head.len() + kept.tail.len()) as u64;
+        let mut text = head[..head_end].to_owned();
+        if kept.bytes > held || head_end < head.len() || tail_from > 0 {
+            text.push_str("\n[… cut …]\n");
+        }
+        text.push_str(&tail[tail_from..]);
+        (text, kept.bytes)
+    }
+
+    pub(super) fn last_words(&self) -> Vec<String> {
+        self.kept().last_words.iter().cloned().collect()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads to the end; `said` is given what is meant for us, which is not kept.
+pub(super) async fn read_stdout(from: impl AsyncRead + Unpin, output: Output, said: impl Fn(Word)) {
+    lines(from, |line| {
+        match std::str::from_utf8(line).ok().and_then(protocol::parse) {
+            Some(word) => said(word),
+            None => output.keep(line),
+        }
+    })
+    .await;
+}
+
+/// Reads to the end.
+pub(super) async fn read_stderr(from: impl AsyncRead + Unpin, output: Output) {
+    lines(from, |line| {
+        output.keep(line);
+        output.keep_words(line);
+    })
+    .await;
+}
+
+/// Gives whole lines with their ends, or parts of those that are too long.
+async fn lines(mut from: impl AsyncRead + Unpin, mut each: impl FnMut(&[u8])) {
+    let mut pending = Vec::with_capacity(LINE_BYTES_MAX);
+    loop {
+        let room = LINE_BYTES_MAX - pending.len();
+        let read = (&mut from).take(room as u64).read_buf(&mut pending).await;
+        let ended = !matches!(read, Ok(read) if read > 0);
+        let whole = match pending.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            None if ended || pending.len() == LINE_BYTES_MAX => pending.len(),
+            None => 0,
+        };
+        let whole = if ended { pending.len() } else { whole };
+        for line in pending[..whole].split_inclusive(|byte| *byte == b'\n') {
+            each(line);
+        }
+        pending.drain(..whole);
+        if ended {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn output(bytes_max: usize, input: &[u8]) -> (Output, Vec<Word>) {
+        let (output, words) = (Output::new(bytes_max), Mutex::new(Vec::new()));
+        read_stdout(input, output.clone(), |word| {
+            words.lock().unwrap().push(word)
+        })
+        .await;
+        (output, words.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_short_is_kept_whole_without_what_is_meant_for_us() {
+        let (output, words) = output(1_000, b"one\n::steadfast beat\ntwo, no end").await;
+
+        assert_eq!(output.text(1_000), ("one\ntwo, no end".into(), 15));
+        assert_eq!(words, [Word::Beat]);
+    }
+
+    #[tokio::test]
+    async fn of_what_is_long_the_beginning_and_the_end_are_kept() {
+        let input: String = (0..1_000)
+            .map(|number| format!("line {number}\n"))
+            .collect();
+
+        let (output, _) = output(80, input.as_bytes()).await;
+        let (text, bytes) = output.text(1_000);
+
+        assert!(text.starts_with("line 0\nline 1\nline 2"), "{text}");
+        assert!(text.contains("[… cut …]"), "{text}");
+        assert!(text.ends_with("line 998\nline 999\n"), "{text}");
+        assert!(text.len() < 120, "{text}");
+        assert_eq!(bytes, input.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn a_flood_without_lines_is_bounded() {
+        let (output, _) = output(64, &vec![b'x'; 100 * LINE_BYTES_MAX]).await;
+
+        let (text, bytes) = output.text(1_000);
+        assert_eq!(bytes, 100 * LINE_BYTES_MAX as u64);
+        assert!(text.len() < 100);
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_text_are_shown_as_such_within_the_bound() {
+        let (output, _) = output(64, &[0xff; 1_000]).await;
+
+        assert!(output.text(64).0.len() < 100);
+        assert_eq!(output.text(0).0, "\n[… cut …]\n");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_where_nothing_is_wanted() {
+        let (output, _) = output(0, b"one\ntwo\n").await;
+
+        assert_eq!(output.text(1_000), ("\n[… cut …]\n".into(), 8));
+    }
+
+    #[tokio::test]
+    async fn the_latest_lines_of_standard_error_are_told_with_a_failure() {
+        let input: String = (0..30).map(|number| format!("line {number}\n")).collect();
+        let output = Output::new(10);
+        read_stderr(input.as_bytes(), output.clone()).await;
+        assert_eq!(output.last_words().len(), LAST_WORDS_MAX);
+        assert_eq!(output.last_words()[19], "line 29");
+
+        let output = Output::new(10);
+        read_stderr(&vec![b'y'; 3 * LINE_BYTES_MAX][..], output.clone()).await;
+        let words: usize = output.last_words().iter().map(String::len).sum();
+        assert!(words <= LAST_WORDS_BYTES_MAX, "{words}");
+    }
+}

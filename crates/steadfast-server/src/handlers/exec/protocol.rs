@@ -1,0 +1,125 @@
+//! What a program says about its run: lines on standard output that begin with `::steadfast`.
+//!
+//! | line | says |
+//! |---|---|
+//! | `::steadfast beat` | it gets on; for handlers with `beat_every` |
+//! | `::steadfast progress 40 copied 4 of 10` | the same, and how far |
+//! | `::steadfast result {"rows": 10}` | what is kept as the result, as JSON |
+//! | `::steadfast discard REASON` | another attempt would not help |
+//! | `::steadfast retry-after 30s REASON` | the attempt failed, and the next is to come after that |
+//! | `::steadfast snooze 10m` | the time is not right: again after that, and no attempt is spent |
+//!
+//! The last three count however the program ends, and the last of them counts.
+
+use std::time::Duration;
+
+use steadfast::settings::duration;
+
+/// With what a line begins that is meant for us.
+const MARK: &str = "::steadfast ";
+
+/// Something that a program says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    Beat,
+    Progress(u8, String),
+    Result(String),
+    End(End),
+}
+
+/// How a program wants its run to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    Discard(String),
+    RetryAfter(Duration, String),
+    Snooze(Duration),
+}
+
+/// Reads a line; `None` for one that says nothing to us, or nothing that can be understood: that is
+/// output.
+pub(super) fn parse(line: &str) -> Option<Word> {
+    let said = line.trim_end().strip_prefix(MARK)?;
+    let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
+    let rest = rest.trim();
+    let timed = || {
+        let (time, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        duration(time)
+            .ok()
+            .map(|time| (time, rest.trim().to_owned()))
+    };
+    match word {
+        "beat" if rest.is_empty() => Some(Word::Beat),
+        "progress" => {
+            let (percent, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            let percent = percent.trim_end_matches('%').parse().ok()?;
+            (percent <= 100).then(|| Word::Progress(percent, text.trim().to_owned()))
+        }
+        "result" => {
+            serde_json::from_str::<serde::de::IgnoredAny>(rest).ok()?;
+            Some(Word::Result(rest.to_owned()))
+        }
+        "discard" => Some(Word::End(End::Discard(rest.to_owned()))),
+        "retry-after" => timed().map(|(time, why)| Word::End(End::RetryAfter(time, why))),
+        "snooze" => timed().map(|(time, _)| Word::End(End::Snooze(time))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read() {
+        let check = |line: &str, expect: Word| assert_eq!(parse(line), Some(expect), "{line}");
+
+        check("::steadfast beat\n", Word::Beat);
+        check(
+            "::steadfast progress 40 copied 4 of 10\r\n",
+            Word::Progress(40, "copied 4 of 10".into()),
+        );
+        check("::steadfast progress 7%", Word::Progress(7, String::new()));
+        check(
+            "::steadfast result {\"rows\": 10}",
+            Word::Result("{\"rows\": 10}".into()),
+        );
+        check(
+            "::steadfast discard no such table",
+            Word::End(End::Discard("no such table".into())),
+        );
+        check(
+            "::steadfast retry-after 30s the bank is closed",
+            Word::End(End::RetryAfter(
+                Duration::from_secs(30),
+                "the bank is closed".into(),
+            )),
+        );
+        check(
+            "::steadfast snooze 10m",
+            Word::End(End::Snooze(Duration::from_secs(600))),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_output() {
+        for line in [
+            "beat",
+            " ::steadfast beat",
+            "::steadfast",
+            "::steadfastbeat",
+            "::steadfast beat it",
+            "::steadfast progress",
+            "::steadfast progress 101",
+            "::steadfast progress -1",
+            "::steadfast result {",
+            "::steadfast result",
+            "::steadfast retry-after soon",
+            "::steadfast retry-after 30",
+            "::steadfast snooze",
+            "::steadfast snooze 99999999999999999999h",
+            "::steadfast dance",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A job as a call: a signed request to a service, which answers when the work is done, or tells it
+//! later.
+
+mod answer;
+pub(crate) mod calls;
+pub(crate) mod client;
+pub(crate) mod signature;
+pub(crate) mod waiting;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Limited};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use steadfast::jobs::{Run, end};
+use steadfast::{BoxError, clock};
+
+use super::About;
+use crate::config::Http;
+use answer::Verdict;
+use client::{Client, Failed};
+use signature::{SIGNATURE, Signed, TIMESTAMP, sign};
+use waiting::{Told, Waiting};
+
+/// How much of an answer is read: 40 KiB, which is kept as the result even if every third byte has to
+/// be escaped.
+const ANSWER_BYTES_MAX: usize = 40 * 1024;
+
+/// What calls need beside the payload.
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) http: Http,
+    pub(super) secret: String,
+    pub(super) client: Client,
+    pub(super) waiting: Waiting,
+    /// Where the end of long work is told.
+    pub(super) calls_url: Option<String>,
+}
+
+/// Calls the target of a job, and waits for the end of its work.
+pub(super) async fn run(
+    target: Arc<Target>,
+    about: About,
+    run: Run,
+    payload: String,
+) -> Result<Option<String>, BoxError> {
+    let (place, told) = target.waiting.begin(&target.name, &run);
+    let request = target.request(&about, &run, payload)?;
+    let response = match target.client.call(request).await {
+        Ok(response) => response,
+        // Nothing was attempted: none of the attempts is spent.
+        Err(Failed::NotSent { why, after }) => {
+            tracing::info!(target: "steadfast::serve", handler = target.name, why, "a call was held back");
+            return Err(end::snooze(after));
+        }
+        Err(Failed::Lost(error)) => return Err(error),
+    };
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after = retry_after
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let verdict = answer::judge(status, retry_after.as_deref(), now_s());
+    if verdict == Verdict::Accepted {
+        if target.calls_url.is_none() {
+            let why = "it answered 202, and there is no [calls] where it could tell the end";
+            return Err(end::discard(why));
+        }
+        drop(response);
+        let ended = ended(told.await.map_err(|_| "the end cannot be told any more")?);
+        drop(place);
+        return ended;
+    }
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+        .collect()
+        .await;
+    let body = match body {
+        Ok(body) => body.to_bytes(),
+        Err(error) if verdict == Verdict::Done => {
+            // The status alone is no answer: the work may have broken off with it.
+            return Err(format!("it answered {status}, and its answer broke off: {error}").into());
+        }
+        Err(_) => bytes::Bytes::new(),
+    };
+    let text = String::from_utf8_lossy(&body);
+    let said = || {
+        let line: String = text
+            .chars()
+            .filter(|char| !char.is_control())
+            .take(500)
+            .collect();
+        match line.is_empty() {
+            true => format!("it answered {status}"),
+            false => format!("it answered {status}: {line}"),
+        }
+    };
+    match verdict {
+        Verdict::Done => Ok(Some(kept(status, &text)?)),
+        Verdict::Again(Some(after)) => Err(end::retry_after(after, said())),
+        Verdict::Again(None) => Err(said().into()),
+        Verdict::Never | Verdict::Accepted => Err(end::discard(said())),
+    }
+}
+
+impl Target {
+    fn request(
+        &self,
+        about: &About,
+        run: &Run,
+        payload: String,
+    ) -> Result<Request<Body>, BoxError> {
+        let at_s = now_s();
+        let signed = Signed {
+            at_s,
+            job: run.id().get(),
+            term: run.term(),
+            wanted: "run",
+        };
+        let signature = sign(&self.secret, &signed, payload.as_bytes());
+        let mut headers = HeaderMap::new();
+        let mut say = |name: &'static str, value: String| -> Result<(), BoxError> {
+            headers.insert(name, HeaderValue::from_bytes(value.as_bytes())?);
+            Ok(())
+        };
+        say("steadfast-kind", about.kind.clone())?;
+        say("steadfast-job", run.id().to_string())?;
+        say("steadfast-term", run.term().to_string())?;
+        say("steadfast-attempt", run.attempt().to_string())?;
+        say("steadfast-max-attempts", run.max_attempts().to_string())?;
+        say("steadfast-trace-id", about.trace_id.to_string())?;
+        say("idempotency-key", format!("steadfast-job-{}", run.id()))?;
+        say(TIMESTAMP, at_s.to_string())?;
+        say(SIGNATURE, signature)?;
+        if let Some((schedule, nominal)) = &about.occurrence {
+            say("steadfast-schedule", schedule.clone())?;
+            say("steadfast-occurrence", nominal.clone())?;
+        }
+        if let Some(url) = &self.calls_url {
+            say(
+                "steadfast-calls",
+                format!("{url}/v1/runs/{}/{}", run.id(), run.term()),
+            )?;
+        }
+        let mut request = Request::new(Body::from(payload));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.http.url.parse()?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+fn ended(told: Told) -> Result<Option<String>, BoxError> {
+    match told {
+        Told::Complete(Some(json)) => Ok(Some(kept(202, &json)?)),
+        Told::Complete(None) => Ok(Some(kept(202, "")?)),
+        Told::Fail {
+            error,
+            discard: true,
+            ..
+        } => Err(end::discard(error)),
+        Told::Fail {
+            error,
+            retry_after: Some(after),
+            ..
+        } => Err(end::retry_after(after, error)),
+        Told::Fail { error, .. } => Err(error.into()),
+    }
+}
+
+/// What is kept of a run that was done.
+#[derive(Serialize)]
+struct Kept<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<Answer<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+}
+
+fn kept(status: u16, text: &str) -> Result<String, serde_json::Error> {
+    let answer = match serde_json::from_str(text) {
+        Ok(json) => Some(Answer::Json(json)),
+        Err(_) => Some(Answer::Text(text)).filter(|_| !text.trim().is_empty()),
+    };
+    serde_json::to_string(&Kept { status, answer })
+}
+
+pub(super) fn now_s() -> i64 {
+    clock::timestamp().unix_millis().div_euclid(1_000)
+}

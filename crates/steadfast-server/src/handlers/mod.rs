@@ -1,0 +1,114 @@
+//! What does the work of jobs: programs that are run, services that are called.
+
+mod exec;
+mod http;
+mod outside;
+mod progress;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast::BoxError;
+use steadfast::context::{self, TraceId};
+use steadfast::jobs::schedule::Schedules;
+use steadfast::jobs::{Jobs, Kind, Run};
+
+use crate::config::{Handler, Work};
+use crate::time;
+
+pub(crate) use exec::user::find as user;
+pub(crate) use outside::Outside;
+
+use progress::Progresses;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    schedules: Schedules,
+    progress: Progresses,
+    outside: Outside,
+}
+
+impl Shared {
+    pub(crate) fn new(jobs: &Jobs, outside: &Outside) -> Self {
+        Self {
+            schedules: Schedules::new(jobs),
+            progress: Progresses::default(),
+            outside: outside.clone(),
+        }
+    }
+}
+
+/// How long a run may take to end beyond the time that its program has for it: 4 s, to kill it, to
+/// see it dead, and to read what it has written.
+const ENDING: Duration = Duration::from_secs(4);
+
+/// How long a run may take to end, once it is told to.
+pub(crate) fn ending_of(handler: &Handler) -> Duration {
+    match &handler.work {
+        Work::Exec(exec) => exec.stop_within.saturating_add(ENDING),
+        Work::Http(_) => ENDING,
+    }
+}
+
+/// Makes the kind of a handler.
+pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kind> {
+    let shared = shared.clone();
+    let kind = match &handler.work {
+        Work::Exec(exec) => {
+            let exec = Arc::new(exec.clone());
+            let name = name.to_owned();
+            Kind::of_name(name.clone(), move |run, scope, payload| {
+                let (exec, shared, name) = (exec.clone(), shared.clone(), name.clone());
+                async move {
+                    let about = About::of(&name, &run, &shared).await?;
+                    let progress = shared.progress.begin(run.id());
+                    exec::run(exec, about, run, scope, payload, progress).await
+                }
+            })
+        }
+        Work::Http(_) => {
+            let target = shared.outside.targets.get(name)?.clone();
+            Kind::of_name(name.to_owned(), move |run, _scope, payload| {
+                let (target, shared) = (target.clone(), shared.clone());
+                async move {
+                    let about = About::of(&target.name, &run, &shared).await?;
+                    http::run(target, about, run, payload).await
+                }
+            })
+        }
+    };
+    let kind = kind
+        .timeout(handler.timeout)
+        .backoff(handler.backoff)
+        .cleanup_limit(ending_of(handler));
+    Some(match handler.beat_every {
+        Some(every) => kind.beat_every(every),
+        None => kind,
+    })
+}
+
+/// What a handler outside of this process is told about its run.
+struct About {
+    kind: String,
+    trace_id: TraceId,
+    /// The schedule and the nominal time that the job was made for.
+    occurrence: Option<(String, String)>,
+}
+
+impl About {
+    async fn of(kind: &str, run: &Run, shared: &Shared) -> Result<Self, BoxError> {
+        let trace_id = context::current().trace_id().unwrap_or_else(|| {
+            // A job that nobody's request has made begins a trace of its own.
+            let id = TraceId::random();
+            context::update(|context| context.with_trace_id(id));
+            id
+        });
+        let occurrence = shared.schedules.occurrence_of(run.id()).await?;
+        Ok(Self {
+            kind: kind.to_owned(),
+            trace_id,
+            occurrence: occurrence.map(|of| (of.schedule, time::text(of.nominal))),
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! Processes of others: how they are started, and how they ended.
+
+pub(crate) mod launch;
+pub(crate) mod status;

@@ -1,0 +1,203 @@
+//! The production program: a store, a worker, schedules, and whether all of it is well.
+
+mod health;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use steadfast::decide::backoff::Backoff;
+use steadfast::jobs::schedule::{Registered, Schedules};
+use steadfast::jobs::{self, Jobs, Worker};
+use steadfast::store::{Node, NodeConfig, Store};
+use steadfast::{Shutdown, clock, rng};
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Work};
+use crate::handlers::{self, Outside, Shared};
+use health::Health;
+
+pub(crate) use handlers::ending_of;
+
+/// The version of this program, as nodes say it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long to wait for a store that is away: from 200 ms doubling to 10 s, with jitter.
+const WAIT_FIRST: Duration = Duration::from_millis(200);
+const WAIT_LONGEST: Duration = Duration::from_secs(10);
+
+/// Runs until the shutdown.
+pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    check_machine(&config)?;
+    let listener = TcpListener::bind(config.health).await;
+    let listener = listener.with_context(|| {
+        format!(
+            "cannot listen on {}; choose another address in [health]",
+            config.health
+        )
+    })?;
+    let (calls, calls_at) = match &config.calls {
+        None => (None, None),
+        Some(calls) => {
+            let listener = TcpListener::bind(calls.listen).await;
+            let listener = listener.with_context(|| {
+                format!(
+                    "cannot listen on {}; choose another address in [calls]",
+                    calls.listen
+                )
+            })?;
+            let address = listener.local_addr()?;
+            tracing::info!(target: "steadfast::serve", %address, "words about long work are taken");
+            (Some(listener), Some(address))
+        }
+    };
+    let outside = Outside::new(&config, calls_at)?;
+    tracing::info!(target: "steadfast::serve", address = %listener.local_addr()?, "health is told");
+    let health = Health::new(&shutdown);
+    let told = health
+        .clone()
+        .serve(listener)
+        .map_err(|error| anyhow::anyhow!(error))?;
+    let work = async {
+        let Some(parts) = Parts::start(&config, &outside, &health, &shutdown).await? else {
+            return Ok(());
+        };
+        parts.run(&shutdown).await;
+        Ok(())
+    };
+    let taken = async {
+        match calls {
+            Some(listener) => outside.serve(listener, &shutdown).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = work => ended,
+        ended = taken => ended.context("words about long work cannot be taken"),
+        // Nobody could tell any more how it is.
+        _ = told => Err(anyhow::anyhow!("the listener of health has ended")),
+    }
+}
+
+/// What cannot be seen in the files alone.
+fn check_machine(config: &Config) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !config.handlers.is_empty(),
+        "nothing is to be run: add a [handlers.NAME] with exec = [\"PROGRAM\"]"
+    );
+    for (name, handler) in &config.handlers {
+        let Work::Exec(exec) = &handler.work else {
+            continue;
+        };
+        if let Some(user) = &exec.user {
+            handlers::user(user).with_context(|| format!("handlers.{name}.user"))?;
+        }
+        if let Some(dir) = &exec.dir {
+            anyhow::ensure!(
+                dir.is_dir(),
+                "handlers.{name}.dir: {} is no folder",
+                dir.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What runs.
+struct Parts {
+    store: Store,
+    node: Node,
+    worker: Worker,
+}
+
+impl Parts {
+    /// Starts everything, however long the store is away; nothing once the program is to end.
+    async fn start(
+        config: &Config,
+        outside: &Outside,
+        health: &Health,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Option<Self>> {
+        let place = config.store.config(&config.service)?;
+        let stop = shutdown.stop_accepting();
+        let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
+        loop {
+            let open = Self::open(config, outside, place.clone());
+            let opened = tokio::select! {
+                opened = open => opened,
+                _ = stop.cancelled() => return Ok(None),
+            };
+            let error = match opened {
+                Ok(parts) => {
+                    health.opened(&parts.store, &parts.node);
+                    return Ok(Some(parts));
+                }
+                Err(error) => error,
+            };
+            let store = error.store();
+            let fix = store.map_or("", |error| error.fix());
+            if !error.is_retryable() && !store.is_some_and(|error| error.is_unreachable()) {
+                let code = store.map_or("SF-2101", |error| error.code());
+                let error = anyhow::Error::new(error);
+                return Err(error.context(format!("the store cannot be used ({code}): {fix}")));
+            }
+            health.failed(&error);
+            tracing::error!(
+                target: "steadfast::serve",
+                error = &error as &(dyn std::error::Error + 'static),
+                fix,
+                "the store cannot be opened; it is tried again"
+            );
+            let wait = clock::sleep(waits.next(rng::bits()));
+            if stop.run(wait).await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn open(
+        config: &Config,
+        outside: &Outside,
+        place: steadfast::store::Config,
+    ) -> Result<Self, jobs::Error> {
+        let store = Store::open(place).await?;
+        let jobs = Jobs::open(&store).await?;
+        let schedules = Schedules::new(&jobs);
+        for (name, schedule) in &config.schedules {
+            let registered = schedules.register(&schedule.0).await?;
+            if registered != Registered::Same {
+                let plan = schedule.0.plan().describe();
+                let change = if registered == Registered::Added {
+                    "added"
+                } else {
+                    "changed"
+                };
+                tracing::info!(target: "steadfast::serve", schedule = name, change, plan, "a schedule is as the file says");
+            }
+        }
+        let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
+        let node = store.join(node).await?;
+        let shared = Shared::new(&jobs, outside);
+        let mut worker = Worker::builder(&jobs).node(node.clone());
+        for (name, permits) in &config.queues {
+            worker = worker.queue(name, *permits);
+        }
+        for (name, handler) in &config.handlers {
+            if let Some(kind) = handlers::kind(name, handler, &shared) {
+                worker = worker.kind(kind);
+            }
+        }
+        let worker = worker.build()?;
+        Ok(Self {
+            store,
+            node,
+            worker,
+        })
+    }
+
+    async fn run(self, shutdown: &Shutdown) {
+        tracing::info!(target: "steadfast::serve", "ready");
+        self.worker.run(shutdown).await;
+        self.node.leave().await;
+        self.store.close().await;
+    }
+}

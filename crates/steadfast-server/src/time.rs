@@ -1,0 +1,23 @@
+//! Points in time as text.
+
+use steadfast::Timestamp;
+
+/// Writes a point in time as RFC 3339 does, in universal time: `2026-11-30T02:30:00Z`.
+pub(crate) fn text(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.unix_millis());
+    at.map_or_else(|_| "(out of range)".to_owned(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_the_standard_says() {
+        let check = |ms, expect| assert_eq!(text(Timestamp::from_unix_millis(ms)), expect);
+
+        check(0, "1970-01-01T00:00:00Z");
+        check(1_774_695_600_250, "2026-03-28T11:00:00.25Z");
+        check(i64::MAX, "(out of range)");
+    }
+}

@@ -1,0 +1,257 @@
+//! Programs as jobs: those that work, and all that do not.
+
+use serde_json::Value;
+use steadfast::jobs::State;
+
+use super::*;
+use crate::alive::{Alive, until_all_have_ended};
+
+fn result(job: &JobDetail) -> Value {
+    job.result().unwrap().expect("there is a result")
+}
+
+fn error(job: &JobDetail) -> &str {
+    job.info.error.as_deref().expect("there is an error")
+}
+
+#[tokio::test]
+async fn a_program_is_told_of_its_run_and_of_nothing_else() {
+    let folder = Folder::new("told");
+    let script = "env | sort; echo payload: $(cat); pwd; echo aside >&2";
+    let rest = format!(
+        "env = [\"MODE=full\"]\npass_env = [\"TO_BE_PASSED\"]\ndir = \"{}\"",
+        folder.path().display()
+    );
+    let config = folder.configure(&shell("told", script, &rest));
+    let server = Server::start_with(&config, &[("TO_BE_PASSED", "yes"), ("SECRET", "no")]);
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "told", r#"{"order": 4711}"#, 3).await;
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    let result = result(&job);
+    let output = result["output"].as_str().unwrap();
+    for told in [
+        format!("STEADFAST_JOB={id}\n"),
+        format!("STEADFAST_TERM={}\n", job.info.term),
+        "STEADFAST_KIND=told\n".into(),
+        "STEADFAST_ATTEMPT=1\n".into(),
+        "STEADFAST_MAX_ATTEMPTS=3\n".into(),
+        "MODE=full\n".into(),
+        "TO_BE_PASSED=yes\n".into(),
+        "payload: {\"order\": 4711}\n".into(),
+        "aside\n".into(),
+        format!("{}\n", folder.path().display()),
+    ] {
+        assert!(output.contains(&told), "{told} in {output}");
+    }
+    let trace = output.split("STEADFAST_TRACE_ID=").nth(1).unwrap();
+    assert_eq!(trace.lines().next().unwrap().len(), 32);
+    assert!(!output.contains("SECRET"), "{output}");
+    assert_eq!(result["exit_code"], 0);
+    server.stop();
+}
+
+#[tokio::test]
+async fn exit_codes_say_what_becomes_of_a_job() {
+    let folder = Folder::new("codes");
+    // What its payload says, once; then it is well.
+    let script = format!(
+        "read code; if [ $STEADFAST_TERM = 1 ]; then echo no luck >&2; exit $code; fi; echo well > {}/$code",
+        folder.path().display()
+    );
+    let rest = "discard_on = [64]\nsnooze_on = [75]\nsnooze_for = \"1s\"\nbackoff = \"1ms\"\nbackoff_max = \"1ms\"";
+    let server = Server::start(&folder.configure(&shell("codes", &script, rest)));
+    let jobs = jobs(&folder).await;
+
+    let failed = enqueue(&jobs, "codes", "3", 2).await;
+    let discarded = enqueue(&jobs, "codes", "64", 5).await;
+    let snoozed = enqueue(&jobs, "codes", "75", 1).await;
+
+    let failed = until_state(&jobs, failed, State::Completed).await;
+    assert_eq!(failed.info.attempt, 2);
+    let discarded = until_state(&jobs, discarded, State::Discarded).await;
+    assert_eq!(
+        error(&discarded),
+        "failed for good: ended with exit code 64; its last lines on standard error:\n    no luck"
+            .trim_start_matches("failed for good: ")
+    );
+    assert_eq!(discarded.info.attempt, 1);
+    let snoozed = until_state(&jobs, snoozed, State::Completed).await;
+    assert_eq!(snoozed.info.max_attempts, 1, "no attempt was spent");
+    server.stop();
+}
+
+#[tokio::test]
+async fn lines_of_the_protocol_say_how_far_it_is_and_how_it_ends() {
+    let folder = Folder::new("protocol");
+    let result_of = "echo before; echo '::steadfast progress 40 copied 4 of 10'; echo '::steadfast result {\"rows\": [1, 2]}'; echo after";
+    let config = folder.configure(&[
+        shell("answers", result_of, ""),
+        shell("refuses", "echo '::steadfast discard no such table'; exit 1", ""),
+        shell("waits", "[ $STEADFAST_TERM = 1 ] && echo '::steadfast snooze 1s'; exit 0", ""),
+        shell(
+            "comes-back",
+            "[ $STEADFAST_TERM = 1 ] && echo '::steadfast retry-after 1s the bank is closed'; exit 0",
+            "backoff = \"1h\"\nbackoff_max = \"24h\"",
+        ),
+    ].concat());
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let answers = enqueue(&jobs, "answers", "null", 1).await;
+    let refuses = enqueue(&jobs, "refuses", "null", 9).await;
+    let waits = enqueue(&jobs, "waits", "null", 1).await;
+    let comes_back = enqueue(&jobs, "comes-back", "null", 2).await;
+
+    let answers = until_state(&jobs, answers, State::Completed).await;
+    let kept = result(&answers);
+    assert_eq!(kept["result"]["rows"][1], 2);
+    assert_eq!(kept["output"], "before\nafter\n");
+    let refuses = until_state(&jobs, refuses, State::Discarded).await;
+    assert_eq!(
+        (error(&refuses), refuses.info.attempt),
+        ("no such table", 1)
+    );
+    until_state(&jobs, waits, State::Completed).await;
+    let comes_back = until_state(&jobs, comes_back, State::Completed).await;
+    assert_eq!(comes_back.info.attempt, 2);
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_is_asked_to_end_when_its_time_is_up() {
+    let folder = Folder::new("hang");
+    let script = "trap 'echo told to end >&2; exit 0' TERM; echo '::steadfast progress 40 half-way'; sleep 1000 & wait";
+    let rest = "timeout = \"1s\"\nattempts = 1";
+    let server = Server::start(&folder.configure(&shell("hang", script, rest)));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "hang", "null", 1).await;
+    let job = until_state(&jobs, id, State::Discarded).await;
+
+    let error = error(&job);
+    assert!(
+        error.contains("; asked to end; it had come to 40 % (half-way)"),
+        "{error}"
+    );
+    assert!(error.ends_with("told to end"), "{error}");
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_that_ignores_the_request_is_killed_with_all_that_it_has_started() {
+    let folder = Folder::new("ignore");
+    let alive = Alive::new("serve-ignore");
+    let script = alive.held("trap '' TERM");
+    let rest = "timeout = \"1s\"\nstop_within = \"100ms\"";
+    let server = Server::start(&folder.configure(&shell("ignore", &script, rest)));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "ignore", "null", 1).await;
+    let watched = alive.watch();
+    let job = until_state(&jobs, id, State::Discarded).await;
+
+    let error = error(&job);
+    assert!(error.contains("killed since it did not in time"), "{error}");
+    until_all_have_ended(watched);
+    server.stop();
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_behind_ends_with_it() {
+    let folder = Folder::new("fork");
+    let alive = Alive::new("serve-fork");
+    // The child holds its outputs, too.
+    let script = format!("exec 9>{}; sleep 1000 & echo left", alive.path());
+    let server = Server::start(&folder.configure(&shell("fork", &script, "")));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "fork", "null", 1).await;
+    let watched = alive.watch();
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    assert_eq!(result(&job)["output"], "left\n");
+    until_all_have_ended(watched);
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_flood_of_output_is_read_and_bounded() {
+    let folder = Folder::new("flood");
+    let script = "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero | tr '\\0' '\\n' >&2; echo; echo the end";
+    let server = Server::start(&folder.configure(&shell("flood", script, "output_bytes = 49152")));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "flood", "null", 1).await;
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    let kept = result(&job);
+    assert_eq!(kept["output_bytes"], 40_000_009);
+    let output = kept["output"].as_str().unwrap();
+    assert!(output.contains("[… cut …]"));
+    assert!(job.result.as_ref().unwrap().len() <= 60 * 1024);
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_or_cannot_be_started_has_failed_and_says_why() {
+    let folder = Folder::new("killed");
+    let config = folder.configure(&format!(
+        "{}[handlers.nowhere]\nexec = [\"no-such-program\"]\n",
+        shell("killed", "kill -9 $$", "")
+    ));
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let killed = enqueue(&jobs, "killed", "null", 1).await;
+    let nowhere = enqueue(&jobs, "nowhere", "null", 1).await;
+
+    let killed = until_state(&jobs, killed, State::Discarded).await;
+    assert!(
+        error(&killed).starts_with("ended by SIGKILL"),
+        "{}",
+        error(&killed)
+    );
+    let nowhere = until_state(&jobs, nowhere, State::Discarded).await;
+    assert_eq!(
+        error(&nowhere),
+        "cannot start no-such-program: there is no such program"
+    );
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_without_a_sign_of_progress_is_stuck() {
+    let folder = Folder::new("stuck");
+    let script = "for i in 1 2 3; do echo '::steadfast beat'; sleep 0.1; done; sleep 1000 & wait";
+    let rest = "beat_every = \"500ms\"\nstop_within = \"0s\"";
+    let server = Server::start(&folder.configure(&shell("stuck", script, rest)));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "stuck", "null", 1).await;
+    let job = until_state(&jobs, id, State::Discarded).await;
+
+    assert!(
+        error(&job).contains("no sign of progress for three times 500ms"),
+        "{}",
+        error(&job)
+    );
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_ends_its_program() {
+    let folder = Folder::new("cancelled");
+    let alive = Alive::new("serve-cancelled");
+    let server = Server::start(&folder.configure(&shell("long", &alive.held("true"), "")));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "long", "null", 5).await;
+    let watched = alive.watch();
+    jobs.cancel(id, "not wanted any more").await.unwrap();
+    until_state(&jobs, id, State::Cancelled).await;
+
+    until_all_have_ended(watched);
+    server.stop();
+}

@@ -1,0 +1,212 @@
+//! From the start of a server to its end, however that comes.
+
+use super::*;
+use crate::alive::{Alive, until_all_have_ended};
+
+#[test]
+fn the_generated_configuration_is_taken_and_mistakes_are_told_with_their_line() {
+    let folder = Folder::new("generated");
+    let generated = output(&["--generate-config"]);
+    assert_eq!(generated.status.code(), Some(0));
+    let path = folder.path().join("generated.toml");
+    std::fs::write(&path, &generated.stdout).unwrap();
+
+    let checked = output(&["--check", "--config", path.to_str().unwrap()]);
+    assert_eq!(
+        checked.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+
+    let wrong = folder.configure("[shutdown]\ndrian = \"5s\"\n");
+    let refused = output(&["--config", wrong.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(
+        told.contains("unknown key \"drian\" in [shutdown]"),
+        "{told}"
+    );
+    assert!(told.contains("steadfast.toml:6:1"), "{told}");
+    assert!(told.contains("fix: write drain"), "{told}");
+
+    let nowhere = output(&["--config", "/no/such/file.toml"]);
+    let told = String::from_utf8_lossy(&nowhere.stderr);
+    assert_eq!(nowhere.status.code(), Some(78));
+    assert!(
+        told.contains("steadfast serve --generate-config > /no/such/file.toml"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_refused_at_the_start() {
+    let check = |rest: &str, expect: &str| {
+        let folder = Folder::new("machine");
+        let config = folder.configure(rest);
+        let refused = output(&["--config", config.to_str().unwrap()]);
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains(expect), "{told}");
+    };
+
+    check("", "nothing is to be run: add a [handlers.NAME]");
+    check(
+        &shell("a", "true", "user = \"nobody-of-that-name\""),
+        "there is no user \"nobody-of-that-name\"",
+    );
+    check(
+        &shell("a", "true", "dir = \"/no/such/folder\""),
+        "/no/such/folder is no folder",
+    );
+}
+
+#[test]
+fn it_tells_whether_it_is_alive_and_ready_and_its_numbers() {
+    let folder = Folder::new("health");
+    let mut server = Server::start(&folder.configure(&shell("nothing", "true", "")));
+    server.line_with("ready");
+
+    let (alive, ready) = (server.get("/livez"), server.get("/readyz"));
+    let metrics = server.get("/metrics");
+
+    assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.ends_with(r#"{"ready":true,"reasons":[]}"#), "{ready}");
+    assert!(metrics.contains("steadfast_jobs_permits 16"), "{metrics}");
+    server.stop();
+}
+
+#[test]
+fn a_store_that_is_away_is_waited_for_and_told_as_a_reason() {
+    let folder = Folder::new("away");
+    // A port that was free a moment ago: nobody answers there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let config = folder.path().join("steadfast.toml");
+    let text = format!(
+        "[store]\nurl = \"postgres://nobody@{address}/nothing\"\n[health]\nlisten = \"127.0.0.1:0\"\n{}",
+        shell("nothing", "true", "")
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut server = Server::start(&config);
+    let told = server.line_with("the store cannot be opened; it is tried again");
+
+    let (alive, ready) = (server.get("/livez"), server.get("/readyz"));
+
+    assert!(told.contains("cannot reach the database"), "{told}");
+    assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains(r#""reason":"starting""#), "{ready}");
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_schedule_of_the_file_makes_jobs_that_know_what_they_are_about() {
+    let folder = Folder::new("schedule");
+    let schedule = "[schedules.tick]\nrule = \"every 1s\"\npayload = '{\"n\": 1}'\n";
+    let script = "echo $STEADFAST_SCHEDULE $STEADFAST_OCCURRENCE";
+    let server =
+        Server::start(&folder.configure(&format!("{}{schedule}", shell("tick", script, ""))));
+    let jobs = jobs(&folder).await;
+
+    let since = clock::now();
+    let job = loop {
+        let done = steadfast::jobs::Filter::state(State::Completed);
+        if let Some(job) = jobs.list(&done, 1).await.unwrap().jobs.first() {
+            break jobs.find(job.id).await.unwrap().unwrap();
+        }
+        assert!(clock::now() - since < PATIENCE, "no job was made");
+        clock::sleep(Duration::from_millis(50)).await;
+    };
+
+    assert_eq!(job.payload, "{\"n\": 1}");
+    let result: serde_json::Value = job.result().unwrap().unwrap();
+    let output = result["output"].as_str().unwrap();
+    assert!(
+        output.starts_with("tick 20") && output.ends_with("Z\n"),
+        "{output}"
+    );
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_that_runs_at_the_end_is_let_end_and_its_job_is_done() {
+    let folder = Folder::new("drained");
+    let gate = folder.path().join("gate");
+    // Goes on until the test lets it.
+    let script = format!(
+        "echo up > {0}/up; until [ -e {0}/gate ]; do sleep 0.02; done; echo done",
+        folder.path().display()
+    );
+    let mut server = Server::start(&folder.configure(&format!(
+        "[shutdown]\ndrain = \"10m\"\n{}",
+        shell("long", &script, "")
+    )));
+    let jobs = jobs(&folder).await;
+    let id = enqueue(&jobs, "long", "null", 1).await;
+    until(&jobs, id, |_| folder.path().join("up").exists()).await;
+
+    server.signal("TERM");
+    server.line_with("shutdown");
+    std::fs::write(gate, "").unwrap();
+    let (code, rest) = server.ended();
+
+    assert_eq!(code, Some(0), "{rest}");
+    until_state(&jobs, id, State::Completed).await;
+}
+
+#[tokio::test]
+async fn a_program_that_takes_longer_than_the_end_is_handed_back_without_spending_an_attempt() {
+    let folder = Folder::new("handed-back");
+    let alive = Alive::new("serve-handed-back");
+    let rest = format!(
+        "[shutdown]\ndrain = \"100ms\"\n{}",
+        shell("long", &alive.held("true"), "")
+    );
+    let mut server = Server::start(&folder.configure(&rest));
+    let jobs = jobs(&folder).await;
+    let id = enqueue(&jobs, "long", "null", 1).await;
+    let watched = alive.watch();
+
+    server.signal("TERM");
+    let (code, rest) = server.ended();
+
+    assert_eq!(code, Some(0), "{rest}");
+    until_all_have_ended(watched);
+    let job = jobs.find(id).await.unwrap().unwrap();
+    assert_eq!(
+        (job.info.state, job.info.attempt),
+        (State::Pending, 0),
+        "{job:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_takes_its_programs_with_it_and_another_one_runs_their_jobs() {
+    let folder = Folder::new("killed-server");
+    let alive = Alive::new("serve-killed-server");
+    // The first run goes on for ever; those after it are done at once.
+    let script = format!(
+        "if [ $STEADFAST_TERM = 1 ]; then exec 9>{}; exec sleep 1000; fi; echo term $STEADFAST_TERM",
+        alive.path()
+    );
+    let config = folder.configure(&shell("long", &script, ""));
+    let mut first = Server::start(&config);
+    let jobs = jobs(&folder).await;
+    let id = enqueue(&jobs, "long", "null", 1).await;
+    let watched = alive.watch();
+
+    first.signal("KILL");
+    first.ended();
+    until_all_have_ended(watched);
+    let second = Server::start(&config);
+
+    let job = until_state(&jobs, id, State::Completed).await;
+    let result: serde_json::Value = job.result().unwrap().unwrap();
+    let output = result["output"].as_str().unwrap();
+    assert_eq!(output, format!("term {}\n", job.info.term));
+    assert!(job.info.term > 1);
+    second.stop();
+}

@@ -1,0 +1,136 @@
+//! What the database tells a writer.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use steadfast_core::batch::Look;
+use steadfast_core::clock;
+use steadfast_core::decide::batch::{Lag, Pressure};
+
+use super::lag::Positions;
+use crate::store::Lane;
+use crate::{Dialect, Error, Store, binds, schema};
+
+/// Looks who waits for locks, and how far replicas are behind, over a connection of its own.
+///
+/// **Waiters** are the connections to this database that wait for a lock: in PostgreSQL as `pg_locks` has it, which
+/// every user may read; with SQLite whoever stands in the queue of the writer.
+///
+/// **Lag** is the age of the first write that the replica farthest behind has not made its own: a logical
+/// subscriber, a standby, a slot whose subscriber is gone. It goes by positions in the log, so that one whose worker
+/// waits for a lock, and tells nothing meanwhile, is seen. It is unknown when there are fewer replicas than expected, when
+/// the user may not see them (on a standby's connection that takes the role `pg_monitor`; a logical slot is seen by all),
+/// when the server is a standby itself, and with SQLite, which knows of none.
+///
+/// # Examples
+/// ```no_run
+/// # use steadfast_core as steadfast;
+/// # use steadfast_store as store;
+/// # use std::time::Duration;
+/// # use steadfast::batch::{BatchConfig, BatchWriter};
+/// # use store::sink::{DatabaseLook, Replicas, TableSink};
+/// # fn example(store: &store::Store, sink: TableSink<i64>) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut config = BatchConfig::new("views");
+/// config.size.lag_max = Some(Duration::from_secs(1));
+/// let writer = BatchWriter::builder(config, sink)
+///     .looking(DatabaseLook::new(store, Replicas::AtLeast(1)))
+///     .start()?;
+/// # Ok(()) }
+/// ```
+pub struct DatabaseLook {
+    lane: Lane,
+    dialect: Dialect,
+    store: Store,
+    replicas: Replicas,
+    positions: Mutex<Positions>,
+}
+
+/// Which replicas there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replicas {
+    /// Nobody asks for them: lag is unknown.
+    #[default]
+    Unwatched,
+    /// At least so many, standbys and subscribers together; with fewer, lag is unknown.
+    AtLeast(u32),
+}
+
+/// What one look has found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) waiters: Option<u32>,
+    pub(crate) lag: Option<Duration>,
+}
+
+impl DatabaseLook {
+    /// Looks at the database of a store. A connection is made at the first look.
+    pub fn new(store: &Store, replicas: Replicas) -> Self {
+        Self {
+            lane: store.lane(),
+            dialect: store.dialect(),
+            store: store.clone(),
+            replicas,
+            positions: Mutex::default(),
+        }
+    }
+
+    pub(crate) async fn once(&self) -> Result<Seen, Error> {
+        if self.dialect == Dialect::Sqlite {
+            let queued = self.store.inner().usage().queued;
+            return Ok(Seen {
+                waiters: Some(u32::try_from(queued).unwrap_or(u32::MAX)),
+                lag: None,
+            });
+        }
+        let rows = self.lane.run(&schema::BATCH_LOOK, binds![]).await?;
+        let row = rows.one()?;
+        let waiters: i64 = row.get(0)?;
+        let position: Option<i64> = row.get(1)?;
+        let (replicas, hidden): (i64, i64) = (row.get(2)?, row.get(3)?);
+        let replayed: Option<i64> = row.get(4)?;
+        let now = clock::nanos();
+        let mut positions = self
+            .positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(position) = position {
+            positions.note(position, now);
+        }
+        let enough = match self.replicas {
+            Replicas::Unwatched => false,
+            Replicas::AtLeast(least) => replicas >= i64::from(least) && hidden == 0,
+        };
+        let lag = match (position, replayed) {
+            (Some(_), Some(replayed)) if enough => Some(positions.lag(replayed, now)),
+            // None is expected, and none is there.
+            (Some(_), None) if enough => Some(Duration::ZERO),
+            _ => None,
+        };
+        Ok(Seen {
+            waiters: Some(u32::try_from(waiters).unwrap_or(u32::MAX)),
+            lag,
+        })
+    }
+}
+
+impl Look for DatabaseLook {
+    async fn look(&self) -> Pressure {
+        // Whoever cannot look has seen nothing; the writer has a rule for that.
+        match self.once().await {
+            Ok(seen) => Pressure {
+                lock_waiters: seen.waiters,
+                lag: seen.lag.map_or(Lag::Unknown, Lag::Known),
+            },
+            Err(_) => Pressure::default(),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseLook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseLook")
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}

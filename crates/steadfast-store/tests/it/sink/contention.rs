@@ -1,0 +1,159 @@
+use steadfast_core::batch::BatchWriter;
+use steadfast_core::rng;
+use steadfast_store::sink::{DatabaseLook, Replicas};
+use steadfast_store::testing::{Database, Kind as Place};
+use steadfast_store::{Config, Store};
+
+use super::*;
+
+const KEYS: u64 = 400;
+
+/// Each transaction notes how many rows it has changed.
+async fn make_counted(store: &Store) {
+    run(store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, hits BIGINT NOT NULL DEFAULT 1)").await;
+    run(
+        store,
+        "CREATE TABLE audit (tx BIGINT NOT NULL, changed BIGINT NOT NULL)",
+    )
+    .await;
+    run(
+        store,
+        "CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO audit SELECT txid_current(), count(*) FROM changed;
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    run(
+        store,
+        "CREATE TRIGGER inserted AFTER INSERT ON item REFERENCING NEW TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION counted()",
+    )
+    .await;
+    run(
+        store,
+        "CREATE TRIGGER updated AFTER UPDATE ON item REFERENCING NEW TABLE AS changed
+            FOR EACH STATEMENT EXECUTE FUNCTION counted()",
+    )
+    .await;
+}
+
+/// Eight writers on the same few rows: none deadlocks, no transaction has more rows than the cap, every row is
+/// accounted for at every moment, and each upsert counts once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
+    let database = Database::make(Place::Postgres).await;
+    let config = Config {
+        connections_max: 12,
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    make_counted(&store).await;
+    let each = scaled(1_500, 100_000);
+    let table = || {
+        items()
+            .upsert_with(["id"], "hits = item.hits + 1, name = excluded.name")
+            .once()
+    };
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let mut config = BatchConfig::new("hot");
+            config.queue_max = 512;
+            BatchWriter::builder(config, sink(&store, table()))
+                .looking(DatabaseLook::new(&store, Replicas::Unwatched))
+                .start()
+                .unwrap()
+        })
+        .collect();
+    let senders: Vec<_> = writers
+        .iter()
+        .map(|writer| {
+            let writer = writer.clone();
+            spawn("sender", async move {
+                let mut receipts = Vec::new();
+                for _ in 0..each {
+                    let row = item((rng::bits() % KEYS) as i64);
+                    receipts.push(writer.send(row).await.unwrap());
+                }
+                all(receipts).await;
+            })
+        })
+        .collect();
+
+    while !senders.iter().all(|sender| sender.is_finished()) {
+        for writer in &writers {
+            assert_accounted(&writer.stats());
+        }
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+
+    let all = i64::from(8 * each);
+    assert_eq!(
+        number(&store, "SELECT sum(hits)::bigint FROM item").await,
+        all
+    );
+    let largest = "SELECT max(changed)::bigint FROM (SELECT sum(changed) AS changed FROM audit GROUP BY tx) t";
+    let largest = number(&store, largest).await;
+    assert!(
+        (1..=200).contains(&largest),
+        "{largest} rows in one transaction"
+    );
+    for writer in &writers {
+        let stats = writer.stats();
+        assert_eq!((stats.written, stats.dead), (each.into(), 0));
+        assert_eq!(
+            stats.failed[1], 0,
+            "nobody was in the way of another: {stats:?}"
+        );
+    }
+}
+
+/// The keys of two writers cross in every batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_writers_with_crossing_keys_do_not_deadlock() {
+    let database = Database::make(Place::Postgres).await;
+    let store = database.open().await;
+    run(
+        &store,
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",
+    )
+    .await;
+    // So that the second surely comes while the first is at it.
+    run(
+        &store,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER slow BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .await;
+    run(
+        &store,
+        "INSERT INTO item SELECT i, '' FROM generate_series(0, 19) i",
+    )
+    .await;
+    let writers = [0, 1].map(|_| {
+        let sink = sink(&store, items().upsert(["id"]));
+        BatchWriter::builder(of_rows("crossing", 200), sink)
+            .start()
+            .unwrap()
+    });
+
+    for _ in 0..scaled(10, 1_000) {
+        let up = send(&writers[0], (0..20).map(item)).await;
+        let down = send(&writers[1], (0..20).rev().map(item)).await;
+        tokio::join!(writers[0].flush(), writers[1].flush());
+        all(up).await;
+        all(down).await;
+    }
+
+    for writer in &writers {
+        let stats = writer.stats();
+        assert_eq!(stats.failed, [0; 5], "{stats:?}");
+    }
+}

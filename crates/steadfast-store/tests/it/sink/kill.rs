@@ -1,0 +1,109 @@
+use std::collections::BTreeSet;
+
+use steadfast_core::batch::BatchWriter;
+use steadfast_store::testing::{Database, Kind as Place};
+use steadfast_store::{Config, Store};
+
+use super::*;
+use crate::process;
+
+/// What the process sends, in order; those that it said are committed are never gone.
+const ROWS: i64 = 100_000;
+
+/// The part of the process that is killed: writes rows, and says which are committed.
+#[allow(clippy::print_stdout, reason = "this is how it answers")]
+pub(crate) async fn write_until_killed() {
+    let store = Store::open(Config::parse(&std::env::var("URL").unwrap()).unwrap())
+        .await
+        .unwrap();
+    let mut config = BatchConfig::new("killed");
+    config.linger = Duration::from_millis(1);
+    let writer = BatchWriter::builder(config, sink(&store, items().insert_missing(["id"])))
+        .start()
+        .unwrap();
+    let first: i64 = std::env::var("FIRST").unwrap().parse().unwrap();
+    for id in (first..ROWS).step_by(50) {
+        let receipts = send(&writer, (id..id + 50).map(item)).await;
+        println!("sent {id}");
+        all(receipts).await;
+        println!("committed {id}");
+    }
+}
+
+/// Killed between sending and the answer, again and again; what was not answered is sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_loses_no_row_that_was_answered_and_writes_none_twice() {
+    let database = Database::make(Place::Postgres).await;
+    let store = database.open().await;
+    // A trigger counts what was really inserted.
+    run(
+        &store,
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",
+    )
+    .await;
+    run(&store, "CREATE TABLE copies (id BIGINT NOT NULL)").await;
+    run(
+        &store,
+        "CREATE FUNCTION copied() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO copies VALUES (NEW.id);
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER copied AFTER INSERT ON item FOR EACH ROW EXECUTE FUNCTION copied()",
+    )
+    .await;
+    let url = database.direct_url();
+    let mut answered = BTreeSet::new();
+    let mut first = 0;
+
+    for round in 0..scaled(4, 100) {
+        let mut child = process::start(
+            "write_until_killed",
+            &[("URL", &url), ("FIRST", &first.to_string())],
+        );
+        // Some rounds are killed right after sending, others a few batches later.
+        for _ in 0..=round % 3 {
+            let sent: i64 = child.says("sent ").parse().unwrap();
+            if round % 2 == 0 {
+                first = sent;
+                continue;
+            }
+            let committed: i64 = child.says("committed ").parse().unwrap();
+            answered.insert(committed);
+            first = committed;
+        }
+        child.signal("KILL");
+        drop(child);
+        // What was not answered is sent again, and some that was.
+    }
+    // The last life sends everything again.
+    let writer = BatchWriter::builder(
+        of_rows("last", 200),
+        sink(&store, items().insert_missing(["id"])),
+    );
+    let writer = writer.start().unwrap();
+    all(send(&writer, (0..first + 50).map(item)).await).await;
+
+    for id in answered {
+        for id in id..id + 50 {
+            let text = "SELECT count(*) FROM item WHERE id = $1";
+            let found = store
+                .read(async |mut tx| tx.sql(text, binds![id]).await)
+                .await
+                .unwrap();
+            assert_eq!(
+                found.one().unwrap().get::<i64>(0).unwrap(),
+                1,
+                "{id} was answered"
+            );
+        }
+    }
+    let twice = "SELECT count(*) FROM (SELECT id FROM copies GROUP BY id HAVING count(*) > 1) t";
+    assert_eq!(number(&store, twice).await, 0);
+    let missing = "SELECT count(*) FROM item RIGHT JOIN copies USING (id) WHERE item.id IS NULL";
+    assert_eq!(number(&store, missing).await, 0);
+    assert!(number(&store, "SELECT count(*) FROM item").await >= first + 50);
+}

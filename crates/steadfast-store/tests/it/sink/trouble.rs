@@ -1,0 +1,302 @@
+use sqlx::{Connection, PgConnection};
+use steadfast_core::batch::BatchWriter;
+use steadfast_store::testing::{Cluster, Database, Kind as Place, Stop};
+use steadfast_store::{Config, Store, on_every_store};
+
+use super::*;
+
+async fn make(store: &Store) {
+    let text = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL CONSTRAINT short CHECK (length(name) < 20))";
+    run(store, text).await;
+}
+
+on_every_store! {
+    async fn one_bad_row_is_found_in_few_transactions_and_told_with_its_reason(database) {
+        let store = database.open().await;
+        make(&store).await;
+        for (round, bad) in [0_i64, 77, 199].into_iter().enumerate() {
+            let config = of_rows("poison", 2_000);
+            let writer = BatchWriter::builder(config, sink(&store, items().keep_dead())).start().unwrap();
+            let first = round as i64 * 200;
+            let rows = (0..200).map(|at| {
+                let mut row = item(first + at);
+                if at == bad {
+                    row.name = "much longer than it may be".into();
+                }
+                row
+            });
+
+            let answers = answers(send(&writer, rows).await).await;
+
+            for (at, answer) in answers.iter().enumerate() {
+                assert_eq!(answer.is_err(), at as i64 == bad, "row {at}");
+            }
+            let reason = answers[bad as usize].as_ref().unwrap_err().to_string();
+            let dead = answers[bad as usize].as_ref().unwrap_err().dead().unwrap().to_string();
+            assert!(dead.contains("short"), "{reason}: {dead}");
+            let stats = writer.stats();
+            let transactions = stats.batches + stats.failed.iter().sum::<u64>();
+            // One for all of them, and 2·⌈log₂(200)⌉ more.
+            assert!(transactions <= 1 + 16, "{transactions} transactions");
+            let last = "SELECT count(*) FROM item";
+            assert_eq!(number(&store, last).await, (round as i64 + 1) * 199);
+        }
+        let table = match store.dialect() {
+            steadfast_store::Dialect::Sqlite => "SELECT target, reason, document FROM steadfast_batch_dead ORDER BY id",
+            steadfast_store::Dialect::Postgres => "SELECT target, reason, document FROM steadfast.batch_dead ORDER BY id",
+        };
+        let dead = store.read(async |mut tx| tx.sql(table, binds![]).await).await.unwrap();
+        assert_eq!(dead.len(), 3);
+        let row = dead.first().unwrap();
+        assert_eq!(row.get::<&str>(0).unwrap(), "item");
+        assert!(row.get::<&str>(1).unwrap().starts_with("row cannot be written: "));
+        assert_eq!(
+            row.get::<&str>(2).unwrap(),
+            "{\"id\":0,\"name\":\"much longer than it may be\"}"
+        );
+    }
+
+    async fn rows_that_no_database_takes_cost_no_transaction(database) {
+        let store = database.open().await;
+        run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await;
+        let table = items().keep_dead();
+        let writer = BatchWriter::builder(of_rows("odd", 2_000), sink(&store, table)).start().unwrap();
+        let mut rows: Vec<_> = (0..100).map(item).collect();
+        rows[10].name = "nul \0 inside".into();
+        rows[20].name = "x".repeat(10 << 20);
+
+        let answers = answers(send(&writer, rows).await).await;
+
+        let dead = |at: usize| answers[at].as_ref().unwrap_err().dead().unwrap().to_string();
+        assert_eq!(
+            dead(10),
+            "row cannot be written: column \"name\" has a NUL byte at 4, which no text can have"
+        );
+        assert_eq!(
+            dead(20),
+            "row cannot be written: the row has 10485768 bytes, but the limit is 8388608"
+        );
+        assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 2);
+        assert_eq!(number(&store, "SELECT count(*) FROM item").await, 98);
+        assert_eq!(writer.stats().batches, 1, "the other rows went together");
+    }
+
+    async fn large_rows_that_are_let_through_are_written(database) {
+        let store = database.open().await;
+        run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await;
+        let sink = sink(&store, items().row_bytes_max(16 << 20));
+        let size = sink.clone();
+        let writer = BatchWriter::builder(of_rows("large", 2_000), sink)
+            .sized(move |row| size.bytes(row))
+            .start()
+            .unwrap();
+        let mut rows: Vec<_> = (0..3).map(item).collect();
+        rows[1].name = "x".repeat(10 << 20);
+
+        all(send(&writer, rows).await).await;
+
+        assert_eq!(number(&store, "SELECT max(length(name)) FROM item").await, 10 << 20);
+        assert_eq!(writer.stats().batches, 3, "it went alone");
+    }
+}
+
+/// Who waits for a lock, as the server sees it.
+async fn waiters(conn: &mut PgConnection) -> i64 {
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let row: (i64,) = sqlx::query_as(text).fetch_one(conn).await.unwrap();
+    row.0
+}
+
+async fn execute(conn: &mut PgConnection, text: &'static str) {
+    sqlx::raw_sql(text).execute(conn).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_is_tried_again_and_no_row_is_blamed() {
+    let database = Database::make(Place::Postgres).await;
+    let store = database.open().await;
+    make(&store).await;
+    run(&store, "INSERT INTO item VALUES (1, 'old'), (2, 'old')").await;
+    let mut other = PgConnection::connect(&database.direct_url()).await.unwrap();
+    let mut watch = PgConnection::connect(&database.direct_url()).await.unwrap();
+    // So that it is ours which finds the deadlock, and is rolled back.
+    execute(
+        &mut other,
+        "SET deadlock_timeout = '1h'; BEGIN; UPDATE item SET name = 'other' WHERE id = 2",
+    )
+    .await;
+    let writer = BatchWriter::builder(
+        of_rows("deadlock", 200),
+        sink(&store, items().upsert(["id"])),
+    );
+    let writer = writer.start().unwrap();
+
+    let receipts = send(&writer, [item(1), item(2)]).await;
+    until("ours waits for row 2", async || {
+        waiters(&mut watch).await == 1
+    })
+    .await;
+    execute(&mut other, "UPDATE item SET name = 'other' WHERE id = 1").await;
+    execute(&mut other, "COMMIT").await;
+    all(receipts).await;
+
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead), (2, 0));
+    assert!(stats.failed[1] >= 1, "{stats:?}");
+    assert_eq!(
+        number(&store, "SELECT count(*) FROM item WHERE name LIKE 'item%'").await,
+        2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serialization_failures_are_tried_again_and_no_row_is_blamed() {
+    let database = Database::make(Place::Postgres).await;
+    let store = database.open().await;
+    make(&store).await;
+    // The first three times it says what a serializable transaction says.
+    run(&store, "CREATE SEQUENCE tries").await;
+    run(
+        &store,
+        "CREATE FUNCTION unlucky() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('tries') <= 3 THEN
+                RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+            END IF;
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER unlucky AFTER INSERT ON item EXECUTE FUNCTION unlucky()",
+    )
+    .await;
+    let writer = BatchWriter::builder(of_rows("unlucky", 200), sink(&store, items()))
+        .start()
+        .unwrap();
+
+    all(send(&writer, (0..10).map(item)).await).await;
+
+    let stats = writer.stats();
+    assert_eq!(
+        (stats.written, stats.dead, stats.failed),
+        (10, 0, [0, 3, 0, 0, 0])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_that_is_slow_makes_batches_small_and_no_row_is_given_up() {
+    let database = Database::make(Place::Postgres).await;
+    let config = Config {
+        statement_timeout: Duration::from_secs(1),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    make(&store).await;
+    run(
+        &store,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER slow BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .await;
+    // The first batch would take six seconds.
+    let writer = BatchWriter::builder(of_rows("slow", 2_000), sink(&store, items()))
+        .start()
+        .unwrap();
+
+    all(send(&writer, (0..200).map(item)).await).await;
+
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead), (200, 0));
+    assert!(
+        stats.failed[4] >= 1,
+        "the first was over its time: {stats:?}"
+    );
+    assert!(stats.rows_limit < 40, "{stats:?}");
+}
+
+/// A server that fails over: it becomes read-only, is gone, and comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_costs_no_row_and_writes_none_twice() {
+    // What is committed must be in the log: others of our servers answer before.
+    let start = || Cluster::start_with(&["synchronous_commit = on"]);
+    let cluster = tokio::task::block_in_place(start);
+    let store = Store::open(Config::postgres(cluster.url("postgres")))
+        .await
+        .unwrap();
+    // Without a key, so that a row that is written twice is there twice.
+    run(
+        &store,
+        "CREATE TABLE item (id BIGINT NOT NULL, name TEXT NOT NULL)",
+    )
+    .await;
+    let mut config = of_rows("failover", 200);
+    config.linger = Duration::from_millis(1);
+    let writer = BatchWriter::builder(config, sink(&store, items().once()))
+        .start()
+        .unwrap();
+    let rows = i64::from(scaled(2_000, 200_000));
+    let sender = spawn("sender", {
+        let writer = writer.clone();
+        async move {
+            let mut receipts = Vec::new();
+            for id in 0..rows {
+                receipts.push(writer.send(item(id)).await.unwrap());
+                // So that it is still at it when the server goes.
+                if id % 20 == 0 {
+                    clock::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            all(receipts).await;
+        }
+    });
+    let failures = |reason: usize| writer.stats().failed[reason];
+
+    until("some are written", async || writer.stats().written > 100).await;
+    let mut admin = PgConnection::connect(&cluster.url("postgres"))
+        .await
+        .unwrap();
+    execute(
+        &mut admin,
+        "ALTER SYSTEM SET default_transaction_read_only = on",
+    )
+    .await;
+    execute(&mut admin, "SELECT pg_reload_conf()").await;
+    until("it is told that the server is read-only", async || {
+        failures(2) >= 2
+    })
+    .await;
+    execute(&mut admin, "SET default_transaction_read_only = off").await;
+    execute(
+        &mut admin,
+        "ALTER SYSTEM RESET default_transaction_read_only",
+    )
+    .await;
+    execute(&mut admin, "SELECT pg_reload_conf()").await;
+    let written = writer.stats().written;
+    until("it writes again", async || {
+        writer.stats().written > written || sender.is_finished()
+    })
+    .await;
+
+    let before = failures(2);
+    tokio::task::block_in_place(|| cluster.stop(Stop::Immediate));
+    until("it notices, or has nothing more to write", async || {
+        failures(2) > before || sender.is_finished()
+    })
+    .await;
+    tokio::task::block_in_place(|| cluster.start_again());
+    sender.await.unwrap();
+
+    assert_eq!(number(&store, "SELECT count(*) FROM item").await, rows);
+    assert_eq!(
+        number(&store, "SELECT count(DISTINCT id) FROM item").await,
+        rows
+    );
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead), (rows as u64, 0));
+}
