@@ -91,11 +91,12 @@ async fn rescuers_and_completions_race(arena: Arena) -> String {
         let rescue = || {
             let store = arena.store.clone();
             steadfast_core::spawn("rescue", async move {
-                // Of no kind is it asked how long its runs may take.
                 let longest = batch![Vec::<String>::new(), Vec::<i64>::new()];
-                let binds = binds![1_000_i64, longest];
-                let rescued = store.run(statement("rescue"), binds);
-                rescued.await.unwrap().len()
+                store
+                    .run(statement("rescue"), binds![1_000_i64, longest])
+                    .await
+                    .unwrap()
+                    .len()
             })
         };
         let store = arena.store.clone();
