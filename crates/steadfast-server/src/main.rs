@@ -4,6 +4,7 @@
 mod api;
 mod cli;
 mod config;
+mod crontab;
 mod handlers;
 mod process;
 mod serve;

@@ -138,6 +138,8 @@ types! {
     DoneAll {
         /// Which; those that it would be for a dry run.
         jobs: Vec<u64>,
+        /// Those that were left, since another job has their unique key.
+        refused: Vec<u64>,
         /// Whether nothing was done.
         dry_run: bool,
     }

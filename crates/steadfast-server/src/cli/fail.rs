@@ -9,6 +9,7 @@
 //! | 5 | the token is not known, or may not do it |
 //! | 6 | it is not in the state for it, or was changed meanwhile |
 //! | 7 | the server cannot be reached, or its store |
+//! | 8 | lines of a crontab could not be taken over, and the rest was |
 //! | 78 | the configuration is refused |
 
 use std::io::Write;

@@ -433,7 +433,10 @@ pub(super) static EXEC_DIR: Key = key(
     "dir",
     Text(4_096),
     "the folder it runs in",
-    Nothing("that of this program", "\"/var/lib/app\""),
+    Nothing(
+        "the home of its `user`, or that of this program",
+        "\"/var/lib/app\"",
+    ),
 );
 pub(super) static EXEC_USER: Key = key(
     "user",

@@ -113,15 +113,17 @@ pub(super) async fn retry(
     Path(id): Path<u64>,
     request: Request,
 ) -> Answer<types::Done> {
-    act(api, id, "jobs.redrive", request, async |api, id| match api
-        .0
-        .jobs
-        .redrive(&[id])
-        .await?
-        .is_empty()
-    {
-        false => Ok("put back to work"),
-        true => Err(state_of(api, id).await?),
+    act(api, id, "jobs.redrive", request, async |api, id| {
+        let redriven = api.0.jobs.redrive(&[id]).await?;
+        if let Some((_, holder)) = redriven.refused.first() {
+            return Err(Problem::conflict(format!(
+                "job {holder} has the unique key of job {id} by now"
+            )));
+        }
+        if redriven.jobs.is_empty() {
+            return Err(state_of(api, id).await?);
+        }
+        Ok("put back to work")
     })
     .await
 }
@@ -165,6 +167,7 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
         let jobs = ids.iter().map(|id| id.get()).collect();
         return Ok(Json(types::DoneAll {
             jobs,
+            refused: Vec::new(),
             dry_run: true,
         }));
     }
@@ -178,9 +181,10 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
     let done = audited(&api.0.store, entry, async {
         Ok(api.0.jobs.redrive(&ids).await?)
     });
-    let jobs = done.await?.iter().map(|id| id.get()).collect();
+    let redriven = done.await?;
     Ok(Json(types::DoneAll {
-        jobs,
+        jobs: redriven.jobs.iter().map(|id| id.get()).collect(),
+        refused: redriven.refused.iter().map(|(id, _)| id.get()).collect(),
         dry_run: false,
     }))
 }

@@ -206,11 +206,17 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 };
                 let word = if redriven.dry_run { "would be" } else { "are" };
                 let ids: Vec<String> = redriven.jobs.iter().map(ToString::to_string).collect();
-                let line = format!(
+                let mut line = format!(
                     "{} jobs {word} put back to work\n{}",
                     ids.len(),
                     ids.join(" ")
                 );
+                if !redriven.refused.is_empty() {
+                    let left = redriven.refused.len();
+                    line.push_str(&format!(
+                        "\n{left} are left: other jobs have their unique keys"
+                    ));
+                }
                 done(printer, &redriven, &line);
             }
         }

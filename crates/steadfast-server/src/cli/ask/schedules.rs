@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::super::import;
 use super::print::table;
 use super::{Why, done, more, query};
 use crate::api::client::part;
@@ -20,6 +21,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "CURSOR")]
         cursor: Option<String>,
     },
+    /// Takes a crontab over, as a file for `steadfast serve`; asks no server.
+    Import(import::Options),
     /// Shows the due times to come, also where the clocks are changed.
     Next {
         /// The name of the schedule.
@@ -60,6 +63,9 @@ pub(crate) struct Changed {
 }
 
 pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
+    if let Command::Import(what) = &command {
+        return import::run(what, options.json);
+    }
     super::run(options, async |client, printer| {
         let (method, path, changed) = match command {
             Command::List { limit, cursor } => {
@@ -104,6 +110,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 done(printer, &filled, &line);
                 return Ok(());
             }
+            Command::Import(_) => return Ok(()),
             Command::Run(changed) => ("POST", "/run", changed),
             Command::Pause(changed) => ("POST", "/pause", changed),
             Command::Resume(changed) => ("POST", "/resume", changed),

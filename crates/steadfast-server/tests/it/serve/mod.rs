@@ -3,6 +3,7 @@
 mod api;
 mod exec;
 mod http;
+mod import;
 mod lives;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -70,7 +71,14 @@ impl Server {
     }
 
     pub(crate) fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = serve(&["--config", config.to_str().unwrap()]);
+        Self::start_all(&[config], environment)
+    }
+
+    pub(crate) fn start_all(configs: &[&Path], environment: &[(&str, &str)]) -> Self {
+        let configs = configs
+            .iter()
+            .flat_map(|config| ["--config", config.to_str().unwrap()]);
+        let mut command = serve(&configs.collect::<Vec<_>>());
         let mut child = command
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
