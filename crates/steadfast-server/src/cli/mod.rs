@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod batches;
 mod dev;
 mod exec;
 mod log;
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds how many rows a batch should have.
+    #[command(subcommand)]
+    Batches(batches::Command),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Becomes a program that dies with its supervisor; `exec` uses it.
@@ -37,6 +41,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
             Command::Launch(launch) => launch.run(),
         }

@@ -23,10 +23,11 @@ Keeps services up
 Usage: steadfast <COMMAND>
 
 Commands:
-  dev    Runs a small shop that you can hurt, and shows what becomes of it
-  serve  Runs schedules and jobs, as a file says
-  exec   Runs a program of yours, and keeps it up
-  help   Print this message or the help of the given subcommand(s)
+  dev      Runs a small shop that you can hurt, and shows what becomes of it
+  serve    Runs schedules and jobs, as a file says
+  batches  Finds how many rows a batch should have
+  exec     Runs a program of yours, and keeps it up
+  help     Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
