@@ -104,6 +104,7 @@ fn contained(name: &str, samples: u32) -> Contender {
     install_silently();
     Contender::new(name, move |panics| {
         steadfast::panic::sample(samples);
+        steadfast::panic::trace(samples);
         for panic in 0..panics {
             if recover(|| contained_panic::raise(panic)).is_err() {
                 tally().add();

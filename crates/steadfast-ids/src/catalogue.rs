@@ -12,6 +12,8 @@ pub fn metrics() -> impl Iterator<Item = &'static MetricDoc> {
         crate::worker_id::METRICS,
         #[cfg(feature = "sql")]
         crate::dense::METRICS,
+        #[cfg(feature = "http")]
+        crate::http::METRICS,
     ];
     all.into_iter().flatten()
 }

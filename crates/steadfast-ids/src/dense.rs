@@ -465,7 +465,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::counter(
         "steadfast_ids_segment_fetch_failures_total",
         &["tag"],
-        "Those that it did not give.",
+        "Ranges that the store was asked for and did not give.",
     ),
 ];
 

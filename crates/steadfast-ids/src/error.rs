@@ -162,7 +162,7 @@ impl Error {
     }
 
     /// Tells whether more worker ids of the layout would help.
-    pub(crate) fn is_worker_free(&self) -> bool {
+    pub(crate) fn would_more_help(&self) -> bool {
         matches!(*self.0, Repr::NoneFree { .. } | Repr::Behind { .. })
     }
 

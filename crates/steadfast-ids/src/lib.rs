@@ -13,6 +13,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `sqlite`, `postgres` | worker ids ([`Ids::lease`]) and dense numbers ([`Ids::segments`]) out of a store, and an [`audit`] of tables |
+//! | `http` | a service that hands ids out, and a client that has them before they are wanted: [`mod@http`] |
 //! | `serde` | [`Id`] in documents: as text, or as a number with [`id::as_number`] |
 #![forbid(unsafe_code)]
 
@@ -28,9 +29,12 @@ pub mod dense;
 #[cfg(feature = "sql")]
 mod error;
 pub mod generator;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod id;
 #[cfg(feature = "sql")]
 mod ids;
+pub mod prefetch;
 pub mod segment;
 pub mod snowflake;
 #[cfg(feature = "sql")]

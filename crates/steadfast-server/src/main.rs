@@ -1,11 +1,14 @@
 //! The program `steadfast`.
 #![forbid(unsafe_code)]
 
+mod api;
 mod cli;
 mod config;
+mod crontab;
 mod handlers;
 mod process;
 mod serve;
+mod sql;
 mod time;
 
 use std::process::ExitCode;

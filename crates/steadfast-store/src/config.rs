@@ -48,9 +48,10 @@ pub struct Config {
     /// How long a statement may take: 10 s, a third of the lease of a node. PostgreSQL is told, and
     /// a second later the connection is given up.
     pub statement_timeout: Duration,
-    /// How long a transaction may be open: 10 s. On SQLite from the begin to the end of one that writes,
-    /// since everybody else who writes waits for it, the beats of this node included. On PostgreSQL
-    /// how long it may be idle between two statements.
+    /// How long a transaction that writes may be open, from its begin to its end: 10 s. On SQLite everybody
+    /// else who writes waits for it, the beats of this node included, and it is ended by force. On
+    /// PostgreSQL it keeps what it has locked: no statement is run in it after that time, and the server
+    /// ends one that is idle for as long, also one that only reads.
     pub transaction_timeout: Duration,
     /// Whether SQLite waits until a commit is on the disk: `true`. With `false` the last commits may
     /// be lost in a power failure, not in a crash of the process.

@@ -334,7 +334,8 @@ impl Store {
             Backend::Postgres(postgres) => {
                 let mut held = postgres.acquire().await?;
                 crate::postgres::begin_writing(&mut held).await?;
-                Carrier::Postgres(held)
+                let limit = self.config().transaction_timeout;
+                return Ok(Tx::new(self.clone(), Carrier::Postgres(held)).limited(limit));
             }
             Backend::Never(never) => match *never {},
         };

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use steadfast_core::clock;
 
 use crate::error::Trouble;
 use crate::store::Store;
@@ -16,7 +19,8 @@ use crate::{Binds, Error, Ident, Rows, Statement};
 ///
 /// On SQLite everybody else who writes waits until a writing transaction ends, and it is ended by
 /// force after [`Config::transaction_timeout`](crate::Config::transaction_timeout): do nothing else
-/// meanwhile.
+/// meanwhile. On PostgreSQL it holds what it has locked, and the dead rows of all tables, for as long:
+/// after that time no further statement is run in it, and it is rolled back.
 pub struct Tx<'c> {
     store: Store,
     way: Way<'c>,
@@ -37,6 +41,21 @@ enum Way<'c> {
 struct Ours {
     carrier: Carrier,
     after: Vec<Box<dyn FnOnce() + Send>>,
+    /// Until when it may be open, and how long that is, where nobody else looks after it.
+    limit: Option<(u64, Duration)>,
+}
+
+impl Ours {
+    /// Refuses to go on after its time.
+    fn check(&self) -> Result<(), Error> {
+        match self.limit {
+            Some((until, limit)) if clock::nanos() >= until => {
+                let undone = true;
+                Err(Trouble::TimeLimit { limit, undone }.into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What carries a transaction of ours.
@@ -83,12 +102,24 @@ impl Tx<'static> {
         let ours = Ours {
             carrier,
             after: Vec::new(),
+            limit: None,
         };
         Self {
             store,
             way: Way::Ours(Some(ours), None),
             over: false,
         }
+    }
+
+    /// Has it end after this time, from now on, however busy it is. For databases that do not look after
+    /// that themselves.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn limited(mut self, limit: Duration) -> Self {
+        if let Way::Ours(Some(ours), _) = &mut self.way {
+            let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            ours.limit = Some((clock::nanos().saturating_add(nanos), limit));
+        }
+        self
     }
 
     /// Lends it; it is [taken back](Self::back) once whoever has it drops it.
@@ -217,7 +248,10 @@ impl<'c> Tx<'c> {
         let (store, way) = (&self.store, &mut self.way);
         let ran = store.through(text.name(), true, async {
             match way {
-                Way::Ours(Some(ours), _) => ours.carrier.run(store, text, &binds).await,
+                Way::Ours(Some(ours), _) => {
+                    ours.check()?;
+                    ours.carrier.run(store, text, &binds).await
+                }
                 Way::Ours(None, _) => Err(Trouble::Ended.into()),
                 #[cfg(feature = "sqlx09")]
                 Way::Foreign(foreign) => foreign.run(store, text, &binds).await,
@@ -286,6 +320,7 @@ impl<'c> Tx<'c> {
         let Some(mut ours) = self.take() else {
             return Ok(());
         };
+        ours.check()?;
         let commit = ours.carrier.commit();
         self.store.through("commit", true, commit).await?;
         for then in ours.after {

@@ -22,28 +22,33 @@ pub(crate) fn value(mark: AttemptMark) -> HeaderValue {
     };
     match (usual(mark.attempt()), usual(mark.of())) {
         (Some(attempt), Some(of)) => {
-            let text = &USUAL[attempt * usize::from(MOST) + of];
-            HeaderValue::from_static(std::str::from_utf8(text).expect(PLAIN))
+            let at = 3 * (attempt * usize::from(MOST) + of);
+            HeaderValue::from_static(&USUAL[at..at + 3])
         }
-        _ => HeaderValue::try_from(mark.to_string()).expect(PLAIN),
+        _ => HeaderValue::try_from(mark.to_string()).expect("digits and a slash"),
     }
 }
 
 /// Up to how many attempts marks are there already, since every call has one: 9, of one digit.
 const MOST: u8 = 9;
 
-static USUAL: [[u8; 3]; (MOST * MOST) as usize] = {
-    let mut marks = [*b"0/0"; (MOST * MOST) as usize];
-    let mut at = 0;
-    while at < marks.len() {
-        marks[at][0] += at as u8 / MOST + 1;
-        marks[at][2] += at as u8 % MOST + 1;
-        at += 1;
+/// One after the other, three bytes each.
+static USUAL: &str = {
+    const MARKS: [u8; 3 * (MOST * MOST) as usize] = {
+        let mut marks = [b'/'; 3 * (MOST * MOST) as usize];
+        let mut at = 0;
+        while at < MOST * MOST {
+            marks[3 * at as usize] = b'1' + at / MOST;
+            marks[3 * at as usize + 2] = b'1' + at % MOST;
+            at += 1;
+        }
+        marks
+    };
+    match std::str::from_utf8(&MARKS) {
+        Ok(marks) => marks,
+        Err(_) => panic!("digits and slashes"),
     }
-    marks
 };
-
-const PLAIN: &str = "digits and a slash";
 
 #[cfg(test)]
 mod tests {

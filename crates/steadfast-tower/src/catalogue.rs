@@ -40,6 +40,8 @@ pub fn events() -> impl Iterator<Item = &'static EventDoc> {
         crate::guard::LIVE_EVENTS,
         #[cfg(feature = "serve")]
         crate::guard::SERVE_EVENTS,
+        #[cfg(feature = "serve")]
+        crate::guard::SERVE_END_EVENTS,
         #[cfg(feature = "prometheus")]
         crate::prometheus::EVENTS,
         crate::reject::EVENTS,

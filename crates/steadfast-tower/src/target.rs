@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
+use http::Request;
 use http::request::Parts;
 use http::uri::Authority;
 use steadfast_core::recover;
@@ -75,6 +76,26 @@ pub(crate) fn name(request: &Parts, endpoint_of: Option<&EndpointOf>) -> String 
         shown.push(c);
     }
     shown
+}
+
+/// What an endpoint was called for one call; nothing where it is not known.
+#[derive(Clone)]
+struct Called(Option<Arc<str>>);
+
+/// Asks for the name of the endpoint of a call, and notes it with the request.
+pub(crate) fn note<B>(request: Request<B>, endpoint_of: &EndpointOf) -> Request<B> {
+    let (mut parts, body) = request.into_parts();
+    let called = Called(named(&parts, endpoint_of).map(Into::into));
+    parts.extensions.insert(called);
+    Request::from_parts(parts, body)
+}
+
+/// Names endpoints as they were [noted](note).
+pub(crate) fn noted() -> EndpointOf {
+    Arc::new(|request| {
+        let called = request.extensions.get::<Called>()?;
+        called.0.as_deref().map(str::to_owned)
+    })
 }
 
 fn named(request: &Parts, endpoint_of: &EndpointOf) -> Option<String> {

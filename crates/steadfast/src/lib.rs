@@ -36,6 +36,7 @@
 //! | `tower` | `steadfast::tower`: layers for tower and axum services |
 //! | `axum` | the same, with routes named as an axum router does |
 //! | `ids` | `steadfast::ids`: unique, ordered ids, made in the process; with a database also what that hands out |
+//! | `ids-http` | a service that hands them out over HTTP, and a client of it |
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
 //! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
@@ -65,8 +66,23 @@ pub mod ids {
 /// The documents of the project about ids.
 #[cfg(all(doctest, feature = "ids"))]
 mod documents_of_ids {
+    #[doc = include_str!("../../../docs/guide/javascript-and-ids.md")]
+    mod javascript_and_ids {}
+    #[doc = include_str!("../../../docs/guide/order-of-ids.md")]
+    mod order_of_ids {}
+    #[doc = include_str!("../../../docs/migration/from-snowflake-crates.md")]
+    mod from_snowflake_crates {}
+    #[doc = include_str!("../../../docs/migration/from-uuid.md")]
+    mod from_uuid {}
+    #[cfg(feature = "sqlite")]
     #[doc = include_str!("../../../docs/guide/which-id.md")]
     mod which_id {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("../../../docs/migration/from-leaf.md")]
+    mod from_leaf {}
+    #[cfg(all(feature = "axum", feature = "ids-http", feature = "sqlite"))]
+    #[doc = include_str!("../../../docs/guide/run-the-id-service.md")]
+    mod run_the_id_service {}
 }
 
 /// The one door to SQLite and PostgreSQL. With the feature `sqlite` or `postgres`.

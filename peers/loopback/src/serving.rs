@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use steadfast::tower::{Drain, Guard, PolicyDocument};
+use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Shutdown};
 use tokio::net::TcpListener;
 
@@ -18,8 +18,16 @@ pub(crate) struct Served {
     pub(crate) routes: Router,
     /// What it tells about itself, and hears of what goes wrong.
     pub(crate) control: Router,
-    /// How it leaves, where that is measured.
-    pub(crate) drain: Option<Drain>,
+    /// Who serves it.
+    pub(crate) server: Server,
+}
+
+/// What stands between the sockets and the service.
+pub(crate) enum Server {
+    /// The server of axum.
+    Axum,
+    /// The server of the guard, which leaves as the policy says.
+    Guard(Guard),
 }
 
 /// Serves what the words name until the process is told to end, or its standard input is closed.
@@ -37,24 +45,24 @@ async fn listen(words: Vec<String>, shutdown: Shutdown) -> Result<(), BoxError> 
     let Served {
         routes,
         control,
-        drain,
+        server,
     } = runs::service(&words).await?;
     let (listener, asked) = (loopback().await?, loopback().await?);
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{} {}", listener.local_addr()?, asked.local_addr()?)?;
     stdout.flush()?;
     let control = async { axum::serve(asked, control).await };
-    let Some(drain) = drain else {
-        let served = async { axum::serve(listener, routes).await };
-        return Ok(tokio::try_join!(control, served).map(drop)?);
+    let guard = match server {
+        Server::Axum => {
+            let served = async { axum::serve(listener, routes).await };
+            return Ok(tokio::try_join!(control, served).map(drop)?);
+        }
+        Server::Guard(guard) => guard,
     };
-    drain.follow(&shutdown)?;
-    let served = axum::serve(listener, routes).with_graceful_shutdown(drain.stop_accepting());
+    guard.follow(&shutdown)?;
     tokio::select! {
-        served = async { served.await } => Ok(served?),
+        _ = async { guard.serve(listener, routes).await } => Ok(()),
         asked = control => Ok(asked?),
-        // Whoever is still here does not read.
-        () = drain.hard_limit() => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::{Fate, Record};
-use super::rounds::{Rounds, Told};
+use super::rounds::{Rounds, Sum};
 use super::{Kind, Location};
 use crate::clock::{self, Timestamp};
 
@@ -11,18 +11,42 @@ use crate::clock::{self, Timestamp};
 /// panics at. What comes later is counted under one group without a place.
 pub const GROUPS_MAX: usize = 1_024;
 
-/// How many panics of one place get a backtrace and an event of their own in a second, unless
-/// [`sample`] says otherwise: 10, enough to see a pattern, little enough for a storm.
+/// How many panics of one place get an event of their own in a second, unless [`sample`] says
+/// otherwise: 10, enough to see a pattern, little enough for a storm.
 pub const SAMPLES_PER_SECOND: u32 = 10;
 
-static SAMPLES: AtomicU32 = AtomicU32::new(SAMPLES_PER_SECOND);
+/// How many of those have a backtrace, unless [`trace`] says otherwise: 1. Walking the stack and
+/// writing thousands of characters that are nearly always the same took more than all else that a
+/// panic in a service costs, many times what a request does.
+pub const BACKTRACES_PER_SECOND: u32 = 1;
 
-/// Chooses how many panics of one place get a backtrace and an event of their own in a second.
+static SAMPLES: AtomicU32 = AtomicU32::new(SAMPLES_PER_SECOND);
+static BACKTRACES: AtomicU32 = AtomicU32::new(BACKTRACES_PER_SECOND);
+
+/// Chooses how many panics of one place get an event of their own in a second.
 ///
 /// All are counted, and all reach whoever catches them, whatever the number; 0 leaves only counts.
 pub fn sample(per_second: u32) {
     // Relaxed: a number that is read by itself.
     SAMPLES.store(per_second, Ordering::Relaxed);
+}
+
+/// Chooses how many of the panics that have an event of their own get a backtrace: the first ones of
+/// a place in each second. 0 leaves none.
+pub fn trace(per_second: u32) {
+    // Relaxed: a number that is read by itself.
+    BACKTRACES.store(per_second, Ordering::Relaxed);
+}
+
+/// How much is told of one panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It is added up with others of its place.
+    Repeat,
+    /// It has an event of its own.
+    Alone,
+    /// It has one with a backtrace.
+    Traced,
 }
 
 /// The panics of one place.
@@ -66,7 +90,7 @@ struct Counted {
 /// A place at which more happened than was told.
 pub(super) struct Repeats {
     pub(super) group: Group,
-    pub(super) told: Told,
+    pub(super) sum: Sum,
 }
 
 /// Stands for the group of everything that did not fit; a real place has it by a chance of one
@@ -81,8 +105,8 @@ impl Groups {
         }
     }
 
-    /// Counts a panic; tells whether it is one of the samples.
-    pub(super) fn count(&mut self, record: &Record) -> bool {
+    /// Counts a panic, and says how much of it is told.
+    pub(super) fn count(&mut self, record: &Record) -> Told {
         let known = self.by_fingerprint.contains_key(&record.fingerprint);
         let room = self.by_fingerprint.len() < GROUPS_MAX;
         let fingerprint = if known || room {
@@ -146,9 +170,9 @@ impl Groups {
         for counted in self.by_fingerprint.values_mut() {
             let (told, more) = counted.repeats.due(now, at_once);
             next = [next, more].into_iter().flatten().min();
-            due.extend(told.into_iter().map(|told| Repeats {
+            due.extend(told.into_iter().map(|sum| Repeats {
                 group: counted.told(),
-                told,
+                sum,
             }));
         }
         (due, next)
@@ -191,20 +215,22 @@ impl Counted {
         }
     }
 
-    fn count(&mut self, record: &Record) -> bool {
+    fn count(&mut self, record: &Record) -> Told {
         self.group.count += 1;
         self.last = record.since;
         if record.since.saturating_duration_since(self.second) >= SECOND {
             self.second = record.since;
             self.sampled = 0;
         }
-        let sample = self.sampled < SAMPLES.load(Ordering::Relaxed);
-        if sample {
-            self.sampled += 1;
-        } else {
+        if self.sampled >= SAMPLES.load(Ordering::Relaxed) {
             self.repeats.add(record, record.since, true);
+            return Told::Repeat;
         }
-        sample
+        self.sampled += 1;
+        if self.sampled > BACKTRACES.load(Ordering::Relaxed) {
+            return Told::Alone;
+        }
+        Told::Traced
     }
 }
 
@@ -258,7 +284,8 @@ mod tests {
         let start = clock::real();
         let at = |millis| start + Duration::from_millis(millis);
         let mut groups = Groups::new();
-        let samples = (0..25).filter(|i| groups.count(&Record::example(1, at(*i))));
+        let told = (0..25).map(|i| groups.count(&Record::example(1, at(i))));
+        let samples = told.filter(|told| *told != Told::Repeat);
         assert_eq!(samples.count(), SAMPLES_PER_SECOND as usize);
 
         let (due, waiting) = groups.repeats(at(500), false);
@@ -266,12 +293,27 @@ mod tests {
         // The first of the repeats is the eleventh panic.
         let (due, waiting) = groups.repeats(at(1_010), false);
         assert_eq!(waiting, None);
-        assert_eq!((due[0].told.count, due[0].told.contained), (15, false));
-        assert!(
-            groups.count(&Record::example(1, at(1_010))),
-            "a new second has new samples"
-        );
+        assert_eq!((due[0].sum.count, due[0].sum.contained), (15, false));
+        let told = groups.count(&Record::example(1, at(1_010)));
+        assert_eq!(told, Told::Traced, "a new second has new samples");
         assert_eq!(groups.all()[0].count, 26);
+    }
+
+    #[test]
+    fn a_place_that_goes_on_to_panic_has_one_backtrace_a_second() {
+        let start = clock::real();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut groups = Groups::new();
+        // Fifteen a second, as one request in a hundred of fifteen hundred.
+        let told: Vec<_> = (0..150)
+            .map(|i| groups.count(&Record::example(1, at(i * 1_000 / 15))))
+            .collect();
+
+        let of = |one: Told| told.iter().filter(|told| **told == one).count();
+        assert_eq!(of(Told::Traced), 10);
+        assert_eq!(of(Told::Alone), 10 * (SAMPLES_PER_SECOND as usize - 1));
+        let other = groups.count(&Record::example(2, at(9_999)));
+        assert_eq!(other, Told::Traced, "another place");
     }
 
     #[test]
@@ -280,7 +322,7 @@ mod tests {
             let start = clock::real();
             let mut groups = Groups::new();
             let record = Record::example(1, start);
-            assert!(groups.count(&record));
+            assert_ne!(groups.count(&record), Told::Repeat);
 
             if let Caught::Before = caught {
                 record.set_fate(Fate::Contained);
@@ -294,7 +336,7 @@ mod tests {
 
             let (due, _) = groups.repeats(start + CLAIM_LIMIT, true);
             let contained = !matches!(caught, Caught::Never);
-            assert_eq!((due[0].told.count, due[0].told.contained), (1, contained));
+            assert_eq!((due[0].sum.count, due[0].sum.contained), (1, contained));
         }
     }
 

@@ -6,6 +6,7 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
+use super::group::Told;
 use super::record::{Frames, Record};
 use super::reporter;
 
@@ -85,10 +86,9 @@ impl Drop for Catching {
 /// Runs while the thread panics: a panic in here would abort the process.
 fn on_panic(info: &PanicHookInfo<'_>) {
     let mut record = Record::of(info);
-    if reporter::count(&record) {
-        record.sampled = true;
-        record.frames = Some(capture());
-    }
+    let told = reporter::count(&record);
+    record.sampled = told != Told::Repeat;
+    record.frames = (told == Told::Traced).then(capture);
     let record = Arc::new(record);
     if record.sampled {
         reporter::push(record.clone());

@@ -13,9 +13,9 @@
 //!   to that record. A record that no catch claims within [`CLAIM_LIMIT`] is reported as
 //!   uncaught.
 //!
-//! Panics of one place are counted exactly; only the first [`SAMPLES_PER_SECOND`] of a second
-//! carry a backtrace and an event of their own, the others are added up in one or two events a
-//! second. So a storm costs little.
+//! Panics of one place are counted exactly; only the first [`SAMPLES_PER_SECOND`] of a second have
+//! an event of their own, and the first [`BACKTRACES_PER_SECOND`] of those a backtrace. The others
+//! are added up in one or two events a second. So a storm costs little.
 //!
 //! # What cannot be contained
 //! `abort`, a stack overflow, out of memory, unwinding out of foreign code, a panic in a `Drop`
@@ -33,7 +33,7 @@ mod rounds;
 mod symbols;
 mod value;
 
-pub use group::{GROUPS_MAX, Group, SAMPLES_PER_SECOND, sample};
+pub use group::{BACKTRACES_PER_SECOND, GROUPS_MAX, Group, SAMPLES_PER_SECOND, sample, trace};
 pub use hook::{install, install_quiet};
 pub use kind::{Check, Kind};
 pub use payload::PayloadRef;

@@ -31,9 +31,10 @@ pub(super) struct Record {
     payload_type: TypeId,
     /// Where the text of the payload is: it stays there while the payload is carried about.
     text: Option<(usize, usize)>,
-    /// One of the first of its place in this second: has a backtrace and an event of its own,
-    /// unless that was left out.
+    /// One of the first of its place in this second: has an event of its own, unless that was left
+    /// out.
     pub(super) sampled: bool,
+    /// Its stack, if it has a backtrace.
     pub(super) frames: Option<Box<Frames>>,
     pub(super) symbols: OnceLock<Arc<str>>,
     fate: AtomicU8,
@@ -100,6 +101,11 @@ impl Record {
     pub(super) fn set_fate(&self, fate: Fate) -> bool {
         // Relaxed: the flag alone is read, nothing is published with it.
         self.fate.swap(fate as u8, Ordering::Relaxed) != fate as u8
+    }
+
+    /// Tells whether there is nothing to wait for: its backtrace is there, or it has none.
+    pub(super) fn symbols_known(&self) -> bool {
+        self.frames.is_none() || self.symbols.get().is_some()
     }
 
     pub(super) fn round(&self) -> Option<u64> {

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::group::{Groups, Repeats};
+use super::group::{Groups, Repeats, Told};
 use super::record::{Fate, Record};
 use super::{Group, Kind, Location, symbols};
 use crate::clock::{self, Timestamp};
@@ -61,7 +61,7 @@ impl Waiting {
         let age = now.saturating_duration_since(self.since);
         let symbols_limit = if flushing { CLAIM_LIMIT } else { SYMBOLS_LIMIT };
         let fate_known = self.record.fate() == Fate::Contained || age >= CLAIM_LIMIT;
-        let symbols_known = self.record.symbols.get().is_some() || age >= symbols_limit;
+        let symbols_known = self.record.symbols_known() || age >= symbols_limit;
         fate_known && symbols_known
     }
 }
@@ -102,17 +102,17 @@ pub(super) fn start() {
     }
 }
 
-/// Counts a panic; tells whether it is one of the samples. Called by the hook.
-pub(super) fn count(record: &Record) -> bool {
+/// Counts a panic, and says how much of it is told. Called by the hook.
+pub(super) fn count(record: &Record) -> Told {
     let mut shared = shared();
-    let sample = shared.groups.count(record);
+    let told = shared.groups.count(record);
     if REPORTER.get() {
-        return false;
+        return Told::Repeat;
     }
-    if !sample {
+    if told == Told::Repeat {
         note_repeat(&mut shared);
     }
-    sample
+    told
 }
 
 /// Hands a sample to the reporter. Called by the hook.
@@ -300,7 +300,10 @@ impl Report {
         self.record().map_or("", |record| record.thread.as_str())
     }
 
-    /// Gives the backtrace of a sample, unless symbolizing it took too long.
+    /// Gives the backtrace, if this is one of the first [`BACKTRACES_PER_SECOND`] of its place in a
+    /// second, and symbolizing it did not take too long.
+    ///
+    /// [`BACKTRACES_PER_SECOND`]: super::BACKTRACES_PER_SECOND
     pub fn backtrace(&self) -> Option<&str> {
         self.backtrace.as_deref()
     }
@@ -393,10 +396,14 @@ impl Round {
         let now = clock::real();
         let mut records = Vec::new();
         let flushing = shared.flushing > 0;
+        // Those of one place are told in their order: the first of them waits for its backtrace.
+        let mut held_back = Vec::new();
         shared.ring.retain_mut(|waiting| {
-            let due = waiting.is_due(now, flushing);
-            if due {
-                records.push(waiting.record.clone());
+            let place = waiting.record.fingerprint;
+            let due = waiting.is_due(now, flushing) && !held_back.contains(&place);
+            match due {
+                true => records.push(waiting.record.clone()),
+                false => held_back.push(place),
             }
             !due
         });
@@ -433,10 +440,10 @@ impl Round {
             emit(&report);
         }
         for repeats in self.repeats {
-            let Repeats { group, told } = repeats;
+            let Repeats { group, sum } = repeats;
             let report = Report {
-                contained: told.contained,
-                count: told.count,
+                contained: sum.contained,
+                count: sum.count,
                 backtrace: None,
                 subject: Subject::Repeats(group),
             };
@@ -447,7 +454,7 @@ impl Round {
 
 /// What it tells to the log.
 pub(crate) const EVENTS: &[EventDoc] = &[
-    EventDoc::new("steadfast::panic", &["error"], "panic", &["backtrace", "contained", "count", "job", "kind", "location", "panic_message", "route", "scope", "span_id", "thread", "trace_id"]).when("A panic, when it happens; repeats are added up in `count`. `contained` says whether it became a value or ended its thread.").action("`location` is the place, `backtrace` how it came there, `trace_id` the request. Mend it: a contained panic is still a failed request."),
+    EventDoc::new("steadfast::panic", &["error"], "panic", &["backtrace", "contained", "count", "job", "kind", "location", "panic_message", "route", "scope", "span_id", "thread", "tier", "trace_id"]).when("A panic, when it happens; repeats are added up in `count`. `contained` says whether it became a value or ended its thread.").action("`location` is the place, `backtrace` how it came there (once a second for each place), `trace_id` the request. Mend it: a contained panic is still a failed request."),
     EventDoc::new("steadfast::panic", &["error"], "an observer of panics panicked and was removed", &[]).when("A closure given to `observe` panicked.").action("Mend the observer; it hears nothing more."),
     EventDoc::new("steadfast::panic", &["error"], "no thread to report panics", &["error"]).when("The system gives no further thread.").action("Panics are still counted and carried to whoever joins, and told by nobody: look at the limits of the process."),
     EventDoc::new("steadfast::panic", &["error"], "no thread to symbolize", &["error"]).when("The system gives no further thread.").action("Panics are told without backtraces: look at the limits of the process."),
@@ -478,6 +485,8 @@ fn trace(report: &Report) {
         trace_id = field(context.trace_id().as_ref().map(|id| id as _)),
         span_id = field(context.span_id().as_ref().map(|id| id as _)),
         route = field(context.route().as_ref().map(|route| route as _)),
+        // What has no route has no tier of its own.
+        tier = context.route().map(|_| context.tier().number()),
         job = context.job(),
         backtrace = report.backtrace(),
         "panic"
@@ -505,7 +514,7 @@ mod tests {
         let start = clock::real();
         let mut records = (0..=u64::from(super::super::SAMPLES_PER_SECOND)).map(|_| {
             let mut record = Record::example(1, start);
-            record.sampled = shared.groups.count(&record);
+            record.sampled = shared.groups.count(&record) != Told::Repeat;
             record
         });
         assert!(records.all(|record| record.sampled || record.round().is_some()));
@@ -521,6 +530,67 @@ mod tests {
             asleep.pause
         );
         assert_eq!(awake.pause, TICK);
+    }
+
+    #[test]
+    fn a_panic_is_told_within_a_second_though_nobody_claims_or_symbolizes_it() {
+        const { assert!(SYMBOLS_LIMIT.as_millis() + 2 * TICK.as_millis() < 1_000) };
+        let start = clock::real();
+        let mut record = Record::example(1, start);
+        record.frames = Some(super::super::record::Frames::none());
+        let mut waiting = Waiting {
+            record: Arc::new(record),
+            since: start,
+            handed_on: true,
+        };
+
+        assert!(!waiting.is_due(start + SYMBOLS_LIMIT - TICK, false));
+        assert!(waiting.is_due(start + SYMBOLS_LIMIT, false));
+    }
+
+    #[test]
+    fn a_sample_without_a_backtrace_does_not_wait_for_one() {
+        let start = clock::real();
+        let mut shared = shared_by_nobody();
+        let bare = Record::example(1, start);
+        let mut traced = Record::example(2, start);
+        traced.frames = Some(super::super::record::Frames::none());
+        for record in [bare, traced] {
+            record.set_fate(Fate::Contained);
+            // Later than now, so that no limit is over however late this is looked at.
+            shared.push(Arc::new(record), start + Duration::from_secs(3_600));
+        }
+        // As if the symbolizer had it already, and was not done.
+        shared.ring[1].handed_on = true;
+
+        let round = Round::take(&mut shared);
+
+        let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
+        assert_eq!(told, [1]);
+        assert_eq!(shared.ring.len(), 1, "the other is still symbolized");
+    }
+
+    #[test]
+    fn panics_of_one_place_are_told_in_their_order() {
+        let start = clock::real();
+        let mut shared = shared_by_nobody();
+        for (fingerprint, traced) in [(1, true), (1, false), (2, false)] {
+            let mut record = Record::example(fingerprint, start);
+            record.frames = traced.then(super::super::record::Frames::none);
+            record.set_fate(Fate::Contained);
+            shared.push(Arc::new(record), start + Duration::from_secs(3_600));
+        }
+        shared.ring[0].handed_on = true;
+
+        let round = Round::take(&mut shared);
+        let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
+        assert_eq!(told, [2], "the first waits for its backtrace");
+
+        let _ = shared.ring[0].record.symbols.set("a stack".into());
+        let round = Round::take(&mut shared);
+        let told: Vec<_> = round.records.iter().map(|one| one.fingerprint).collect();
+        assert_eq!(told, [1, 1]);
+        assert!(round.records[0].frames.is_some());
     }
 
     #[test]
@@ -541,7 +611,7 @@ mod tests {
         let mut shared = shared_by_nobody();
         for fingerprint in 1..=RING_MAX as u64 + 1 {
             let mut record = Record::example(fingerprint, start);
-            record.sampled = shared.groups.count(&record);
+            record.sampled = shared.groups.count(&record) != Told::Repeat;
             shared.push(Arc::new(record), start);
         }
 

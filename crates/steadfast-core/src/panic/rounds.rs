@@ -34,7 +34,7 @@ struct Round {
 
 /// What there is to tell of one round.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Sum {
     pub(super) count: u64,
     /// Whether catches of ours had all of them.
     pub(super) contained: bool,
@@ -101,7 +101,7 @@ impl Rounds {
 
     /// Gives what is to be told now, and when to look again if there is more to come. With `at_once`
     /// rounds end before their time, but not before the fate of their panics is known.
-    pub(super) fn due(&mut self, now: Instant, at_once: bool) -> (Vec<Told>, Option<Instant>) {
+    pub(super) fn due(&mut self, now: Instant, at_once: bool) -> (Vec<Sum>, Option<Instant>) {
         let mut told = Vec::new();
         let mut next: Option<Instant> = None;
         for slot in [&mut self.closed, &mut self.open] {
@@ -118,7 +118,7 @@ impl Rounds {
                 continue;
             }
             if round.count > 0 {
-                told.push(Told {
+                told.push(Sum {
                     count: round.count,
                     contained: round.unclaimed == 0,
                 });
@@ -229,7 +229,7 @@ mod tests {
         let now = place.at(399);
         assert_eq!(place.rounds.due(now, true), (vec![], Some(now)));
         place.rounds.claimed(&record);
-        let told = Told {
+        let told = Sum {
             count: 1,
             contained: true,
         };

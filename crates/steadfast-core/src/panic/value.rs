@@ -141,8 +141,8 @@ impl Panic {
     /// Gives the backtrace, symbolized by a thread that does nothing else: it takes milliseconds,
     /// the first time perhaps a second, none of it on the calling thread.
     ///
-    /// `None` when there is none: only the first [`SAMPLES_PER_SECOND`](super::SAMPLES_PER_SECOND)
-    /// of a place carry one.
+    /// `None` when there is none: of the panics of a place only the first
+    /// [`BACKTRACES_PER_SECOND`](super::BACKTRACES_PER_SECOND) of a second carry one.
     ///
     /// # Cancel safety
     /// Nothing is lost; what was symbolized is kept.

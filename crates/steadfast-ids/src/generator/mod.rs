@@ -249,11 +249,15 @@ impl fmt::Debug for Generator {
 // === impl Source ===
 
 impl Source {
-    /// Takes what there is now. The clock is read once.
+    /// Takes what there is now. The coarse clock is read, once, and the exact one when that has no more.
     fn take<T>(&self, take: &impl Fn(&Snowflake, u64) -> Result<T, Refused>) -> Result<T, No> {
         match self {
             Self::Own { ids, anchor } => {
-                let now_ns = now_ns(anchor);
+                if let Ok(taken) = take(ids, now_ns(anchor, clock::nanos_coarse())) {
+                    return Ok(taken);
+                }
+                // Of the last milliseconds there may be more.
+                let now_ns = now_ns(anchor, clock::nanos());
                 take(ids, now_ns).map_err(|refused| refuse(ids, refused, now_ns))
             }
             #[cfg(feature = "sql")]
@@ -263,7 +267,7 @@ impl Source {
 
     fn with<T>(&self, look: impl Fn(&Snowflake, u64) -> T) -> T {
         match self {
-            Self::Own { ids, anchor } => look(ids, now_ns(anchor)),
+            Self::Own { ids, anchor } => look(ids, now_ns(anchor, clock::nanos())),
             #[cfg(feature = "sql")]
             Self::Leased(tenancy) => tenancy.with(look),
         }
@@ -287,8 +291,7 @@ impl Source {
     }
 }
 
-fn now_ns(anchor: &Anchor) -> u64 {
-    let monotonic_ns = clock::nanos();
+fn now_ns(anchor: &Anchor, monotonic_ns: u64) -> u64 {
     if anchor.looks(monotonic_ns) {
         look_at_the_wall_clock(anchor, monotonic_ns);
     }

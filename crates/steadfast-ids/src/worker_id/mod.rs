@@ -180,7 +180,7 @@ impl Ids {
         let tenancy = loop {
             match Tenancy::start(store, &config).await {
                 Err(error)
-                    if error.is_worker_free() && config.worker.is_none() && rows < rows_max =>
+                    if error.would_more_help() && config.worker.is_none() && rows < rows_max =>
                 {
                     rows = rows_max.min(rows * 2 + 1);
                     join(store, &config, rows).await?;

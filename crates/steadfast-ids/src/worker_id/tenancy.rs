@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use steadfast_core::decide::vigil::{Timing, Vigil};
 use steadfast_core::report::{self, Collector, MetricDoc};
 use steadfast_core::{clock, rng};
@@ -21,6 +21,8 @@ use crate::sql::{WORKER_LOOK, WORKER_RELEASE, WORKER_RENEW, WORKER_TAKE};
 /// How much more time is reserved than a lease and a lead: 1 s. So far the wall clock may run ahead between two
 /// renewals and be followed without a second one.
 const SLACK: Duration = Duration::from_secs(1);
+
+const COARSE_LAG_NS: u64 = clock::COARSE_LAG.as_nanos() as u64;
 
 /// How often a start looks again when it lost a race for the last free worker id: 10 times.
 const RACES_MAX: u32 = 10;
@@ -116,13 +118,29 @@ impl Tenancy {
         Ok(tenancy)
     }
 
-    /// Takes what there is now. The clock is read once, and the fence is asked for each id: what was read before
-    /// a process stood still must not count after it.
+    /// Takes what there is now. The clock is read and the fence asked for each id: what was read before a process stood
+    /// still must not count after it.
     pub(crate) fn take<T>(
         &self,
         take: &impl Fn(&Snowflake, u64) -> Result<T, Refused>,
     ) -> Result<T, No> {
-        let mut tenure = self.current.load();
+        let tenure = self.current.load();
+        let coarse_ns = clock::nanos_coarse();
+        // By as much earlier as that clock may be behind.
+        if coarse_ns.saturating_add(COARSE_LAG_NS) < tenure.fence_at.load(Relaxed)
+            && let Ok(taken) = take(&tenure.ids, self.anchor.since_epoch_ns(coarse_ns))
+        {
+            return Ok(taken);
+        }
+        self.take_exactly(take, tenure)
+    }
+
+    /// As [`take`](Self::take), by the exact clock: at the end of a lease, of a tick, or of what is reserved.
+    fn take_exactly<T>(
+        &self,
+        take: &impl Fn(&Snowflake, u64) -> Result<T, Refused>,
+        mut tenure: Guard<Arc<Tenure>>,
+    ) -> Result<T, No> {
         loop {
             let monotonic_ns = clock::nanos();
             if monotonic_ns >= tenure.fence_at.load(Relaxed) {

@@ -366,3 +366,49 @@ steadfast_store::on_every_store! {
         assert!(error.retry_after().unwrap() > Duration::from_secs(300 * 86_400), "{error}");
     }
 }
+
+steadfast_store::on_every_store! {
+    async fn ids_begin_behind_what_was_reserved_and_stay_below_what_is(database) {
+        let store = database.open().await;
+        let ids = Ids::open(&store).await.unwrap();
+        // A lead that reaches behind the mark of somebody whose clock was two seconds ahead, so that nobody waits.
+        let config = LeaseConfig {
+            worker: Some(3),
+            skew: Duration::from_secs(300),
+            lead: Duration::from_secs(10),
+            ..lasting()
+        };
+        ids.lease(config.clone()).await.unwrap().release().await;
+        sql(
+            &store,
+            "UPDATE steadfast_id_worker SET mark_ms = 2000 + CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            "UPDATE steadfast.id_worker SET mark_ms = 2000 + steadfast.now_us() / 1000",
+        )
+        .await;
+        let marks = async || {
+            let text = match store.dialect() {
+                Dialect::Sqlite => "SELECT mark_ms, from_ms FROM steadfast_id_worker WHERE worker = 3",
+                Dialect::Postgres => "SELECT mark_ms, from_ms FROM steadfast.id_worker WHERE worker = 3",
+            };
+            let rows: Result<_, steadfast_store::Error> =
+                store.read(async |mut tx| tx.sql(text, binds![]).await).await;
+            let rows = rows.unwrap();
+            let row = rows.one().unwrap();
+            (row.get::<i64>(0).unwrap(), row.get::<i64>(1).unwrap())
+        };
+        let (before, _) = marks().await;
+
+        let held = until(async || ids.lease(config.clone()).await.ok()).await;
+        let made = make(&held, 1_000).await;
+
+        let (mark, from) = marks().await;
+        assert_eq!(from, before);
+        let times = made.iter().map(|id| held.layout().decode(*id).unwrap().time.unix_millis());
+        let times: Vec<i64> = times.collect();
+        assert!(times[0] >= before, "{} is before {before}", times[0]);
+        assert!(times[999] < mark, "{} is behind {mark}", times[999]);
+        // Given back, it says how far it came.
+        held.release().await;
+        assert_eq!(marks().await.0, times[999] + 1);
+    }
+}

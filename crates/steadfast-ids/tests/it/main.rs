@@ -3,8 +3,10 @@
 mod audit;
 mod dense;
 mod generator;
+mod http;
 mod lease;
 mod prepare;
 mod processes;
+mod rolling;
 mod stepped_clock;
 mod support;

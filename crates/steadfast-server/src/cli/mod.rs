@@ -1,8 +1,12 @@
 //! The command line: one file per command.
 
+mod admin;
+mod ask;
 mod batches;
 mod dev;
 mod exec;
+mod fail;
+mod import;
 mod log;
 mod serve;
 
@@ -31,6 +35,38 @@ pub(crate) enum Command {
     Batches(batches::Command),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
+    /// Shows how a server and its store are.
+    Status(ask::status::Watching),
+    /// Looks at jobs, and changes what becomes of them.
+    Jobs {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::jobs::Command,
+    },
+    /// Looks at schedules, and changes them.
+    Schedules {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::schedules::Command,
+    },
+    /// Looks at the processes that share the store.
+    Nodes {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::nodes::Command,
+    },
+    /// Looks at what has panicked in a server.
+    Panics {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::panics::Command,
+    },
+    /// Says who may use the API.
+    Admin(admin::Options),
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
     Launch(Launch),
@@ -43,7 +79,23 @@ impl Command {
             Command::Serve(options) => serve::run(options),
             Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
+            Command::Status(options) => ask::status::run(&options),
+            Command::Jobs { ask, command } => ask::jobs::run(&ask, command),
+            Command::Schedules { ask, command } => ask::schedules::run(&ask, command),
+            Command::Nodes { ask, command } => ask::nodes::run(&ask, command),
+            Command::Panics { ask, command } => ask::panics::run(&ask, command),
+            Command::Admin(options) => admin::run(options),
             Command::Launch(launch) => launch.run(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_fits_together() {
+        super::Cli::command().debug_assert();
     }
 }

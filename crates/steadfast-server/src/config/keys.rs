@@ -338,6 +338,40 @@ pub(super) static CALLS_URL: Key = key(
     ),
 );
 
+pub(super) static API_LISTEN: Key = key(
+    "listen",
+    Text(100),
+    "where the API is served, for `steadfast jobs`, `steadfast schedules` and machines with a token",
+    Default(
+        "\"127.0.0.1:4011\"",
+        "loopback: everything can be stopped from there",
+    ),
+);
+pub(super) static API_ENABLED: Key = key(
+    "enabled",
+    Flag,
+    "whether there is an API",
+    Default(
+        "true",
+        "nobody gets in without a token, and there is none until `steadfast admin token create` has made it",
+    ),
+);
+pub(super) static API_BEHIND_PROXY: Key = key(
+    "behind_proxy",
+    Flag,
+    "says that a proxy with TLS is the only way to it; without it, an address that other machines reach is refused",
+    Default(
+        "false",
+        "a token that crosses the network in clear belongs to everybody",
+    ),
+);
+pub(super) static API_READ_ONLY: Key = key(
+    "read_only",
+    Flag,
+    "whether changes are refused, whoever asks",
+    Default("false", "who may change what is said by tokens"),
+);
+
 pub(super) static HANDLER_QUEUE: Key = key(
     "queue",
     Text(100),
@@ -399,7 +433,10 @@ pub(super) static EXEC_DIR: Key = key(
     "dir",
     Text(4_096),
     "the folder it runs in",
-    Nothing("that of this program", "\"/var/lib/app\""),
+    Nothing(
+        "the home of its `user`, or that of this program",
+        "\"/var/lib/app\"",
+    ),
 );
 pub(super) static EXEC_USER: Key = key(
     "user",
@@ -550,6 +587,12 @@ pub(super) static SECTIONS: &[Section] = &[
         what: "Whether it is alive and ready, and its numbers for a Prometheus.",
         example: "",
         keys: &[&HEALTH_LISTEN],
+    },
+    Section {
+        name: "api",
+        what: "What people and machines can see and do.",
+        example: "",
+        keys: &[&API_ENABLED, &API_LISTEN, &API_BEHIND_PROXY, &API_READ_ONLY],
     },
     Section {
         name: "calls",

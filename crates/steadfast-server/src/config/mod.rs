@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) not_ready: Duration,
     pub(crate) log: Log,
     pub(crate) health: SocketAddr,
+    pub(crate) api: Api,
     pub(crate) calls: Option<Calls>,
     pub(crate) handlers: BTreeMap<String, Handler>,
     pub(crate) schedules: BTreeMap<String, Scheduled>,
@@ -54,6 +55,15 @@ pub(crate) struct StorePlace {
     pooler: store::Pooler,
     connections: Option<usize>,
     migrate: bool,
+}
+
+/// How the API is served.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) enabled: bool,
+    pub(crate) listen: SocketAddr,
+    pub(crate) behind_proxy: bool,
+    pub(crate) read_only: bool,
 }
 
 /// Where long work is told the end of.
@@ -161,6 +171,12 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         not_ready: SHUTDOWN_NOT_READY.default_time(),
         log: Log::default(),
         health: HEALTH_DEFAULT,
+        api: Api {
+            enabled: true,
+            listen: API_DEFAULT,
+            behind_proxy: false,
+            read_only: false,
+        },
         calls: None,
         handlers: BTreeMap::new(),
         schedules: BTreeMap::new(),
@@ -208,6 +224,8 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
 }
 
 const STORE_URL_DEFAULT: &str = "sqlite:steadfast.db";
+const API_DEFAULT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4011);
 const HEALTH_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4010);
 
@@ -256,6 +274,13 @@ fn ask_process(root: &mut Table<'_, '_>, config: &mut Config) {
         if let Some(address) = HEALTH_LISTEN.text_as(table, address) {
             config.health = address;
         }
+    });
+    root.table("api", |table| {
+        let api = &mut config.api;
+        api.enabled = API_ENABLED.flag(table).unwrap_or(api.enabled);
+        api.listen = API_LISTEN.text_as(table, address).unwrap_or(api.listen);
+        api.behind_proxy = API_BEHIND_PROXY.flag(table).unwrap_or(api.behind_proxy);
+        api.read_only = API_READ_ONLY.flag(table).unwrap_or(api.read_only);
     });
     config.calls = ask_calls(root);
 }

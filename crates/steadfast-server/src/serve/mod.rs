@@ -12,6 +12,7 @@ use steadfast::store::{Node, NodeConfig, Store};
 use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
+use crate::api::{Api, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
 use health::Health;
@@ -28,6 +29,7 @@ const WAIT_LONGEST: Duration = Duration::from_secs(10);
 /// Runs until the shutdown.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check_machine(&config)?;
+    check_exposure(&config.api)?;
     let listener = TcpListener::bind(config.health).await;
     let listener = listener.with_context(|| {
         format!(
@@ -61,6 +63,12 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         let Some(parts) = Parts::start(&config, &outside, &health, &shutdown).await? else {
             return Ok(());
         };
+        if config.api.enabled {
+            let place = config.store.config(&config.service)?;
+            let address = Api::start(&config.api, place, &shutdown).await;
+            let address = address.context("the API cannot be served")?;
+            tracing::info!(target: "steadfast::serve", %address, "the API is served");
+        }
         parts.run(&shutdown).await;
         Ok(())
     };

@@ -23,11 +23,17 @@ Keeps services up
 Usage: steadfast <COMMAND>
 
 Commands:
-  dev      Runs a small shop that you can hurt, and shows what becomes of it
-  serve    Runs schedules and jobs, as a file says
-  batches  Finds how many rows a batch should have
-  exec     Runs a program of yours, and keeps it up
-  help     Print this message or the help of the given subcommand(s)
+  dev        Runs a small shop that you can hurt, and shows what becomes of it
+  serve      Runs schedules and jobs, as a file says
+  batches    Finds how many rows a batch should have
+  exec       Runs a program of yours, and keeps it up
+  status     Shows how a server and its store are
+  jobs       Looks at jobs, and changes what becomes of them
+  schedules  Looks at schedules, and changes them
+  nodes      Looks at the processes that share the store
+  panics     Looks at what has panicked in a server
+  admin      Says who may use the API
+  help       Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help

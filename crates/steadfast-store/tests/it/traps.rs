@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
-use steadfast_core::spawn;
-use steadfast_store::testing::{Database, Kind};
+use steadfast_core::{clock, spawn};
+use steadfast_store::testing::{Cluster, Database, Kind};
 use steadfast_store::{Config, Error, LockConfig, Place, Statement, Store, binds};
 
 /// T18: a transaction that was begun without the lock fails at once when it turns to writing, however
@@ -255,4 +255,87 @@ steadfast_store::on_every_store! {
         // More than one where somebody was dropped whose commit was under way.
         assert!(items(&store).await > before);
     }
+}
+
+async fn connect(cluster: &Cluster) -> (PgConnection, i32) {
+    let mut conn = PgConnection::connect(&cluster.url("postgres"))
+        .await
+        .unwrap();
+    let pid = sqlx::query("SELECT pg_backend_pid()")
+        .fetch_one(&mut conn)
+        .await;
+    (conn, pid.unwrap().get(0))
+}
+
+/// Waits until one row is what is looked for.
+async fn until(conn: &mut PgConnection, ask: &'static str, pid: i32) {
+    let found = async {
+        loop {
+            let count: i64 = sqlx::query(ask)
+                .bind(pid)
+                .fetch_one(&mut *conn)
+                .await
+                .unwrap()
+                .get(0);
+            if count > 0 {
+                return;
+            }
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    clock::timeout(Duration::from_secs(60), found)
+        .await
+        .unwrap();
+}
+
+/// T24: commits with a wake-up stand in one line, however short each is: one that takes long to become safe
+/// holds up all the others, and there is no group of commits any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_notify_wait_for_each_other_and_ours_do_not() {
+    // A replica that never comes makes a commit that asks for it take as long as the test wants.
+    let nobody = "synchronous_standby_names = 'nobody'";
+    let cluster = tokio::task::block_in_place(|| Cluster::start_with(&[nobody]));
+    let store = Store::open(Config::postgres(cluster.url("postgres")))
+        .await
+        .unwrap();
+    let create = "CREATE TABLE item (id BIGINT PRIMARY KEY)";
+    store
+        .write(async |mut tx| tx.sql(create, binds![]).await)
+        .await
+        .unwrap();
+    let (mut look, _) = connect(&cluster).await;
+    let (mut slow, slow_pid) = connect(&cluster).await;
+    let (mut second, second_pid) = connect(&cluster).await;
+
+    let first = spawn("first", async move {
+        let enqueue = "BEGIN; SET LOCAL synchronous_commit = on; INSERT INTO item VALUES (1); NOTIFY jobs; COMMIT";
+        sqlx::raw_sql(enqueue).execute(&mut slow).await.unwrap();
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'SyncRep'";
+    until(&mut look, waits, slow_pid).await;
+    let behind = spawn("behind", async move {
+        let enqueue = "BEGIN; INSERT INTO item VALUES (2); NOTIFY jobs; COMMIT";
+        sqlx::raw_sql(enqueue).execute(&mut second).await.unwrap();
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted";
+    until(&mut look, waits, second_pid).await;
+
+    // Ours commit while those stand in line; a wake-up comes after the commit, and waits by itself.
+    store.run(&INSERT, binds![3_i64]).await.unwrap();
+    let waking = store.clone();
+    let waking = spawn("waking", async move { waking.wake("jobs", "").await });
+    let added = store.write(async |mut tx| tx.run(&INSERT, binds![4_i64]).await);
+    added.await.unwrap();
+    assert_eq!(items(&store).await, 2, "of those in line none is there yet");
+
+    sqlx::query("SELECT pg_cancel_backend($1)")
+        .bind(slow_pid)
+        .execute(&mut look)
+        .await
+        .unwrap();
+    first.await.unwrap();
+    behind.await.unwrap();
+    // It may have given up, if this machine was slow: that costs the time to a poll.
+    let _ = waking.await.unwrap();
+    assert_eq!(items(&store).await, 4);
 }

@@ -573,26 +573,68 @@ async fn what_is_no_database_is_refused() {
     assert_eq!(damaged.code(), "SF-1119", "{damaged}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_nobody_ends_is_ended_on_sqlite() {
-    let database = Database::make(Kind::Sqlite).await;
+/// Opens it with so short a time for transactions that a test can wait for its end.
+async fn hasty(database: &Database) -> Store {
     let config = Config {
-        transaction_timeout: Duration::from_millis(200),
+        transaction_timeout: Duration::from_millis(300),
         ..database.config()
     };
     let store = database.open_with(config).await;
     table(&store).await;
-    let mut forgotten = store.begin().await.unwrap();
-    forgotten
-        .sql("INSERT INTO item (id) VALUES (7)", binds![])
-        .await
-        .unwrap();
+    store
+}
 
-    insert(&store, 1).await.unwrap();
+steadfast_store::on_every_store! {
+    async fn a_transaction_that_nobody_ends_is_ended(database) {
+        let store = hasty(database).await;
+        let mut forgotten = store.begin().await.unwrap();
+        let insert_it = "INSERT INTO item (id) VALUES (7)";
+        forgotten.sql(insert_it, binds![]).await.unwrap();
 
-    let over = forgotten.commit().await.unwrap_err();
-    assert_eq!(over.code(), "SF-1110", "{over}");
-    assert_eq!(count(&store).await, 1);
+        if database.kind() != Kind::Sqlite {
+            // The server ends it by itself: nobody has to come back to it.
+            let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                        AND state LIKE 'idle in transaction%'";
+            let ended = async {
+                loop {
+                    let rows = store.read(async |mut tx| tx.sql(open, binds![]).await);
+                    if rows.await.unwrap().one().unwrap().get::<i64>(0).unwrap() == 0 {
+                        return;
+                    }
+                    clock::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            clock::timeout(Duration::from_secs(60), ended).await.unwrap();
+        }
+        insert(&store, 1).await.unwrap();
+
+        let over = forgotten.commit().await.unwrap_err();
+        assert_eq!(over.code(), "SF-1110", "{over}");
+        assert_eq!(count(&store).await, 1);
+    }
+
+    async fn a_transaction_that_goes_on_and_on_is_ended(database) {
+        let store = hasty(database).await;
+        let mut busy = store.begin().await.unwrap();
+
+        let ended = async {
+            loop {
+                // Where the begin took longer than its time, the first one fails already.
+                if let Err(error) = busy.sql("INSERT INTO item (id) VALUES (7)", binds![]).await {
+                    return error;
+                }
+                busy.sql("DELETE FROM item", binds![]).await.err();
+                clock::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let error = clock::timeout(Duration::from_secs(60), ended).await.unwrap();
+
+        assert!(["SF-1110", "SF-1121"].contains(&error.code()), "{error}");
+        let over = busy.commit().await.unwrap_err();
+        assert!(["SF-1110", "SF-1121"].contains(&over.code()), "{over}");
+        insert(&store, 1).await.unwrap();
+        assert_eq!(count(&store).await, 1);
+    }
 }
 
 #[test]

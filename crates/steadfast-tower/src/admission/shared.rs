@@ -17,6 +17,7 @@ use super::permit::Permit;
 use super::place::Place;
 use super::{InvalidAdmissionLayer, Permits, Refused};
 use crate::keys::OwnKeys;
+use crate::tier;
 
 /// How many samples of the limit are collected before they are looked at: 64.
 const SAMPLES: u32 = 64;
@@ -412,7 +413,7 @@ impl Source for Shared {
             if admitted == 0 && queued == 0 {
                 continue;
             }
-            to.labels([("policy", self.name), ("tier", TIERS[usize::from(number)])])
+            to.labels([("policy", self.name), ("tier", tier::label(tier))])
                 .gauge("steadfast_admission_waiting", depth as f64)
                 .counter("steadfast_admission_admitted_total", admitted)
                 .counter("steadfast_admission_queued_total", queued)
@@ -423,17 +424,6 @@ impl Source for Shared {
         }
     }
 }
-
-const TIERS: [Name; Tier::COUNT] = [
-    Name::new("0"),
-    Name::new("1"),
-    Name::new("2"),
-    Name::new("3"),
-    Name::new("4"),
-    Name::new("5"),
-    Name::new("6"),
-    Name::new("7"),
-];
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+/// The key of a member, as it is written after another one; made by [`key`].
+pub(crate) struct Key(pub(crate) &'static str);
+
+/// Makes the [`Key`] of a literal.
+macro_rules! key {
+    ($key:literal) => {
+        $crate::answer::Key(concat!(",\"", $key, "\":"))
+    };
+}
+pub(crate) use key;
+
 /// A JSON object on its way.
 ///
 /// An overloaded service makes little else, so it is written without the machinery of formatting
@@ -27,7 +38,7 @@ impl Document {
         Self(text)
     }
 
-    pub(crate) fn text(&mut self, key: &str, value: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, key: Key, value: &str) -> &mut Self {
         self.key(key);
         self.0.push('"');
         self.escape(value);
@@ -36,7 +47,7 @@ impl Document {
     }
 
     /// Adds a text of ours, in parts, in which nothing is to be escaped.
-    pub(crate) fn plain(&mut self, key: &str, parts: &[&str]) -> &mut Self {
+    pub(crate) fn plain(&mut self, key: Key, parts: &[&str]) -> &mut Self {
         debug_assert!(!parts.iter().any(|part| has_special(part)));
         self.key(key);
         self.0.push('"');
@@ -48,7 +59,7 @@ impl Document {
     }
 
     /// Adds a number; one that JSON cannot tell becomes `null`.
-    pub(crate) fn number(&mut self, key: &str, value: f64) -> &mut Self {
+    pub(crate) fn number(&mut self, key: Key, value: f64) -> &mut Self {
         self.key(key);
         let whole = value as u32;
         if f64::from(whole) == value {
@@ -62,7 +73,7 @@ impl Document {
     }
 
     /// Adds a time in seconds, exactly.
-    pub(crate) fn seconds(&mut self, key: &str, time: Duration) -> &mut Self {
+    pub(crate) fn seconds(&mut self, key: Key, time: Duration) -> &mut Self {
         self.key(key);
         let mut digits = itoa::Buffer::new();
         self.0.push_str(digits.format(time.as_secs()));
@@ -75,13 +86,10 @@ impl Document {
         self
     }
 
-    fn key(&mut self, key: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        self.0.push('"');
+    fn key(&mut self, Key(key): Key) {
+        // The first member has no comma before it.
+        let key = if self.0.len() > 1 { key } else { &key[1..] };
         self.0.push_str(key);
-        self.0.push_str("\":");
     }
 
     /// Writes text as the inside of a JSON string: names come from policies and may hold what JSON
@@ -138,11 +146,11 @@ mod tests {
         let name = "a \"b\"\\\n\u{1}é";
         let read = written(|document| {
             document
-                .text("policy", name)
-                .text("line", &format!("<{name}>"))
-                .plain("type", &["urn:", "a"])
-                .number("limit", 2.5)
-                .number("observed", f64::INFINITY);
+                .text(key!("policy"), name)
+                .text(key!("line"), &format!("<{name}>"))
+                .plain(key!("type"), &["urn:", "a"])
+                .number(key!("limit"), 2.5)
+                .number(key!("observed"), f64::INFINITY);
         });
 
         let expected = json!({
@@ -167,7 +175,7 @@ mod tests {
             0.1,
         ] {
             let read = written(|document| {
-                document.number("n", number);
+                document.number(key!("n"), number);
             });
             assert_eq!(read["n"].as_f64(), Some(number));
         }
@@ -183,7 +191,7 @@ mod tests {
             (Duration::MAX, "18446744073709551615.999999999"),
         ] {
             let mut document = Document::new();
-            document.seconds("after", time);
+            document.seconds(key!("after"), time);
             let expect = format!("{{\"after\":{expect}}}");
             assert_eq!(document.finish(), expect, "{time:?}");
         }
@@ -194,7 +202,7 @@ mod tests {
         let long = "x".repeat(2 * KEPT_BYTES_MAX);
         for text in ["a", &long, "b", ""] {
             let read = written(|document| {
-                document.text("t", text);
+                document.text(key!("t"), text);
             });
             assert_eq!(read, json!({ "t": text }));
         }

@@ -14,6 +14,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use steadfast_core::context::{self, TraceId};
 
+pub(crate) use document::{Key, key};
+
 use document::Document;
 
 const GRPC: &[u8] = b"application/grpc";
@@ -71,14 +73,14 @@ impl Problem<'_> {
     fn document<B>(&self, more: impl FnOnce(&mut Document)) -> Response<AnswerBody<B>> {
         let mut document = Document::new();
         document
-            .plain("type", &["urn:steadfast:problem:", self.name])
-            .plain("title", &[self.title])
-            .number("status", f64::from(self.status.as_u16()));
+            .plain(key!("type"), &["urn:steadfast:problem:", self.name])
+            .plain(key!("title"), &[self.title])
+            .number(key!("status"), f64::from(self.status.as_u16()));
         more(&mut document);
         if let Some(id) = self.trace_id {
             let digits = id.digits();
             let digits = std::str::from_utf8(&digits).expect("digits only");
-            document.plain("trace_id", &[digits]);
+            document.plain(key!("trace_id"), &[digits]);
         }
         let mut response = Response::new(AnswerBody::whole(document.finish()));
         *response.status_mut() = self.status;

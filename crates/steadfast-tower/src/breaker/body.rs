@@ -8,7 +8,6 @@ use steadfast_core::clock;
 
 use super::pass::Pass;
 use crate::CallEnd;
-use crate::classify::Failure;
 
 pin_project! {
     /// A response body that tells the breaker the status of a call of gRPC, which comes in the
@@ -40,20 +39,10 @@ impl Telling {
         let Some(Self { pass, .. }) = telling else {
             return;
         };
-        // Without a status the call has not ended as gRPC wants it.
-        let broken = || CallEnd::failed(Failure::Unknown);
-        let end = match polled {
-            Some(Ok(frame)) => {
-                let trailers = frame.trailers_ref();
-                let told =
-                    trailers.map(|trailers| CallEnd::of_grpc(trailers).unwrap_or_else(broken));
-                // A stream may live for longer than a round of probes, and its status tells how
-                // that life has ended. That the endpoint works again, its first message tells.
-                told.or_else(|| pass.is_probe().then(CallEnd::success))
-            }
-            Some(Err(_)) | None => Some(broken()),
-        };
-        if let Some(end) = end
+        // A stream may live for longer than a round of probes, and its status tells how that life has
+        // ended. That the endpoint works again, its first message tells.
+        let told = CallEnd::of_frame(polled.as_ref());
+        if let Some(end) = told.or_else(|| pass.is_probe().then(CallEnd::success))
             && let Some(Self { pass, took }) = telling.take()
         {
             pass.ended(&end, took, clock::nanos());

@@ -38,7 +38,11 @@ pub(super) struct Trip {
     pub(super) reason: TripReason,
     pub(super) open_for: Duration,
     pub(super) at: Timestamp,
+    bound: Option<Bound>,
 }
+
+/// What was reached, as a rejection tells it: the limit, what was seen, and the unit of both.
+type Bound = (f64, f64, &'static str);
 
 impl Endpoint {
     pub(super) fn new(
@@ -81,10 +85,12 @@ impl Endpoint {
 
     pub(super) fn tripped(&self, reason: TripReason, open_for: Duration) {
         let at = clock::timestamp();
+        let bound = self.with(|breaker| bound_of(reason, breaker.config()));
         self.last_trip.store(Some(Arc::new(Trip {
             reason,
             open_for,
             at,
+            bound,
         })));
     }
 
@@ -135,19 +141,14 @@ impl Endpoint {
         if why.by == RejectedBy::Forced {
             return rejection;
         }
-        let bound = self.last_trip().and_then(|trip| {
-            let config = self.with(|breaker| *breaker.config());
-            bound_of(trip.reason, &config)
-        });
-        match bound {
+        match self.last_trip().and_then(|trip| trip.bound) {
             Some((limit, observed, unit)) => rejection.with_bound(limit, observed, unit),
             None => rejection,
         }
     }
 }
 
-/// What was reached, as a rejection tells it: the limit, what was seen, and the unit of both.
-fn bound_of(reason: TripReason, config: &BreakerConfig) -> Option<(f64, f64, &'static str)> {
+fn bound_of(reason: TripReason, config: &BreakerConfig) -> Option<Bound> {
     let share = |part: u32, all: u32| f64::from(part) / f64::from(all.max(1));
     let probes = config
         .failure_share()

@@ -1,5 +1,6 @@
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, StatusCode};
+use http_body::Frame;
 use steadfast_core::clock;
 use steadfast_core::decide::budget::Failure;
 
@@ -27,6 +28,19 @@ impl CallEnd {
         match retry_after::read(headers, clock::timestamp()) {
             Some(after) => end.with_retry_after(after),
             None => end,
+        }
+    }
+
+    /// Judges a call of gRPC by a frame of its body, or the end of that; `None` while it goes on.
+    pub(crate) fn of_frame<D, E>(frame: Option<&Result<Frame<D>, E>>) -> Option<Self> {
+        // Without a status the call has not ended as gRPC wants it.
+        let broken = || Self::failed(Failure::Unknown);
+        match frame {
+            Some(Ok(frame)) => {
+                let trailers = frame.trailers_ref()?;
+                Some(Self::of_grpc(trailers).unwrap_or_else(broken))
+            }
+            Some(Err(_)) | None => Some(broken()),
         }
     }
 

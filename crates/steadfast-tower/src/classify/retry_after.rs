@@ -6,6 +6,8 @@ use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use steadfast_core::clock::Timestamp;
 
+use crate::reject::GRPC_PUSHBACK;
+
 /// What a service of gRPC says about another attempt.
 pub(super) enum Pushback {
     Absent,
@@ -15,7 +17,7 @@ pub(super) enum Pushback {
 }
 
 pub(super) fn pushback(headers: &HeaderMap) -> Pushback {
-    let Some(value) = headers.get("grpc-retry-pushback-ms") else {
+    let Some(value) = headers.get(GRPC_PUSHBACK) else {
         return Pushback::Absent;
     };
     match value.to_str().ok().and_then(number) {

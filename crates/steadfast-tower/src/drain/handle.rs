@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::DrainLimits;
 use super::limits::Stage;
-use crate::Hold;
+use crate::{Hold, tier};
 
 /// The handle of a drain: begins it, and watches it; see the [module](super). A cheap clone.
 #[derive(Clone)]
@@ -391,13 +391,10 @@ impl Source for Shared {
     fn collect(&self, to: &mut Collector) {
         let ready = self.stage() == Stage::Serving;
         to.gauge("steadfast_drain_ready", f64::from(u8::from(ready)));
-        for (tier, count) in TIERS.iter().zip(&self.in_flight) {
+        for (name, count) in tier::LABELS.iter().zip(&self.in_flight) {
             let count = count.load(Ordering::SeqCst);
-            to.labels([("tier", (*tier).into())])
+            to.labels([("tier", *name)])
                 .gauge("steadfast_drain_in_flight", count as f64);
         }
     }
 }
-
-/// The numbers of the tiers, as labels.
-const TIERS: [&str; Tier::COUNT] = ["0", "1", "2", "3", "4", "5", "6", "7"];

@@ -65,6 +65,10 @@ pub(crate) enum Methods {
     /// Whichever is asked for, as far as anybody knows.
     #[default]
     Any,
+    #[cfg_attr(
+        not(feature = "axum"),
+        expect(dead_code, reason = "it is the router of axum that tells")
+    )]
     These(Vec<Method>),
 }
 

@@ -2,7 +2,6 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -14,6 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Inner;
+use super::counted::{Counted, CountedBody};
 use super::dependency::Dependency;
 use super::sent::{CallBody, Rules, Sends};
 use crate::breaker::Breakers;
@@ -22,8 +22,8 @@ use crate::deadline;
 use crate::hedge::{self, HedgeBody, Hedged};
 use crate::replay::Repeatable;
 use crate::retry::{self, Retry, RetryBody, RetryFuture};
-use crate::target::EndpointOf;
-use crate::{CallEnd, CallError, Rejection, Trust};
+use crate::target::{self, EndpointOf};
+use crate::{CallError, Rejection, Trust};
 
 /// Puts what the policy says of a dependency around a client; made by
 /// [`Guard::client`](super::Guard::client).
@@ -44,6 +44,7 @@ pub struct GuardedClient<S, C = Standard> {
     retry: Arc<retry::Settings<OfCalls<C>>>,
     hedge: Arc<hedge::Settings<OfCalls<C>>>,
     attempts: Arc<Rules<OfCalls<C>>>,
+    endpoint_of: Option<EndpointOf>,
 }
 
 /// The body of a request as the client inside of the guard is given it: it may be sent more than
@@ -99,8 +100,8 @@ impl<C> ClientLayer<C> {
     }
 
     /// Tells endpoints apart by what `endpoint` gives, for breakers and for the budget of retries; by
-    /// host and port of the request unless set. Calls for which it gives nothing, or panics, are to
-    /// one endpoint.
+    /// host and port of the request unless set. Asked once a call, whatever its attempts. Calls for
+    /// which it gives nothing, or panics, are to one endpoint.
     #[must_use]
     pub fn by_endpoint(
         mut self,
@@ -135,7 +136,10 @@ impl<S, C> Layer<S> for ClientLayer<C> {
 
     fn layer(&self, inner: S) -> GuardedClient<S, C> {
         let dependency = self.dependency.clone();
-        let breakers = Breakers::new(dependency.breaker.clone(), self.endpoint_of.clone());
+        // Whoever names endpoints is asked once, before the stack: retries, hedges and breakers ask again
+        // and again, and each would have its own answer.
+        let noted = self.endpoint_of.as_ref().map(|_| target::noted());
+        let breakers = Breakers::new(dependency.breaker.clone(), noted.clone());
         let of_calls = Arc::new(Through::of(self.classifier.clone()));
         let attempts = Rules {
             breakers: breakers.clone(),
@@ -147,7 +151,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
             shared: dependency.retry.clone(),
             hooks: retry::Hooks {
                 repeatable: self.repeatable.clone(),
-                target: self.endpoint_of.clone().map(retry::Target::ByEndpoint),
+                target: noted.map(retry::Target::ByEndpoint),
                 breakers: Some(breakers.clone()),
             },
             classifier: of_calls.clone(),
@@ -165,6 +169,7 @@ impl<S, C> Layer<S> for ClientLayer<C> {
             retry: Arc::new(retry),
             hedge: Arc::new(hedge),
             attempts: Arc::new(attempts),
+            endpoint_of: self.endpoint_of.clone(),
         }
     }
 }
@@ -210,7 +215,7 @@ where
     In::Error: Into<BoxError>,
     Out: Body,
 {
-    type Response = Response<CallBody<Out>>;
+    type Response = Response<CountedBody<CallBody<Out>>>;
     type Error = CallError<S::Error>;
     type Future = ClientFuture<
         RetryFuture<Hedged<Sends<S, OfCalls<C>>, OfCalls<C>>, OfCalls<C>, In, CallBody<Out>>,
@@ -222,17 +227,16 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<In>) -> Self::Future {
+    fn call(&mut self, mut request: Request<In>) -> Self::Future {
         let now = clock::now();
         let since = clock::nanos_at(now);
         // What an operator holds ends also where no request comes in.
         self.guard.end_overrides(since);
         self.dependency.note_method(request.method());
-        let counted = Counted {
-            dependency: self.dependency.clone(),
-            since,
-            is_over: false,
-        };
+        if let Some(endpoint_of) = &self.endpoint_of {
+            request = target::note(request, endpoint_of);
+        }
+        let counted = Counted::begin(self.dependency.clone(), since);
         let classifier = self.retry.classifier.clone();
         let late = deadline::passed(&context::current(), now);
         let kind = match late {
@@ -248,7 +252,7 @@ where
         };
         ClientFuture {
             kind,
-            counted,
+            counted: Some(counted),
             classifier,
         }
     }
@@ -263,6 +267,7 @@ impl<S: Clone, C> Clone for GuardedClient<S, C> {
             retry: self.retry.clone(),
             hedge: self.hedge.clone(),
             attempts: self.attempts.clone(),
+            endpoint_of: self.endpoint_of.clone(),
         }
     }
 }
@@ -283,7 +288,8 @@ pin_project! {
     pub struct ClientFuture<F, C> {
         #[pin]
         kind: Kind<F>,
-        counted: Counted,
+        // Until the call has ended, or its body has it.
+        counted: Option<Counted>,
         classifier: Arc<C>,
     }
 }
@@ -297,19 +303,12 @@ pin_project! {
     }
 }
 
-/// Counts how a call has ended, also when it is dropped.
-struct Counted {
-    dependency: Arc<Dependency>,
-    since: u64,
-    is_over: bool,
-}
-
 impl<F, C, Out, E> Future for ClientFuture<F, C>
 where
     F: Future<Output = Result<Response<Out>, CallError<E>>>,
     C: Classify<CallError<E>>,
 {
-    type Output = Result<Response<Out>, CallError<E>>;
+    type Output = Result<Response<CountedBody<Out>>, CallError<E>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -320,46 +319,32 @@ where
                 Err(CallError::Rejected(rejection))
             }
         };
+        let counted = this.counted.take().expect("not polled after its end");
         let classifier = &**this.classifier;
         Poll::Ready(match answer {
             Ok(response) => {
                 let (head, body) = response.into_parts();
-                this.counted
-                    .ended(&classify::contained(classifier, Ok(&head)));
+                let end = classify::contained(classifier, Ok(&head));
+                let body = if end.is_success() && classify::is_told_by_trailers(&head) {
+                    CountedBody::telling(body, counted)
+                } else {
+                    counted.ended(&end);
+                    CountedBody::plain(body)
+                };
                 Ok(Response::from_parts(head, body))
             }
             Err(error) => {
-                this.counted
-                    .ended(&classify::contained(classifier, Err(&error)));
+                counted.ended(&classify::contained(classifier, Err(&error)));
                 Err(error)
             }
         })
     }
 }
 
-impl Counted {
-    fn ended(&mut self, end: &CallEnd) {
-        self.is_over = true;
-        self.dependency.ended(Some(end), self.took());
-    }
-
-    fn took(&self) -> Duration {
-        Duration::from_nanos(clock::nanos().saturating_sub(self.since))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if !self.is_over {
-            self.dependency.ended(None, self.took());
-        }
-    }
-}
-
 impl<F, C> fmt::Debug for ClientFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientFuture")
-            .field("dependency", &self.counted.dependency)
+            .field("is_over", &self.counted.is_none())
             .finish_non_exhaustive()
     }
 }

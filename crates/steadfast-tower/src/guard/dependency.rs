@@ -315,7 +315,7 @@ pub(crate) const DEPENDENCY_METRICS: &[MetricDoc] = &[
     MetricDoc::counter(
         "steadfast_dependency_calls_total",
         &["dependency", "ended"],
-        "Calls, each with all its attempts, by how they ended: success, failure, rejected, or dropped.",
+        "Calls, each with all its attempts, by how they ended: success, failure, rejected, or dropped. One of gRPC ends with its status, in trailers too.",
     ),
     MetricDoc::counter(
         "steadfast_dependency_seconds_total",

@@ -81,6 +81,7 @@ mod attempts;
 mod client;
 mod clients;
 mod compile;
+mod counted;
 mod dependency;
 mod error;
 mod governed;
@@ -97,12 +98,13 @@ mod told;
 pub use armed::Armed;
 pub use client::{ClientBody, ClientFuture, ClientLayer, GuardedClient};
 pub use clients::Peer;
+pub use counted::CountedBody;
 pub use dependency::DependencyStatus;
 pub use error::GuardError;
 pub use governed::{GovernedBody, GovernedFuture};
 pub use sent::{CallBody, Sends, SendsFuture};
 #[cfg(feature = "serve")]
-pub use serve::{Serve, ServeBody, Served};
+pub use serve::{Serve, Served};
 pub use service::{Exempt, ExemptLayer, GuardLayer, Guarded};
 pub use told::Told;
 
@@ -115,7 +117,7 @@ pub(crate) use live::LIVE_EVENTS;
 #[cfg(feature = "axum")]
 pub(crate) use route::Example;
 #[cfg(feature = "serve")]
-pub(crate) use serve::{SERVE_EVENTS, SERVE_METRICS};
+pub(crate) use serve::{SERVE_END_EVENTS, SERVE_EVENTS, SERVE_METRICS};
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;

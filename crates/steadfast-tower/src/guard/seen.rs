@@ -1,15 +1,15 @@
 //! What a server sees of a request, and what the guard inside of it tells back.
 
 use std::sync::Arc;
-#[cfg(feature = "serve")]
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(feature = "serve")]
+use std::sync::atomic::{AtomicU8, AtomicUsize};
 #[cfg(feature = "serve")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "serve")]
 use steadfast_core::clock;
-use steadfast_core::context::Tier;
+use steadfast_core::context::{Tier, TraceId};
 
 #[cfg(feature = "serve")]
 use crate::Hold;
@@ -19,6 +19,8 @@ use crate::Hold;
 pub(super) struct Seen(Arc<Request>);
 
 struct Request {
+    /// Of a trace that begins here.
+    trace_id: TraceId,
     passed: AtomicBool,
     core: AtomicBool,
     /// Since when the client has not taken what was there for it, by `clock::nanos`; zero while the
@@ -28,6 +30,11 @@ struct Request {
 }
 
 impl Seen {
+    /// The trace that the server has begun for this request, unless that has brought one.
+    pub(super) fn trace_id(&self) -> TraceId {
+        self.0.trace_id
+    }
+
     /// Tells that the guard was passed.
     pub(super) fn pass(&self, tier: Tier) {
         self.0.passed.store(true, Ordering::Relaxed);
@@ -42,20 +49,33 @@ pub(super) struct Line {
     begun: AtomicUsize,
     /// It has become another protocol, or is one with frames of its own.
     is_framed: AtomicBool,
+    /// What was not waited for any longer, as the number of [`Late`]; zero for nothing.
+    late: AtomicU8,
     open: Mutex<Vec<Arc<Request>>>,
+}
+
+/// What a connection was not waited for any longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg(feature = "serve")]
+pub(super) enum Late {
+    /// The head of a request.
+    Head = 1,
+    /// The client, to take what is there for it.
+    Unread = 2,
 }
 
 /// A request that is served, until this is dropped.
 #[cfg(feature = "serve")]
-pub struct Open {
+pub(super) struct Open {
     line: Arc<Line>,
     request: Arc<Request>,
 }
 
 #[cfg(feature = "serve")]
 impl Open {
-    pub(super) fn begin(line: &Arc<Line>) -> Self {
+    pub(super) fn begin(line: &Arc<Line>, trace_id: TraceId) -> Self {
         let request = Arc::new(Request {
+            trace_id,
             passed: AtomicBool::new(false),
             core: AtomicBool::new(false),
             unread: AtomicU64::new(0),
@@ -121,6 +141,16 @@ impl Line {
 
     pub(super) fn is_framed(&self) -> bool {
         self.is_framed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn late(&self) -> Option<Late> {
+        let late = self.late.load(Ordering::Relaxed);
+        let all = [Late::Head, Late::Unread];
+        all.into_iter().find(|one| *one as u8 == late)
+    }
+
+    pub(super) fn set_late(&self, late: Late) {
+        self.late.store(late as u8, Ordering::Relaxed);
     }
 
     pub(super) fn set_framed(&self) {

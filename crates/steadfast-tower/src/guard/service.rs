@@ -162,9 +162,11 @@ where
         });
         let said = Said::of(&mut parts, state.trust, route.as_deref(), now);
         let own = route.as_deref().map_or(Tier::DEFAULT, |route| route.tier);
-        if let Some(seen) = parts.extensions.get::<Seen>() {
+        let seen = parts.extensions.get::<Seen>();
+        if let Some(seen) = seen {
             seen.pass(said.tier.unwrap_or(own));
         }
+        let begun = seen.map(Seen::trace_id);
         let facts = |context: steadfast_core::Context| {
             let context = match &route {
                 Some(route) => route.facts(context),
@@ -177,7 +179,7 @@ where
                 None => context,
             }
         };
-        let (mut placed, request_id) = trace_id::begin(&mut parts, state.trust, facts);
+        let (mut placed, request_id) = trace_id::begin(&mut parts, state.trust, begun, facts);
         let request = Request::from_parts(parts, body);
         let future = placed.enter(|| self.serve(request, route, now));
         TraceIdFuture::new(future, placed, Some(request_id))

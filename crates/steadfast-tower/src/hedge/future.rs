@@ -36,10 +36,10 @@ pin_project! {
         // Boxed, because few calls have one.
         second: Option<Pin<Box<WhenReady<S, Request<HedgeBody<In>>>>>>,
         // What the first attempt gave, for as long as the second may give something better; and what
-        // the second gave in vain.
-        failed: Failed<Out, S::Error>,
+        // the second gave in vain. Boxed, because few calls have it.
+        failed: Option<Box<Failed<Out, S::Error>>>,
         // Absent where there is no second attempt, or none any more.
-        planned: Option<Planned<S>>,
+        planned: Option<Box<Planned<S>>>,
         since: u64,
         // Whether something is learned from the call; it has begun at zero otherwise.
         counts: bool,
@@ -51,6 +51,15 @@ pin_project! {
 struct Failed<Out, E> {
     first: Option<Result<Response<Out>, E>>,
     second: Option<Result<Response<Out>, E>>,
+}
+
+impl<Out, E> Default for Failed<Out, E> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            second: None,
+        }
+    }
 }
 
 /// What a second attempt is made with, and when.
@@ -93,22 +102,20 @@ where
         settings: Arc<Settings<C>>,
     ) -> Self {
         let alarm = Alarm::new(clock::now() + delay);
-        Self::new(first, Some(Planned { again, alarm }), settings, true)
+        let planned = Box::new(Planned { again, alarm });
+        Self::new(first, Some(planned), settings, true)
     }
 
     fn new(
         first: WhenReady<S, Request<HedgeBody<In>>>,
-        planned: Option<Planned<S>>,
+        planned: Option<Box<Planned<S>>>,
         settings: Arc<Settings<C>>,
         counts: bool,
     ) -> Self {
         Self {
             first: Some(first),
             second: None,
-            failed: Failed {
-                first: None,
-                second: None,
-            },
+            failed: None,
             planned,
             since: if counts { clock::nanos() } else { 0 },
             counts,
@@ -170,9 +177,10 @@ where
         let (answer, success) = judge(&*this.settings.classifier, answer);
         if !success && has_other {
             // The other one may do better.
+            let failed = this.failed.get_or_insert_default();
             match which {
-                Which::First => this.failed.first = Some(answer),
-                Which::Second => this.failed.second = Some(answer),
+                Which::First => failed.first = Some(answer),
+                Which::Second => failed.second = Some(answer),
             }
             return None;
         }
@@ -189,29 +197,28 @@ where
             let shared = &this.settings.shared;
             shared.answered(*this.since, which == Which::Second);
         }
-        let earlier = this.failed.first.take();
+        let earlier = this.failed.take().and_then(|failed| failed.first);
         // Of two that have failed, the one that there would be without a hedge.
         let answer = match success {
             true => answer,
             false => earlier.unwrap_or(answer),
         };
-        this.failed.second.take();
         Some(answer)
     }
 
     /// Sends the second attempt if it is time; ready once there is one.
     fn poll_planned(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        let Some(Planned { alarm, .. }) = this.planned else {
+        let Some(planned) = this.planned else {
             return Poll::Ready(());
         };
-        if alarm.poll_over(cx).is_pending() {
+        if planned.alarm.poll_over(cx).is_pending() {
             return Poll::Pending;
         }
-        let Some(Planned { again, .. }) = this.planned.take() else {
+        let Some(planned) = this.planned.take() else {
             return Poll::Ready(());
         };
-        let Again { service, original } = again;
+        let Again { service, original } = planned.again;
         // Asked anew: the breaker may have tripped meanwhile.
         let call = this.settings.describe(&original.head, Replay::Safe);
         match this.settings.shared.send(&call) {

@@ -27,11 +27,11 @@ pin_project! {
 }
 
 impl<B> RecoverBody<B> {
-    pub(super) fn inner(body: B) -> Self {
+    pub(crate) fn inner(body: B) -> Self {
         Self::own(AnswerBody::inner(body))
     }
 
-    pub(super) fn own(body: AnswerBody<B>) -> Self {
+    pub(crate) fn own(body: AnswerBody<B>) -> Self {
         Self { body: Some(body) }
     }
 }

@@ -45,13 +45,13 @@ use steadfast_core::context::{self, Name, TraceId};
 use steadfast_core::rng;
 
 use crate::AnswerBody;
-use crate::answer::{Problem, Protocol};
+use crate::answer::{Problem, Protocol, key};
 
 /// Says the [`Reason`] of a rejection by its name.
 pub(crate) const REJECTED: HeaderName = HeaderName::from_static("x-steadfast-rejected");
 
 /// After how many milliseconds another attempt makes sense, to clients of gRPC.
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+pub(crate) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// A request that was not served, and why. As an error, it is what a client's layer gives.
 #[derive(Debug, Clone)]
@@ -159,15 +159,15 @@ impl Rejection {
             trace_id: self.trace_id,
         };
         let mut response = problem.answer(protocol, |document| {
-            document.text("policy", self.policy.as_str());
+            document.text(key!("policy"), self.policy.as_str());
             if let Some(bound) = self.bound {
                 document
-                    .number("limit", bound.limit)
-                    .number("observed", bound.observed)
-                    .text("unit", bound.unit);
+                    .number(key!("limit"), bound.limit)
+                    .number(key!("observed"), bound.observed)
+                    .text(key!("unit"), bound.unit);
             }
             if let Some(after) = self.retry_after {
-                document.seconds("retry_after", after);
+                document.seconds(key!("retry_after"), after);
             }
         });
         let reason = HeaderValue::from_static(self.reason.as_str());

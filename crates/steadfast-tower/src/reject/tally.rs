@@ -1,20 +1,28 @@
 use std::sync::{Arc, LazyLock};
 
 use steadfast_core::clock;
-use steadfast_core::context::{self, Context, Name};
+use steadfast_core::context::{self, Context, Name, Tier};
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
 use super::{Reason, Rejection};
 use crate::count::Count;
 use crate::counts::Counts;
 use crate::route::UNMATCHED;
+use crate::tier;
 
 /// How many counts there are: 4,096, as many as there are names made at run time. What comes
-/// later is counted under the reason alone.
+/// later is counted under reason and tier alone.
 const COUNTS_MAX: usize = 4_096;
 
-/// Route, policy, reason, and whether it was so or would have been.
-type Key = (Name, Name, Reason, Acts);
+/// What is counted apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    route: Name,
+    policy: Name,
+    reason: Reason,
+    tier: Tier,
+    acts: Acts,
+}
 
 /// What a policy does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,8 +50,18 @@ static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
 pub(super) fn count(rejection: &Rejection, acts: Acts) {
     let context = context::current();
     let route = context.route().unwrap_or(UNMATCHED);
-    let key = (route, rejection.policy, rejection.reason, acts);
-    let beyond = |(_, _, reason, acts)| (Name::OTHER, Name::OTHER, reason, acts);
+    let key = Key {
+        route,
+        policy: rejection.policy,
+        reason: rejection.reason,
+        tier: context.tier(),
+        acts,
+    };
+    let beyond = |key| Key {
+        route: Name::OTHER,
+        policy: Name::OTHER,
+        ..key
+    };
     let now = clock::nanos();
     if let Some(since) = TALLY.counts.with(key, beyond, |count| count.add(now)) {
         tell(rejection, &context, route, acts, since);
@@ -83,19 +101,19 @@ impl Acts {
 pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::counter(
         "steadfast_rejections_total",
-        &["route", "policy", "reason"],
+        &["route", "policy", "reason", "tier"],
         "Requests and calls that were not served, by the policy that said no, and why.",
     ),
     MetricDoc::counter(
         "steadfast_shadow_rejections_total",
-        &["route", "policy", "reason"],
+        &["route", "policy", "reason", "tier"],
         "Requests and calls that a policy in shadow mode would have rejected, and why.",
     ),
 ];
 
 /// What it tells to the log.
 pub(crate) const EVENTS: &[EventDoc] = &[
-    EventDoc::new("steadfast::reject", &["warn"], "{what}: {}", &["count", "limit", "observed", "policy", "reason", "route", "shadow", "tier", "trace_id", "unit"]).when("A request was not served. The first of each route, policy and reason is told at once, then one a second, with the `count` since the last. A policy in shadow mode says `would have rejected`, with `shadow`.").action("`reason` says what to look at, `limit` and `observed` how far it is: see how to read a rejection."),
+    EventDoc::new("steadfast::reject", &["warn"], "{what}: {}", &["count", "limit", "observed", "policy", "reason", "route", "shadow", "tier", "trace_id", "unit"]).when("A request was not served. The first of each route, policy, reason and tier is told at once, then one a second, with the `count` since the last. A policy in shadow mode says `would have rejected`, with `shadow`.").action("`reason` says what to look at, `limit` and `observed` how far it is: see how to read a rejection."),
 ];
 
 impl Source for Tally {
@@ -104,14 +122,15 @@ impl Source for Tally {
     }
 
     fn collect(&self, to: &mut Collector) {
-        self.counts.each(|(route, policy, reason, acts), count| {
+        self.counts.each(|key, count| {
             let total = count.total();
             to.labels([
-                ("route", *route),
-                ("policy", *policy),
-                ("reason", reason.as_str().into()),
+                ("route", key.route),
+                ("policy", key.policy),
+                ("reason", key.reason.as_str().into()),
+                ("tier", tier::label(key.tier)),
             ])
-            .counter(acts.metric(), total);
+            .counter(key.acts.metric(), total);
         });
     }
 }

@@ -151,6 +151,23 @@ impl fmt::Debug for Judge {
     }
 }
 
+/// The numbers of the tiers, as labels of metrics.
+pub(crate) const LABELS: [Name; Tier::COUNT] = [
+    Name::new("0"),
+    Name::new("1"),
+    Name::new("2"),
+    Name::new("3"),
+    Name::new("4"),
+    Name::new("5"),
+    Name::new("6"),
+    Name::new("7"),
+];
+
+/// Gives the label of a tier.
+pub(crate) fn label(tier: Tier) -> Name {
+    LABELS[usize::from(tier.number())]
+}
+
 pub(crate) fn received(headers: &HeaderMap) -> Option<Tier> {
     let mut values = headers.get_all(TIER).iter();
     match (values.next()?.as_bytes(), values.next()) {

@@ -5,7 +5,7 @@ use super::list;
 use super::traceparent::TraceParent;
 use crate::{Trust, attempt};
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest `x-request-id` that is kept: 64 characters, two UUIDs.
 const REQUEST_ID_MAX: usize = 64;
@@ -19,7 +19,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    pub(super) fn read(headers: &HeaderMap, trust: Trust) -> Self {
+    pub(super) fn read(headers: &HeaderMap, trust: Trust, begun: Option<TraceId>) -> Self {
         let came = TraceParent::read(headers);
         let (baggage, attempt) = match trust {
             Trust::Edge => (None, None),
@@ -38,7 +38,11 @@ impl Received {
         // A trace that begins here has nothing to carry that is not known anyway.
         let carries = came.is_some() || propagated.baggage.is_some() || attempt.is_some();
         Self {
-            trace_id: came.map_or_else(TraceId::random, |came| came.trace_id),
+            trace_id: match (came, begun) {
+                (Some(came), _) => came.trace_id,
+                (None, Some(begun)) => begun,
+                (None, None) => TraceId::random(),
+            },
             span_id: SpanId::random(),
             request_id: request_id(headers),
             propagated: carries.then_some(propagated),
@@ -67,7 +71,18 @@ impl Received {
     }
 }
 
-fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+/// Gives the trace that a request belongs to: the one it brings, or one that begins.
+#[cfg(feature = "serve")]
+pub(crate) fn of(headers: &HeaderMap) -> TraceId {
+    TraceParent::read(headers).map_or_else(TraceId::random, |came| came.trace_id)
+}
+
+/// What a client is told that has said no id of its own.
+pub(crate) fn echo(trace_id: TraceId) -> HeaderValue {
+    HeaderValue::from_bytes(&trace_id.digits()).expect("digits only")
+}
+
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut values = headers.get_all(REQUEST_ID).iter();
     let (Some(id), None) = (values.next(), values.next()) else {
         return None;

@@ -39,18 +39,19 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let (mut placed, request_id) = begin(&mut parts, self.trust, |context| context);
+        let (mut placed, request_id) = begin(&mut parts, self.trust, None, |context| context);
         let request = Request::from_parts(parts, body);
         let future = placed.enter(|| self.inner.call(request));
         TraceIdFuture::new(future, placed, Some(request_id))
     }
 }
 
-/// Begins or takes up the trace of a request, of which more is known by `facts`. Gives where it is served,
-/// and what its answer says as `x-request-id`.
+/// Begins or takes up the trace of a request, of which more is known by `facts`: the one that it brings, or
+/// that was `begun` for it outside. Gives where it is served, and what its answer says as `x-request-id`.
 pub(crate) fn begin(
     request: &mut Parts,
     trust: Trust,
+    begun: Option<context::TraceId>,
     facts: impl FnOnce(steadfast_core::Context) -> steadfast_core::Context,
 ) -> (Placed, HeaderValue) {
     let headers = &mut request.headers;
@@ -60,9 +61,9 @@ pub(crate) fn begin(
         // The same with what anybody may have made up.
         headers.remove(BAGGAGE);
     }
-    let received = Received::read(headers, trust);
+    let received = Received::read(headers, trust, begun);
     let request_id = received.request_id.clone();
-    let request_id = request_id.unwrap_or_else(|| digits(received.trace_id));
+    let request_id = request_id.unwrap_or_else(|| super::echo(received.trace_id));
     let known = facts(received.context());
     let span = tracing::info_span!(
         target: "steadfast::request",
@@ -76,8 +77,4 @@ pub(crate) fn begin(
         tier = known.route().map(|_| known.tier().number()),
     );
     (Placed::new(received.place(known), span), request_id)
-}
-
-fn digits(id: context::TraceId) -> HeaderValue {
-    HeaderValue::from_bytes(&id.digits()).expect("digits only")
 }

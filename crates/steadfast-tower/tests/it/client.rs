@@ -19,7 +19,7 @@ use steadfast_tower::guard::ClientBody;
 use steadfast_tower::policy::Signed;
 use steadfast_tower::{CallError, Guard, PolicyDocument, Reason};
 use tower::limit::ConcurrencyLimitLayer;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::support::{Lines, keeps_the_contract, poll_once, reported};
 
@@ -548,7 +548,82 @@ async fn a_channel_of_grpc_fits_and_its_trailers_open_the_breaker() {
     }
 
     assert_eq!(reason(call().await), Some(Reason::BreakerOpen));
+    let status = &guard.dependencies()[0];
+    let ends = (status.succeeded, status.failed, status.rejected);
+    assert_eq!(ends, (0, 4, 1), "a call is counted by its trailers, too");
     assert_eq!(channel.seen.count(), 4);
     assert_eq!(channel.seen.all("x-steadfast-timeout-ms")[0], "300");
     assert_ne!(channel.seen.all("grpc-timeout")[0], "none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_grpc_is_counted_once_by_its_status_wherever_that_comes() {
+    let guard = guard();
+    let grpc = |status: &'static str| {
+        let transport = service_fn(move |_: Request<ClientBody<Full<Bytes>>>| {
+            let head = Response::builder().header("content-type", "application/grpc");
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", status.parse().unwrap());
+            let message = Frame::data(Bytes::from_static(b"\0\0\0\0\0"));
+            let (head, frames) = match status {
+                // Trailers only.
+                "13" => (head.header("grpc-status", status), vec![]),
+                "" => (head, vec![message]),
+                _ => (head, vec![message, Frame::trailers(trailers)]),
+            };
+            let response = head.body(Messages(frames.into_iter())).unwrap();
+            std::future::ready(Ok::<_, io::Error>(response))
+        });
+        let client = guard.client("payments").unwrap().layer(transport);
+        let request = Request::post("http://pay.example/pay.Holds/Put");
+        let request = request.header("content-type", "application/grpc");
+        client.oneshot(request.body(Full::default()).unwrap())
+    };
+    let ends = || {
+        let of = &guard.dependencies()[0];
+        [of.succeeded, of.failed, of.rejected, of.dropped]
+    };
+
+    let answer = grpc("0").await.unwrap();
+    assert_eq!(ends(), [0; 4], "its status has not come");
+    answer.into_body().collect().await.unwrap();
+    assert_eq!(ends(), [1, 0, 0, 0]);
+    grpc("14")
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap();
+    assert_eq!(ends(), [1, 1, 0, 0]);
+    // Counted with the head, and not once more when that body is dropped.
+    drop(grpc("13").await.unwrap());
+    assert_eq!(ends(), [1, 2, 0, 0]);
+    grpc("").await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(ends(), [1, 3, 0, 0], "no status is none");
+    drop(grpc("0").await.unwrap());
+    assert_eq!(ends(), [1, 3, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_names_endpoints_is_asked_once_for_a_call_with_all_its_attempts() {
+    let guard = guard();
+    let (asked, seen) = (Arc::new(Mutex::new(0)), Seen::default());
+    let ask = asked.clone();
+    let layer = guard.client("payments").unwrap().by_endpoint(move |_| {
+        let mut asked = ask.lock().unwrap();
+        *asked += 1;
+        Some(format!("shard-{asked}"))
+    });
+    let payments = layer.layer(transport(&seen, || std::future::ready(status(503))));
+
+    for calls in 1..=2 {
+        let answer = payments.clone().oneshot(get("http://pay.example/")).await;
+
+        assert_eq!(answer.unwrap().status(), 503);
+        assert_eq!((*asked.lock().unwrap(), seen.count()), (calls, 2 * calls));
+    }
+    let endpoints = guard.dependencies().swap_remove(0).endpoints;
+    let names = endpoints.iter().map(|of| of.endpoint.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["shard-1", "shard-2"]);
 }

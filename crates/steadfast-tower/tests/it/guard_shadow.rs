@@ -112,6 +112,45 @@ async fn a_rate_in_shadow_mode_counts_and_tells_and_lets_everybody_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejection_is_counted_for_the_tier_of_its_request() {
+    let policy = r#"
+        [timeouts.page]
+        timeout = "1s"
+        [rates.by_tier]
+        requests = 1
+        period = "1m"
+        burst = 1
+        [trust]
+        clients = "inside"
+        [routes."/page"]
+        timeout = "page"
+        quota = "by_tier"
+    "#;
+    let (_, app) = guarded(policy, MS).await;
+    assert_eq!(ask(&app).await.status(), 200);
+
+    for tier in ["0", "3", "3"] {
+        let request = Request::get("/page").header("x-steadfast-tier", tier);
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap());
+        assert_eq!(response.await.unwrap().status(), 429);
+    }
+
+    let snapshot = report::snapshot();
+    let mut counts: Vec<_> = snapshot
+        .metrics()
+        .filter(|metric| metric.name == "steadfast_rejections_total")
+        .filter(|metric| metric.labels.iter().any(|(_, of)| of.as_str() == "by_tier"))
+        .map(|metric| {
+            let tier = metric.labels.iter().find(|(name, _)| *name == "tier");
+            (tier.unwrap().1.as_str().to_owned(), metric.value.clone())
+        })
+        .collect();
+    counts.sort_by(|one, other| one.0.cmp(&other.0));
+    let count = |tier: &str, count| (tier.to_owned(), Value::Counter(count));
+    assert_eq!(counts, [count("0", 1), count("3", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timeout_in_shadow_mode_cuts_nothing_off_and_sets_no_deadline() {
     let policy = r#"
         [timeouts.shadowed]

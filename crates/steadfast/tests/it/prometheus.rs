@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ::tower::{Layer, ServiceExt};
 use axum::body::Body;
 use axum::{Router, routing::get};
 use http::Request;
@@ -35,6 +36,23 @@ timeout_start_query = '''
 histogram_quantile(0.99, sum by (le) (rate(
     http_server_request_duration_seconds_bucket{http_route="$route",http_request_method=~"$method"}[1m])))
 '''
+
+[timeouts.call]
+timeout = "learn"
+timeout_floor = "10ms"
+timeout_ceiling = "9s"
+timeout_start_query = '''
+histogram_quantile(0.99, sum by (le) (rate(
+    http_client_request_duration_seconds_bucket{dependency="$dependency",http_request_method=~"$method"}[1m])))
+'''
+
+[dependencies.gateway]
+methods = ["GET"]
+timeout = "call"
+
+[dependencies.unasked]
+methods = ["GET"]
+timeout = "call"
 
 [routes."GET /catalogue/{page}"]
 timeout = "page"
@@ -154,13 +172,16 @@ async fn a_timeout_starts_from_the_p99_that_a_real_prometheus_has_scraped() {
         .route("/metrics", get(tell));
     let service = serve(app).await;
     let server = Server::start(service);
-    // Customers, until the end of the test.
+    // Customers, until the end of the test: half of them through a client of the guard.
+    let outgoing = Client::builder(TokioExecutor::new()).build_http();
+    let gateway = guard.client("gateway").unwrap().layer(outgoing);
     let customers = steadfast::spawn("customers", async move {
         let client = client();
         for number in 0_u64.. {
             let uri = format!("http://{service}/catalogue/{number}");
-            let request = Request::get(uri).body(Body::empty()).unwrap();
-            let _ = client.request(request).await;
+            let request = || Request::get(&uri).body(Body::empty()).unwrap();
+            let _ = client.request(request()).await;
+            let _ = gateway.clone().oneshot(request()).await;
             clock::sleep(5 * MS).await;
         }
     });
@@ -179,6 +200,11 @@ async fn a_timeout_starts_from_the_p99_that_a_real_prometheus_has_scraped() {
         .replace("$method", "GET");
     let p99 = server.until(&route, |p99| p99 > 0.0).await;
     assert!(p99 > 0.025, "a request takes 30 ms, and not {p99} s");
+    let call = policy.policy().timeouts["call"].start_query.clone();
+    let call = call.unwrap().replace("$dependency", "gateway");
+    let call = call.replace("$method", "GET");
+    let p99 = server.until(&call, |p99| p99 > 0.0).await;
+    assert!(p99 > 0.025, "a call takes 30 ms, and not {p99} s");
 
     let starts = Starts::ask::<_, Body, _>(policy.policy(), &mut server.ask()).await;
     let next = Guard::builder(policy.policy().clone()).starting_at(&starts);
@@ -188,6 +214,15 @@ async fn a_timeout_starts_from_the_p99_that_a_real_prometheus_has_scraped() {
     assert!(start.is_measured(), "{start:?}");
     let timeout = start.timeout().as_secs_f64();
     assert!((0.025..9.0).contains(&timeout), "{start:?}");
+    let start = starts.dependency("gateway").unwrap();
+    assert!(start.is_measured(), "{start:?}");
+    let call = start.timeout();
+    assert!((0.025..9.0).contains(&call.as_secs_f64()), "{start:?}");
+    let of_calls = next.dependencies().into_iter().map(|of| of.timeout);
+    let ceiling = Duration::from_secs(9);
+    assert_eq!(of_calls.collect::<Vec<_>>(), [Some(call), Some(ceiling)]);
+    let unasked = starts.dependency("unasked").unwrap();
+    assert_eq!(unasked.failure(), Some("there are no values yet"));
     // The guard that was measured is still there, and has a timeout of its own.
     let snapshot = report::snapshot();
     let mut in_force = snapshot.metrics().filter(|metric| {

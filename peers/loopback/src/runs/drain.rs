@@ -20,14 +20,12 @@ use axum::response::Response;
 use axum::routing::get;
 use load::{Class, Plan};
 use steadfast::BoxError;
-use steadfast::tower::drain::DrainLimits;
-use steadfast::tower::{AccessLogLayer, Drain, DrainLayer};
 
 use super::price::median;
 use super::step;
 use crate::child::{self, Service};
 use crate::control::Counts;
-use crate::serving::{Served, guard};
+use crate::serving::{Served, Server, guard};
 use crate::table::{Table, Target};
 
 const RUN: &str = "S10";
@@ -62,8 +60,11 @@ const HANDLER: u64 = 100;
 const BODY: u64 = 1_000;
 
 const RATE: f64 = 1_500.0;
-const SECONDS: u64 = 4;
-const ALTERNATIONS: usize = 5;
+
+/// How long each is measured, with panics and without, in seconds, and how often in turn: short, so that whatever else
+/// the machine does falls on both.
+const SECONDS: u64 = 1;
+const ALTERNATIONS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long what is under way at the end takes, and until when the process has to be gone.
@@ -81,11 +82,6 @@ pub(crate) async fn service(log: &str) -> Result<Served, BoxError> {
         .with_writer(Mutex::new(file))
         .init();
     let counts = Counts::new(["handlers", "bodies", "under_way"]);
-    let drain = Drain::new(DrainLimits {
-        notice: Duration::ZERO,
-        hard: DEADLINE,
-        ..DrainLimits::default()
-    });
     let under_way = counts.clone();
     let slow = async move || {
         under_way.add("under_way", 1);
@@ -96,13 +92,12 @@ pub(crate) async fn service(log: &str) -> Result<Served, BoxError> {
         .route("/task/{number}", get(work))
         .route("/calm/{number}", get(calm))
         .route("/slow", get(slow))
-        .with_state(counts.clone())
-        .layer(AccessLogLayer::new())
-        .layer(DrainLayer::new(&drain));
+        .with_state(counts.clone());
+    let guard = guard(POLICY)?;
     Ok(Served {
-        routes: guard(POLICY)?.protect(routes).await?,
+        routes: guard.protect(routes).await?,
         control: counts.router(),
-        drain: Some(drain),
+        server: Server::Guard(guard),
     })
 }
 
@@ -147,13 +142,16 @@ pub(super) fn measure() -> Result<Table, Box<dyn Error>> {
 
 fn panics(log: &Log, table: &mut Table) -> Result<(), Box<dyn Error>> {
     let service = Service::start(&["panicking", log.path()])?;
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let mut ratios = Vec::new();
     let (mut offered, mut answered, mut broken) = (0, 0, 0);
     let mut statuses_500 = 0;
-    for _ in 0..ALTERNATIONS {
-        without.push(cpu_us(&service, "/calm/{n}")?.0);
-        let (us, class) = cpu_us(&service, "/task/{n}")?;
-        with.push(us);
+    // The first time is not counted: the first panic of a process has its debug information read.
+    for turn in 0..=ALTERNATIONS {
+        let (without, _) = cpu_us(&service, "/calm/{n}")?;
+        let (with, class) = cpu_us(&service, "/task/{n}")?;
+        if turn > 0 {
+            ratios.push(with / without);
+        }
         offered += class.offered;
         answered += class.statuses.values().sum::<u64>();
         statuses_500 += class.statuses.get(&500).copied().unwrap_or(0);
@@ -202,11 +200,10 @@ fn panics(log: &Log, table: &mut Table) -> Result<(), Box<dyn Error>> {
         unexplained,
         0,
     );
-    let ratio = median(with) / median(without);
     row(
         "processor a request, with panics by without",
         Target::AtMost(1.05),
-        ratio,
+        median(ratios),
         3,
     );
     Ok(())

@@ -36,7 +36,7 @@ pub(crate) async fn service(words: &[String]) -> Result<Served, BoxError> {
         ["retrying", target] => retry_storm::edge(target),
         ["dependencies"] => Ok(stall::dependencies()),
         ["calling", dependencies, timeout] => stall::service(dependencies, timeout).await,
-        ["full"] => price::service().await,
+        ["full", server] => price::service(server).await,
         ["panicking", log] => drain::service(log).await,
         _ => Err(format!("there is no service `{}`", words.join(" ")).into()),
     }

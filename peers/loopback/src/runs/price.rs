@@ -17,7 +17,7 @@ use steadfast::BoxError;
 use super::step;
 use crate::child::{self, Service};
 use crate::control::Counts;
-use crate::serving::{Served, guard};
+use crate::serving::{Served, Server, guard};
 use crate::table::{Table, Target};
 
 const RUN: &str = "S8";
@@ -45,7 +45,11 @@ const SECONDS: u64 = 5;
 const ALTERNATIONS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) async fn service() -> Result<Served, BoxError> {
+/// By which servers rejections are measured.
+const BY_AXUM: &str = "axum";
+const BY_GUARD: &str = "guard";
+
+pub(super) async fn service(server: &str) -> Result<Served, BoxError> {
     let counts = Counts::new(["inside"]);
     let inside = counts.clone();
     let work = async move || {
@@ -54,31 +58,27 @@ pub(super) async fn service() -> Result<Served, BoxError> {
     };
     let routes = Router::new().route("/task", get(work));
     let bare = Router::new().route("/bare", get(async || StatusCode::NO_CONTENT));
+    let guard = guard(POLICY)?;
     Ok(Served {
-        routes: guard(POLICY)?.protect(routes).await?,
+        routes: guard.protect(routes).await?,
         control: counts.router().merge(bare),
-        drain: None,
+        server: match server {
+            BY_GUARD => Server::Guard(guard),
+            _ => Server::Axum,
+        },
     })
 }
 
 pub(super) fn measure() -> Result<Table, Box<dyn Error>> {
-    let service = Service::start(&["full"])?;
-    let address = service.address;
-    // One who is inside, and one who waits: neither is ever answered.
-    for _ in 0..2 {
-        std::thread::spawn(move || drop(child::get(address, "/task", &[])));
-    }
-    while service.count("inside")? < 1.0 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(200));
-
+    let (service, guarded) = (full(BY_AXUM)?, full(BY_GUARD)?);
     let (mut rejections, mut bare, mut answered) = (Vec::new(), Vec::new(), Vec::new());
+    let mut by_guard = Vec::new();
     for _ in 0..ALTERNATIONS {
-        let (us, share) = price(&service, address, "/task", 503)?;
+        let (us, share) = price(&service, service.address, "/task", 503)?;
         rejections.push(us);
         answered.push(share);
         bare.push(price(&service, service.control, "/bare", 204)?.0);
+        by_guard.push(price(&guarded, guarded.address, "/task", 503)?.0);
     }
     let mut table = Table::default();
     let mut row =
@@ -92,12 +92,32 @@ pub(super) fn measure() -> Result<Table, Box<dyn Error>> {
     );
     row("a bare handler that answers 204, µs", Target::None, bare, 1);
     row(
+        "a rejection behind `Guard::serve`, µs",
+        Target::None,
+        median(by_guard),
+        1,
+    );
+    row(
         "rejected, % of all",
         Target::AtLeast(99.9),
         100.0 * median(answered),
         2,
     );
     Ok(table)
+}
+
+/// A service in which one request is inside and one waits, neither of which is ever answered.
+fn full(server: &str) -> Result<Service, Box<dyn Error>> {
+    let service = Service::start(&["full", server])?;
+    let address = service.address;
+    for _ in 0..2 {
+        std::thread::spawn(move || drop(child::get(address, "/task", &[])));
+    }
+    while service.count("inside")? < 1.0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(service)
 }
 
 /// Microseconds of processor for each answer, and what part of the requests was answered so.

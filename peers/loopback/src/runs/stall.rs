@@ -25,7 +25,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use super::step;
 use crate::child::Service;
 use crate::control::Counts;
-use crate::serving::{Served, exponential, guard};
+use crate::serving::{Served, Server, exponential, guard};
 use crate::table::{Table, Target};
 
 const RUN: &str = "S5";
@@ -123,7 +123,7 @@ pub(crate) fn dependencies() -> Served {
     Served {
         routes: Router::new().route("/b", get(b)).route("/c", get(c)),
         control,
-        drain: None,
+        server: Server::Axum,
     }
 }
 
@@ -151,7 +151,7 @@ pub(crate) async fn service(dependencies: &str, timeout: &str) -> Result<Served,
     Ok(Served {
         routes: guard.protect(routes).await?,
         control: Counts::new([]).router(),
-        drain: None,
+        server: Server::Axum,
     })
 }
 

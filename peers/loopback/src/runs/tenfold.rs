@@ -14,7 +14,7 @@ use steadfast::BoxError;
 use super::step;
 use crate::child::Service;
 use crate::control::Counts;
-use crate::serving::{Served, guard};
+use crate::serving::{Served, Server, guard};
 use crate::table::{Table, Target};
 
 const RUN: &str = "tenfold";
@@ -71,7 +71,7 @@ pub(super) async fn service() -> Result<Served, BoxError> {
     Ok(Served {
         routes: guard(POLICY)?.protect(routes).await?,
         control: counts.router(),
-        drain: None,
+        server: Server::Axum,
     })
 }
 

@@ -27,6 +27,7 @@ const PURE_FILES: &[(&str, &str)] = &[
     ("steadfast-jobs", "due.rs"),
     ("steadfast-ids", "snowflake.rs"),
     ("steadfast-ids", "segment.rs"),
+    ("steadfast-ids", "prefetch.rs"),
     ("steadfast-telemetry", "query.rs"),
     ("steadfast-config", "change.rs"),
 ];

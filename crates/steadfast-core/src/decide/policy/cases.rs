@@ -561,3 +561,30 @@ fn every_policy_that_can_be_in_shadow_is_told() {
         ],
     );
 }
+
+#[test]
+fn a_name_of_any_kind_that_is_too_long_to_be_told_is_found() {
+    let (fits, long) = ("n".repeat(96), "n".repeat(97));
+    let named = |name: &str| {
+        let mut policy = one_route();
+        let mut orders = policy.routes.remove("/orders").unwrap();
+        policy.timeouts.insert(name.into(), fixed(500));
+        orders.timeout = Some(name.into());
+        // The method is no part of the name.
+        policy.routes.insert(format!("GET /{}", &name[1..]), orders);
+        let mut dependency = Dependency::new(["GET"]);
+        dependency.timeout = Some(name.into());
+        policy.dependencies.insert(name.into(), dependency);
+        policy.timeouts.remove("page");
+        policy
+    };
+
+    check(&named(&fits), &[]);
+    let route = format!("GET /{}", &long[1..]);
+    let found = [
+        format!("P035 dependencies.{long}"),
+        format!("P035 routes.{route:?}"),
+        format!("P035 timeouts.{long}"),
+    ];
+    check(&named(&long), &found.each_ref().map(String::as_str));
+}

@@ -17,7 +17,7 @@ pub(super) struct Example {
 type Pair = fn(bool) -> Policy;
 
 pub(super) fn examples() -> Vec<Example> {
-    let pairs: [(&str, Pair); 34] = [
+    let pairs: [(&str, Pair); 35] = [
         ("P001", stalled_route),
         ("P002", too_many_attempts),
         ("P003", few_probes),
@@ -52,6 +52,7 @@ pub(super) fn examples() -> Vec<Example> {
         ("P032", everybody_is_a_proxy),
         ("P033", hops_without_proxies),
         ("P034", in_shadow),
+        ("P035", long_name),
     ];
     pairs
         .into_iter()
@@ -446,6 +447,18 @@ fn hops_without_proxies(wrong: bool) -> Policy {
 fn in_shadow(wrong: bool) -> Policy {
     let mut policy = one_route();
     policy.admissions.get_mut("http").unwrap().shadow = wrong;
+    policy
+}
+
+fn long_name(wrong: bool) -> Policy {
+    let mut policy = one_route();
+    let orders = policy.routes.remove("/orders").unwrap();
+    let by = match wrong {
+        true => "customer-number-and-the-day-of-delivery-as-printed-on-the-invoice",
+        false => "customer",
+    };
+    let template = format!("/orders/{{order_number}}/deliveries/by/{{{by}}}");
+    policy.routes.insert(template, orders);
     policy
 }
 

@@ -115,7 +115,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(dir) = &exec.dir {
+        if let Some(dir) = exec.dir.as_ref().or(user.as_ref().map(|user| &user.home)) {
             command.current_dir(dir);
         }
         if let Some(user) = &user {

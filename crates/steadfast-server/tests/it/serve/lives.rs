@@ -27,7 +27,7 @@ fn the_generated_configuration_is_taken_and_mistakes_are_told_with_their_line() 
         told.contains("unknown key \"drian\" in [shutdown]"),
         "{told}"
     );
-    assert!(told.contains("steadfast.toml:6:1"), "{told}");
+    assert!(told.contains("steadfast.toml:8:1"), "{told}");
     assert!(told.contains("fix: write drain"), "{told}");
 
     let nowhere = output(&["--config", "/no/such/file.toml"]);
@@ -86,7 +86,7 @@ fn a_store_that_is_away_is_waited_for_and_told_as_a_reason() {
     drop(free);
     let config = folder.path().join("steadfast.toml");
     let text = format!(
-        "[store]\nurl = \"postgres://nobody@{address}/nothing\"\n[health]\nlisten = \"127.0.0.1:0\"\n{}",
+        "[store]\nurl = \"postgres://nobody@{address}/nothing\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nenabled = false\n{}",
         shell("nothing", "true", "")
     );
     std::fs::write(&config, text).unwrap();

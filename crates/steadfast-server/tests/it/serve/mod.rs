@@ -1,7 +1,9 @@
 //! `steadfast serve`, as a process over a real store.
 
+mod api;
 mod exec;
 mod http;
+mod import;
 mod lives;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -42,7 +44,7 @@ impl Folder {
         let store = self.store();
         let path = self.0.join("steadfast.toml");
         let text = format!(
-            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n{rest}",
+            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}",
             store.display()
         );
         std::fs::write(&path, text).unwrap();
@@ -69,7 +71,14 @@ impl Server {
     }
 
     pub(crate) fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut command = serve(&["--config", config.to_str().unwrap()]);
+        Self::start_all(&[config], environment)
+    }
+
+    pub(crate) fn start_all(configs: &[&Path], environment: &[(&str, &str)]) -> Self {
+        let configs = configs
+            .iter()
+            .flat_map(|config| ["--config", config.to_str().unwrap()]);
+        let mut command = serve(&configs.collect::<Vec<_>>());
         let mut child = command
             .envs(environment.iter().copied())
             .stdout(Stdio::null())

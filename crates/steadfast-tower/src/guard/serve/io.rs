@@ -8,7 +8,7 @@ use steadfast_core::clock::{self, Alarm};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::guard::seen::Line;
+use crate::guard::seen::{Late, Line};
 use crate::streams::Connection;
 
 /// A socket that is not waited for without end: for a head that has begun, and for a client that
@@ -58,6 +58,16 @@ impl Io {
         }
     }
 
+    /// Notes what was not waited for any longer.
+    fn late(&self, late: Late) -> io::Error {
+        self.line.set_late(late);
+        let what = match late {
+            Late::Head => "the head of the request did not come",
+            Late::Unread => "the client takes nothing",
+        };
+        io::Error::new(io::ErrorKind::TimedOut, what)
+    }
+
     fn written<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
@@ -72,14 +82,10 @@ impl Io {
             .blocked
             .get_or_insert_with(|| Alarm::new(clock::now() + write));
         match blocked.poll_over(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(late("the client takes nothing"))),
+            Poll::Ready(()) => Poll::Ready(Err(self.late(Late::Unread))),
             Poll::Pending => Poll::Pending,
         }
     }
-}
-
-fn late(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 impl Drop for Io {
@@ -108,7 +114,7 @@ impl AsyncRead for Io {
         let is_framed = this.line.is_framed();
         let head = this.head.as_mut().filter(|_| !is_framed);
         if head.is_some_and(|head| head.poll_over(cx).is_ready()) {
-            return Poll::Ready(Err(late("the head of the request did not come")));
+            return Poll::Ready(Err(this.late(Late::Head)));
         }
         Poll::Pending
     }

@@ -1,7 +1,12 @@
 //! A server whose connections cannot be held for ever.
 
+mod body;
 mod connection;
+mod ended;
 mod io;
+mod observed;
+
+pub(crate) use ended::SERVE_END_EVENTS;
 
 use std::error::Error;
 use std::fmt;
@@ -24,13 +29,10 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::Guard;
-use super::seen::Open;
-use crate::HeldBody;
 use crate::count::Count;
 use crate::drain::Drained;
-
-/// A response body that knows whether it is read.
-pub type ServeBody<B> = HeldBody<B, Open>;
+use crate::recover::Recover;
+use ended::{Ends, Panics, SERVE_END_METRICS};
 
 /// How a server of [`Guard::serve`] goes about its connections. A future: await it.
 #[must_use = "it serves when it is awaited"]
@@ -80,6 +82,11 @@ impl Guard {
     ///   once. When the time for what is below core is over (`lower`), connections on which nothing
     ///   of core is served are closed; at the hard limit, all.
     /// - An answer that was made past the guard is told, in [`armed`](Self::armed) and as an event.
+    /// - A panic in a layer around the guard is answered as one inside of it, with `500` and the
+    ///   trace id, and takes no other request of its connection along.
+    /// - What is no request, or has too large a head, is answered with `400`, `414` or `431` by the
+    ///   server itself: counted in `steadfast_serve_connection_errors_total`, and told once a second.
+    ///   Over HTTP/2 a head that is too large is refused on its stream, and not counted.
     ///
     /// Each request has the address of its client as its extension [`Peer`](super::Peer).
     ///
@@ -198,11 +205,15 @@ where
         taken: AtomicU64::new(0),
         cut: AtomicUsize::new(0),
         full: Count::default(),
+        ends: Ends::default(),
+        panics: Panics::default(),
         ended: Cancel::new(),
     });
     // Without a place in the report it still serves.
     let _ = report::register("serve", &shared);
     let _end = End(shared.ended.clone());
+    // Its clones may panic, too.
+    let app = Recover::new(app);
     let places = Arc::new(Semaphore::new(bounds.connections));
     let connections = WaitGroup::new();
     let mut stop = pin!(drain.stop_accepting());
@@ -263,6 +274,8 @@ struct Shared {
     taken: AtomicU64,
     cut: AtomicUsize,
     full: Count,
+    ends: Ends,
+    panics: Panics,
     /// The server was dropped.
     ended: Cancel,
 }
@@ -306,6 +319,8 @@ pub(crate) const SERVE_METRICS: &[MetricDoc] = &[
         &[],
         "Connections that were taken.",
     ),
+    SERVE_END_METRICS[0],
+    SERVE_END_METRICS[1],
 ];
 
 /// What it tells to the log.
@@ -321,9 +336,6 @@ pub(crate) const SERVE_EVENTS: &[EventDoc] = &[
     EventDoc::new("steadfast::serve", &["error"], "a connection cannot be taken", &["error"])
         .when("The system has no descriptor or no memory for one more.")
         .action("Raise the limit of open files, or lower the bound of connections."),
-    EventDoc::new("steadfast::serve", &["debug"], "a connection broke off", &["error", "peer"])
-        .when("A client has left in the middle, or was not waited for any longer.")
-        .action("None; the access log has what became of its requests."),
 ];
 
 impl Source for Shared {
@@ -344,6 +356,8 @@ impl Source for Shared {
             "steadfast_serve_connections_total",
             self.taken.load(Ordering::Relaxed),
         );
+        self.ends.collect(to);
+        self.panics.collect(to);
     }
 }
 

@@ -47,4 +47,5 @@ pub const RULES: &[Rule] = &[
     service::P032,
     service::P033,
     names::P034,
+    names::P035,
 ];

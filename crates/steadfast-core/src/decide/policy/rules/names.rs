@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::context::Name;
 use crate::decide::policy::lint::{Hit, Rule, Severity};
 use crate::decide::policy::nearest::nearest_name;
 use crate::decide::policy::path::FieldPath;
@@ -43,6 +44,16 @@ pub(super) const P034: Rule = Rule {
           nothing. That is how a new number is tried out; it is told at every start, because it \
           looks like a protection and is none.",
     check: in_shadow,
+};
+
+pub(super) const P035: Rule = Rule {
+    id: "P035",
+    title: "name that is too long to be told",
+    severity: Severity::Warning,
+    why: "Names of routes, dependencies and policies are labels of metrics, stand in every line, and \
+          are kept for the life of the process, so they have a bound. One that is longer is told as \
+          \"(other)\", together with all that are too long or too many, and nobody sees which it was.",
+    check: too_long,
 };
 
 /// A part of the document whose names are used elsewhere.
@@ -167,6 +178,32 @@ fn in_shadow(policy: &Policy) -> Vec<Hit> {
                 path,
                 "it says what it would have rejected, and lets it pass",
                 "set it to false once you believe it",
+            )
+        })
+        .collect()
+}
+
+fn too_long(policy: &Policy) -> Vec<Hit> {
+    let routes = policy.routes.keys().map(|key| {
+        // What is told of a route is its template.
+        ("routes", key.as_str(), Route::split_name(key).1)
+    });
+    let others = Section::GOVERNING
+        .into_iter()
+        .chain([Section::Dependencies]);
+    let others = others.flat_map(|section| {
+        let names = section.names(policy).into_iter();
+        names.map(move |name| (section.key(), name, name))
+    });
+    routes
+        .chain(others)
+        .filter(|(_, _, told)| told.len() > Name::DYNAMIC_BYTES_MAX)
+        .map(|(section, name, told)| {
+            let (bytes, most) = (told.len(), Name::DYNAMIC_BYTES_MAX);
+            Hit::new(
+                FieldPath::new([section, name]),
+                format!("{bytes} bytes, and a name that is told has at most {most}"),
+                format!("shorten it by {} bytes", bytes - most),
             )
         })
         .collect()

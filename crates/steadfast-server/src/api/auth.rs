@@ -1,0 +1,216 @@
+//! Who may do what: tokens, roles, named actions.
+
+use std::time::Duration;
+
+use hmac_sha256::Hash;
+use steadfast::Timestamp;
+use steadfast::store::{Error, Store, binds};
+
+use super::problem::Problem;
+use super::types;
+use crate::{sql, time};
+
+/// With what a token begins, so that scanners for secrets know it.
+const MARK: &str = "sf_";
+
+/// How many random bytes a token has: 32, which nobody guesses.
+const TOKEN_BYTES: usize = 32;
+
+/// How long a token may hold: an hour to a year.
+pub(crate) const HOLDS_MIN: Duration = Duration::from_secs(3_600);
+pub(crate) const HOLDS_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// Something that somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Action(pub(crate) &'static str);
+
+impl Action {
+    /// Whether it changes anything.
+    pub(crate) fn changes(self) -> bool {
+        !self.0.ends_with(".read")
+    }
+}
+
+/// A set of actions with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub(crate) name: &'static str,
+    actions: &'static [&'static str],
+}
+
+const VIEWER: &[&str] = &[
+    "status.read",
+    "jobs.read",
+    "schedules.read",
+    "nodes.read",
+    "panics.read",
+];
+
+const OPERATOR: &[&str] = &[
+    "status.read",
+    "jobs.read",
+    "schedules.read",
+    "nodes.read",
+    "panics.read",
+    "audit.read",
+    "jobs.enqueue",
+    "jobs.run",
+    "jobs.cancel",
+    "jobs.redrive",
+    "queues.pause",
+    "schedules.run",
+    "schedules.pause",
+    "schedules.backfill",
+];
+
+const ADMIN: &[&str] = &[
+    "status.read",
+    "jobs.read",
+    "schedules.read",
+    "nodes.read",
+    "panics.read",
+    "audit.read",
+    "jobs.enqueue",
+    "jobs.run",
+    "jobs.cancel",
+    "jobs.redrive",
+    "queues.pause",
+    "schedules.run",
+    "schedules.pause",
+    "schedules.backfill",
+    "schedules.write",
+    "tokens.read",
+    "tokens.write",
+];
+
+pub(crate) const ROLES: [Role; 3] = [
+    Role {
+        name: "viewer",
+        actions: VIEWER,
+    },
+    Role {
+        name: "operator",
+        actions: OPERATOR,
+    },
+    Role {
+        name: "admin",
+        actions: ADMIN,
+    },
+];
+
+impl Role {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        ROLES.into_iter().find(|role| role.name == name)
+    }
+
+    pub(crate) fn may(self, action: Action) -> bool {
+        self.actions.contains(&action.0)
+    }
+}
+
+/// Somebody who is known by a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+}
+
+/// Finds who is known by a token.
+pub(crate) async fn find(store: &Store, token: &str) -> Result<Option<Actor>, Error> {
+    if !token.starts_with(MARK) || token.len() != MARK.len() + TOKEN_BYTES * 2 {
+        return Ok(None);
+    }
+    let rows = store.ask(&sql::TOKEN_FIND, binds![hash(token)]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let (id, name, role): (i64, &str, &str) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    // A role that a newer program knows gives no rights here.
+    Ok(Role::named(role).map(|role| Actor {
+        name: format!("{name} (token {id})"),
+        role,
+    }))
+}
+
+/// Makes a token, and gives it this once.
+pub(crate) async fn make(
+    store: &Store,
+    name: &str,
+    role: &str,
+    holds: Duration,
+) -> Result<types::MadeToken, Problem> {
+    let role = Role::named(role).ok_or_else(|| {
+        Problem::refused(format!("there is no role {role:?}"))
+            .with_fix("say viewer, operator or admin")
+    })?;
+    if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
+        return Err(Problem::refused(
+            "a name has 1 to 100 bytes without control characters",
+        ));
+    }
+    if !(HOLDS_MIN..=HOLDS_MAX).contains(&holds) {
+        return Err(Problem::refused("a token holds an hour to a year")
+            .with_fix("say expires_in: \"720h\""));
+    }
+    let token = random()?;
+    let holds_us = i64::try_from(holds.as_micros()).unwrap_or(i64::MAX);
+    let binds = binds![name, hash(&token), role.name, holds_us];
+    let rows = store.run(&sql::TOKEN_PUT, binds).await?;
+    let row = rows.one()?;
+    Ok(types::MadeToken {
+        id: row.get(0)?,
+        token,
+        expires: moment(row.get(1)?),
+    })
+}
+
+/// Tells whether there was a token that held.
+pub(crate) async fn revoke(store: &Store, id: i64) -> Result<bool, Error> {
+    let rows = store.run(&sql::TOKEN_REVOKE, binds![id]).await?;
+    Ok(!rows.is_empty())
+}
+
+pub(crate) async fn list(
+    store: &Store,
+    before: i64,
+    count: usize,
+) -> Result<Vec<types::Token>, Error> {
+    let rows = store
+        .ask(&sql::TOKEN_LIST, binds![before, count as i64])
+        .await?;
+    let tokens = rows.iter().map(|row| {
+        Ok(types::Token {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            role: row.get(2)?,
+            created: moment(row.get(3)?),
+            expires: moment(row.get(4)?),
+            revoked: row.get::<Option<i64>>(5)?.map(moment),
+        })
+    });
+    tokens.collect()
+}
+
+fn random() -> Result<String, Problem> {
+    use rustix::rand::{GetRandomFlags, getrandom};
+    let mut bytes = [0; TOKEN_BYTES];
+    let got = getrandom(&mut bytes, GetRandomFlags::empty());
+    // The kernel gives that many at once, or says why not.
+    match got {
+        Ok(count) if count == TOKEN_BYTES => Ok(format!("{MARK}{}", digits(&bytes))),
+        _ => Err(Problem::internal("the system gives no random bytes")),
+    }
+}
+
+fn hash(token: &str) -> String {
+    digits(&Hash::hash(token.as_bytes()))
+}
+
+fn digits(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
+pub(super) fn moment(us: i64) -> String {
+    time::text(Timestamp::from_unix_millis(us.div_euclid(1_000)))
+}

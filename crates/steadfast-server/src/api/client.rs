@@ -1,0 +1,165 @@
+//! Asking the API of a server.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::{Body, Bytes};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderName, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use steadfast::clock;
+
+use super::types::Problem;
+
+/// How long an answer may take: 30 s, longer than the server takes at most.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest answer: 64 MiB, a page of the largest jobs.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Asks one server, as whoever a token belongs to.
+pub(crate) struct Client {
+    base: String,
+    token: String,
+    inner: legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Body>,
+}
+
+/// The server has said no.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) Problem);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.title)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The server cannot be asked.
+#[derive(Debug)]
+pub(crate) struct Unreachable {
+    base: String,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot reach a server at {}", self.base)
+    }
+}
+
+impl std::error::Error for Unreachable {}
+
+/// A request that was not sent yet.
+pub(crate) struct Asking<'c> {
+    client: &'c Client,
+    method: &'static str,
+    path: String,
+    body: Option<String>,
+    header: Option<(HeaderName, String)>,
+}
+
+impl Client {
+    pub(crate) fn new(base: &str, token: &str) -> Self {
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+            inner: legacy::Client::builder(TokioExecutor::new()).build(connector),
+        }
+    }
+
+    pub(crate) fn get(&self, path: impl Into<String>) -> Asking<'_> {
+        self.asking("GET", path)
+    }
+
+    pub(crate) fn change(
+        &self,
+        method: &'static str,
+        path: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Asking<'_> {
+        Asking {
+            body: serde_json::to_string(body).ok(),
+            ..self.asking(method, path)
+        }
+    }
+
+    fn asking(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
+        Asking {
+            client: self,
+            method,
+            path: path.into(),
+            body: None,
+            header: None,
+        }
+    }
+}
+
+impl Asking<'_> {
+    /// Sends it, and reads the answer.
+    pub(crate) async fn send<T: DeserializeOwned>(self) -> anyhow::Result<T> {
+        let base = self.client.base.clone();
+        let sent = clock::timeout(ANSWER_WITHIN, self.exchange()).await;
+        let (status, bytes) = sent
+            .map_err(|_| anyhow::anyhow!("no answer within {ANSWER_WITHIN:?}"))
+            .and_then(|sent| sent)
+            .context(Unreachable { base })?;
+        if (200..=299).contains(&status) {
+            return serde_json::from_slice(&bytes)
+                .context("the answer cannot be read: the server may be of another version");
+        }
+        let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
+            r#type: "about:blank".into(),
+            title: format!("the server has answered {status}"),
+            status,
+            code: "SF-2201".into(),
+            fix: None,
+            trace_id: None,
+        });
+        Err(Refused(problem).into())
+    }
+
+    async fn exchange(self) -> anyhow::Result<(u16, Bytes)> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(format!("{}{}", self.client.base, self.path))
+            .header(AUTHORIZATION, format!("Bearer {}", self.client.token));
+        if self.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some((name, value)) = self.header {
+            request = request.header(name, value);
+        }
+        let body = self.body.map_or_else(Body::empty, Body::from);
+        let response: Response<_> = self.client.inner.request(request.body(body)?).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await;
+        let body = body.map_err(|error| anyhow::anyhow!(error))?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+/// Writes a part of a path or a query, so that it stays one.
+pub(crate) fn part(text: &str) -> String {
+    let mut part = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                part.push(char::from(byte));
+            }
+            _ => part.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    part
+}

@@ -1,0 +1,19 @@
+//! The API over HTTP: what people and machines can see and do.
+//!
+//! `types` and `client` are all that commands, and later pages, know of it.
+
+mod audit;
+pub(crate) mod auth;
+pub(crate) mod client;
+mod live;
+mod problem;
+mod routes;
+mod schema;
+mod server;
+mod table;
+pub(crate) mod types;
+
+pub(crate) use server::{Api, check_exposure};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Why something was not done, in the form of RFC 9457.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{Response, StatusCode};
+use axum::response::IntoResponse;
+use steadfast::{context, jobs, store};
+
+use super::types;
+
+/// A refusal with its status and a stable code.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: String,
+    fix: Option<String>,
+}
+
+macro_rules! problems {
+    ($($(#[doc = $about:literal])+ $name:ident, $status:ident, $code:literal;)*) => {
+        impl Problem {
+            $($(#[doc = $about])+ pub(crate) fn $name(title: impl Into<String>) -> Self {
+                Self {
+                    status: StatusCode::$status,
+                    code: $code,
+                    title: title.into(),
+                    fix: None,
+                }
+            })*
+        }
+    };
+}
+
+problems! {
+    /// The request makes no sense.
+    refused, BAD_REQUEST, "SF-2201";
+    /// Nobody is known by this token.
+    unknown_token, UNAUTHORIZED, "SF-2202";
+    /// The token may not do this.
+    forbidden, FORBIDDEN, "SF-2203";
+    /// The API takes no changes.
+    read_only, FORBIDDEN, "SF-2204";
+    /// There is no such thing.
+    not_found, NOT_FOUND, "SF-2205";
+    /// It is not in a state in which that can be done.
+    conflict, CONFLICT, "SF-2206";
+    /// It was changed since it was looked at.
+    changed, PRECONDITION_FAILED, "SF-2207";
+    /// A change has to say what it was that was seen.
+    no_precondition, PRECONDITION_REQUIRED, "SF-2208";
+    /// The store does not answer, or refuses.
+    store, SERVICE_UNAVAILABLE, "SF-2209";
+    /// A mistake of the program.
+    internal, INTERNAL_SERVER_ERROR, "SF-2210";
+}
+
+impl Problem {
+    pub(crate) fn with_fix(self, fix: impl Into<String>) -> Self {
+        Self {
+            fix: Some(fix.into()),
+            ..self
+        }
+    }
+
+    /// In a line, for the audit.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.code, self.title)
+    }
+}
+
+impl From<jobs::Error> for Problem {
+    fn from(error: jobs::Error) -> Self {
+        if let Some(store) = error.store() {
+            return store.clone().into();
+        }
+        if error.is_unknown_schedule() {
+            return Self::not_found(error.to_string());
+        }
+        if error.is_changed() {
+            let fix = "look at it again, and decide anew";
+            return Self::changed(error.to_string()).with_fix(fix);
+        }
+        if error.is_refused() {
+            return Self::refused(error.to_string());
+        }
+        if error.is_retryable() {
+            return Self::conflict(error.to_string()).with_fix("try again");
+        }
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        let title = format!("{error} ({})", error.code());
+        if error.is_read_only() {
+            return Self::read_only(title).with_fix(error.fix());
+        }
+        Self::store(title).with_fix(error.fix())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let problem = types::Problem {
+            r#type: format!("urn:steadfast:problem:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            code: self.code.to_owned(),
+            fix: self.fix,
+            trace_id: context::current().trace_id().map(|id| id.to_string()),
+        };
+        let json = serde_json::to_string(&problem).unwrap_or_default();
+        let mut response = (self.status, json).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            axum::http::HeaderValue::from_static("application/problem+json"),
+        );
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                axum::http::HeaderValue::from_static("Bearer"),
+            );
+        }
+        response
+    }
+}

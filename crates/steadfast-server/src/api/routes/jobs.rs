@@ -1,0 +1,313 @@
+//! Jobs and their queues.
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, Options, State as JobState};
+
+use super::*;
+
+pub(super) async fn list(State(api): State<Api>, Query(asked): Asked) -> Answer<types::JobPage> {
+    known(&asked, &["cursor", "limit", "state", "kind", "queue"])?;
+    let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
+    let mut filter = match asked.get("state") {
+        None => Filter::live(),
+        Some(text) => Filter::state(state(text)?),
+    };
+    if let Some(kind) = asked.get("kind") {
+        filter = filter.kind(kind);
+    }
+    if let Some(queue) = asked.get("queue") {
+        filter = filter.queue(queue);
+    }
+    if let Some(cursor) = cursor::<Cursor>(&asked)? {
+        filter = filter.after(cursor);
+    }
+    let page = api.0.jobs.list(&filter, limit).await?;
+    Ok(Json(types::JobPage {
+        items: page.jobs.into_iter().map(job).collect(),
+        next: page.next.map(|next| next.to_string()),
+    }))
+}
+
+pub(super) async fn find(State(api): State<Api>, Path(id): Path<u64>) -> Answer<types::JobDetail> {
+    let id = job_id(id)?;
+    let found = api.0.jobs.find(id).await?.ok_or_else(|| unknown(id))?;
+    let of = api.0.schedules.occurrence_of(id).await?;
+    Ok(Json(types::JobDetail {
+        payload: json(&found.payload),
+        result: found.result.as_deref().map(json),
+        schedule: of.as_ref().map(|of| of.schedule.clone()),
+        occurrence: of.map(|of| time::text(of.nominal)),
+        job: job(found.info),
+    }))
+}
+
+pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<types::Done> {
+    let actor = actor(&request)?;
+    let (new, detail): (types::NewJob, _) = body(request).await?;
+    let mut options = Options::new().priority(new.priority.unwrap_or_default());
+    if let Some(queue) = new.queue {
+        options = options.queue(queue);
+    }
+    if let Some(attempts) = new.max_attempts {
+        options = options.max_attempts(attempts);
+    }
+    if let Some(delay) = &new.delay {
+        options = options.delay(length(delay)?);
+    }
+    if let Some(key) = new.unique {
+        options = options.unique(key);
+    }
+    let payload = new.payload.unwrap_or_default().to_string();
+    let entry = Entry {
+        actor: &actor,
+        action: "jobs.enqueue",
+        subject: format!("kind {}", new.kind),
+        reason: &new.reason,
+        detail,
+    };
+    let kind = new.kind.clone();
+    audited(&api.0.store, entry, async {
+        let id = api.0.jobs.enqueue_kind(kind, payload, options).await?;
+        Ok(done("enqueued", Some(id.get())))
+    })
+    .await
+}
+
+pub(super) async fn run(
+    State(api): State<Api>,
+    Path(id): Path<u64>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(api, id, "jobs.run", request, async |api, id| {
+        match api.0.jobs.run_now(id).await? {
+            true => Ok("due now"),
+            false => Err(state_of(api, id).await?),
+        }
+    })
+    .await
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<u64>,
+    request: Request,
+) -> Answer<types::Done> {
+    let actor = actor(&request)?;
+    let (reason, detail): (types::Reason, _) = body(request).await?;
+    let id = job_id(id)?;
+    let entry = entry(&actor, "jobs.cancel", id, &reason.reason, detail);
+    let outcome = audited(&api.0.store, entry, async {
+        match api.0.jobs.cancel(id, &reason.reason).await? {
+            Cancelled::Now => Ok("cancelled"),
+            Cancelled::Asked => Ok("told to stop"),
+            Cancelled::Ended(state) => Err(ended(id, state)),
+            Cancelled::Unknown => Err(unknown(id)),
+        }
+    });
+    Ok(done(outcome.await?, Some(id.get())))
+}
+
+pub(super) async fn retry(
+    State(api): State<Api>,
+    Path(id): Path<u64>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(api, id, "jobs.redrive", request, async |api, id| {
+        let redriven = api.0.jobs.redrive(&[id]).await?;
+        if let Some((_, holder)) = redriven.refused.first() {
+            return Err(Problem::conflict(format!(
+                "job {holder} has the unique key of job {id} by now"
+            )));
+        }
+        if redriven.jobs.is_empty() {
+            return Err(state_of(api, id).await?);
+        }
+        Ok("put back to work")
+    })
+    .await
+}
+
+pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<types::DoneAll> {
+    let actor = actor(&request)?;
+    let (which, detail): (types::Redrive, _) = body(request).await?;
+    let state = state(&which.state)?;
+    if !matches!(
+        state,
+        JobState::Discarded | JobState::Quarantined | JobState::Cancelled
+    ) {
+        return Err(Problem::refused(
+            "only discarded, quarantined and cancelled jobs are put back to work",
+        ));
+    }
+    if !(1..=PAGE_MAX as u32).contains(&which.limit) {
+        return Err(Problem::refused(format!(
+            "limit is not from 1 to {PAGE_MAX}"
+        )));
+    }
+    let mut filter = Filter::state(state);
+    if let Some(kind) = &which.kind {
+        filter = filter.kind(kind);
+    }
+    if let Some(queue) = &which.queue {
+        filter = filter.queue(queue);
+    }
+    let mut ids = Vec::new();
+    // A page of rare jobs may be short and go on; ten windows are as far as one call looks.
+    for _ in 0..10 {
+        let wanted = which.limit as usize - ids.len();
+        let page = api.0.jobs.list(&filter, wanted).await?;
+        ids.extend(page.jobs.iter().map(|job| job.id));
+        match page.next {
+            Some(next) if ids.len() < which.limit as usize => filter = filter.after(next),
+            _ => break,
+        }
+    }
+    if which.dry_run {
+        let jobs = ids.iter().map(|id| id.get()).collect();
+        return Ok(Json(types::DoneAll {
+            jobs,
+            refused: Vec::new(),
+            dry_run: true,
+        }));
+    }
+    let entry = Entry {
+        actor: &actor,
+        action: "jobs.redrive",
+        subject: format!("{} jobs", ids.len()),
+        reason: &which.reason,
+        detail,
+    };
+    let done = audited(&api.0.store, entry, async {
+        Ok(api.0.jobs.redrive(&ids).await?)
+    });
+    let redriven = done.await?;
+    Ok(Json(types::DoneAll {
+        jobs: redriven.jobs.iter().map(|id| id.get()).collect(),
+        refused: redriven.refused.iter().map(|(id, _)| id.get()).collect(),
+        dry_run: false,
+    }))
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    let (actor, reason, detail) = reason(request).await?;
+    let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.pause");
+    let paused = audited(&api.0.store, entry, async {
+        Ok(api.0.jobs.pause(&name, &reason.reason).await?)
+    });
+    paused.await?;
+    Ok(done("paused", None))
+}
+
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    let (actor, reason, detail) = reason(request).await?;
+    let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.resume");
+    audited(&api.0.store, entry, async {
+        Ok(api.0.jobs.resume(&name).await?)
+    })
+    .await?;
+    Ok(done("goes on", None))
+}
+
+fn queue_entry<'a>(
+    actor: &'a Actor,
+    name: &str,
+    reason: &'a str,
+    detail: String,
+    action: &'static str,
+) -> Entry<'a> {
+    Entry {
+        actor,
+        action,
+        subject: format!("queue {name}"),
+        reason,
+        detail,
+    }
+}
+
+async fn act(
+    api: Api,
+    id: u64,
+    action: &'static str,
+    request: Request,
+    work: impl AsyncFnOnce(&Api, JobId) -> Result<&'static str, Problem>,
+) -> Answer<types::Done> {
+    let (actor, reason, detail) = reason(request).await?;
+    let id = job_id(id)?;
+    let entry = entry(&actor, action, id, &reason.reason, detail);
+    let outcome = audited(&api.0.store, entry, work(&api, id)).await?;
+    Ok(done(outcome, Some(id.get())))
+}
+
+fn entry<'a>(
+    actor: &'a Actor,
+    action: &'static str,
+    id: JobId,
+    reason: &'a str,
+    detail: String,
+) -> Entry<'a> {
+    Entry {
+        actor,
+        action,
+        subject: format!("job {id}"),
+        reason,
+        detail,
+    }
+}
+
+/// Why nothing was done to a job: it is not there, or not in the state for it.
+async fn state_of(api: &Api, id: JobId) -> Result<Problem, Problem> {
+    Ok(match api.0.jobs.find(id).await? {
+        None => unknown(id),
+        Some(found) => ended(id, found.info.state),
+    })
+}
+
+fn ended(id: JobId, state: JobState) -> Problem {
+    Problem::conflict(format!("job {id} is {}", state.as_str()))
+}
+
+fn unknown(id: JobId) -> Problem {
+    Problem::not_found(format!("there is no job {id}, or not any more"))
+}
+
+fn job_id(id: u64) -> Result<JobId, Problem> {
+    JobId::new(id).ok_or_else(|| Problem::not_found(format!("no job has the number {id}")))
+}
+
+fn state(text: &str) -> Result<JobState, Problem> {
+    JobState::of(text).ok_or_else(|| {
+        let known: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
+        Problem::refused(format!("no job is {text:?}"))
+            .with_fix(format!("say one of {}", known.join(", ")))
+    })
+}
+
+fn job(info: JobInfo) -> types::Job {
+    types::Job {
+        id: info.id.get(),
+        kind: info.kind,
+        queue: info.queue,
+        state: info.state.as_str().to_owned(),
+        priority: info.priority,
+        due: time::text(info.due),
+        attempt: info.attempt,
+        max_attempts: info.max_attempts,
+        crashes: info.crashes,
+        term: info.term,
+        node: info.incarnation,
+        claimed: info.claimed.map(time::text),
+        created: time::text(info.created),
+        finished: info.finished.map(time::text),
+        trace_id: info.trace_id,
+        error: info.error,
+    }
+}

@@ -1,0 +1,214 @@
+//! What the endpoints do.
+
+mod jobs;
+mod others;
+mod schedules;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::Response;
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use http_body_util::{BodyExt, Limited};
+use serde::de::DeserializeOwned;
+use steadfast::Timestamp;
+use steadfast::jobs::State as JobState;
+
+use super::audit::{Entry, audited};
+use super::auth::Actor;
+use super::problem::Problem;
+use super::server::Api;
+use super::{live, table, types};
+use crate::time;
+
+/// The largest body of a request: 1.5 MiB, a payload with what stands around it.
+const BODY_BYTES_MAX: usize = 3 << 19;
+
+/// How many items a page has unless somebody says so: 50; and at most: 500.
+const PAGE: usize = 50;
+const PAGE_MAX: usize = 500;
+
+/// What one can ask for behind a `?`; parameters that no endpoint knows are refused.
+type Asked = Query<BTreeMap<String, String>>;
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+/// What everybody may read.
+pub(super) fn public() -> Router {
+    Router::new().route(
+        "/api/v1/openapi.json",
+        get(async || Json(table::document())),
+    )
+}
+
+pub(super) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/api/v1/status", get(own_status))
+        .route(
+            "/api/v1/events",
+            get(async |State(api): State<Api>| live::tell(api)),
+        )
+        .route("/api/v1/jobs", get(jobs::list).post(jobs::enqueue))
+        .route("/api/v1/jobs/redrive", post(jobs::redrive))
+        .route("/api/v1/jobs/{id}", get(jobs::find))
+        .route("/api/v1/jobs/{id}/run", post(jobs::run))
+        .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
+        .route("/api/v1/queues/{name}/pause", post(jobs::pause))
+        .route("/api/v1/queues/{name}/resume", post(jobs::resume))
+        .route("/api/v1/schedules", get(schedules::list))
+        .route(
+            "/api/v1/schedules/{name}",
+            get(schedules::find)
+                .put(schedules::put)
+                .delete(schedules::delete),
+        )
+        .route("/api/v1/schedules/{name}/next", get(schedules::next))
+        .route("/api/v1/schedules/{name}/run", post(schedules::run))
+        .route("/api/v1/schedules/{name}/pause", post(schedules::pause))
+        .route("/api/v1/schedules/{name}/resume", post(schedules::resume))
+        .route(
+            "/api/v1/schedules/{name}/backfill",
+            post(schedules::backfill),
+        )
+        .route("/api/v1/nodes", get(others::nodes))
+        .route("/api/v1/panics", get(others::panics))
+        .route("/api/v1/audit", get(others::audit))
+        .route(
+            "/api/v1/tokens",
+            get(others::tokens).post(others::make_token),
+        )
+        .route("/api/v1/tokens/{id}", delete(others::revoke_token))
+        .with_state(api)
+}
+
+async fn own_status(State(api): State<Api>) -> Answer<types::Status> {
+    Ok(Json(status(&api).await?))
+}
+
+/// Puts together how all of it is.
+pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
+    let inner = &api.0;
+    let health = inner.store.health().await;
+    let counts = inner.jobs.counts().await?;
+    let nodes = inner.store.nodes(None, 1_000).await?;
+    let overdue = inner.schedules.overdue().await?;
+    let dialect = match inner.store.dialect() {
+        steadfast::store::Dialect::Sqlite => "sqlite",
+        steadfast::store::Dialect::Postgres => "postgres",
+    };
+    let jobs = JobState::ALL.map(|state| (state.as_str().to_owned(), counts.of(state)));
+    let alive = nodes.iter().filter(|node| node.ended.is_none()).count();
+    Ok(types::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        store: dialect.to_owned(),
+        store_up: health.is_up(),
+        // Without how long the answer took, which is never the same.
+        store_detail: match &health.answer {
+            Ok(_) => "up".to_owned(),
+            Err(error) => format!("down: {error}"),
+        },
+        read_only: inner.read_only,
+        jobs: jobs.into_iter().collect(),
+        nodes_alive: alive as u64,
+        schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
+    })
+}
+
+/// Takes a body as what it should be.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<(T, String), Problem> {
+    let read = Limited::new(request.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await;
+    let bytes = read.map(|read| read.to_bytes()).map_err(|_| {
+        Problem::refused(format!(
+            "a body has at most {BODY_BYTES_MAX} bytes, and is sent in whole"
+        ))
+    })?;
+    let parsed = serde_json::from_slice(&bytes);
+    let parsed =
+        parsed.map_err(|error| Problem::refused(format!("the body cannot be read: {error}")))?;
+    Ok((parsed, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Whoever asks; put there by whoever has let him through.
+fn actor(request: &Request) -> Result<Actor, Problem> {
+    let actor = request.extensions().get::<Actor>().cloned();
+    actor.ok_or_else(|| Problem::internal("nobody is known to ask"))
+}
+
+/// Reads who asks for a change with a reason and nothing else.
+async fn reason(request: Request) -> Result<(Actor, types::Reason, String), Problem> {
+    let actor = actor(&request)?;
+    let (reason, text) = body(request).await?;
+    Ok((actor, reason, text))
+}
+
+/// Takes what was asked for behind the `?`, and refuses what is not known.
+fn known(asked: &BTreeMap<String, String>, names: &[&str]) -> Result<(), Problem> {
+    match asked.keys().find(|name| !names.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(
+            Problem::refused(format!("the parameter {name:?} is not known"))
+                .with_fix(format!("known are {}", names.join(", "))),
+        ),
+    }
+}
+
+fn limit(
+    asked: &BTreeMap<String, String>,
+    name: &str,
+    usual: usize,
+    most: usize,
+) -> Result<usize, Problem> {
+    match asked.get(name) {
+        None => Ok(usual),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=most).contains(limit))
+            .ok_or_else(|| Problem::refused(format!("{name} is {text:?}, not from 1 to {most}"))),
+    }
+}
+
+fn cursor<T: FromStr>(asked: &BTreeMap<String, String>) -> Result<Option<T>, Problem> {
+    let parsed = asked.get("cursor").map(|text| text.parse());
+    parsed.transpose().map_err(|_| {
+        Problem::refused("this is no cursor of such a list")
+            .with_fix("take `next` of the page before")
+    })
+}
+
+fn moment(text: &str) -> Result<Timestamp, Problem> {
+    let at: Result<jiff::Timestamp, _> = text.parse();
+    at.map(|at| Timestamp::from_unix_millis(at.as_millisecond()))
+        .map_err(|_| {
+            Problem::refused(format!("{text:?} is no point in time"))
+                .with_fix("write it as RFC 3339 says: 2026-12-01T10:00:00Z")
+        })
+}
+
+fn length(text: &str) -> Result<Duration, Problem> {
+    steadfast::settings::duration(text).map_err(|wrong| Problem::refused(wrong.to_string()))
+}
+
+/// As JSON; what is none (which nobody here has written) as text.
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+fn done(outcome: &str, job: Option<u64>) -> Json<types::Done> {
+    Json(types::Done {
+        outcome: outcome.to_owned(),
+        job,
+    })
+}
+
+fn with_etag<T: serde::Serialize>(value: T, revision: u64) -> Response<Body> {
+    ([("etag", format!("\"{revision}\""))], Json(value)).into_response()
+}

@@ -1,0 +1,116 @@
+//! Nodes, panics, the audit, tokens.
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use steadfast::panic;
+
+use super::super::{audit as audits, auth};
+use super::*;
+
+pub(super) async fn nodes(State(api): State<Api>, Query(asked): Asked) -> Answer<types::NodePage> {
+    let (before, limit) = page(&asked)?;
+    let nodes = api.0.store.nodes(Some(before), limit).await?;
+    let items: Vec<types::Node> = nodes
+        .into_iter()
+        .map(|node| types::Node {
+            id: node.id,
+            service: node.service,
+            version: node.version,
+            host: node.host,
+            pid: node.pid,
+            started: time::text(node.started),
+            last_beat_seconds: node.last_beat.as_secs(),
+            ended: node.ended.map(time::text),
+        })
+        .collect();
+    let next = next(items.last().map(|node| node.id), items.len(), limit);
+    Ok(Json(types::NodePage { items, next }))
+}
+
+pub(super) async fn panics() -> Answer<types::PanicList> {
+    let groups = panic::groups().into_iter().map(|group| types::PanicGroup {
+        place: group
+            .location
+            .map_or_else(|| "unknown".to_owned(), |place| place.to_string()),
+        message: group.message,
+        count: group.count,
+    });
+    Ok(Json(types::PanicList {
+        items: groups.collect(),
+    }))
+}
+
+pub(super) async fn audit(State(api): State<Api>, Query(asked): Asked) -> Answer<types::AuditPage> {
+    let (before, limit) = page(&asked)?;
+    let items = audits::list(&api.0.store, before, limit).await?;
+    let next = next(items.last().map(|entry| entry.id), items.len(), limit);
+    Ok(Json(types::AuditPage { items, next }))
+}
+
+pub(super) async fn tokens(
+    State(api): State<Api>,
+    Query(asked): Asked,
+) -> Answer<types::TokenPage> {
+    let (before, limit) = page(&asked)?;
+    let items = auth::list(&api.0.store, before, limit).await?;
+    let next = next(items.last().map(|token| token.id), items.len(), limit);
+    Ok(Json(types::TokenPage { items, next }))
+}
+
+pub(super) async fn make_token(
+    State(api): State<Api>,
+    request: Request,
+) -> Answer<types::MadeToken> {
+    let actor = actor(&request)?;
+    let (new, detail): (types::NewToken, _) = body(request).await?;
+    let holds = length(&new.expires_in)?;
+    let entry = entry(
+        &actor,
+        format!("token of {}", new.name),
+        &new.reason,
+        detail,
+    );
+    let made = audited(
+        &api.0.store,
+        entry,
+        auth::make(&api.0.store, &new.name, &new.role, holds),
+    );
+    Ok(Json(made.await?))
+}
+
+pub(super) async fn revoke_token(
+    State(api): State<Api>,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Answer<types::Done> {
+    let (actor, reason, detail) = reason(request).await?;
+    let entry = entry(&actor, format!("token {id}"), &reason.reason, detail);
+    let revoked = audited(&api.0.store, entry, async {
+        match auth::revoke(&api.0.store, id).await? {
+            true => Ok(()),
+            false => Err(Problem::not_found(format!("no token {id} holds"))),
+        }
+    });
+    revoked.await?;
+    Ok(done("revoked", None))
+}
+
+fn entry<'a>(actor: &'a Actor, subject: String, reason: &'a str, detail: String) -> Entry<'a> {
+    Entry {
+        actor,
+        action: "tokens.write",
+        subject,
+        reason,
+        detail,
+    }
+}
+
+fn page(asked: &BTreeMap<String, String>) -> Result<(i64, usize), Problem> {
+    known(asked, &["cursor", "limit"])?;
+    let before = cursor::<i64>(asked)?.unwrap_or(i64::MAX);
+    Ok((before, limit(asked, "limit", PAGE, PAGE_MAX)?))
+}
+
+fn next(last: Option<i64>, found: usize, limit: usize) -> Option<String> {
+    last.filter(|_| found == limit).map(|last| last.to_string())
+}

@@ -1,0 +1,281 @@
+//! Schedules.
+
+use axum::Json;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use steadfast::clock;
+use steadfast::jobs::Options;
+use steadfast::jobs::schedule::{Change, Plan, RanNow, Rule, Schedule, View, Zone};
+
+use super::*;
+
+/// The most due times of a preview: 100.
+const NEXT_MAX: usize = 100;
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(asked): Asked,
+) -> Answer<types::SchedulePage> {
+    known(&asked, &["cursor", "limit"])?;
+    let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
+    let after = asked.get("cursor").map_or("", String::as_str);
+    let views = api.0.schedules.list(after, limit).await?;
+    let next = views.last().filter(|_| views.len() == limit);
+    Ok(Json(types::SchedulePage {
+        next: next.map(|view| view.schedule.name().to_owned()),
+        items: views.iter().map(shown).collect(),
+    }))
+}
+
+pub(super) async fn find(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let view = view(&api, &name).await?;
+    Ok(with_etag(shown(&view), view.revision))
+}
+
+pub(super) async fn put(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let actor = actor(&request)?;
+    let revision = expected(request.headers())?;
+    let (new, detail): (types::NewSchedule, _) = body(request).await?;
+    let reason = new.reason.clone();
+    let schedule = schedule(&name, new)?;
+    let entry = entry(&actor, "schedules.write", &name, &reason, detail);
+    let changed = audited(&api.0.store, entry, async {
+        api.0.schedules.register_if(&schedule, revision).await?;
+        Ok(())
+    });
+    changed.await?;
+    let view = view(&api, &name).await?;
+    Ok(with_etag(shown(&view), view.revision))
+}
+
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(
+        api,
+        &name,
+        "schedules.write",
+        request,
+        async |api, name, _| match api.0.schedules.delete(name).await? {
+            true => Ok(done("deleted", None)),
+            false => Err(unknown(name)),
+        },
+    )
+    .await
+}
+
+pub(super) async fn next(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(asked): Asked,
+) -> Answer<types::UpcomingList> {
+    known(&asked, &["count"])?;
+    let count = limit(&asked, "count", 10, NEXT_MAX)?;
+    let view = view(&api, &name).await?;
+    let upcoming = view.schedule.plan().upcoming(clock::timestamp(), count);
+    let items = upcoming.into_iter().map(|upcoming| types::Upcoming {
+        at: time::text(upcoming.at),
+        reading: upcoming.reading,
+        change: match upcoming.change {
+            Change::None => "none",
+            Change::Skipped => "skipped",
+            Change::First => "first",
+            Change::Second => "second",
+        }
+        .to_owned(),
+    });
+    Ok(Json(types::UpcomingList {
+        items: items.collect(),
+    }))
+}
+
+pub(super) async fn run(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(
+        api,
+        &name,
+        "schedules.run",
+        request,
+        async |api, name, _| match api.0.schedules.run_now(name).await? {
+            RanNow::Made(id) => Ok(done("made", Some(id.get()))),
+            RanNow::Busy(id) => Err(Problem::conflict(format!(
+                "job {id} of this schedule has not ended"
+            ))
+            .with_fix("wait for it, cancel it, or let runs overlap")),
+        },
+    )
+    .await
+}
+
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(
+        api,
+        &name,
+        "schedules.pause",
+        request,
+        async |api, name, reason| {
+            api.0.schedules.pause(name, reason).await?;
+            Ok(done("paused", None))
+        },
+    )
+    .await
+}
+
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Done> {
+    act(
+        api,
+        &name,
+        "schedules.resume",
+        request,
+        async |api, name, _| {
+            api.0.schedules.resume(name).await?;
+            Ok(done("goes on", None))
+        },
+    )
+    .await
+}
+
+pub(super) async fn backfill(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<types::Backfilled> {
+    let actor = actor(&request)?;
+    let (asked, detail): (types::Backfill, _) = body(request).await?;
+    let (from, to) = (moment(&asked.from)?, moment(&asked.to)?);
+    let entry = entry(&actor, "schedules.backfill", &name, &asked.reason, detail);
+    let filled = audited(&api.0.store, entry, async {
+        Ok(api.0.schedules.backfill(&name, from, to).await?)
+    });
+    let filled = filled.await?;
+    Ok(Json(types::Backfilled {
+        made: filled.made as u64,
+        had: filled.had as u64,
+        rest: filled.rest.map(time::text),
+    }))
+}
+
+async fn act(
+    api: Api,
+    name: &str,
+    action: &'static str,
+    request: Request,
+    work: impl AsyncFnOnce(&Api, &str, &str) -> Answer<types::Done>,
+) -> Answer<types::Done> {
+    let (actor, reason, detail) = reason(request).await?;
+    let entry = entry(&actor, action, name, &reason.reason, detail);
+    audited(&api.0.store, entry, work(&api, name, &reason.reason)).await
+}
+
+fn entry<'a>(
+    actor: &'a Actor,
+    action: &'static str,
+    name: &str,
+    reason: &'a str,
+    detail: String,
+) -> Entry<'a> {
+    Entry {
+        actor,
+        action,
+        subject: format!("schedule {name}"),
+        reason,
+        detail,
+    }
+}
+
+async fn view(api: &Api, name: &str) -> Result<View, Problem> {
+    api.0
+        .schedules
+        .find(name)
+        .await?
+        .ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::not_found(format!("there is no schedule {name:?}"))
+}
+
+/// Which revision is to be changed: 0 for one that is not there.
+fn expected(headers: &HeaderMap) -> Result<u64, Problem> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match (text(IF_MATCH), text(IF_NONE_MATCH)) {
+        (None, Some("*")) => Ok(0),
+        (Some(tag), None) => tag
+            .trim_matches('"')
+            .parse()
+            .ok()
+            .filter(|revision| *revision > 0)
+            .ok_or_else(|| Problem::changed("the schedule never had this ETag")),
+        _ => Err(Problem::no_precondition("say what is to be changed")
+            .with_fix("send If-Match with the ETag that was seen, or If-None-Match: * for one that is new")),
+    }
+}
+
+fn schedule(name: &str, new: types::NewSchedule) -> Result<Schedule, Problem> {
+    let wrong = |wrong: &dyn std::fmt::Display| Problem::refused(wrong.to_string());
+    let rule: Rule = new.rule.parse().map_err(|error| wrong(&error))?;
+    let mut plan = Plan::builder(rule);
+    if let Some(zone) = &new.zone {
+        plan = plan.zone(Zone::new(zone).map_err(|error| wrong(&error))?);
+    }
+    if let Some(missed) = &new.missed {
+        plan = plan.missed(missed.parse().map_err(|error| wrong(&error))?);
+    }
+    if let Some(overlap) = &new.overlap {
+        plan = plan.overlap(overlap.parse().map_err(|error| wrong(&error))?);
+    }
+    let plan = plan.build().map_err(|error| wrong(&error))?;
+    let mut options = Options::new().priority(new.priority.unwrap_or_default());
+    if let Some(queue) = new.queue {
+        options = options.queue(queue);
+    }
+    if let Some(attempts) = new.max_attempts {
+        options = options.max_attempts(attempts);
+    }
+    let kind = new.kind.unwrap_or_else(|| name.to_owned());
+    let payload = new.payload.unwrap_or_default().to_string();
+    Ok(Schedule::of_kind(name, plan, kind, payload, options)?)
+}
+
+fn shown(view: &View) -> types::Schedule {
+    let (schedule, plan) = (&view.schedule, view.schedule.plan());
+    types::Schedule {
+        name: schedule.name().to_owned(),
+        rule: plan.rule().to_string(),
+        zone: plan.zone().name().to_owned(),
+        description: plan.describe(),
+        missed: plan.missed().to_string(),
+        overlap: plan.overlap().to_string(),
+        kind: schedule.kind().to_owned(),
+        queue: schedule.queue().to_owned(),
+        payload: json(schedule.payload()),
+        max_attempts: schedule.max_attempts(),
+        priority: schedule.priority(),
+        next: view.next.map(time::text),
+        paused: view.paused.as_ref().map(|(since, _)| time::text(*since)),
+        paused_because: view.paused.as_ref().map(|(_, why)| why.clone()),
+        overdue_seconds: view.overdue.map(|over| over.as_secs()),
+        revision: view.revision,
+    }
+}

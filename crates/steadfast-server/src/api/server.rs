@@ -1,0 +1,233 @@
+//! The listener of the API: a runtime and connections of its own, so that looking at trouble does not
+//! add to it, and the other way round.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Response;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::IntoResponse;
+use steadfast::jobs::Jobs;
+use steadfast::jobs::schedule::Schedules;
+use steadfast::store::Store;
+use steadfast::tower::{Guard, PolicyDocument};
+use steadfast::{Cause, Shutdown, clock};
+use tokio::net::TcpListener;
+
+use super::problem::Problem;
+use super::{auth, routes, table};
+use crate::config;
+use crate::sql;
+
+/// How many connections to the store the API has of its own: 4, beside those of the jobs.
+const CONNECTIONS: usize = 4;
+
+/// How long what is under way may take once the jobs have ended: 5 s.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What endpoints need.
+#[derive(Clone)]
+pub(crate) struct Api(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) jobs: Jobs,
+    pub(super) schedules: Schedules,
+    pub(super) read_only: bool,
+}
+
+/// Refuses to be reached from everywhere without anything that encrypts.
+pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        api.listen.ip().is_loopback() || api.behind_proxy,
+        "api.listen = \"{}\" can be reached from other machines, and tokens would cross the network in clear; \
+         listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the only way to it",
+        api.listen
+    );
+    Ok(())
+}
+
+impl Api {
+    /// Starts to serve, on a thread with a runtime of its own; ends with the shutdown.
+    pub(crate) async fn start(
+        api: &config::Api,
+        place: steadfast::store::Config,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<SocketAddr> {
+        let listener = std::net::TcpListener::bind(api.listen);
+        let listener = listener.with_context(|| {
+            format!(
+                "cannot listen on {}; choose another address in [api]",
+                api.listen
+            )
+        })?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let place = steadfast::store::Config {
+            connections_max: CONNECTIONS,
+            application_name: format!("{} api", place.application_name),
+            ..place
+        };
+        let (read_only, shutdown) = (api.read_only, shutdown.clone());
+        let (started, start) = channel();
+        std::thread::Builder::new()
+            .name("api".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .thread_name("api")
+                    .enable_all()
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(started.send(Err(error.into()))),
+                };
+                runtime.block_on(async {
+                    let opened = Self::open(place, read_only).await;
+                    let served = match opened {
+                        Ok(api) => api.router().await.map(|app| (api, app)),
+                        Err(error) => Err(error),
+                    };
+                    match served {
+                        Err(error) => drop(started.send(Err(error))),
+                        Ok((api, (guard, app))) => {
+                            drop(started.send(Ok(())));
+                            api.serve(guard, app, listener, &shutdown).await;
+                        }
+                    }
+                });
+                runtime.shutdown_timeout(END_WITHIN);
+            })?;
+        // Short: the store was opened by the jobs just now.
+        let started = clock::timeout(Duration::from_secs(60), async {
+            loop {
+                match start.try_recv() {
+                    Ok(started) => return started,
+                    Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                        return Err(anyhow::anyhow!("its thread has ended"));
+                    }
+                    Err(_) => clock::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        });
+        started.await.context("the API did not start in time")??;
+        Ok(address)
+    }
+
+    async fn open(place: steadfast::store::Config, read_only: bool) -> anyhow::Result<Self> {
+        let store = Store::open(place).await?;
+        let jobs = Jobs::open(&store).await?;
+        store.migrate(&sql::PACKAGE).await?;
+        Ok(Self(Arc::new(Inner {
+            schedules: Schedules::new(&jobs),
+            store,
+            jobs,
+            read_only,
+        })))
+    }
+
+    async fn router(&self) -> anyhow::Result<(Guard, axum::Router)> {
+        let policy = PolicyDocument::new("the API", policy())
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let guard = Guard::new(policy)?;
+        let known = from_fn_with_state(self.clone(), known);
+        let routes = routes::router(self.clone()).route_layer(known);
+        let app = guard.protect(routes.merge(routes::public())).await?;
+        Ok((guard, app))
+    }
+
+    async fn serve(
+        &self,
+        guard: Guard,
+        app: axum::Router,
+        listener: std::net::TcpListener,
+        shutdown: &Shutdown,
+    ) {
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let serving = async { guard.serve(listener, app).connections(500).await };
+                // As long as jobs are drained, people want to see it.
+                let _: Result<_, Cause> = shutdown.token().run(serving).await;
+            }
+            Err(error) => {
+                tracing::error!(target: "steadfast::api", %error, "the listener of the API is lost");
+            }
+        }
+        self.0.store.close().await;
+    }
+}
+
+/// Lets only those through who are known and may do what they want.
+async fn known(State(api): State<Api>, mut request: Request, next: Next) -> Response<Body> {
+    match judge(&api, &mut request).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
+    let matched = request.extensions().get::<MatchedPath>();
+    let path = matched.map_or("", |matched| matched.as_str());
+    // One that the table does not know is served to nobody.
+    let endpoint = table::find(request.method().as_str(), path)
+        .ok_or_else(|| Problem::internal("this endpoint has no rights"))?;
+    let header = request.headers().get(AUTHORIZATION);
+    let token = header.and_then(|value| value.to_str().ok());
+    let token = token
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .unwrap_or_default();
+    let fix = "`steadfast admin token create` makes one; say it as `authorization: Bearer …`";
+    let actor = auth::find(&api.0.store, token.trim())
+        .await?
+        .ok_or_else(|| {
+            Problem::unknown_token("there is no such token, or it does not hold any more")
+                .with_fix(fix)
+        })?;
+    let action = endpoint.action;
+    if !actor.role.may(action) {
+        let title = format!("the role {} may not do {}", actor.role.name, action.0);
+        return Err(Problem::forbidden(title).with_fix("use a token of another role"));
+    }
+    if action.changes() && api.0.read_only {
+        return Err(Problem::read_only(
+            "this API takes no changes: [api] has read_only = true",
+        ));
+    }
+    request.extensions_mut().insert(actor);
+    Ok(())
+}
+
+/// What is said of the API, as a policy.
+fn policy() -> String {
+    let mut policy = String::from(
+        r#"
+[timeouts.api]
+timeout = "20s"
+[admissions.api]
+permits = 16
+queue = 64
+queue_wait = "5s"
+[streams.live]
+connections = 64
+idle = "1m"
+[routes."GET /api/v1/openapi.json"]
+timeout = "api"
+admission = "api"
+"#,
+    );
+    for endpoint in table::ENDPOINTS {
+        let (method, path) = (endpoint.method, endpoint.path);
+        let governed = match endpoint.is_stream {
+            true => "kind = \"stream\"\nstream = \"live\"\n",
+            false => "timeout = \"api\"\nadmission = \"api\"\n",
+        };
+        policy.push_str(&format!("[routes.\"{method} {path}\"]\n{governed}"));
+    }
+    policy
+}

@@ -1,0 +1,389 @@
+//! What requests and answers of the API are made of.
+
+use super::schema::types;
+
+types! {
+    /// How the program and its store are.
+    Status {
+        /// The version of the program.
+        version: String,
+        /// `sqlite` or `postgres`.
+        store: String,
+        /// Whether the store answers.
+        store_up: bool,
+        /// In words.
+        store_detail: String,
+        /// Whether the API takes no changes.
+        read_only: bool,
+        /// How many jobs there are by state, each up to 10,000.
+        jobs: std::collections::BTreeMap<String, u64>,
+        /// Nodes that are taken to be alive, up to 1,000.
+        nodes_alive: u64,
+        /// Schedules that are due and that nobody has looked at for a minute.
+        schedules_overdue: Vec<String>,
+    }
+
+    /// A job.
+    Job {
+        /// Its number.
+        id: u64,
+        /// Its kind: the name of its handler.
+        kind: String,
+        /// Its queue.
+        queue: String,
+        /// `pending`, `running`, `waiting`, `completed`, `discarded`, `cancelled` or `quarantined`.
+        state: String,
+        /// Who goes sooner.
+        priority: i64,
+        /// When it is or was due.
+        due: String,
+        /// Attempts that are spent.
+        attempt: u32,
+        /// How many it has.
+        max_attempts: u32,
+        /// How many processes died with it.
+        crashes: u32,
+        /// Grows whenever it changes hands.
+        term: u64,
+        /// The node that holds it, or held it at its end.
+        node: Option<i64>,
+        /// When its last run was claimed.
+        claimed: Option<String>,
+        /// When it was enqueued.
+        created: String,
+        /// When it ended.
+        finished: Option<String>,
+        /// The trace that it belongs to.
+        trace_id: Option<String>,
+        /// Why its last attempt failed, or why it was ended.
+        error: Option<String>,
+    }
+
+    /// A job with what it is about.
+    JobDetail {
+        /// What else is known.
+        job: Job,
+        /// What it was enqueued with.
+        payload: serde_json::Value,
+        /// What came of it.
+        result: Option<serde_json::Value>,
+        /// The schedule that made it.
+        schedule: Option<String>,
+        /// The nominal time that it was made for.
+        occurrence: Option<String>,
+    }
+
+    /// A page of jobs.
+    JobPage {
+        /// The jobs; perhaps fewer than asked for.
+        items: Vec<Job>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// A job to be enqueued.
+    #[serde(deny_unknown_fields)]
+    NewJob {
+        /// Its kind: the name of a handler.
+        kind: String,
+        /// What it is about.
+        payload: Option<serde_json::Value>,
+        /// Its queue: `default` unless said.
+        queue: Option<String>,
+        /// Who goes sooner: -100 to 100.
+        priority: Option<i16>,
+        /// How many attempts it has: 20 unless said.
+        max_attempts: Option<u32>,
+        /// How long to wait before it is due: `10m`.
+        delay: Option<String>,
+        /// Keeps others with this key out while the job is live.
+        unique: Option<String>,
+        /// Why.
+        reason: String,
+    }
+
+    /// Says why something is done.
+    #[serde(deny_unknown_fields)]
+    Reason {
+        /// Why, in words: it stands in the audit.
+        reason: String,
+    }
+
+    /// Which ended jobs are put back to work.
+    #[serde(deny_unknown_fields)]
+    Redrive {
+        /// In which state they are: `discarded`, `quarantined` or `cancelled`.
+        state: String,
+        /// Of which kind.
+        kind: Option<String>,
+        /// Of which queue.
+        queue: Option<String>,
+        /// At most so many: 1 to 500.
+        limit: u32,
+        /// Only tells which it would be.
+        dry_run: bool,
+        /// Why.
+        reason: String,
+    }
+
+    /// What an action has done to a job.
+    Done {
+        /// In a word.
+        outcome: String,
+        /// The job that it was done to, or that was made.
+        job: Option<u64>,
+    }
+
+    /// What an action has done to jobs.
+    DoneAll {
+        /// Which; those that it would be for a dry run.
+        jobs: Vec<u64>,
+        /// Those that were left, since another job has their unique key.
+        refused: Vec<u64>,
+        /// Whether nothing was done.
+        dry_run: bool,
+    }
+
+    /// A schedule.
+    Schedule {
+        /// Its name.
+        name: String,
+        /// When it is due.
+        rule: String,
+        /// In which zone.
+        zone: String,
+        /// The same for people.
+        description: String,
+        /// What becomes of occurrences that were missed.
+        missed: String,
+        /// What becomes of those that overlap.
+        overlap: String,
+        /// The kind of its jobs.
+        kind: String,
+        /// Their queue.
+        queue: String,
+        /// What they are about.
+        payload: serde_json::Value,
+        /// How many attempts they have.
+        max_attempts: u32,
+        /// Who goes sooner.
+        priority: i16,
+        /// When it is due next.
+        next: Option<String>,
+        /// Since when it is paused.
+        paused: Option<String>,
+        /// Why it is paused.
+        paused_because: Option<String>,
+        /// How many seconds nobody has looked at it although it was due.
+        overdue_seconds: Option<u64>,
+        /// Grows with each change.
+        revision: u64,
+    }
+
+    /// A page of schedules, by name.
+    SchedulePage {
+        /// The schedules.
+        items: Vec<Schedule>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// A schedule to be added or changed.
+    #[serde(deny_unknown_fields)]
+    NewSchedule {
+        /// When it is due: `30 2 * * *`, `every 15m`.
+        rule: String,
+        /// In which zone: `UTC` unless said.
+        zone: Option<String>,
+        /// `skip`, `run_once` or `run_all(24h)`.
+        missed: Option<String>,
+        /// `allow`, `skip`, `queue_one` or `cancel_other`.
+        overlap: Option<String>,
+        /// The kind of its jobs: its own name unless said.
+        kind: Option<String>,
+        /// Their queue: `default` unless said.
+        queue: Option<String>,
+        /// What they are about.
+        payload: Option<serde_json::Value>,
+        /// How many attempts they have: 20 unless said.
+        max_attempts: Option<u32>,
+        /// Who goes sooner: -100 to 100.
+        priority: Option<i16>,
+        /// Why.
+        reason: String,
+    }
+
+    /// A due time to come.
+    Upcoming {
+        /// When.
+        at: String,
+        /// What clocks in the zone show then.
+        reading: String,
+        /// What a change of the clocks does to it: `none`, `skipped`, `first` or `second`.
+        change: String,
+    }
+
+    /// The due times to come of a schedule.
+    UpcomingList {
+        /// In order.
+        items: Vec<Upcoming>,
+    }
+
+    /// From when to when occurrences are filled in.
+    #[serde(deny_unknown_fields)]
+    Backfill {
+        /// The first point in time, in RFC 3339.
+        from: String,
+        /// The end, which is not part of it.
+        to: String,
+        /// Why.
+        reason: String,
+    }
+
+    /// What filling in has done.
+    Backfilled {
+        /// Jobs that were made.
+        made: u64,
+        /// Occurrences that had a job already.
+        had: u64,
+        /// From where to go on, if there was more.
+        rest: Option<String>,
+    }
+
+    /// One life of a process.
+    Node {
+        /// Its incarnation.
+        id: i64,
+        /// The service that it is part of.
+        service: String,
+        /// The version of that.
+        version: String,
+        /// The host that it runs on.
+        host: String,
+        /// Its process there.
+        pid: i64,
+        /// When it joined.
+        started: String,
+        /// How many seconds ago it gave its last sign.
+        last_beat_seconds: u64,
+        /// When it ended; absent for one that is taken to be alive.
+        ended: Option<String>,
+    }
+
+    /// A page of nodes, the latest first.
+    NodePage {
+        /// The nodes.
+        items: Vec<Node>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// Panics of this process at one place.
+    PanicGroup {
+        /// Where.
+        place: String,
+        /// What the latest said.
+        message: String,
+        /// How many there were.
+        count: u64,
+    }
+
+    /// All groups of panics of this process.
+    PanicList {
+        /// The groups.
+        items: Vec<PanicGroup>,
+    }
+
+    /// An action of somebody.
+    Audit {
+        /// Its number.
+        id: i64,
+        /// When.
+        at: String,
+        /// Who: the name of a token.
+        actor: String,
+        /// What.
+        action: String,
+        /// To what.
+        subject: String,
+        /// Why.
+        reason: String,
+        /// What was asked for, in full.
+        detail: String,
+        /// The trace that it belongs to.
+        trace_id: Option<String>,
+        /// What became of it; absent if it was cut off.
+        outcome: Option<String>,
+    }
+
+    /// A page of actions, the latest first.
+    AuditPage {
+        /// The actions.
+        items: Vec<Audit>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// A token, without what is secret of it.
+    Token {
+        /// Its number.
+        id: i64,
+        /// Whose it is.
+        name: String,
+        /// What it may do.
+        role: String,
+        /// When it was made.
+        created: String,
+        /// Until when it holds.
+        expires: String,
+        /// When it was revoked.
+        revoked: Option<String>,
+    }
+
+    /// A page of tokens, the latest first.
+    TokenPage {
+        /// The tokens.
+        items: Vec<Token>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// A token to be made.
+    #[serde(deny_unknown_fields)]
+    NewToken {
+        /// Whose it is.
+        name: String,
+        /// What it may do: `viewer`, `operator` or `admin`.
+        role: String,
+        /// How long it holds: an hour to a year, `720h`.
+        expires_in: String,
+        /// Why.
+        reason: String,
+    }
+
+    /// A token that was made. It is shown this once.
+    MadeToken {
+        /// Its number.
+        id: i64,
+        /// The secret.
+        token: String,
+        /// Until when it holds.
+        expires: String,
+    }
+
+    /// Why something was not done (RFC 9457).
+    Problem {
+        /// What kind of problem it is.
+        r#type: String,
+        /// In words.
+        title: String,
+        /// The status of the answer.
+        status: u16,
+        /// A stable code.
+        code: String,
+        /// What to do about it.
+        fix: Option<String>,
+        /// The trace of the request.
+        trace_id: Option<String>,
+    }
+}

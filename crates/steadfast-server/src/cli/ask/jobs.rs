@@ -1,0 +1,312 @@
+//! `steadfast jobs`: looking at jobs, and changing what becomes of them.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::print::{confirmed, table};
+use super::{Why, done, more, query};
+use crate::api::client::part;
+use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, NewJob, Reason, Redrive};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lists jobs, the latest first: live ones, or those in a state.
+    List {
+        /// Only those in this state.
+        #[arg(long, value_name = "STATE")]
+        state: Option<String>,
+        /// Only those of this kind.
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// Only those of this queue.
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        /// At most so many, up to 500.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: u32,
+        /// Goes on where a page has ended.
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+    },
+    /// Shows a job with its payload, its result, and why it failed.
+    Show {
+        /// The number of the job.
+        id: u64,
+    },
+    /// Enqueues a job of a handler, or makes a waiting job due now.
+    Run {
+        /// The name of the handler, or the number of a waiting job.
+        what: String,
+        /// What the work is about, as JSON.
+        #[arg(long, value_name = "JSON", default_value = "null")]
+        payload: String,
+        /// The queue of the new job.
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Puts a job that was discarded, cancelled or quarantined back to work.
+    Retry {
+        /// The number of the job.
+        id: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Cancels a job; one that runs is told to stop.
+    Cancel {
+        /// The number of the job.
+        id: u64,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Has no node claim from a queue; what runs goes on.
+    Pause {
+        /// The queue.
+        queue: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Has nodes claim from a queue again.
+    Resume {
+        /// The queue.
+        queue: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Puts many ended jobs back to work.
+    Redrive {
+        /// The state they are in: discarded, quarantined or cancelled.
+        #[arg(long, value_name = "STATE", default_value = "discarded")]
+        state: String,
+        /// Only those of this kind.
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// Only those of this queue.
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        /// At most so many, up to 500.
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: u32,
+        /// Only tells which they would be.
+        #[arg(long)]
+        dry_run: bool,
+        /// How many are expected, in place of typing it.
+        #[arg(long, value_name = "NUMBER")]
+        yes: Option<usize>,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
+    super::run(options, async |client, printer| {
+        match command {
+            Command::List {
+                state,
+                kind,
+                queue,
+                limit,
+                cursor,
+            } => {
+                let asked = [
+                    ("state", state),
+                    ("kind", kind),
+                    ("queue", queue),
+                    ("limit", Some(limit.to_string())),
+                    ("cursor", cursor),
+                ];
+                let page: JobPage = client.get(query("/api/v1/jobs", &asked)).send().await?;
+                printer.print(&page, || listed(&page.items));
+                more(printer, page.next.as_ref());
+            }
+            Command::Show { id } => {
+                let job: JobDetail = client.get(format!("/api/v1/jobs/{id}")).send().await?;
+                printer.print(&job, || shown(&job));
+            }
+            Command::Run {
+                what,
+                payload,
+                queue,
+                why,
+            } => {
+                let made: Done = match what.parse::<u64>() {
+                    Ok(id) => {
+                        let reason = Reason { reason: why.reason };
+                        client
+                            .change("POST", format!("/api/v1/jobs/{id}/run"), &reason)
+                            .send()
+                            .await?
+                    }
+                    Err(_) => {
+                        let payload = serde_json::from_str(&payload)
+                            .map_err(|error| anyhow::anyhow!("--payload is no JSON: {error}"))?;
+                        let new = NewJob {
+                            kind: what,
+                            payload: Some(payload),
+                            queue,
+                            priority: None,
+                            max_attempts: None,
+                            delay: None,
+                            unique: None,
+                            reason: why.reason,
+                        };
+                        client.change("POST", "/api/v1/jobs", &new).send().await?
+                    }
+                };
+                let job = made.job.unwrap_or_default();
+                done(printer, &made, &format!("job {job} is {}", made.outcome));
+            }
+            Command::Retry { id, why } => act(client, printer, id, "retry", why).await?,
+            Command::Cancel { id, why } => act(client, printer, id, "cancel", why).await?,
+            Command::Pause { queue, why } => {
+                queue_act(client, printer, &queue, "pause", why).await?
+            }
+            Command::Resume { queue, why } => {
+                queue_act(client, printer, &queue, "resume", why).await?
+            }
+            Command::Redrive {
+                state,
+                kind,
+                queue,
+                limit,
+                dry_run,
+                yes,
+                why,
+            } => {
+                let mut which = Redrive {
+                    state,
+                    kind,
+                    queue,
+                    limit,
+                    dry_run: true,
+                    reason: why.reason,
+                };
+                let send = async |which: &Redrive| {
+                    let asked = client.change("POST", "/api/v1/jobs/redrive", which);
+                    asked.send::<DoneAll>().await
+                };
+                let found = send(&which).await?;
+                if !dry_run && !found.jobs.is_empty() {
+                    let count = found.jobs.len();
+                    match yes {
+                        Some(expected) => anyhow::ensure!(
+                            expected == count,
+                            "there are {count} such jobs, not {expected}; nothing was changed"
+                        ),
+                        None => confirmed(count, "jobs")?,
+                    }
+                    which.dry_run = false;
+                }
+                let redriven = if which.dry_run {
+                    found
+                } else {
+                    send(&which).await?
+                };
+                let word = if redriven.dry_run { "would be" } else { "are" };
+                let ids: Vec<String> = redriven.jobs.iter().map(ToString::to_string).collect();
+                let mut line = format!(
+                    "{} jobs {word} put back to work\n{}",
+                    ids.len(),
+                    ids.join(" ")
+                );
+                if !redriven.refused.is_empty() {
+                    let left = redriven.refused.len();
+                    line.push_str(&format!(
+                        "\n{left} are left: other jobs have their unique keys"
+                    ));
+                }
+                done(printer, &redriven, &line);
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn act(
+    client: &crate::api::client::Client,
+    printer: &super::Printer,
+    id: u64,
+    action: &str,
+    why: Why,
+) -> anyhow::Result<()> {
+    let reason = Reason { reason: why.reason };
+    let path = format!("/api/v1/jobs/{id}/{action}");
+    let answer: Done = client.change("POST", path, &reason).send().await?;
+    done(printer, &answer, &format!("job {id} is {}", answer.outcome));
+    Ok(())
+}
+
+async fn queue_act(
+    client: &crate::api::client::Client,
+    printer: &super::Printer,
+    queue: &str,
+    action: &str,
+    why: Why,
+) -> anyhow::Result<()> {
+    let reason = Reason { reason: why.reason };
+    let path = format!("/api/v1/queues/{}/{action}", part(queue));
+    let answer: Done = client.change("POST", path, &reason).send().await?;
+    let word = if action == "pause" {
+        "is paused"
+    } else {
+        "goes on"
+    };
+    done(printer, &answer, &format!("queue {queue} {word}"));
+    Ok(())
+}
+
+fn listed(jobs: &[Job]) -> String {
+    if jobs.is_empty() {
+        return "no jobs".into();
+    }
+    let rows: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let why = job.error.as_deref().and_then(|error| error.lines().next());
+            [
+                job.id.to_string(),
+                job.kind.clone(),
+                job.queue.clone(),
+                job.state.clone(),
+                format!("{}/{}", job.attempt, job.max_attempts),
+                job.due.clone(),
+                why.unwrap_or_default().to_owned(),
+            ]
+        })
+        .collect();
+    table(
+        ["ID", "KIND", "QUEUE", "STATE", "ATTEMPTS", "DUE", "ERROR"],
+        &rows,
+    )
+}
+
+fn shown(detail: &JobDetail) -> String {
+    let job = &detail.job;
+    let mut lines = vec![
+        format!("job {} of kind {} is {}", job.id, job.kind, job.state),
+        format!("queue      {}, priority {}", job.queue, job.priority),
+        format!(
+            "attempts   {} of {}, crashes {}, term {}",
+            job.attempt, job.max_attempts, job.crashes, job.term
+        ),
+        format!("created    {}", job.created),
+        format!("due        {}", job.due),
+    ];
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            lines.push(format!("{name:10} {value}"));
+        }
+    };
+    line("claimed", job.claimed.clone());
+    line("finished", job.finished.clone());
+    line("node", job.node.map(|node| node.to_string()));
+    line("trace", job.trace_id.clone());
+    line("schedule", detail.schedule.clone());
+    line("occurrence", detail.occurrence.clone());
+    line("payload", Some(detail.payload.to_string()));
+    line("error", job.error.clone());
+    line("result", detail.result.as_ref().map(ToString::to_string));
+    lines.join("\n")
+}

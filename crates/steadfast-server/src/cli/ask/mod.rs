@@ -1,0 +1,103 @@
+//! Commands that ask a server, by its API alone.
+
+pub(crate) mod jobs;
+pub(crate) mod nodes;
+pub(crate) mod panics;
+pub(crate) mod print;
+pub(crate) mod schedules;
+pub(crate) mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::fail;
+use crate::api::client::Client;
+use print::Printer;
+
+/// Whom to ask, as whom, and how to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The server to ask.
+    #[arg(
+        long,
+        global = true,
+        env = "STEADFAST_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4011"
+    )]
+    server: String,
+
+    /// A file with the token; without it, the variable STEADFAST_TOKEN has it.
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Prints JSON, with the version of its form, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Why something is changed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Why {
+    /// Why: it stands in the audit.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+impl Options {
+    fn client(&self) -> anyhow::Result<Client> {
+        let token = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the token in {}", path.display()))?,
+            None => std::env::var("STEADFAST_TOKEN").unwrap_or_default(),
+        };
+        Ok(Client::new(&self.server, token.trim()))
+    }
+}
+
+/// Asks, prints, and says by the exit code how it went.
+pub(crate) fn run(
+    options: &Options,
+    ask: impl AsyncFnOnce(&Client, &Printer) -> anyhow::Result<()>,
+) -> ExitCode {
+    let printer = Printer::new(options.json);
+    let asked = || -> anyhow::Result<()> {
+        let client = options.client()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(ask(&client, &printer))
+    };
+    match asked() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail::tell(&error, options.json),
+    }
+}
+
+/// Adds what was said to a path, as its query.
+fn query(path: &str, asked: &[(&str, Option<String>)]) -> String {
+    let mut path = path.to_owned();
+    let said = asked
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    for (number, (name, value)) in said.enumerate() {
+        path.push(if number == 0 { '?' } else { '&' });
+        path.push_str(&format!("{name}={}", crate::api::client::part(value)));
+    }
+    path
+}
+
+/// A page with where the next one begins, as it is told to people.
+fn more(printer: &Printer, next: Option<&String>) {
+    if let Some(next) = next {
+        printer.talk(&format!("There are more: --cursor {next}"));
+    }
+}
+
+/// What is printed of an action.
+fn done<T: Serialize>(printer: &Printer, done: &T, line: &str) {
+    printer.print(done, || line.to_owned());
+}

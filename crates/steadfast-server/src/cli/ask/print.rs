@@ -1,0 +1,107 @@
+//! What commands print: data to standard output, talk to standard error.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+/// The version of the form of `--json`: members may be added, and nothing else changes with it.
+const JSON_VERSION: u32 = 1;
+
+/// Prints for people, or for programs.
+pub(crate) struct Printer {
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    version: u32,
+    data: &'a T,
+}
+
+impl Printer {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints data: as JSON, or as it is shown to people.
+    pub(crate) fn print<T: Serialize>(&self, data: &T, shown: impl FnOnce() -> String) {
+        let text = match self.json {
+            true => serde_json::to_string(&Versioned {
+                version: JSON_VERSION,
+                data,
+            })
+            .unwrap_or_default(),
+            false => shown(),
+        };
+        // Whoever has closed it does not want it.
+        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    }
+
+    /// Says something to people.
+    pub(crate) fn talk(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Writes a table: columns as wide as they have to be, the last one as it is.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = head.map(|title| title.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(plain(cell).chars().count());
+        }
+    }
+    let line = |cells: &[String; N]| {
+        let mut line = String::new();
+        for (at, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let cell = plain(cell);
+            match at + 1 == N {
+                true => line.push_str(&cell),
+                false => line.push_str(&format!("{cell:width$}  ")),
+            }
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    let head = line(&head.map(str::to_owned));
+    rows.iter().fold(head, |text, row| text + &line(row))
+}
+
+/// Without what could drive a terminal: names and errors come from everywhere.
+pub(crate) fn plain(text: &str) -> String {
+    let plain = |char: char| if char.is_control() { ' ' } else { char };
+    text.chars().map(plain).collect()
+}
+
+/// Asks people to type a number; without a terminal nobody can.
+pub(crate) fn confirmed(count: usize, what: &str) -> anyhow::Result<()> {
+    let hint = format!("say --yes {count}, or see with --dry-run which they are");
+    anyhow::ensure!(std::io::stdin().is_terminal(), "{count} {what}: {hint}");
+    let _ = write!(
+        std::io::stderr(),
+        "This changes {count} {what}. Type {count} to go on: "
+    );
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    anyhow::ensure!(typed.trim() == count.to_string(), "nothing was changed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_have_to_be_and_nothing_drives_the_terminal() {
+        let rows = [
+            ["1".to_owned(), "a\u{1b}[31mb".to_owned()],
+            ["4711".to_owned(), "c\nd".to_owned()],
+        ];
+
+        assert_eq!(
+            table(["ID", "NAME"], &rows),
+            "ID    NAME\n1     a [31mb\n4711  c d\n"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! `steadfast status`: how all of it is, at a glance.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use steadfast::clock;
+
+use crate::api::types::Status;
+
+/// How often it is looked at again: every 2 s.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watching {
+    #[command(flatten)]
+    pub(crate) ask: super::Options,
+
+    /// Looks again every two seconds, and prints what has changed.
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(crate) fn run(options: &Watching) -> ExitCode {
+    super::run(&options.ask, async |client, printer| {
+        let mut last = None;
+        loop {
+            let status: Status = client.get("/api/v1/status").send().await?;
+            if last.as_ref() != Some(&status) {
+                printer.print(&status, || shown(&status));
+            }
+            if !options.watch {
+                return Ok(());
+            }
+            last = Some(status);
+            clock::sleep(WATCH_EVERY).await;
+        }
+    })
+}
+
+fn shown(status: &Status) -> String {
+    let count = |state: &str| status.jobs.get(state).copied().unwrap_or_default();
+    let overdue = match status.schedules_overdue.is_empty() {
+        true => "none overdue".to_owned(),
+        false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
+    };
+    format!(
+        "steadfast {}\nstore      {}: {}\nnodes      {} alive\nschedules  {overdue}\njobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        status.version,
+        status.store,
+        status.store_detail,
+        status.nodes_alive,
+        count("pending"),
+        count("running"),
+        count("waiting"),
+        count("completed"),
+        count("discarded"),
+        count("cancelled"),
+        count("quarantined"),
+    )
+}

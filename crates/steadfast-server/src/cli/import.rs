@@ -1,0 +1,98 @@
+//! `steadfast schedules import`: a crontab as handlers and schedules.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::ask::print::plain;
+use super::fail;
+use crate::crontab::{self, Form};
+
+/// The exit code when lines could not be taken over, and the rest was.
+const NOT_ALL: u8 = 8;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The crontab; `-` is standard input (`crontab -l | steadfast schedules import -`).
+    file: PathBuf,
+
+    /// Its lines say a user before the command, as in /etc/crontab and /etc/cron.d. That is so for files
+    /// in /etc without being said.
+    #[arg(long)]
+    system: bool,
+
+    /// The time zone of the machine; that which /etc/localtime is a link to, unless said.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+
+    /// Where the configuration is written; standard output unless said. A file that is there is left
+    /// alone.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &Options, json: bool) -> ExitCode {
+    match import(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(NOT_ALL),
+        Err(error) => fail::tell(&error, json),
+    }
+}
+
+/// Tells whether every line was taken over.
+fn import(options: &Options) -> anyhow::Result<bool> {
+    let name = options.file.display().to_string();
+    let text = match name.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(&options.file),
+    };
+    let text = text.with_context(|| format!("cannot read {name}"))?;
+    let form = match options.system || options.file.starts_with("/etc") {
+        true => Form::System,
+        false => Form::User,
+    };
+    let zone = options.zone.clone().unwrap_or_else(own_zone);
+    steadfast::jobs::schedule::Zone::new(&zone).context("--zone")?;
+    let crontab = crontab::read(&text, form);
+    let document = crontab::write(&crontab, &name, &zone);
+    match &options.output {
+        None => write!(std::io::stdout(), "{document}")?,
+        Some(path) => {
+            let file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path);
+            let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            file.write_all(document.as_bytes())?;
+        }
+    }
+    let mut told = std::io::stderr().lock();
+    for note in &crontab.notes {
+        let what = if note.lost {
+            "not taken over"
+        } else {
+            "different"
+        };
+        writeln!(told, "line {}, {what}: {}", note.line, plain(&note.text))?;
+    }
+    let lost = crontab.notes.iter().filter(|note| note.lost).count();
+    let taken = crontab.entries.len();
+    writeln!(
+        told,
+        "{taken} lines are taken over, in {zone} unless they say another zone; {lost} are not"
+    )?;
+    Ok(lost == 0)
+}
+
+/// The zone of this machine, as cron uses it.
+fn own_zone() -> String {
+    let link = std::fs::read_link(Path::new("/etc/localtime"));
+    let name = link.ok().and_then(|path| {
+        let path = path.to_str()?.to_owned();
+        path.split_once("zoneinfo/")
+            .map(|(_, name)| name.to_owned())
+    });
+    name.unwrap_or_else(|| "UTC".to_owned())
+}

@@ -1,0 +1,33 @@
+//! Every statement of the program's own, and the tables they work on.
+
+use steadfast::store::{Package, migrations, statements};
+
+statements! {
+    /// Adds a token.
+    pub(crate) TOKEN_PUT = "token_put";
+    /// Gives a token that holds.
+    pub(crate) TOKEN_FIND = "token_find";
+    /// Lists tokens.
+    pub(crate) TOKEN_LIST = "token_list";
+    /// Revokes a token.
+    pub(crate) TOKEN_REVOKE = "token_revoke";
+    /// Notes an action.
+    pub(crate) AUDIT_PUT = "audit_put";
+    /// Notes what became of it.
+    pub(crate) AUDIT_END = "audit_end";
+    /// Lists actions.
+    pub(crate) AUDIT_LIST = "audit_list";
+}
+
+/// The tables and statements of the program.
+pub(crate) static PACKAGE: Package = Package {
+    name: "server",
+    migrations: migrations!["0001_api"],
+    statements: STATEMENTS,
+};
+
+#[cfg(test)]
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_prepares_on_both_databases() {
+    steadfast::store::testing::assert_prepares(&PACKAGE, env!("CARGO_MANIFEST_DIR")).await;
+}

@@ -1,0 +1,553 @@
+//! The API and the commands that ask it, over a real server.
+
+use serde_json::Value;
+
+use super::*;
+
+/// A server with its API, and a token of each role.
+struct Served {
+    folder: Folder,
+    server: Server,
+    address: String,
+}
+
+impl Served {
+    fn start(name: &str, rest: &str) -> Self {
+        let folder = Folder::new(name);
+        let config = folder.configure(rest);
+        let mut server = Server::start(&config);
+        let told = server.line_with("the API is served");
+        let address = told.split("address=").nth(1).unwrap();
+        let address = address.split_whitespace().next().unwrap().to_owned();
+        Self {
+            folder,
+            server,
+            address,
+        }
+    }
+
+    fn token(&self, role: &str) -> String {
+        let made = self.admin(&["token", "create", "--name", role, "--role", role]);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        text(&made.stdout).trim().to_owned()
+    }
+
+    fn admin(&self, args: &[&str]) -> Output {
+        let config = self.folder.path().join("steadfast.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command
+            .arg("admin")
+            .args(args)
+            .args(["--config", config.to_str().unwrap()]);
+        command.output().unwrap()
+    }
+
+    /// Runs a command that asks this server.
+    fn ask(&self, token: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command
+            .args(args)
+            .env("STEADFAST_SERVER", format!("http://{}", self.address))
+            .env("STEADFAST_TOKEN", token)
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    fn told(&self, token: &str, args: &[&str]) -> String {
+        let output = self.ask(token, args);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
+    /// Sends a request; gives status, head and body.
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        loop {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push_str(&line);
+        }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut body = String::new();
+        // Of one that does not end, the head is enough.
+        if !head.contains("text/event-stream") {
+            lines.read_to_string(&mut body).unwrap();
+        }
+        (status, head, body)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn bearer(token: &str) -> String {
+    format!("authorization: Bearer {token}\r\n")
+}
+
+/// What each role may do, said once more and by hand.
+fn may(role: &str, action: &str) -> bool {
+    match role {
+        "admin" => true,
+        "operator" => !matches!(action, "schedules.write" | "tokens.read" | "tokens.write"),
+        "viewer" => matches!(
+            action,
+            "status.read" | "jobs.read" | "schedules.read" | "nodes.read" | "panics.read"
+        ),
+        _ => false,
+    }
+}
+
+#[test]
+fn every_endpoint_lets_in_each_role_that_may_and_nobody_else() {
+    let served = Served::start("rights", &shell("nothing", "true", ""));
+    let (status, _, document) = served.send("GET", "/api/v1/openapi.json", "", "");
+    assert_eq!(status, 200);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let tokens = ["viewer", "operator", "admin"].map(|role| (role, served.token(role)));
+
+    let mut checked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", "999999").replace("{name}", "nowhere");
+        for (method, operation) in methods.as_object().unwrap() {
+            let method = method.to_uppercase();
+            let needs = operation["description"].as_str().unwrap();
+            let action = needs.split('`').nth(1).unwrap();
+            for nobody in [
+                "",
+                "authorization: Bearer sf_0\r\n",
+                "authorization: Basic YTpi\r\n",
+            ] {
+                let (status, head, _) = served.send(&method, &path, nobody, "{}");
+                assert_eq!(status, 401, "{method} {path}");
+                assert!(head.contains("www-authenticate: Bearer"), "{head}");
+            }
+            for (role, token) in &tokens {
+                let (status, _, body) = served.send(&method, &path, &bearer(token), "{}");
+                let is_refused = status == 403 && body.contains("SF-2203");
+                assert_eq!(
+                    !is_refused,
+                    may(role, action),
+                    "{role}: {method} {path}: {status} {body}"
+                );
+                assert_ne!(status, 401, "{role}: {method} {path}");
+                assert!(status < 500, "{role}: {method} {path}: {status} {body}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 3 * 26, "all of them: {checked}");
+    let (status, ..) = served.send("GET", "/api/v1/nothing", &bearer(&tokens[2].1), "");
+    assert_eq!(status, 404);
+    served.server.stop();
+}
+
+#[tokio::test]
+async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited() {
+    let failing = shell("failing", "echo no luck >&2; exit 3", "attempts = 1");
+    let served = Served::start(
+        "commands",
+        &format!("{}{failing}", shell("echo", "cat", "")),
+    );
+    let (admin, viewer) = (served.token("admin"), served.token("viewer"));
+    let jobs = jobs(&served.folder).await;
+    let why = ["--reason", "a test"];
+
+    let made = served.told(
+        &admin,
+        &[&["jobs", "run", "echo", "--payload", "{\"n\":1}"], &why[..]].concat(),
+    );
+    assert_eq!(made, "job 1 is enqueued\n");
+    until_state(&jobs, JobId::new(1).unwrap(), State::Completed).await;
+    let shown = served.told(&viewer, &["jobs", "show", "1"]);
+    assert!(
+        shown.starts_with("job 1 of kind echo is completed\nqueue      default, priority 0\n"),
+        "{shown}"
+    );
+    assert!(shown.contains("payload    {\"n\":1}\n"), "{shown}");
+    assert!(shown.contains(r#""output":"{\"n\":1}""#), "{shown}");
+
+    for _ in 0..2 {
+        served.told(&admin, &[&["jobs", "run", "failing"], &why[..]].concat());
+    }
+    for id in [2, 3] {
+        // Those of the API have 20 attempts: they are given up by hand.
+        until(&jobs, JobId::new(id).unwrap(), |job| job.info.attempt > 0).await;
+        served.told(
+            &admin,
+            &[&["jobs", "cancel", &id.to_string()], &why[..]].concat(),
+        );
+        until_state(&jobs, JobId::new(id).unwrap(), State::Cancelled).await;
+    }
+    let listed = served.told(&viewer, &["jobs", "list", "--state", "cancelled"]);
+    assert!(
+        listed.starts_with("ID  KIND     QUEUE    STATE      ATTEMPTS"),
+        "{listed}"
+    );
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    let listed = served.told(
+        &viewer,
+        &[
+            "jobs",
+            "list",
+            "--state",
+            "cancelled",
+            "--limit",
+            "1",
+            "--json",
+        ],
+    );
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (
+            &listed["version"],
+            listed["data"]["items"].as_array().unwrap().len()
+        ),
+        (&1.into(), 1)
+    );
+    let cursor = listed["data"]["next"].as_str().unwrap();
+    let rest = served.told(
+        &viewer,
+        &[
+            "jobs",
+            "list",
+            "--state",
+            "cancelled",
+            "--cursor",
+            cursor,
+            "--json",
+        ],
+    );
+    let rest: Value = serde_json::from_str(&rest).unwrap();
+    assert_ne!(
+        rest["data"]["items"][0]["id"],
+        listed["data"]["items"][0]["id"]
+    );
+
+    served.told(&admin, &[&["jobs", "pause", "default"], &why[..]].concat());
+    let redrive = [&["jobs", "redrive", "--state", "cancelled"], &why[..]].concat();
+    let dry = served.told(&admin, &[&redrive[..], &["--dry-run"]].concat());
+    assert!(
+        dry.starts_with("2 jobs would be put back to work\n"),
+        "{dry}"
+    );
+    let unsaid = served.ask(&admin, &redrive);
+    assert_eq!(unsaid.status.code(), Some(1));
+    assert!(
+        text(&unsaid.stderr).contains("2 jobs: say --yes 2, or see with --dry-run"),
+        "{}",
+        text(&unsaid.stderr)
+    );
+    let wrong = served.ask(&admin, &[&redrive[..], &["--yes", "5"]].concat());
+    assert!(text(&wrong.stderr).contains("there are 2 such jobs, not 5; nothing was changed"));
+    let redriven = served.told(&admin, &[&redrive[..], &["--yes", "2"]].concat());
+    assert!(
+        redriven.starts_with("2 jobs are put back to work\n"),
+        "{redriven}"
+    );
+    served.told(&admin, &[&["jobs", "resume", "default"], &why[..]].concat());
+
+    let (_, _, audit) = served.send("GET", "/api/v1/audit", &bearer(&admin), "");
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let done: Vec<_> = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            (
+                entry["action"].as_str().unwrap(),
+                entry["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        done,
+        [
+            ("queues.resume", "done"),
+            ("jobs.redrive", "done"),
+            ("queues.pause", "done"),
+            ("jobs.cancel", "done"),
+            ("jobs.cancel", "done"),
+            ("jobs.enqueue", "done"),
+            ("jobs.enqueue", "done"),
+            ("jobs.enqueue", "done"),
+        ]
+    );
+    assert_eq!(audit["items"][0]["reason"], "a test");
+    assert!(
+        audit["items"][0]["actor"]
+            .as_str()
+            .unwrap()
+            .starts_with("admin (token ")
+    );
+    served.server.stop();
+}
+
+#[test]
+fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
+    let mut served = Served::start("failures", &shell("nothing", "true", ""));
+    served.server.line_with("ready");
+    let (admin, viewer) = (served.token("admin"), served.token("viewer"));
+    let check = |token: &str, args: &[&str], code: i32, expect: &str| {
+        let failed = served.ask(token, args);
+        assert_eq!(
+            failed.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            text(&failed.stderr)
+        );
+        assert_eq!(text(&failed.stderr), expect, "{args:?}");
+        assert_eq!(text(&failed.stdout), "");
+    };
+
+    check(
+        &viewer,
+        &["jobs", "show", "4711"],
+        4,
+        "error[SF-2205]: there is no job 4711, or not any more\n",
+    );
+    check(
+        "",
+        &["jobs", "list"],
+        5,
+        "error[SF-2202]: there is no such token, or it does not hold any more\n  \
+         fix: `steadfast admin token create` makes one; say it as `authorization: Bearer …`\n",
+    );
+    check(
+        &viewer,
+        &["jobs", "cancel", "1", "--reason", "x"],
+        5,
+        "error[SF-2203]: the role viewer may not do jobs.cancel\n  fix: use a token of another role\n",
+    );
+    check(
+        &admin,
+        &["jobs", "cancel", "1", "--reason", ""],
+        1,
+        "error[SF-2201]: a reason has 1 to 500 bytes\n  fix: say why, in words that help whoever reads the audit\n",
+    );
+    check(
+        &admin,
+        &["schedules", "pause", "nothing", "--reason", "x"],
+        4,
+        "error[SF-2205]: there is no schedule \"nothing\"\n",
+    );
+    check(
+        &admin,
+        &["jobs", "list", "--state", "sleeping"],
+        1,
+        "error[SF-2201]: no job is \"sleeping\"\n  \
+         fix: say one of pending, running, waiting, completed, discarded, cancelled, quarantined\n",
+    );
+    let missing = served.ask(&admin, &["jobs", "cancel", "1"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).contains("--reason <TEXT>"));
+    let json = served.ask(&admin, &["jobs", "show", "4711", "--json"]);
+    let json: Value = serde_json::from_slice(&json.stderr).unwrap();
+    assert_eq!(
+        (&json["version"], &json["error"]["code"]),
+        (&1.into(), &"SF-2205".into())
+    );
+
+    // A token that is revoked opens nothing.
+    let revoked = served.admin(&["token", "revoke", "2"]);
+    assert!(revoked.status.success());
+    assert_eq!(served.ask(&viewer, &["status"]).status.code(), Some(5));
+    let tokens = text(&served.admin(&["token", "list"]).stdout);
+    assert!(
+        tokens.starts_with("ID  NAME    ROLE    HOLDS\n2   viewer  viewer  revoked "),
+        "{tokens}"
+    );
+
+    let address = served.address.clone();
+    served.server.signal("TERM");
+    served.server.ended();
+    let mut nobody = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    nobody.args(["status", "--server", &format!("http://{address}")]);
+    let nobody = nobody.output().unwrap();
+    assert_eq!(nobody.status.code(), Some(7));
+    let told = text(&nobody.stderr);
+    assert!(
+        told.starts_with(&format!(
+            "error[SF-2301]: cannot reach a server at http://{address}\n"
+        )),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("fix: start `steadfast serve`, or say where it is with --server\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_schedule_is_changed_only_as_it_was_seen() {
+    let served = Served::start("etags", &shell("nothing", "true", ""));
+    let admin = bearer(&served.token("admin"));
+    let path = "/api/v1/schedules/nightly";
+    let body = |rule: &str| format!(r#"{{"rule":"{rule}","kind":"nothing","reason":"a test"}}"#);
+    let put = |headers: &str, rule: &str| {
+        served.send("PUT", path, &format!("{admin}{headers}"), &body(rule))
+    };
+
+    assert_eq!(put("", "0 1 * * *").0, 428);
+    assert_eq!(put("if-match: \"3\"\r\n", "0 1 * * *").0, 412);
+    let (status, head, made) = put("if-none-match: *\r\n", "0 1 * * *");
+    assert_eq!(status, 200, "{made}");
+    let tag = head
+        .split("etag: ")
+        .nth(1)
+        .unwrap()
+        .split("\r\n")
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(put("if-none-match: *\r\n", "0 2 * * *").0, 412);
+    let (status, head, _) = put(&format!("if-match: {tag}\r\n"), "0 2 * * *");
+    assert_eq!(status, 200);
+    assert!(!head.contains(&format!("etag: {tag}\r\n")), "{head}");
+    assert_eq!(
+        put(&format!("if-match: {tag}\r\n"), "0 3 * * *").0,
+        412,
+        "it was changed since"
+    );
+    let (status, _, wrong) = put("if-match: \"2\"\r\n", "0 25 * * *");
+    assert_eq!(status, 400);
+    assert!(wrong.contains("`25` is not an hour"), "{wrong}");
+
+    let token = served.token("operator");
+    let next = served.told(&token, &["schedules", "next", "nightly", "--count", "2"]);
+    assert!(next.starts_with("AT "), "{next}");
+    assert_eq!(
+        next.lines()
+            .filter(|line| line.contains("T02:00:00Z"))
+            .count(),
+        2,
+        "{next}"
+    );
+    let made = served.told(&token, &["schedules", "run", "nightly", "--reason", "now"]);
+    assert_eq!(made, "job 1 is made\n");
+    served.told(
+        &token,
+        &["schedules", "pause", "nightly", "--reason", "a freeze"],
+    );
+    let listed = served.told(&token, &["schedules", "list"]);
+    assert!(
+        listed.contains("nightly  nothing  every day at 02:00, UTC  paused: a freeze"),
+        "{listed}"
+    );
+    let filled = served.told(
+        &token,
+        &[
+            "schedules",
+            "backfill",
+            "nightly",
+            "--from",
+            "2026-01-01T00:00:00Z",
+            "--to",
+            "2026-01-04T00:00:00Z",
+            "--reason",
+            "x",
+        ],
+    );
+    assert_eq!(filled, "3 jobs are made, 0 occurrences had one\n");
+    served.server.stop();
+}
+
+#[test]
+fn the_status_is_told_at_a_glance_and_as_it_changes() {
+    let served = Served::start("status", &shell("nothing", "true", ""));
+    let admin = served.token("admin");
+
+    let status = served.told(&admin, &["status"]);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        status.starts_with(&format!(
+            "steadfast {version}\nstore      sqlite: up\nnodes      1 alive\n"
+        )),
+        "{status}"
+    );
+    let nodes = served.told(&admin, &["nodes", "list"]);
+    assert!(nodes.contains("alive, last sign"), "{nodes}");
+    assert_eq!(served.told(&admin, &["panics", "list"]), "no panics\n");
+
+    let mut stream = TcpStream::connect(&served.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET /api/v1/events HTTP/1.1\r\nhost: here\r\n{}\r\n",
+        bearer(&admin)
+    )
+    .unwrap();
+    let mut lines = BufReader::new(stream);
+    let mut until = |part: &str| loop {
+        let mut line = String::new();
+        assert_ne!(
+            lines.read_line(&mut line).unwrap(),
+            0,
+            "ended without {part}"
+        );
+        if line.contains(part) {
+            return line;
+        }
+    };
+    until("content-type: text/event-stream");
+    assert!(until("data: ").contains(r#""completed":0"#));
+    served.told(&admin, &["jobs", "run", "nothing", "--reason", "x"]);
+    until(r#""completed":1"#);
+    served.server.stop();
+}
+
+#[test]
+fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused() {
+    let folder = Folder::new("public");
+    let text_of = |path: PathBuf, listen: &str| {
+        let config = std::fs::read_to_string(&path).unwrap().replacen(
+            "[api]\nlisten = \"127.0.0.1:0\"",
+            listen,
+            1,
+        );
+        std::fs::write(&path, config).unwrap();
+        path
+    };
+    let config = text_of(
+        folder.configure(&shell("a", "true", "")),
+        "[api]\nlisten = \"0.0.0.0:0\"",
+    );
+    let refused = output(&["--config", config.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(
+        told.contains("tokens would cross the network in clear"),
+        "{told}"
+    );
+    assert!(told.contains("set behind_proxy = true"), "{told}");
+
+    let served = Served::start(
+        "read-only",
+        &format!("read_only = true\n{}", shell("a", "true", "")),
+    );
+    let admin = served.token("admin");
+    assert!(served.ask(&admin, &["status"]).status.success());
+    let refused = served.ask(&admin, &["jobs", "run", "a", "--reason", "x"]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert_eq!(
+        text(&refused.stderr),
+        "error[SF-2204]: this API takes no changes: [api] has read_only = true\n"
+    );
+    served.server.stop();
+}

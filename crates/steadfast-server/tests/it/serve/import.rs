@@ -1,0 +1,107 @@
+//! A crontab, from its lines to jobs that have run.
+
+use steadfast::jobs::schedule::{RanNow, Schedules};
+
+use super::*;
+
+const CRONTAB: &str = r#"# what ada has collected over the years
+MAILTO=ada@example.org
+GREETING="good morning"
+CRON_TZ=Europe/Berlin
+30 6 * * 1-5 printf '\%s\n' "$GREETING" && cat%Dear Ada,%it is late.
+@daily /usr/bin/env true
+@reboot ./warm-up
+70 * * * * never
+"#;
+
+fn import(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command
+        .args(["schedules", "import"])
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
+    let folder = Folder::new("import");
+    let (from, to) = (
+        folder.path().join("crontab"),
+        folder.path().join("crontab.toml"),
+    );
+    std::fs::write(&from, CRONTAB).unwrap();
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+
+    let imported = import(&[from, "--zone", "Asia/Tokyo", "--output", to]);
+
+    assert_eq!(imported.status.code(), Some(8));
+    let told = String::from_utf8_lossy(&imported.stderr);
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(
+        told[0].starts_with("line 2, different: MAILTO=ada@example.org: nothing is sent by mail")
+    );
+    assert!(told[1].starts_with("line 7, not taken over: the start of a machine is not a time"));
+    assert!(
+        told[2].starts_with("line 8, not taken over: "),
+        "{}",
+        told[2]
+    );
+    assert_eq!(
+        told[3],
+        "2 lines are taken over, in Asia/Tokyo unless they say another zone; 2 are not"
+    );
+    let again = import(&[from, "--output", to]);
+    assert_eq!(again.status.code(), Some(1), "what is there is left alone");
+
+    let config = folder.configure("");
+    let mut server = Server::start_all(&[&config, Path::new(to)], &[]);
+    server.line_with("ready");
+    let jobs = jobs(&folder).await;
+    let schedules = Schedules::new(&jobs);
+    let view = schedules.find("cron-printf").await.unwrap().unwrap();
+    assert_eq!(
+        view.schedule.plan().describe(),
+        "at 06:30 on Monday to Friday, Europe/Berlin"
+    );
+    let RanNow::Made(id) = schedules.run_now("cron-printf").await.unwrap() else {
+        panic!("nothing else runs");
+    };
+    let job = until_state(&jobs, id, State::Completed).await;
+    let result: serde_json::Value = job.result().unwrap().unwrap();
+    assert_eq!(result["output"], "good morning\nDear Ada,\nit is late.\n");
+    assert!(schedules.find("cron-env").await.unwrap().is_some());
+    server.stop();
+}
+
+#[test]
+fn a_crontab_of_the_system_is_known_by_its_place_and_by_the_option() {
+    let folder = Folder::new("import-system");
+    let from = folder.path().join("crontab");
+    std::fs::write(&from, "0 1 * * * root run-parts /etc/cron.daily\n").unwrap();
+    let from = from.to_str().unwrap();
+
+    let imported = import(&[from, "--system", "--zone", "UTC"]);
+    let refused = import(&[from, "--system", "--zone", "Mars/Olympus"]);
+    let nowhere = import(&["/no/such/crontab"]);
+
+    assert_eq!(imported.status.code(), Some(0));
+    let document = String::from_utf8_lossy(&imported.stdout);
+    for line in [
+        "[handlers.\"cron-run-parts\"]",
+        "exec = [\"/bin/sh\", \"-c\", \"run-parts /etc/cron.daily\"]",
+        "user = \"root\"",
+        "attempts = 1",
+        "rule = \"0 1 * * *\"",
+        "zone = \"UTC\"",
+    ] {
+        assert!(
+            document.lines().any(|is| is == line),
+            "{line} in {document}"
+        );
+    }
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("because: "));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("cannot read /no/such/crontab"));
+}
