@@ -110,6 +110,45 @@ pub mod jobs {
     pub use steadfast_jobs::*;
 }
 
+/// The documents of the project about jobs and the store.
+#[cfg(all(doctest, feature = "jobs", feature = "sqlite", feature = "postgres"))]
+mod documents_of_jobs {
+    #[doc = include_str!("../../../docs/jobs.md")]
+    mod jobs {}
+    #[doc = include_str!("../../../docs/guide/a-nightly-job.md")]
+    mod a_nightly_job {}
+    #[doc = include_str!("../../../docs/how-to/enqueue-from-anywhere.md")]
+    mod enqueue_from_anywhere {}
+    #[doc = include_str!("../../../docs/how-to/effects-once.md")]
+    mod effects_once {}
+    #[doc = include_str!("../../../docs/how-to/unique-jobs.md")]
+    mod unique_jobs {}
+    #[doc = include_str!("../../../docs/how-to/limits.md")]
+    mod limits {}
+    #[doc = include_str!("../../../docs/how-to/pgbouncer.md")]
+    mod pgbouncer {}
+    #[doc = include_str!("../../../docs/how-to/upgrade-workers.md")]
+    mod upgrade_workers {}
+    #[doc = include_str!("../../../docs/how-to/job-retention.md")]
+    mod job_retention {}
+    #[doc = include_str!("../../../docs/how-to/testing-jobs.md")]
+    mod testing_jobs {}
+    #[doc = include_str!("../../../docs/traps/t18-reader-that-turns-writer.md")]
+    mod t18_reader_that_turns_writer {}
+    #[doc = include_str!("../../../docs/traps/t19-lock-of-a-session.md")]
+    mod t19_lock_of_a_session {}
+    #[doc = include_str!("../../../docs/traps/t20-timer-in-the-process.md")]
+    mod t20_timer_in_the_process {}
+    #[doc = include_str!("../../../docs/traps/t23-finish-without-a-fence.md")]
+    mod t23_finish_without_a_fence {}
+    #[doc = include_str!("../../../docs/traps/t24-notify-in-the-transaction.md")]
+    mod t24_notify_in_the_transaction {}
+    #[doc = include_str!("../../../docs/traps/t25-rescue-by-the-clock.md")]
+    mod t25_rescue_by_the_clock {}
+    #[doc = include_str!("../../../docs/traps/t29-answers-of-others.md")]
+    mod t29_answers_of_others {}
+}
+
 /// The documents of the project that show services: what stands in them is compiled and run.
 #[cfg(all(doctest, feature = "axum"))]
 mod documents {

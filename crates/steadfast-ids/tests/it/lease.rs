@@ -412,3 +412,37 @@ steadfast_store::on_every_store! {
         assert_eq!(marks().await.0, times[999] + 1);
     }
 }
+
+#[tokio::test]
+async fn a_holder_whose_runtime_hangs_makes_no_id_past_its_lease() {
+    let database = Database::make(Kind::Sqlite).await;
+    let ids = Ids::open(&database.open().await).await.unwrap();
+    let lease = Duration::from_millis(300);
+    let held = ids
+        .lease(LeaseConfig {
+            lease,
+            ..restless()
+        })
+        .await
+        .unwrap();
+    let leased = clock::now();
+
+    // Nothing is awaited from here on, and there is one thread: whoever renews, or notices, does not run.
+    let mut last = leased;
+    loop {
+        let before = clock::now();
+        match held.try_next() {
+            Ok(_) => last = before,
+            Err(error) if error.is_fenced() => break,
+            Err(_) => {}
+        }
+        clock::block(Duration::from_millis(1));
+    }
+
+    assert!(
+        last < leased + lease - lease / 10,
+        "an id {:?} after the lease",
+        last - leased
+    );
+    assert!(!held.is_held());
+}

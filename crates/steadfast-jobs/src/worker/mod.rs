@@ -141,7 +141,8 @@ impl WorkerBuilder {
     }
 
     /// Works as this node, which several parts of a process can share. It has to be of the same
-    /// store, and is not left when the worker ends.
+    /// store, and is not left when the worker ends. Workers that share a node have to take from
+    /// different queues: what a node holds of a queue belongs to one of them.
     pub fn node(mut self, node: Node) -> Self {
         self.node = Membership::Given(node);
         self
@@ -278,10 +279,11 @@ impl Worker {
         self.tally.listen()
     }
 
-    /// Works until the process goes down: from the phase *stop accepting* on nothing is claimed and
-    /// what was not started is handed back; handlers may end; when the time to drain is up they are
-    /// cancelled with [`Cause::Shutdown`], and their jobs are handed back, too. None of this spends
-    /// an attempt.
+    /// Works until the process goes down, by SIGTERM or otherwise: from the phase *stop accepting* on
+    /// nothing is claimed and what was not started is handed back; handlers may end, and the node beats
+    /// on meanwhile, so that nobody takes their jobs; when the time to drain is up, or a second signal
+    /// comes, they are cancelled with [`Cause::Shutdown`], and their jobs are handed back, too. None of
+    /// this spends an attempt. Ends that are on their way to the store are told before this returns.
     ///
     /// # Panics
     /// Outside a tokio runtime.

@@ -32,7 +32,7 @@ const VALUES: &[(&str, &str)] = &[
     ),
     ("complete_in", "400005, 1, 1, null"),
     ("settled", "'{1,2,400005}', '{1,1,1}'"),
-    ("held", "1"),
+    ("held", "1, '{default}'"),
     ("cancels", "1"),
     ("rescue", "1000, '{act,other}', '{1000000,1000000}'"),
     ("due", "1000"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Cause, clock};
 use steadfast_jobs::{Job, JobId, Jobs, Kind, OnLeaseLost, Options, RejectedEnd, Run, What};
-use steadfast_store::{Config, Fault, Faults, Store, binds};
+use steadfast_store::{Config, Fault, Faults, NodeConfig, Store, binds};
 use tokio::sync::Notify;
 
 use super::support::{PATIENCE, kill, look, sql, until, until_state, worker};
@@ -16,6 +16,11 @@ struct Slow;
 
 impl Job for Slow {
     const KIND: &'static str = "slow";
+}
+
+/// A lease that is lost soon after somebody says so, and not when the machine stands still for a while.
+fn brief() -> NodeConfig {
+    NodeConfig::new("test", "0").with_lease(Duration::from_secs(15))
 }
 
 /// Waits until an end is in the list.
@@ -112,10 +117,11 @@ steadfast_store::on_every_store! {
                 Ok(())
             }
         });
-        let kind = kind.timeout(Duration::from_millis(20));
+        // Long enough for the second run on any machine.
+        let kind = kind.timeout(Duration::from_secs(2));
         let running = worker(&jobs).kind(kind).queue("default", 2).build().unwrap().start();
         let mut events = running.events();
-        let id = jobs.enqueue(&Slow, Options::new().max_attempts(3)).await.unwrap();
+        let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
 
         until(&mut events, id, |what| matches!(what, What::WrittenOff)).await;
         let seen = until_state(&store, id, "completed").await;
@@ -126,7 +132,7 @@ steadfast_store::on_every_store! {
         let end = until_listed(&jobs, id).await;
         assert_eq!(end.term, 1);
         assert_eq!(look(&store, id).await.unwrap(), seen);
-        assert_eq!(seen.attempt, 2);
+        assert!(seen.attempt >= 2);
         running.stop(PATIENCE).await;
     }
 
@@ -175,7 +181,7 @@ steadfast_store::on_every_store! {
                     Ok("first")
                 }
             });
-            let node = steadfast_store::NodeConfig::new("test", "0").with_lease(Duration::from_secs(3));
+            let node = brief();
             let running = worker(&jobs).kind(kind.on_lease_lost(policy)).join(node).build().unwrap().start();
             let mut events = running.events();
             let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
@@ -197,7 +203,7 @@ steadfast_store::on_every_store! {
             assert_eq!(look(&store, id).await.unwrap(), seen);
             running.stop(PATIENCE).await;
             let rejected = jobs.rejected(None, 10).await.unwrap();
-            let ours = rejected.ends.iter().filter(|end| end.id == id).count();
+            let ours = rejected.ends.iter().filter(|end| end.id == id && end.term == 1).count();
             assert_eq!(ours, usize::from(policy == OnLeaseLost::Continue), "{policy:?}");
         }
     }
@@ -213,7 +219,7 @@ steadfast_store::on_every_store! {
             assert!(!run.cancel().is_cancelled());
             Ok(run.term())
         });
-        let node = steadfast_store::NodeConfig::new("test", "0").with_lease(Duration::from_secs(3));
+        let node = brief();
         let kind = kind.on_lease_lost(OnLeaseLost::Continue);
         let running = worker(&theirs).kind(kind).join(node).build().unwrap().start();
         let mut events = running.events();
@@ -250,7 +256,7 @@ steadfast_store::on_every_store! {
                 Ok(())
             }
         });
-        let node = steadfast_store::NodeConfig::new("test", "0").with_lease(Duration::from_secs(3));
+        let node = brief();
         let kind = kind.on_lease_lost(OnLeaseLost::Continue);
         let running = worker(&jobs).kind(kind).join(node).build().unwrap().start();
         let mut events = running.events();

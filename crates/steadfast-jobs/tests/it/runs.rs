@@ -141,6 +141,25 @@ steadfast_store::on_every_store! {
         }
     }
 
+    async fn workers_that_share_a_node_leave_each_others_jobs_alone(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let config = steadfast_store::NodeConfig::new("test", "0").with_lease(Duration::from_secs(300));
+        let shared = store.join(config).await.unwrap();
+        let one = worker(&jobs).node(shared.clone()).queue("one", 2).build().unwrap().start();
+        let hangs = jobs.enqueue(&Act::Hang, Options::new().queue("one")).await.unwrap();
+        let before = until_state(&store, hangs, "running").await;
+
+        let other = worker(&jobs).node(shared.clone()).queue("other", 2).build().unwrap().start();
+        let done = jobs.enqueue(&Act::Succeed, Options::new().queue("other")).await.unwrap();
+        until_state(&store, done, "completed").await;
+
+        assert_eq!(look(&store, hangs).await.unwrap(), before);
+        one.stop(Duration::ZERO).await;
+        other.stop(PATIENCE).await;
+        shared.leave().await;
+    }
+
     async fn kinds_that_a_node_does_not_know_are_left_to_others(database) {
         #[derive(Serialize, Deserialize)]
         struct Newer;

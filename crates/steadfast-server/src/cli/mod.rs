@@ -9,6 +9,7 @@ mod fail;
 mod import;
 mod log;
 mod serve;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -67,6 +68,10 @@ pub(crate) enum Command {
     },
     /// Says who may use the API.
     Admin(admin::Options),
+    /// Writes what a shell needs to complete commands.
+    Completions(shell::Completions),
+    /// Writes the pages of the manual.
+    Man(shell::Man),
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
     Launch(Launch),
@@ -85,6 +90,8 @@ impl Command {
             Command::Nodes { ask, command } => ask::nodes::run(&ask, command),
             Command::Panics { ask, command } => ask::panics::run(&ask, command),
             Command::Admin(options) => admin::run(options),
+            Command::Completions(options) => shell::completions(&options),
+            Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),
         }
     }

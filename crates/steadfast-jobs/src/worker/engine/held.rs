@@ -68,6 +68,8 @@ pub(super) struct Claimed {
 /// A run that goes on although its job is not ours any more.
 pub(super) struct Stray {
     pub(super) queue: usize,
+    pub(super) kind: &'static str,
+    pub(super) attempt: u32,
     pub(super) incarnation: i64,
     pub(super) cancel: Cancel,
     /// Whether its end is still to be offered to the store.

@@ -319,12 +319,14 @@ impl Engine {
         let ids: Vec<i64> = ends().map(|end| end.id).collect();
         let terms: Vec<i64> = ends().map(|end| end.term).collect();
         let incarnation = self.incarnation;
+        // Other queues of this node are those of other workers.
+        let queues: Vec<String> = self.queues.iter().map(|queue| queue.name.clone()).collect();
         let lane = self.lane.clone();
         Box::pin(async move {
             let found = async {
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let ended: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
-                let rows = lane.run(&sql::HELD, binds![incarnation]).await?;
+                let rows = lane.run(&sql::HELD, binds![incarnation, queues]).await?;
                 let held: Result<Vec<(i64, i64)>, steadfast_store::Error> = rows
                     .iter()
                     .map(|row| Ok((row.get(0)?, row.get(1)?)))

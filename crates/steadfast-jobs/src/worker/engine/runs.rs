@@ -242,7 +242,28 @@ impl Engine {
                 stray.permit = false;
                 self.queues[stray.queue].running -= 1;
             }
+            let (kind, attempt) = (stray.kind, stray.attempt);
+            self.tell_written_off(key, kind, attempt);
         }
+    }
+
+    fn tell_written_off(&self, (id, term): (i64, i64), kind: &'static str, attempt: u32) {
+        tracing::error!(
+            target: "steadfast::jobs",
+            job = id,
+            kind,
+            term,
+            written_off = self.written_off,
+            "a handler did not end although its time is up and it was told to; its permit is written off"
+        );
+        let what = What::WrittenOff;
+        self.tally.tell(what.index(), || JobEvent {
+            id: JobId(id),
+            kind: kind.into(),
+            attempt,
+            term: term.unsigned_abs(),
+            what,
+        });
     }
 
     /// Hands back what has waited for a permit for too long.
@@ -284,6 +305,8 @@ impl Engine {
         }
         let stray = Stray {
             queue: flight.queue,
+            kind: flight.kind.name,
+            attempt: flight.run.attempt(),
             incarnation: self.incarnation,
             cancel: flight.cancel.clone(),
             offers: false,
@@ -294,15 +317,7 @@ impl Engine {
         };
         let key = (id, flight.run.0.term);
         self.legacy.strays.insert(key, stray);
-        tracing::error!(
-            target: "steadfast::jobs",
-            job = id,
-            kind = flight.kind.name,
-            term = flight.run.term(),
-            written_off = self.written_off,
-            "a handler did not end although its time is up and it was told to; its permit is written off"
-        );
-        self.tell(&flight, What::WrittenOff);
+        self.tell_written_off(key, flight.kind.name, flight.run.attempt());
         let finished = Finished {
             kind: flight.kind.name,
             attempt: flight.run.attempt(),
@@ -342,6 +357,8 @@ impl Engine {
             let told = now + write_off_after;
             let stray = Stray {
                 queue: flight.queue,
+                kind: flight.kind.name,
+                attempt: flight.run.attempt(),
                 incarnation: self.incarnation,
                 cancel: flight.cancel.clone(),
                 offers: goes_on,
