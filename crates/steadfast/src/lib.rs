@@ -16,6 +16,7 @@
 //! | start tasks, wait for them, do a thing once | [`spawn()`], [`wait_group`], [`once`] |
 //! | have tasks restarted when they fail | [`supervise`] |
 //! | bound what runs and what waits | [`pool`] |
+//! | write rows of many at once, and hurt nobody | [`batch`] |
 //! | end in order, with a runtime that outlives every scope | [`run`](run()), [`shutdown`] |
 //! | know why work stops, and what it belongs to | [`cancel`], [`context`] |
 //! | see stalled runtimes, stuck work, who holds a lock | [`watch`] |
@@ -39,7 +40,7 @@
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
 //! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
-//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
+//! | `sqlx09` | pools of sqlx 0.9, and transactions of it that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
@@ -89,6 +90,17 @@ mod documents_of_ids {
 pub mod store {
     #[doc(inline)]
     pub use steadfast_store::*;
+}
+
+/// The documents of the project about batches and pools.
+#[cfg(all(doctest, feature = "postgres", feature = "sqlx09"))]
+mod documents_of_the_store {
+    #[doc = include_str!("../../../docs/guide/write-a-million-rows.md")]
+    mod write_a_million_rows {}
+    #[doc = include_str!("../../../docs/how-to/size-a-pool.md")]
+    mod size_a_pool {}
+    #[doc = include_str!("../../../docs/how-to/find-a-leak.md")]
+    mod find_a_leak {}
 }
 
 /// Jobs that survive a crash. With the feature `jobs`.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod ask;
+mod batches;
 mod dev;
 mod exec;
 mod fail;
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds how many rows a batch should have.
+    #[command(subcommand)]
+    Batches(batches::Command),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Shows how a server and its store are.
@@ -78,6 +82,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),
             Command::Jobs { ask, command } => ask::jobs::run(&ask, command),

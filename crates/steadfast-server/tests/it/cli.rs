@@ -25,6 +25,7 @@ Usage: steadfast <COMMAND>
 Commands:
   dev          Runs a small shop that you can hurt, and shows what becomes of it
   serve        Runs schedules and jobs, as a file says
+  batches      Finds how many rows a batch should have
   exec         Runs a program of yours, and keeps it up
   status       Shows how a server and its store are
   jobs         Looks at jobs, and changes what becomes of them
