@@ -139,8 +139,8 @@ impl Rules {
         })
     }
 
-    fn reject<B>(&self, rejection: &Rejection) -> Response<AnswerBody<B>> {
-        rejection.answer_in(self.protocol)
+    fn reject<B>(&self, rejection: &Rejection, now: u64) -> Response<AnswerBody<B>> {
+        rejection.answer_at(self.protocol, now)
     }
 }
 
@@ -170,7 +170,8 @@ impl State {
         came: Instant,
     ) -> Decided<Out> {
         let rules = &self.rules;
-        let reject = |rejection| Decided::Answered(rules.reject(&rejection));
+        let now = clock::nanos_at(came);
+        let reject = |rejection| Decided::Answered(rules.reject(&rejection, now));
         if request.extensions.get::<Probe>().is_some() {
             // It has learned what it wanted to know; the handler is not asked.
             let mut answer = Response::new(AnswerBody::whole(Bytes::new()));
@@ -190,7 +191,6 @@ impl State {
         let Some(route) = &rules.route else {
             return Decided::Served;
         };
-        let now = clock::nanos_at(came);
         if let Some(rate) = &route.rate {
             match rate.clone().ask(request, now) {
                 rate_limit::Asked::Passed(standing) => self.standing = standing,
@@ -239,7 +239,10 @@ impl State {
                 let served = Some(send(call, context, inner, request));
                 Stage::Called { served }
             }
-            Err(rejection) => Stage::answered(self.rules.reject(&rejection)),
+            Err(rejection) => {
+                let answer = self.rules.reject(&rejection, clock::nanos_at(now));
+                Stage::answered(answer)
+            }
         }
     }
 
