@@ -39,6 +39,8 @@ pub(super) struct Rules {
     /// Absent for routes that the policy does not name.
     pub(super) route: Option<Arc<Route>>,
     pub(super) protocol: Protocol,
+    /// A guard outside governs it: nothing is decided, counted or told of it here.
+    pub(super) is_again: bool,
 }
 
 /// All that is known of a request: in one place from its beginning to the end of its answer, so that the
@@ -92,7 +94,13 @@ impl Rules {
         let (mut parts, body) = request.into_parts();
         let context = context::current();
         let target = (&parts.method, &parts.uri);
-        let record = Record::begin(target, &mut parts.extensions, &context, came);
+        let record = Record::begin(
+            target,
+            &mut parts.extensions,
+            &context,
+            came,
+            !self.is_again,
+        );
         let mut state = Box::new(State {
             held: Held::default(),
             standing: None,
@@ -170,6 +178,9 @@ impl State {
             *answer.status_mut() = StatusCode::NO_CONTENT;
             return Decided::Answered(answer);
         }
+        if rules.is_again {
+            return Decided::Served;
+        }
         if let Some(rejection) = rules.too_late(context, came) {
             return reject(rejection);
         }
@@ -221,7 +232,8 @@ impl State {
     {
         let route = self.rules.route.as_ref();
         let timeout = route.and_then(|route| route.timeout.clone());
-        match Call::begin(timeout, context.deadline(), None, now) {
+        let deadline = context.deadline().filter(|_| !self.rules.is_again);
+        match Call::begin(timeout, deadline, None, now) {
             Ok(call) => {
                 let call = self.held.call.insert(call);
                 let served = Some(send(call, context, inner, request));
@@ -264,9 +276,8 @@ impl State {
         }
         self.pace = Pace::new(times, now);
         let (head, body) = answer.into_parts();
-        self.sending.record.answered(head.status, now);
         self.sending
-            .begin(self.asked, (head.status, &head.headers), &body);
+            .begin(self.asked, (head.status, &head.headers), &body, now);
         Response::from_parts(head, GovernedBody::new(body, self))
     }
 }
