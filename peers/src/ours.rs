@@ -5,6 +5,8 @@ use std::sync::Once;
 use std::time::Duration;
 
 use steadfast::context::TraceId;
+use steadfast::ids::Generator;
+use steadfast::ids::snowflake::{Layout, LayoutConfig};
 use steadfast::pool::{BlockingPool, Pool, PoolConfig, block_on};
 use steadfast::supervise::{Backoff, Child, Intensity, Rules, Strategy, Supervisor};
 use steadfast::{
@@ -15,7 +17,8 @@ use crate::Contender;
 use crate::primitives::recover_async::{never_ready, polled};
 use crate::primitives::restart::Failing;
 use crate::primitives::{
-    contained_panic, pool as pools, recover as calls, spawn as tasks, wait_group as waiting,
+    contained_panic, ids as generators, pool as pools, recover as calls, spawn as tasks,
+    wait_group as waiting,
 };
 use crate::work::{WORKERS, on_one_thread, on_two_workers, tally};
 
@@ -223,5 +226,33 @@ pub(crate) fn supervisor() -> Contender {
         task.settled.notified().await;
         assert!(group.stop().await.into_result().is_ok(), "it stops");
         task.seen()
+    })
+}
+
+/// One generator for all threads; with a layout that has room for all they make, or the usual one.
+pub(crate) fn id(threads: usize, wide: bool) -> Contender {
+    let layout = match wide {
+        false => Ok(Layout::DEFAULT),
+        true => Layout::new(LayoutConfig {
+            worker_bits: 0,
+            sequence_bits: 22,
+            ..LayoutConfig::default()
+        }),
+    };
+    let layout = layout.expect("the bits add up");
+    let ids = Generator::builder(0).layout(layout).build();
+    let ids = ids.expect("the clock shows a time of the layout");
+    // The first one is there a lead after the start, which is no part of what one costs.
+    while ids.try_next().is_err() {
+        std::thread::yield_now();
+    }
+    generators::on_threads("steadfast Generator", threads, ids, |ids| {
+        loop {
+            match ids.try_next() {
+                Ok(id) => return id.get(),
+                // As its peers do where a tick is used up.
+                Err(_) => std::thread::yield_now(),
+            }
+        }
     })
 }

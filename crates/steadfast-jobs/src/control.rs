@@ -129,7 +129,7 @@ impl Jobs {
     }
 
     /// Sets how many jobs of a queue run at once, in all nodes together, and how many of those with
-    /// the same [`Options::limit_key`]; `None` takes a limit away. Both are at least 1.
+    /// the same [key](crate::Options::limit_key); `None` takes a limit away. Both are at least 1.
     ///
     /// What counts are the rows of running jobs, so nothing can be lost or counted twice: what a
     /// dead node held counts until it is rescued, and what ran before the limit was set counts, too; for

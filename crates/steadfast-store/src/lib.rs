@@ -108,6 +108,14 @@ mod json;
 mod lease;
 mod migrate;
 mod node;
+#[cfg_attr(
+    not(feature = "sqlx09"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "much of it is for pools of the caller's own"
+    )
+)]
 pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;

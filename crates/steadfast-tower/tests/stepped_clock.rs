@@ -154,7 +154,12 @@ async fn child() {
         shown.push(clock::timestamp().unix_millis());
         let limited = ask("/limited").await.unwrap();
         assert!(limited.contains("429"), "{time}: {limited}");
-        assert_eq!(guard.in_force().overrides().len(), 1, "{time}");
+        // One that is held now looks at the clock, and leaves those alone that were held before.
+        let path = r#"routes."/wait".tier"#.parse().unwrap();
+        let signed = Signed::new("ben", "INC-8").unwrap();
+        let held = guard.hold(path, "tier3", quarter, signed).unwrap();
+        assert_eq!(held.overrides().len(), 2, "{time}");
+        assert_eq!(guard.in_force().overrides().len(), 2, "{time}");
         assert!(!running.is_finished() && !waiting.is_finished(), "{time}");
         assert_eq!(gauge("steadfast_admission_waiting"), 1.0, "{time}");
     }

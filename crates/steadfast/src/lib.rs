@@ -16,6 +16,7 @@
 //! | start tasks, wait for them, do a thing once | [`spawn()`], [`wait_group`], [`once`] |
 //! | have tasks restarted when they fail | [`supervise`] |
 //! | bound what runs and what waits | [`pool`] |
+//! | write rows of many at once, and hurt nobody | [`batch`] |
 //! | end in order, with a runtime that outlives every scope | [`run`](run()), [`shutdown`] |
 //! | know why work stops, and what it belongs to | [`cancel`], [`context`] |
 //! | see stalled runtimes, stuck work, who holds a lock | [`watch`] |
@@ -39,7 +40,7 @@
 //! | `sqlite` | `steadfast::store`: one door to the database, a file of SQLite |
 //! | `postgres` | `steadfast::store`: one door to the database, PostgreSQL |
 //! | `jobs` | `steadfast::jobs`: jobs that survive a crash, in the database of one of these two |
-//! | `sqlx09` | transactions of sqlx 0.9 that the caller brings along: `steadfast::store::sqlx09` |
+//! | `sqlx09` | pools of sqlx 0.9, and transactions of it that the caller brings along: `steadfast::store::sqlx09` |
 //! | `serde` | what is told about the policy, as data; ids in documents |
 //! | `log` | what is known about the work at hand, in every line of the log: `steadfast::context::lines` |
 //! | `test-util` | `steadfast::testing`: a clock moved by hand, a check for leaked tasks, faults injected at every await and cleanup |
@@ -91,11 +92,61 @@ pub mod store {
     pub use steadfast_store::*;
 }
 
+/// The documents of the project about batches and pools.
+#[cfg(all(doctest, feature = "postgres", feature = "sqlx09"))]
+mod documents_of_the_store {
+    #[doc = include_str!("../../../docs/guide/write-a-million-rows.md")]
+    mod write_a_million_rows {}
+    #[doc = include_str!("../../../docs/how-to/size-a-pool.md")]
+    mod size_a_pool {}
+    #[doc = include_str!("../../../docs/how-to/find-a-leak.md")]
+    mod find_a_leak {}
+}
+
 /// Jobs that survive a crash. With the feature `jobs`.
 #[cfg(feature = "jobs")]
 pub mod jobs {
     #[doc(inline)]
     pub use steadfast_jobs::*;
+}
+
+/// The documents of the project about jobs and the store.
+#[cfg(all(doctest, feature = "jobs", feature = "sqlite", feature = "postgres"))]
+mod documents_of_jobs {
+    #[doc = include_str!("../../../docs/jobs.md")]
+    mod jobs {}
+    #[doc = include_str!("../../../docs/guide/a-nightly-job.md")]
+    mod a_nightly_job {}
+    #[doc = include_str!("../../../docs/how-to/enqueue-from-anywhere.md")]
+    mod enqueue_from_anywhere {}
+    #[doc = include_str!("../../../docs/how-to/effects-once.md")]
+    mod effects_once {}
+    #[doc = include_str!("../../../docs/how-to/unique-jobs.md")]
+    mod unique_jobs {}
+    #[doc = include_str!("../../../docs/how-to/limits.md")]
+    mod limits {}
+    #[doc = include_str!("../../../docs/how-to/pgbouncer.md")]
+    mod pgbouncer {}
+    #[doc = include_str!("../../../docs/how-to/upgrade-workers.md")]
+    mod upgrade_workers {}
+    #[doc = include_str!("../../../docs/how-to/job-retention.md")]
+    mod job_retention {}
+    #[doc = include_str!("../../../docs/how-to/testing-jobs.md")]
+    mod testing_jobs {}
+    #[doc = include_str!("../../../docs/traps/t18-reader-that-turns-writer.md")]
+    mod t18_reader_that_turns_writer {}
+    #[doc = include_str!("../../../docs/traps/t19-lock-of-a-session.md")]
+    mod t19_lock_of_a_session {}
+    #[doc = include_str!("../../../docs/traps/t20-timer-in-the-process.md")]
+    mod t20_timer_in_the_process {}
+    #[doc = include_str!("../../../docs/traps/t23-finish-without-a-fence.md")]
+    mod t23_finish_without_a_fence {}
+    #[doc = include_str!("../../../docs/traps/t24-notify-in-the-transaction.md")]
+    mod t24_notify_in_the_transaction {}
+    #[doc = include_str!("../../../docs/traps/t25-rescue-by-the-clock.md")]
+    mod t25_rescue_by_the_clock {}
+    #[doc = include_str!("../../../docs/traps/t29-answers-of-others.md")]
+    mod t29_answers_of_others {}
 }
 
 /// The documents of the project that show services: what stands in them is compiled and run.

@@ -5,6 +5,7 @@ use crate::golang::Go;
 
 pub(crate) mod block_guard;
 pub(crate) mod contained_panic;
+pub(crate) mod ids;
 pub(crate) mod once;
 pub(crate) mod pool;
 pub(crate) mod recover;
@@ -28,5 +29,6 @@ pub fn all(go: Option<&Go>) -> Vec<Group> {
     groups.push(once::group(go));
     groups.push(wait_group::group(go));
     groups.push(restart::group());
+    groups.extend(ids::groups());
     groups
 }

@@ -12,7 +12,7 @@
 //! between again.
 //!
 //! # The tool
-//! [`Ids::lease`](crate::Ids::lease) gives a [`Generator`](crate::Generator) with a worker id of the store.
+//! [`Ids::lease`](crate::Ids::lease) gives a [`Generator`] with a worker id of the store.
 //! - **Fence.** An id is made only while the monotonic clock is before the end of the lease less a margin, counted
 //!   from *before* the store was asked. So a process that was stopped and goes on makes none, without having to
 //!   notice anything. It is asked for each id, and costs one comparison: renewals are in the background.

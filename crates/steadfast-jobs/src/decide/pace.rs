@@ -5,8 +5,10 @@
 //! way, handlers must not run dry. How much more depends on how fast they are. A thousand jobs
 //! ahead are ten milliseconds of work for handlers that take microseconds, and an hour in which no
 //! other node can have them for handlers that take minutes. So the node measures how many jobs end
-//! in a second, and holds what ends within [`HORIZON`] beyond what runs. A node that has not
-//! measured yet holds what it can run.
+//! in a second and how long an exchange with the store takes, and holds what ends within
+//! [`HORIZON`], or within two exchanges where those are slower, beyond what runs. With less than one
+//! exchange ahead, handlers would run dry in each, and the rate that follows from that would keep
+//! it so. A node that has not measured yet holds what it can run.
 //!
 //! # From where
 //! What was claimed leaves dead entries at the low end of an index, and each claim has to step over
@@ -22,6 +24,10 @@ use std::time::Duration;
 /// flushes to a disk.
 pub const HORIZON: Duration = Duration::from_millis(25);
 
+/// The longest that a node looks ahead, however slow the store is: 1 s, in which jobs are not yet late
+/// for other nodes.
+pub const HORIZON_MAX: Duration = Duration::from_secs(1);
+
 /// The most jobs that a node holds beyond its permits: 2,000, which bounds the memory, the size of
 /// a claim, and what a crash has to rescue.
 pub const AHEAD_MAX: usize = 2_000;
@@ -33,6 +39,7 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     per_second: f64,
+    exchange_ns: f64,
     last: Option<u64>,
     since_last: u64,
 }
@@ -42,6 +49,7 @@ impl Pace {
     pub fn new() -> Self {
         Self {
             per_second: 0.0,
+            exchange_ns: 0.0,
             last: None,
             since_last: 0,
         }
@@ -69,9 +77,16 @@ impl Pace {
         (self.last, self.since_last) = (Some(now), 0);
     }
 
+    /// Notes how long an exchange with the store took.
+    pub fn exchanged(&mut self, took_ns: u64) {
+        self.exchange_ns += (took_ns as f64 - self.exchange_ns) * 0.2;
+    }
+
     /// Tells how many jobs to hold beyond `permits`.
     pub fn ahead(&self) -> usize {
-        let ahead = self.per_second * HORIZON.as_secs_f64();
+        let two_exchanges = 2.0 * self.exchange_ns / 1e9;
+        let horizon = two_exchanges.clamp(HORIZON.as_secs_f64(), HORIZON_MAX.as_secs_f64());
+        let ahead = self.per_second * horizon;
         (ahead as usize).min(AHEAD_MAX)
     }
 }
@@ -157,6 +172,36 @@ mod tests {
         let ahead = pace.ahead();
 
         assert!((1_200..=1_250).contains(&ahead), "50,000 a second: {ahead}");
+    }
+
+    #[test]
+    fn handlers_do_not_run_dry_while_a_slow_store_answers() {
+        const EXCHANGE: u64 = 100 * MILLI;
+        let (mut pace, permits) = (Pace::new(), 10);
+        let mut held = permits;
+        for turn in 0..20 {
+            // All that is held ends long before the answer to the exchange comes.
+            pace.exchanged(EXCHANGE);
+            pace.ended(turn * EXCHANGE, held, true);
+            held = permits + pace.ahead();
+        }
+
+        assert_eq!(
+            pace.ahead(),
+            AHEAD_MAX,
+            "it grows until something else is short"
+        );
+    }
+
+    #[test]
+    fn nobody_looks_further_ahead_than_the_longest_horizon() {
+        let mut pace = Pace::new();
+        for turn in 0..20 {
+            pace.exchanged(3_600_000 * MILLI);
+            pace.ended(turn * 1_000 * MILLI, 100, true);
+        }
+
+        assert!((90..=100).contains(&pace.ahead()), "{}", pace.ahead());
     }
 
     #[test]

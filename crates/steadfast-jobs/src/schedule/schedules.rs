@@ -113,7 +113,7 @@ impl Schedules {
     }
 
     /// As [`register`](Self::register), if the schedule still is as somebody has seen it: at that
-    /// [revision](View::revision), or not there for 0.
+    /// [revision](super::View::revision), or not there for 0.
     ///
     /// # Errors
     /// When it was changed since ([`Error::is_changed`]), or the store refuses.

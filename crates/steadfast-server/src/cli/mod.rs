@@ -2,12 +2,14 @@
 
 mod admin;
 mod ask;
+mod batches;
 mod dev;
 mod exec;
 mod fail;
 mod import;
 mod log;
 mod serve;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,9 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds how many rows a batch should have.
+    #[command(subcommand)]
+    Batches(batches::Command),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Shows how a server and its store are.
@@ -63,6 +68,10 @@ pub(crate) enum Command {
     },
     /// Says who may use the API.
     Admin(admin::Options),
+    /// Writes what a shell needs to complete commands.
+    Completions(shell::Completions),
+    /// Writes the pages of the manual.
+    Man(shell::Man),
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
     Launch(Launch),
@@ -73,6 +82,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),
             Command::Jobs { ask, command } => ask::jobs::run(&ask, command),
@@ -80,6 +90,8 @@ impl Command {
             Command::Nodes { ask, command } => ask::nodes::run(&ask, command),
             Command::Panics { ask, command } => ask::panics::run(&ask, command),
             Command::Admin(options) => admin::run(options),
+            Command::Completions(options) => shell::completions(&options),
+            Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),
         }
     }

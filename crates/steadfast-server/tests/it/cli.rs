@@ -23,16 +23,19 @@ Keeps services up
 Usage: steadfast <COMMAND>
 
 Commands:
-  dev        Runs a small shop that you can hurt, and shows what becomes of it
-  serve      Runs schedules and jobs, as a file says
-  exec       Runs a program of yours, and keeps it up
-  status     Shows how a server and its store are
-  jobs       Looks at jobs, and changes what becomes of them
-  schedules  Looks at schedules, and changes them
-  nodes      Looks at the processes that share the store
-  panics     Looks at what has panicked in a server
-  admin      Says who may use the API
-  help       Print this message or the help of the given subcommand(s)
+  dev          Runs a small shop that you can hurt, and shows what becomes of it
+  serve        Runs schedules and jobs, as a file says
+  batches      Finds how many rows a batch should have
+  exec         Runs a program of yours, and keeps it up
+  status       Shows how a server and its store are
+  jobs         Looks at jobs, and changes what becomes of them
+  schedules    Looks at schedules, and changes them
+  nodes        Looks at the processes that share the store
+  panics       Looks at what has panicked in a server
+  admin        Says who may use the API
+  completions  Writes what a shell needs to complete commands
+  man          Writes the pages of the manual
+  help         Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
@@ -71,4 +74,30 @@ fn an_address_that_is_taken_says_what_to_do() {
         "{stderr}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn completions_and_pages_are_made_of_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let written = steadfast(&["completions", shell]);
+        let text = String::from_utf8_lossy(&written.stdout);
+        assert!(
+            text.contains("redrive") && text.contains("generate-config"),
+            "{shell}"
+        );
+    }
+    let folder = std::env::temp_dir().join(format!("steadfast-man-{}", std::process::id()));
+    let written = steadfast(&["man", "--output", folder.to_str().unwrap()]);
+    assert_eq!(written.status.code(), Some(0));
+    let page = std::fs::read_to_string(folder.join("steadfast-jobs-redrive.1")).unwrap();
+    assert!(page.contains("Puts many ended jobs back to work"), "{page}");
+    std::fs::remove_dir_all(folder).unwrap();
+
+    let refused = steadfast(&["man", "--output", "/dev/null/pages"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        told.starts_with("error[SF-2300]: cannot write pages to /dev/null/pages"),
+        "{told}"
+    );
 }

@@ -1,6 +1,7 @@
 //! The program, as a whole process.
 
 mod alive;
+mod batches;
 mod cli;
 mod dev;
 mod exec;

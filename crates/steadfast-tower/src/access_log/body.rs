@@ -6,6 +6,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use steadfast_core::clock::Instant;
 
 use super::record::{Ended, Record};
 
@@ -69,18 +70,21 @@ impl Sending {
         Self { record, left: None }
     }
 
-    /// Begins to send an answer with that status and these headers.
+    /// Begins to send an answer with that status and these headers, which is there `now`.
     pub(crate) fn begin<B: Body>(
         &mut self,
         asked: Asked,
         (status, headers): (StatusCode, &HeaderMap),
         body: &B,
+        now: Instant,
     ) {
         let said = headers.get(CONTENT_LENGTH);
         let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
         let record = &mut self.record;
         let (at_end, hint) = record.work(|| (body.is_end_stream(), body.size_hint()));
         self.left = said.or(hint.exact());
+        // Not before: if the body panics at these questions, nobody sees its head.
+        record.answered(status, now);
         record.whole = asked.has_none(status) || at_end || self.left == Some(0);
     }
 
@@ -101,10 +105,15 @@ impl Sending {
 }
 
 impl<B: Body> AccessLogBody<B> {
-    pub(super) fn of(response: Response<B>, record: Record, asked: Asked) -> Response<Self> {
+    pub(super) fn of(
+        response: Response<B>,
+        record: Record,
+        asked: Asked,
+        now: Instant,
+    ) -> Response<Self> {
         let (head, body) = response.into_parts();
         let mut sending = Sending::new(record);
-        sending.begin(asked, (head.status, &head.headers), &body);
+        sending.begin(asked, (head.status, &head.headers), &body, now);
         let body = Self {
             body: Some(body),
             sending,

@@ -62,8 +62,8 @@ where
         let mut record = this.record.take().expect("it was there just now");
         Poll::Ready(match answer {
             Ok(response) => {
-                record.answered(response.status(), clock::now());
-                Ok(AccessLogBody::of(response, record, *this.asked))
+                let now = clock::now();
+                Ok(AccessLogBody::of(response, record, *this.asked, now))
             }
             Err(error) => {
                 record.failed();

@@ -10,7 +10,6 @@ use steadfast_core::report::EventDoc;
 use steadfast_core::{Cause, recover};
 
 use super::books::{Active, BOOKS, End, Target};
-use crate::guard::Probe;
 use crate::noted::Noted;
 use crate::route::UNMATCHED;
 
@@ -64,7 +63,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[EventDoc::new(
 pub(crate) struct Record {
     begun: Instant,
     target: Target,
-    /// Absent for a question to the guard, which is nobody's request.
+    /// Absent where it is not told.
     active: Option<Arc<Active>>,
     trace_id: Option<TraceId>,
     /// As it was when the request came; what was found out inside since is in the notes.
@@ -83,22 +82,23 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Begins the record of a request that came `now`, in this context.
+    /// Begins the record of a request that came `now`, in this context; without `is_told` nothing comes of it.
     pub(crate) fn begin(
         (method, uri): (&Method, &Uri),
         extensions: &mut Extensions,
         context: &Context,
         now: Instant,
+        is_told: bool,
     ) -> Self {
-        let asked = extensions.get::<Probe>().is_some();
-        let wanted = !asked && tracing::enabled!(target: "steadfast::access", tracing::Level::INFO);
+        let wanted =
+            is_told && tracing::enabled!(target: "steadfast::access", tracing::Level::INFO);
         let noted = Noted::begin(extensions, wanted);
         let target = Target::new(context.route().unwrap_or(UNMATCHED), method);
         let path = uri.path_and_query().filter(|_| wanted);
         Self {
             begun: now,
             target,
-            active: (!asked).then(|| BOOKS.begin(target)),
+            active: is_told.then(|| BOOKS.begin(target)),
             trace_id: context.trace_id(),
             tier: context.tier(),
             noted,
@@ -135,7 +135,7 @@ impl Record {
     }
 
     /// The head of the answer is there `now`.
-    pub(crate) fn answered(&mut self, status: StatusCode, now: Instant) {
+    pub(super) fn answered(&mut self, status: StatusCode, now: Instant) {
         self.head = Some((status, now.saturating_duration_since(self.begun)));
     }
 

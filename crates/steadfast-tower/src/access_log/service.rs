@@ -7,6 +7,7 @@ use tower_service::Service;
 use super::body::Asked;
 use super::record::Record;
 use super::{AccessLogBody, AccessLogFuture};
+use crate::guard::Probe;
 
 /// The service of [`AccessLogLayer`](super::AccessLogLayer).
 #[derive(Debug, Clone)]
@@ -36,11 +37,14 @@ where
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let asked = Asked::of(&parts.method);
+        // A question to the guard is nobody's request.
+        let is_told = parts.extensions.get::<Probe>().is_none();
         let mut record = Record::begin(
             (&parts.method, &parts.uri),
             &mut parts.extensions,
             &context::current(),
             clock::now(),
+            is_told,
         );
         let request = Request::from_parts(parts, body);
         let future = record.work(|| self.inner.call(request));

@@ -40,9 +40,9 @@ impl<S: Service<R>, R, C> BreakerFuture<S, R, C> {
         }
     }
 
-    /// Counts the rejection and tells it, too.
-    pub(super) fn rejected(rejection: Rejection, classifier: Arc<C>) -> Self {
-        rejection.count();
+    /// Counts the rejection of `now` and tells it, too.
+    pub(super) fn rejected(rejection: Rejection, classifier: Arc<C>, now: u64) -> Self {
+        rejection.count_at(now);
         Self {
             served: None,
             pass: None,

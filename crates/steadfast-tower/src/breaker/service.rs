@@ -43,14 +43,15 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.breakers.ask(&parts, clock::nanos()) {
+        let now = clock::nanos();
+        match self.breakers.ask(&parts, now) {
             Asked::Passed(pass) => {
                 let request = Request::from_parts(parts, body);
                 let served = WhenReady::now(self.inner.clone(), request);
                 BreakerFuture::passed(served, pass, self.classifier.clone())
             }
             Asked::Rejected(rejection) => {
-                BreakerFuture::rejected(rejection, self.classifier.clone())
+                BreakerFuture::rejected(rejection, self.classifier.clone(), now)
             }
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct Line {
     is_framed: AtomicBool,
     /// What was not waited for any longer, as the number of [`Late`]; zero for nothing.
     late: AtomicU8,
+    /// The last of an answer of core was given, and is not known to be sent.
+    core_unsent: AtomicBool,
     open: Mutex<Vec<Arc<Request>>>,
 }
 
@@ -117,6 +119,9 @@ impl Hold for Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut open = self.line.open();
+        if self.request.core.load(Ordering::Relaxed) {
+            self.line.core_unsent.store(true, Ordering::Relaxed);
+        }
         if let Some(at) = open.iter().position(|one| Arc::ptr_eq(one, &self.request)) {
             open.swap_remove(at);
         }
@@ -134,9 +139,16 @@ impl Line {
         self.open().is_empty()
     }
 
+    /// Tells whether a request of core is at work, or its answer on its way.
     pub(super) fn serves_core(&self) -> bool {
         let open = self.open();
-        open.iter().any(|one| one.core.load(Ordering::Relaxed))
+        self.core_unsent.load(Ordering::Relaxed)
+            || open.iter().any(|one| one.core.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the server has written all that it had. Over HTTP/2 some may wait for its window all the same.
+    pub(super) fn flushed(&self) {
+        self.core_unsent.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn is_framed(&self) -> bool {

@@ -231,7 +231,7 @@ where
                     let call = held.call.as_mut().expect("it has begun");
                     break match ready!(poll_call(served, call, cx)) {
                         CallEnded::Answered(answer, now) => (answer.map_err(CallError::Inner), now),
-                        CallEnded::Cut(rejection) => (Err(rejected(rejection)), clock::now()),
+                        CallEnded::Cut(rejection) => rejected(rejection),
                     };
                 }
                 Projected::Waiting { waiting } => {
@@ -255,7 +255,7 @@ where
                 }
                 Projected::Rejected { rejection } => {
                     let rejection = rejection.take().expect(OVER);
-                    break (Err(rejected(rejection)), clock::now());
+                    break rejected(rejection);
                 }
             }
         };
@@ -288,10 +288,11 @@ where
     }
 }
 
-/// Counts a rejection, and tells it.
-fn rejected<E>(rejection: Rejection) -> CallError<E> {
-    rejection.count();
-    CallError::Rejected(rejection)
+/// Counts a rejection, and tells it; gives it as an answer of this moment.
+fn rejected<Out, E>(rejection: Rejection) -> (Result<Out, CallError<E>>, Instant) {
+    let now = clock::now();
+    rejection.count_at(clock::nanos_at(now));
+    (Err(CallError::Rejected(rejection)), now)
 }
 
 const OVER: &str = "not polled after its end";

@@ -77,6 +77,7 @@ impl<S: Clone> Guarded<S> {
         request: Request<In>,
         route: Option<Arc<Route>>,
         came: Instant,
+        is_again: bool,
     ) -> Recovered<S, In, Out>
     where
         S: Service<Request<In>, Response = Response<Out>>,
@@ -85,7 +86,12 @@ impl<S: Clone> Guarded<S> {
         let protocol = Protocol::of(request.headers());
         let drain = &self.layer.guard.drain;
         contained(self.inner.cloned(), request, protocol, |inner, request| {
-            Rules { route, protocol }.serve(inner, request, drain, came)
+            let rules = Rules {
+                route,
+                protocol,
+                is_again,
+            };
+            rules.serve(inner, request, drain, came)
         })
     }
 
@@ -98,7 +104,7 @@ impl<S: Clone> Guarded<S> {
         let placed = Placed::within(None, request.extensions());
         let passed = request.extensions().get::<Passed>();
         let came = passed.map_or_else(clock::now, |passed| passed.at);
-        TraceIdFuture::new(self.serve(request, None, came), placed, None)
+        TraceIdFuture::new(self.serve(request, None, came, true), placed, None)
     }
 }
 
@@ -181,7 +187,7 @@ where
         };
         let (mut placed, request_id) = trace_id::begin(&mut parts, state.trust, begun, facts);
         let request = Request::from_parts(parts, body);
-        let future = placed.enter(|| self.serve(request, route, now));
+        let future = placed.enter(|| self.serve(request, route, now, false));
         TraceIdFuture::new(future, placed, Some(request_id))
     }
 }

@@ -42,7 +42,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use steadfast_core::context::{self, Name, TraceId};
-use steadfast_core::rng;
+use steadfast_core::{clock, rng};
 
 use crate::AnswerBody;
 use crate::answer::{Problem, Protocol, key};
@@ -149,7 +149,12 @@ impl Rejection {
     }
 
     pub(crate) fn answer_in<B>(&self, protocol: Protocol) -> Response<AnswerBody<B>> {
-        self.count();
+        self.answer_at(protocol, clock::nanos())
+    }
+
+    /// As [`answer_in`](Self::answer_in), for who has just read the clock.
+    pub(crate) fn answer_at<B>(&self, protocol: Protocol, now: u64) -> Response<AnswerBody<B>> {
+        self.count_at(now);
         let problem = Problem {
             status: self.reason.status(),
             grpc: self.reason.grpc(),
@@ -192,12 +197,17 @@ impl Rejection {
 
     /// Counts the rejection and tells it, for layers that give it as an error.
     pub fn count(&self) {
-        tally::count(self, Acts::Enforced);
+        self.count_at(clock::nanos());
+    }
+
+    /// As [`count`](Self::count), for who has just read the clock.
+    pub(crate) fn count_at(&self, now: u64) {
+        tally::count(self, Acts::Enforced, now);
     }
 
     /// Counts and tells what would have been rejected if its policy did more than look on.
     pub(crate) fn count_shadow(&self) {
-        tally::count(self, Acts::Shadow);
+        tally::count(self, Acts::Shadow, clock::nanos());
     }
 }
 

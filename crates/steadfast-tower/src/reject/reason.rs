@@ -13,7 +13,7 @@ pub enum Reason {
     RateLimited,
     /// As many are in flight and waiting as may be: `503`.
     Overloaded,
-    /// It waited, and one of a higher tier needed its place: `503`.
+    /// It waited, and one that goes first needed its place, of a higher tier or newer: `503`.
     Displaced,
     /// It waited as long as a request may: `503`.
     WaitedTooLong,
@@ -81,7 +81,7 @@ impl Reason {
         match self {
             Self::RateLimited => "too many requests from one client",
             Self::Overloaded => "more requests than can be served",
-            Self::Displaced => "more important requests came first",
+            Self::Displaced => "others came first while it waited",
             Self::WaitedTooLong => "no turn came in time",
             Self::CannotFinish => "the deadline is too near",
             Self::DeadlinePassed => "the deadline has passed",

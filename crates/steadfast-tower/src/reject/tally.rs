@@ -1,6 +1,5 @@
 use std::sync::{Arc, LazyLock};
 
-use steadfast_core::clock;
 use steadfast_core::context::{self, Context, Name, Tier};
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 
@@ -47,7 +46,7 @@ static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| {
 });
 
 /// Counts a rejection, and tells it unless one like it was told less than a second ago.
-pub(super) fn count(rejection: &Rejection, acts: Acts) {
+pub(super) fn count(rejection: &Rejection, acts: Acts, now: u64) {
     let context = context::current();
     let route = context.route().unwrap_or(UNMATCHED);
     let key = Key {
@@ -62,7 +61,6 @@ pub(super) fn count(rejection: &Rejection, acts: Acts) {
         policy: Name::OTHER,
         ..key
     };
-    let now = clock::nanos();
     if let Some(since) = TALLY.counts.with(key, beyond, |count| count.add(now)) {
         tell(rejection, &context, route, acts, since);
     }

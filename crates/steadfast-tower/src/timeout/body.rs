@@ -79,8 +79,14 @@ impl BodyTimes {
 
     /// Gives when the time of a body is up that began at `since` and last moved at `moved`.
     fn ends(&self, since: Instant, moved: Instant) -> Option<(Instant, Over)> {
-        let idle = self.idle.map(|idle| (moved + idle, Over::Idle(idle)));
-        let total = self.total.map(|total| (since + total, Over::Total(total)));
+        // A time beyond all clocks is no bound.
+        let end = |from: Instant, over, time| Some((from.checked_add(time)?, over));
+        let idle = self
+            .idle
+            .and_then(|idle| end(moved, Over::Idle(idle), idle));
+        let total = self
+            .total
+            .and_then(|total| end(since, Over::Total(total), total));
         [total, idle]
             .into_iter()
             .flatten()

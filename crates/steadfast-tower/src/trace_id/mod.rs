@@ -67,9 +67,9 @@ mod traceparent;
 
 pub use future::TraceIdFuture;
 pub use propagate::{Propagate, PropagateLayer};
-pub(crate) use received::{REQUEST_ID, echo};
+pub(crate) use received::echo;
 #[cfg(feature = "serve")]
-pub(crate) use received::{of, request_id};
+pub(crate) use received::{REQUEST_ID, of, request_id};
 pub use service::TraceId;
 pub(crate) use service::begin;
 

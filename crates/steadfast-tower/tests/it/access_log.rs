@@ -412,6 +412,41 @@ async fn a_panic_of_the_call_itself_is_told() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_body_panics_before_its_head_is_sent_is_no_success() {
+    struct Unknowable;
+    impl Body for Unknowable {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(None)
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            panic!("tower-access-hint")
+        }
+    }
+    let lines = Lines::default();
+    let listening = lines.listen();
+    let layers = (RecoverLayer::new(), AccessLogLayer::new());
+    let service =
+        ServiceBuilder::new()
+            .layer(layers)
+            .service(service_fn(async |_: Request<Full<Bytes>>| {
+                Ok::<_, Infallible>(Response::new(Unknowable))
+            }));
+
+    let response = service.oneshot(get("/")).await.unwrap();
+    drop(listening);
+
+    assert_eq!(response.status(), 500);
+    Line::only(&lines).expect(&[("status", "500"), ("ended", "panicked")]);
+}
+
+#[tokio::test]
 async fn what_has_panicked_is_not_told_that_the_client_left() {
     struct Hears(Arc<Mutex<Vec<Option<Cause>>>>);
     impl Drop for Hears {

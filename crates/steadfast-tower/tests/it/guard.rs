@@ -14,7 +14,7 @@ use steadfast_core::{WaitGroup, clock, context, report};
 use steadfast_tower::Guard;
 use tower::ServiceExt;
 
-use crate::support::{Panics, json};
+use crate::support::{Lines, Panics, json};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -328,6 +328,8 @@ fn guarded_only() -> axum::routing::MethodRouter {
 
 #[tokio::test]
 async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
     let guard = Guard::new(policy()).unwrap();
     let app = shop().route("/forgotten", route(async || "served all the same"));
     let once = guard.protect(app).await.unwrap();
@@ -348,6 +350,24 @@ async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
     assert_eq!(armed.ungoverned, ["/forgotten"]);
     assert_eq!((armed.requests, armed.twice), (2, 2), "{armed}");
     assert!(!armed.is_clean());
+    drop((forgotten, unknown));
+    let told = lines.with("request ended");
+    assert_eq!(told.len(), 2, "one line each: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_guards_around_a_route_the_outer_one_cuts_it_off() {
+    let guard = Guard::new(policy()).unwrap();
+    let slow = route(async || clock::sleep(300 * MS).await);
+    let app = Router::new()
+        .route("/orders", route(async || ()))
+        .route("/search/{term}", slow);
+    let once = guard.protect(app).await.unwrap();
+    let twice = guard.protect(once).await.unwrap();
+
+    let slow = twice.oneshot(ask("/search/tea")).await.unwrap();
+
+    assert_eq!(json(slow).await["policy"], "/search/{term}");
 }
 
 #[tokio::test]

@@ -51,6 +51,10 @@ admission = "http"
 tier = "core"
 timeout = "page"
 
+[routes."/core/large"]
+tier = "core"
+timeout = "page"
+
 [routes."/large"]
 timeout = "page"
 admission = "http"
@@ -129,6 +133,7 @@ impl Service {
             )
             .route("/wait", route(work.clone()))
             .route("/core", route(work))
+            .route("/core/large", route(async || vec![b'x'; 32 << 20]))
             .route("/large", route(async || vec![b'x'; 64 << 20]))
             .route(
                 "/panics",
@@ -654,6 +659,24 @@ async fn what_is_below_core_is_cut_off_first() {
     );
     service.go_on.add_permits(1);
     assert!(rest(core).await.ends_with("done"));
+    assert_eq!(service.served.await.unwrap().cut, 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_core_that_is_not_sent_yet_is_not_cut_off_with_what_is_below() {
+    let service = Service::start(|serve| serve).await;
+    let (lower, mut core) = (
+        service.send("/wait").await,
+        service.send("/core/large").await,
+    );
+    service.runs(1).await;
+    // Then its handler has ended, and all of the body is given.
+    assert!(head(&mut core).await.starts_with("HTTP/1.1 200"));
+
+    service.guard.drain().start();
+
+    assert_eq!(rest(lower).await, "", "the time of what is below is over");
+    assert_eq!(rest(core).await.len(), 32 << 20);
     assert_eq!(service.served.await.unwrap().cut, 1);
 }
 

@@ -239,6 +239,8 @@ async fn a_body_may_take_its_time_and_no_more() {
     let (idle, total) = (Some(100 * MS), Some(350 * MS));
 
     assert_eq!(drip(90 * MS, 9, idle, None).await.unwrap(), 36);
+    let ever = Some(Duration::MAX);
+    assert_eq!(drip(90 * MS, 9, ever, ever).await.unwrap(), 36);
     let silent = drip(110 * MS, 9, idle, total).await.unwrap_err();
     assert!(
         matches!(silent, TimeoutBodyError::Idle(of) if of == 100 * MS),

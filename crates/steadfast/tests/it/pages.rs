@@ -65,7 +65,7 @@ fn converse(page: &mut Document, server: &Server) {
 
 /// The first block of Rust is the program, as it is built, without what it says of itself.
 fn shows_program(page: &mut Document, program: &str) {
-    let of_itself = |line: &&str| !line.trim_start().starts_with("//");
+    let of_itself = |line: &&str| !line.trim_start().starts_with("//") && !line.starts_with("#![");
     let program = program.lines().filter(of_itself);
     let program: String = program.map(|line| format!("{line}\n")).collect();
     let shown = page.blocks("rust,no_run")[0].to_owned();
@@ -80,6 +80,13 @@ fn a_route_is_protected_as_the_guide_shows() {
     let server = Server::start(protect_a_route::app());
 
     converse(&mut page, &server);
+}
+
+#[test]
+fn the_program_of_the_nightly_job_is_the_one_that_is_built() {
+    let mut page = Document::open("docs/guide/a-nightly-job.md");
+
+    shows_program(&mut page, include_str!("../../examples/nightly_job.rs"));
 }
 
 #[test]

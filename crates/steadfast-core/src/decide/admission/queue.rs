@@ -139,6 +139,8 @@ impl AdmissionQueue {
             return Offer::Rejected(Rejection::TooLate);
         }
         if self.waiting >= self.config.waiting_max && self.goes_last(&waiter, now) {
+            #[cfg(test)]
+            self.assert_loses_its_place(waiter, now);
             return Offer::Rejected(Rejection::Full);
         }
         let queued = self.push(waiter, now);
@@ -290,6 +292,14 @@ impl AdmissionQueue {
         let entry = line.pop_last(order)?;
         self.waiting -= 1;
         Some(Ticket::of(&entry, Tier::new(tier as u8)?))
+    }
+
+    /// In every test: who is rejected at a look would have been rejected with a place.
+    #[cfg(test)]
+    fn assert_loses_its_place(&self, newcomer: Waiter, now: u64) {
+        let mut taken = self.clone();
+        let queued = taken.push(newcomer, now);
+        assert_eq!(taken.evict(newcomer.tier, now), Some(queued.ticket));
     }
 
     /// Tells whether a newcomer to a full queue would be served last, as far as that is known at a look: a

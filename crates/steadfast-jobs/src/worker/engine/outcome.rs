@@ -175,6 +175,7 @@ impl Engine {
         if asked.is_empty() {
             return;
         }
+        self.pace.exchanged(now.saturating_sub(began));
         self.more = false;
         let (mut any, mut again) = (false, false);
         for (index, from, want) in asked {

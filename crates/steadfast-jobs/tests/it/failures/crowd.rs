@@ -155,19 +155,20 @@ async fn a_late_beat_and_the_end_of_its_lease_race(arena: Arena) -> String {
         // A lease that is over about when it is renewed, with beats on the brink.
         let config = NodeConfig {
             beat: Duration::from_millis(90),
+            stall: Duration::from_millis(200),
             ..NodeConfig::new("late", "0").with_lease(Duration::from_millis(200))
         };
         // On a busy machine such a lease is over before it is told; then it is tried again.
+        let given_up = clock::now() + PATIENCE;
         let node = loop {
             match arena.store.join(config.clone()).await {
                 Ok(node) => break node,
-                Err(error) => assert!(error.is_time_limit(), "{error:?}"),
+                Err(error) => assert!(clock::now() < given_up, "{error:?}"),
             }
         };
         let life = node.alive().await.unwrap();
-        let ended = watcher.end_expired().await.unwrap().contains(&life.id());
         let until = clock::now() + Duration::from_millis(400);
-        let mut ended = ended;
+        let mut ended = false;
         while clock::now() < until && !ended {
             ended = watcher.end_expired().await.unwrap().contains(&life.id());
         }
@@ -232,7 +233,8 @@ async fn a_job_that_kills_its_process_is_quarantined_and_no_neighbor(arena: Aren
     let mut innocent = Vec::new();
     for _ in 0..neighbors {
         let time = match arena.form.is_long {
-            true => Duration::from_secs(27 + arena.random(63)),
+            // Suspects run one by one in each process, and half of the neighbors become some.
+            true => Duration::from_millis(3_000 + arena.random(6_000)),
             false => Duration::from_millis(200 + arena.random(800)),
         };
         innocent.push(

@@ -1,5 +1,7 @@
 //! `kill -9`, in every phase of a job.
 
+use std::time::Duration;
+
 use steadfast_core::clock;
 use steadfast_jobs::{JobId, State};
 use steadfast_store::binds;
@@ -19,6 +21,8 @@ scenarios! {
     in_the_commit_of_effect_and_end on BOTH;
     after_the_commit_of_effect_and_end on BOTH;
     while_completions_wait_for_their_flush on BOTH;
+    at_random_over_a_ledger_that_balances on BOTH;
+    over_a_ledger_that_does_not_balance on BOTH;
     by_three_deploys_over_a_long_job on BOTH;
     two_of_three_nodes on BOTH;
 }
@@ -214,6 +218,50 @@ async fn while_completions_wait_for_their_flush(arena: Arena) -> String {
     assert!(again > 0, "the one whose end was cut off ran again");
     arena.ends().await;
     format!("{before} of {count} flushed, {again} of the others run again")
+}
+
+async fn at_random_over_a_ledger_that_balances(arena: Arena) -> String {
+    let count = arena.form.of(200, 5_000);
+    let ids = arena
+        .enqueue_many(&Deed::Book, Default::default(), count)
+        .await;
+    let role = Role {
+        permits: 20,
+        tells: false,
+        ..arena.role()
+    };
+    let kills = arena.form.of(4, 40);
+    for _ in 0..kills {
+        let mut process = arena.start(&role);
+        process.says("booking", 1).await;
+        clock::sleep(Duration::from_millis(arena.random(100))).await;
+        process.kill();
+    }
+    let running = arena.work().await;
+    arena.until_all(&ids, State::Completed).await;
+
+    running.stop(super::PATIENCE).await;
+    assert_eq!(entries(&arena).await, count as i64);
+    let jobs = arena.number(
+        "SELECT count(DISTINCT job) FROM ledger",
+        "SELECT count(DISTINCT job) FROM ledger",
+    );
+    assert_eq!(jobs.await, count as i64);
+    arena.ends().await;
+    format!("{kills} kills, {count} jobs, {count} entries")
+}
+
+/// What it looks like without `complete_in`: effect and end are two transactions.
+async fn over_a_ledger_that_does_not_balance(arena: Arena) -> String {
+    let mut process = arena.start(&arena.role());
+    let id = arena.enqueue(&Deed::BookApart).await;
+    process.says("done", 1).await;
+
+    let (_, took) = kill_and_finish(&arena, process, id).await;
+
+    assert_eq!(entries(&arena).await, 2, "one job, booked twice");
+    arena.ends().await;
+    format!("one job, two entries: run again {took} after the kill")
 }
 
 async fn by_three_deploys_over_a_long_job(arena: Arena) -> String {

@@ -13,6 +13,7 @@
 //! | `kill -9` between claim and handler | `killed::after_the_claim_and_before_the_handler` |
 //! | `kill -9` in mid handler | `killed::in_the_middle_of_a_handler`, `killed::a_job_whose_process_is_killed_…` beside this folder |
 //! | `kill -9` between the success and its commit | `killed::after_the_success_and_before_its_commit`, `killed::in_the_commit_of_effect_and_end`, `killed::after_the_commit_of_effect_and_end` |
+//! | a ledger whose worker is killed at random, with and without `complete_in` | `killed::at_random_over_a_ledger_that_balances`, `killed::over_a_ledger_that_does_not_balance` |
 //! | `kill -9` while completions are buffered | `killed::while_completions_wait_for_their_flush`, `drain::told_to_end_it_loses_no_completion` |
 //! | the reply to an enqueue with a key is lost | `keys::the_reply_to_an_enqueue_with_a_key_is_lost` |
 //! | SIGSTOP for longer than the lease | `stopped::for_longer_than_its_lease` |

@@ -77,6 +77,8 @@ pub(crate) enum Deed {
     Buffered(usize),
     /// Writes into the ledger and completes, in one transaction.
     Book,
+    /// Writes into the ledger in a transaction of its own, and leaves the end to the worker, as `Unflushed` does.
+    BookApart,
     /// Kills its process.
     Die(Death),
     Fail,
@@ -155,6 +157,9 @@ fn perhaps_panic<S: serde::Serializer>(panics: &bool, to: S) -> Result<S::Ok, S:
 /// Tells the scenario something.
 #[allow(clippy::print_stdout, reason = "this is how it answers")]
 pub(crate) fn tell(word: &str, what: &str) {
+    if !in_role() {
+        return;
+    }
     println!("@{word} {what}");
 }
 
@@ -298,6 +303,12 @@ async fn done(store: Store, run: Run, deed: Deed) -> Result<Did, BoxError> {
         Deed::Unflushed => cut_ends(&run, 1),
         Deed::Buffered(count) => cut_ends(&run, count),
         Deed::Book => return book(store, run, did).await,
+        Deed::BookApart => {
+            let mut tx = store.begin().await?;
+            tx.sql(ledger(&store), entry(&run, did)).await?;
+            tx.commit().await?;
+            cut_ends(&run, 1);
+        }
         Deed::Die(death) if in_role() => die(death),
         Deed::Die(_) => {}
         Deed::Fail => return Err("no luck".into()),
@@ -331,14 +342,17 @@ pub(crate) fn ledger(store: &Store) -> &'static str {
     }
 }
 
-async fn book(store: Store, run: Run, did: Did) -> Result<Did, BoxError> {
-    let mut tx = store.begin().await?;
-    let entry = binds![
+fn entry(run: &Run, did: Did) -> steadfast_store::Binds {
+    binds![
         run.id().get() as i64,
         run.term() as i64,
         i64::from(did.process)
-    ];
-    tx.sql(ledger(&store), entry).await?;
+    ]
+}
+
+async fn book(store: Store, run: Run, did: Did) -> Result<Did, BoxError> {
+    let mut tx = store.begin().await?;
+    tx.sql(ledger(&store), entry(&run, did)).await?;
     tell("booking", &run.id().to_string());
     match run.complete_in(tx, &did).await {
         Err(error) if STAYS.load(Ordering::Relaxed) && error.is_outcome_unknown() => {

@@ -311,12 +311,16 @@ impl<'a> Run<'a> {
             || false,
         )
         .await;
+        let patience = clock::now() + CATCH_UP;
+        while sum().batches == before.batches && clock::now() < patience {
+            clock::sleep(LOOK_EVERY).await;
+        }
         let (took, after) = (clock::now().duration_since(began), sum());
         drop(stop);
-        // What is queued is of no use to anybody.
-        let now = clock::now();
+        // Left alone, each would tell the log of rows that are lost.
+        let deadline = clock::now() + CATCH_UP;
         for writer in &writers {
-            writer.drain(now).await;
+            writer.drain(deadline).await;
         }
         let done = Done {
             rows: after.rows - before.rows,
@@ -366,7 +370,9 @@ async fn write(
 ) -> Result<Done, Error> {
     let mut done = Done::default();
     let mut picks: Vec<u32> = (0..work.keys() as u32).collect();
-    while done.batches < each && clock::now() < until && !stop.is_cancelled() {
+    // One in any case: on a busy machine the time may be over before it began.
+    let is_first = |done: &Done| done.batches + done.conflicts == 0;
+    while is_first(&done) || done.batches < each && clock::now() < until && !stop.is_cancelled() {
         // The first of a shuffle: other rows each time, all different, and in order.
         for at in 0..size as usize {
             let other = at + (rng::bits() % (picks.len() - at) as u64) as usize;

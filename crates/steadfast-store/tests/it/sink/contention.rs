@@ -45,6 +45,8 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
     let database = Database::make(Place::Postgres).await;
     let config = Config {
         connections_max: 12,
+        // A third of it is how long a lock is waited for: never in vain, however slow the machine is.
+        statement_timeout: Duration::from_secs(600),
         ..database.config()
     };
     let store = database.open_with(config).await;
@@ -115,7 +117,11 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_with_crossing_keys_do_not_deadlock() {
     let database = Database::make(Place::Postgres).await;
-    let store = database.open().await;
+    let config = Config {
+        statement_timeout: Duration::from_secs(600),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
     run(
         &store,
         "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",

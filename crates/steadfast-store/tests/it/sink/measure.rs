@@ -37,7 +37,6 @@ steadfast_store::on_every_store! {
         assert_eq!(rows, [1.0, 50.0, 400.0]);
         for one in measured.sizes.iter().chain(&measured.adaptive) {
             assert!(one.batches > 0 && one.rows_per_second > 0.0, "{one:?}");
-            assert!(one.rows_per_second >= one.rows, "{one:?}");
         }
         // More rows take longer; a moment is too short to see it on a busy machine.
         if scaled(0, 1) == 1 && store.dialect() == Dialect::Postgres {

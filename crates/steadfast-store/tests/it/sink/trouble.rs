@@ -113,12 +113,14 @@ async fn execute(conn: &mut PgConnection, text: &'static str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_is_tried_again_and_no_row_is_blamed() {
-    let database = Database::make(Place::Postgres).await;
-    let store = database.open().await;
+    // Of its own: who is a victim is for the administrator to say.
+    let cluster = tokio::task::block_in_place(Cluster::start);
+    let url = cluster.url("postgres");
+    let store = Store::open(Config::postgres(&url)).await.unwrap();
     make(&store).await;
     run(&store, "INSERT INTO item VALUES (1, 'old'), (2, 'old')").await;
-    let mut other = PgConnection::connect(&database.direct_url()).await.unwrap();
-    let mut watch = PgConnection::connect(&database.direct_url()).await.unwrap();
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut watch = PgConnection::connect(&url).await.unwrap();
     // So that it is ours which finds the deadlock, and is rolled back.
     execute(
         &mut other,

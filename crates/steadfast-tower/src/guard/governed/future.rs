@@ -120,7 +120,7 @@ where
                         let answer = answer.map(|response| response.map(AnswerBody::inner));
                         return Poll::Ready((answer, now));
                     }
-                    CallEnded::Cut(rejection) => state.rules.reject(&rejection),
+                    CallEnded::Cut(rejection) => state.rules.reject(&rejection, clock::nanos()),
                 }
             }
             Projected::Waiting { waiting } => {
@@ -137,7 +137,7 @@ where
                     }
                     Err(rejection) => {
                         drop(waiting);
-                        state.rules.reject(&rejection)
+                        state.rules.reject(&rejection, clock::nanos())
                     }
                 }
             }

@@ -39,6 +39,8 @@ pub(super) struct Rules {
     /// Absent for routes that the policy does not name.
     pub(super) route: Option<Arc<Route>>,
     pub(super) protocol: Protocol,
+    /// A guard outside governs it: nothing is decided, counted or told of it here.
+    pub(super) is_again: bool,
 }
 
 /// All that is known of a request: in one place from its beginning to the end of its answer, so that the
@@ -92,7 +94,13 @@ impl Rules {
         let (mut parts, body) = request.into_parts();
         let context = context::current();
         let target = (&parts.method, &parts.uri);
-        let record = Record::begin(target, &mut parts.extensions, &context, came);
+        let record = Record::begin(
+            target,
+            &mut parts.extensions,
+            &context,
+            came,
+            !self.is_again,
+        );
         let mut state = Box::new(State {
             held: Held::default(),
             standing: None,
@@ -131,8 +139,8 @@ impl Rules {
         })
     }
 
-    fn reject<B>(&self, rejection: &Rejection) -> Response<AnswerBody<B>> {
-        rejection.answer_in(self.protocol)
+    fn reject<B>(&self, rejection: &Rejection, now: u64) -> Response<AnswerBody<B>> {
+        rejection.answer_at(self.protocol, now)
     }
 }
 
@@ -162,12 +170,16 @@ impl State {
         came: Instant,
     ) -> Decided<Out> {
         let rules = &self.rules;
-        let reject = |rejection| Decided::Answered(rules.reject(&rejection));
+        let now = clock::nanos_at(came);
+        let reject = |rejection| Decided::Answered(rules.reject(&rejection, now));
         if request.extensions.get::<Probe>().is_some() {
             // It has learned what it wanted to know; the handler is not asked.
             let mut answer = Response::new(AnswerBody::whole(Bytes::new()));
             *answer.status_mut() = StatusCode::NO_CONTENT;
             return Decided::Answered(answer);
+        }
+        if rules.is_again {
+            return Decided::Served;
         }
         if let Some(rejection) = rules.too_late(context, came) {
             return reject(rejection);
@@ -179,7 +191,6 @@ impl State {
         let Some(route) = &rules.route else {
             return Decided::Served;
         };
-        let now = clock::nanos_at(came);
         if let Some(rate) = &route.rate {
             match rate.clone().ask(request, now) {
                 rate_limit::Asked::Passed(standing) => self.standing = standing,
@@ -221,13 +232,17 @@ impl State {
     {
         let route = self.rules.route.as_ref();
         let timeout = route.and_then(|route| route.timeout.clone());
-        match Call::begin(timeout, context.deadline(), None, now) {
+        let deadline = context.deadline().filter(|_| !self.rules.is_again);
+        match Call::begin(timeout, deadline, None, now) {
             Ok(call) => {
                 let call = self.held.call.insert(call);
                 let served = Some(send(call, context, inner, request));
                 Stage::Called { served }
             }
-            Err(rejection) => Stage::answered(self.rules.reject(&rejection)),
+            Err(rejection) => {
+                let answer = self.rules.reject(&rejection, clock::nanos_at(now));
+                Stage::answered(answer)
+            }
         }
     }
 
@@ -261,9 +276,8 @@ impl State {
         }
         self.pace = Pace::new(times, now);
         let (head, body) = answer.into_parts();
-        self.sending.record.answered(head.status, now);
         self.sending
-            .begin(self.asked, (head.status, &head.headers), &body);
+            .begin(self.asked, (head.status, &head.headers), &body, now);
         Response::from_parts(head, GovernedBody::new(body, self))
     }
 }

@@ -50,7 +50,8 @@ impl Kind {
         }
     }
 
-    /// Says what an error is; nothing for a connection that was idle for as long as it may be.
+    /// Says what an error is; nothing for a connection that was idle for as long as it may be, and for one whose
+    /// answer broke here: the access log has that.
     fn of(error: &(dyn Error + 'static), line: &Line) -> Option<Self> {
         match line.late() {
             Some(Late::Head) => return Some(Self::HeadTimeout),
@@ -60,7 +61,7 @@ impl Kind {
         match hyper_of(error) {
             Some(hyper) if hyper.is_parse_too_large() => Some(Self::TooLarge),
             Some(hyper) if hyper.is_parse() => Some(Self::Malformed),
-            Some(hyper) if hyper.is_timeout() => None,
+            Some(hyper) if hyper.is_timeout() || hyper.is_user() => None,
             _ if line.is_framed() => Some(Self::Http2),
             _ => Some(Self::BrokenOff),
         }
@@ -165,7 +166,7 @@ pub(crate) const SERVE_END_EVENTS: &[EventDoc] = &[
         "a connection broke off",
         &["error", "peer"],
     )
-    .when("A client has left in the middle, or was not waited for any longer.")
+    .when("A client has left in the middle, or was not waited for any longer, or the body of an answer broke.")
     .action("None; the access log has what became of its requests."),
     EventDoc::new(
         "steadfast::serve",
@@ -188,6 +189,17 @@ pub(crate) const SERVE_END_EVENTS: &[EventDoc] = &[
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body::{Body, Frame};
+    use hyper::body::Incoming;
+    use hyper_util::rt::TokioIo;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::io::AsyncWriteExt;
+    use tower::service_fn;
 
     use super::*;
 
@@ -207,5 +219,34 @@ mod tests {
         assert_eq!(of(true, None), Some(Kind::Http2));
         assert_eq!(of(true, Some(Late::Unread)), Some(Kind::Unread));
         assert_eq!(of(false, Some(Late::Head)), Some(Kind::HeadTimeout));
+    }
+
+    struct Broken;
+
+    impl Body for Broken {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            Poll::Ready(Some(Err(io::Error::other("broken"))))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_is_not_laid_to_its_client() {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let service =
+            service_fn(async |_: Request<Incoming>| Ok::<_, io::Error>(Response::new(Broken)));
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(server), TowerToHyperService::new(service));
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        client.write_all(request).await.unwrap();
+
+        let error = served.await.unwrap_err();
+
+        assert_eq!(Kind::of(&error, &Line::default()), None, "{error:?}");
     }
 }

@@ -144,6 +144,8 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for once nothing is left to be written.
+        self.line.flushed();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
