@@ -122,19 +122,51 @@ steadfast_store::on_every_store! {
             binds![raw],
         )
         .await;
-        let over = async |kind: &str, minutes: i64| {
-            let longest = batch![vec![kind.to_owned()], vec![minutes * 60_000_000]];
-            let rows = store.run(statement("rescue"), binds![10_i64, longest]).await.unwrap();
-            rows.len()
+        let over = async |times: &[(&str, i64)]| {
+            let kinds: Vec<String> = times.iter().map(|(kind, _)| (*kind).to_owned()).collect();
+            let longest: Vec<i64> = times.iter().map(|(_, minutes)| minutes * 60_000_000).collect();
+            let binds = binds![10_i64, batch![kinds, longest]];
+            store.run(statement("rescue"), binds).await.unwrap().len()
         };
 
-        assert_eq!(over("act", 61).await, 0, "not yet");
-        assert_eq!(over("other", 1).await, 0, "not for us to judge");
-        assert_eq!(over("act", 59).await, 1);
+        assert_eq!(over(&[("act", 61)]).await, 0, "not yet");
+        assert_eq!(over(&[("other", 1)]).await, 0, "not for us to judge");
+        assert_eq!(over(&[("act", 61), ("other", 1)]).await, 0, "by its own time");
+        assert_eq!(over(&[("act", 59)]).await, 1);
 
         assert_eq!(look(&store, ids[0]).await.unwrap().state, "pending");
         assert_eq!(look(&store, ids[1]).await.unwrap().state, "running");
         assert!(!end(&store, "completed", raw, term, alive).await, "the fence holds for the living, too");
+    }
+
+    async fn jobs_that_may_take_long_do_not_hide_one_that_its_node_holds_beyond_its_time(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
+        }
+        assert_eq!(claim_up_to(&store, node(&store).await, 4).await.len(), 4);
+        sql(
+            &store,
+            "UPDATE steadfast_job SET claimed_us = claimed_us - 7200000000",
+            "UPDATE steadfast.job SET claimed_us = claimed_us - 7200000000",
+            binds![],
+        )
+        .await;
+        sql(
+            &store,
+            "UPDATE steadfast_job SET kind = 'brief', claimed_us = claimed_us + 3600000000 WHERE id = ?1",
+            "UPDATE steadfast.job SET kind = 'brief', claimed_us = claimed_us + 3600000000 WHERE id = $1",
+            binds![i64::try_from(ids[3].get()).unwrap()],
+        )
+        .await;
+
+        let times = batch![vec!["act".to_owned(), "brief".to_owned()], vec![36_000_000_000_i64, 60_000_000]];
+        let rows = store.run(statement("rescue"), binds![2_i64, times]).await.unwrap();
+
+        assert_eq!(rows.len(), 1);
+        assert_eq!(look(&store, ids[3]).await.unwrap().state, "pending");
     }
 
     async fn a_cancelled_job_whose_process_dies_is_not_run_again(database) {

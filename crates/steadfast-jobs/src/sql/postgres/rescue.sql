@@ -32,9 +32,9 @@ astray AS MATERIALIZED (
         SELECT j.id, j.kind, j.claimed_us FROM {schema}.job AS j
         WHERE j.state = 'running' AND j.incarnation = holders.id
             AND j.claimed_us < (SELECT max(since_us) FROM longest)
-        ORDER BY j.claimed_us LIMIT $1
     ) AS o
     JOIN longest ON longest.kind = o.kind AND o.claimed_us < longest.since_us
+    LIMIT $1
 ),
 taken AS MATERIALIZED (
     SELECT j.ctid, j.cancel, j.held + CASE WHEN j.crashes >= 2 THEN 1 ELSE 0 END AS held
