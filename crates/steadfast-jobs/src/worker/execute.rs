@@ -21,6 +21,10 @@ const ERROR_BYTES_MAX: usize = 4 * 1024;
 /// The largest result that is kept: 64 KiB. What is larger belongs into a table of its own.
 pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
 
+/// How deep the arrays and objects of a result that is kept may be: 128, where parsers of JSON give up by
+/// default. PostgreSQL takes some thousands, and refuses more together with all that is told along with it.
+const RESULT_DEPTH_MAX: usize = 128;
+
 /// The name that a job cancelled from outside is stopped by.
 pub(crate) const CANCELLED_BY: &str = "job cancelled";
 
@@ -125,15 +129,12 @@ async fn execute(kind: &Kind, run: &Run, payload: &str) -> Ending {
 
 fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
     match ended {
-        Ok(Some(result)) if result.len() > RESULT_BYTES_MAX => {
-            // It is done, and running it again would not make its result smaller.
-            let note = format!(
-                "its result of {} bytes is over the bound of {RESULT_BYTES_MAX} and was not kept",
-                result.len()
-            );
-            (Ended::Well, Some(note), None)
-        }
-        Ok(result) => (Ended::Well, None, result),
+        // It is done, and running it again would not make its result another.
+        Ok(Some(result)) => match unfit(&result) {
+            Some(note) => (Ended::Well, Some(note), None),
+            None => (Ended::Well, None, Some(result)),
+        },
+        Ok(None) => (Ended::Well, None, None),
         Err(ScopeError::Failed(error)) => judge_error(error),
         Err(ScopeError::Panicked(panic)) => {
             let place = panic.location().map(|place| place.to_string());
@@ -143,6 +144,39 @@ fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
         }
         Err(ScopeError::Cancelled(cause)) => judge_cause(&cause),
     }
+}
+
+/// Tells why a result cannot be kept: the store would refuse it, and with it the ends of other jobs.
+fn unfit(result: &str) -> Option<String> {
+    if result.len() > RESULT_BYTES_MAX {
+        return Some(format!(
+            "its result of {} bytes is over the bound of {RESULT_BYTES_MAX} and was not kept",
+            result.len()
+        ));
+    }
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(result) {
+        return Some(format!("its result is not JSON and was not kept: {error}"));
+    }
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in result.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth -= 1,
+            _ => {}
+        }
+    }
+    (deepest > RESULT_DEPTH_MAX).then(|| {
+        format!(
+            "its result is {deepest} deep, over the bound of {RESULT_DEPTH_MAX}, and was not kept"
+        )
+    })
 }
 
 fn judge_error(error: BoxError) -> Ending {
@@ -181,7 +215,7 @@ fn judge_cause(cause: &Cause) -> Ending {
         Cause::LeaseLost => (Ended::Lost, None, None),
         Cause::Shutdown => (Ended::Shutdown, None, None),
         Cause::Requested(by) if by.as_str() == CANCELLED_BY => (Ended::Stopped, None, None),
-        cause => (Ended::Failed, Some(cause.to_string()), None),
+        cause => (Ended::Failed, Some(bounded(cause.to_string())), None),
     }
 }
 

@@ -123,7 +123,8 @@ impl Kind {
     }
 
     /// Has jobs of a kind whose type is not known here handled by `handle`: it is given the payload
-    /// as JSON and returns the result as JSON, and it has the scope of its run.
+    /// as JSON and returns the result as JSON, and it has the scope of its run. A result that is not JSON is
+    /// left out, with a note; the job is completed all the same.
     ///
     /// For programs that learn of their kinds when they start. A name that is not a literal is kept
     /// for the life of the process, see [`Name`].

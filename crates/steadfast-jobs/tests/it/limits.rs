@@ -8,7 +8,7 @@ use steadfast_jobs::{Batch, Job, Jobs, Kind, Options, Run, Running};
 use steadfast_store::{Store, binds};
 
 use super::fence::{claim_up_to, end};
-use super::support::{Act, PATIENCE, look, node, sql, statement, until_state, worker};
+use super::support::{Act, PATIENCE, kill, look, node, sql, statement, until_state, worker};
 
 #[derive(Serialize, Deserialize)]
 struct Busy {
@@ -25,6 +25,7 @@ async fn claim_limited(store: &Store, incarnation: i64, want: i64) -> Vec<(i64, 
     let binds = binds![incarnation, "default", want, kinds, 0_i64];
     let rows = store.run(statement("claim_limited"), binds).await.unwrap();
     rows.iter()
+        .filter(|row| row.get::<i64>(0).unwrap() == 2)
         .map(|row| (row.get(1).unwrap(), row.get(2).unwrap()))
         .collect()
 }
@@ -198,5 +199,105 @@ steadfast_store::on_every_store! {
             assert!(look(&store, id).await.is_some());
         }
         running.stop(PATIENCE).await;
+    }
+
+    async fn what_is_held_back_in_front_does_not_slow_down_what_is_behind(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.limit("default", None, Some(1)).await.unwrap();
+        let first = jobs.enqueue(&Act::Hang, Options::new().limit_key("one")).await.unwrap();
+        let running = worker(&jobs).queue("default", 2).build().unwrap().start();
+        until_state(&store, first, "running").await;
+
+        // Each look gets past a hundred of them: the looks of an idle node would take minutes.
+        let mut batch = Batch::new();
+        for _ in 0..8_000 {
+            batch.push(&Act::Hang, Options::new().limit_key("one")).unwrap();
+        }
+        batch.push(&Act::Succeed, Options::new().limit_key("two")).unwrap();
+        let ids = jobs.enqueue_batch(batch).await.unwrap();
+
+        until_state(&store, *ids.last().unwrap(), "completed").await;
+        assert_eq!(look(&store, ids[0]).await.unwrap().state, "waiting");
+        running.stop(Duration::ZERO).await;
+    }
+
+    async fn however_many_of_a_key_wait_no_more_run_than_its_limit_says(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.limit("default", None, Some(2)).await.unwrap();
+        let ours = node(&store).await;
+        let mut batch = Batch::new();
+        for _ in 0..600 {
+            batch.push(&Act::Succeed, Options::new().limit_key("one")).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
+        jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+
+        let mut claimed = Vec::new();
+        for _ in 0..10 {
+            claimed.push(claim_limited(&store, ours, 3).await.len());
+        }
+
+        assert_eq!((claimed[0], claimed.iter().sum::<usize>()), (2, 3), "and one without a key: {claimed:?}");
+    }
+
+    async fn where_a_queue_is_full_nothing_is_held_back(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.limit("default", Some(1), Some(1)).await.unwrap();
+        for _ in 0..3 {
+            jobs.enqueue(&Act::Succeed, Options::new().limit_key("one")).await.unwrap();
+        }
+        let (ours, dead) = (node(&store).await, node(&store).await);
+        kill(&store, dead).await;
+        let kinds = || vec!["act".to_owned()];
+        let claim = async |incarnation: i64| {
+            let binds = binds![incarnation, "default", 5_i64, kinds(), 0_i64];
+            let rows = store.run(statement("claim_limited"), binds).await.unwrap();
+            rows.iter().map(|row| row.get::<i64>(0).unwrap()).collect::<Vec<_>>()
+        };
+
+        assert_eq!(claim(dead).await, Vec::<i64>::new());
+        let mut first = claim(ours).await;
+        first.sort_unstable();
+        assert_eq!(first, [2, 3]);
+        let counted = jobs.enqueue(&Act::Succeed, Options::new().limit_key("one")).await.unwrap();
+        assert_eq!(claim(ours).await, Vec::<i64>::new());
+        assert_eq!(look(&store, counted).await.unwrap().state, "pending");
+    }
+
+    async fn a_key_behind_many_that_are_full_is_let_go_of_when_it_has_room(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.limit("default", None, Some(1)).await.unwrap();
+        let ours = node(&store).await;
+        let mut batch = Batch::new();
+        for number in 0..30 {
+            let key = format!("key {:02}", number / 3);
+            batch.push(&Act::Succeed, Options::new().limit_key(key)).unwrap();
+        }
+        let ids = jobs.enqueue_batch(batch).await.unwrap();
+        let running = claim_limited(&store, ours, 30).await;
+        assert_eq!(running.len(), 10);
+        let last = i64::try_from(ids[27].get()).unwrap();
+        let (id, term) = *running.iter().find(|(id, _)| *id == last).unwrap();
+        assert!(end(&store, "completed", id, term, ours).await);
+
+        // From key to key, four at a time, as its worker does.
+        let (mut from, mut seen) = (String::new(), Vec::new());
+        loop {
+            let rows = store.run(statement("unblock"), binds!["default", from, 4_i64]).await.unwrap();
+            let row = rows.one().unwrap();
+            seen.push(row.get::<i64>(1).unwrap());
+            match row.get::<Option<String>>(0).unwrap() {
+                Some(key) => from = key,
+                None => break,
+            }
+        }
+
+        assert_eq!(seen, [4, 4, 2]);
+        let next = i64::try_from(ids[28].get()).unwrap();
+        assert_eq!(claim_limited(&store, ours, 30).await, [(next, 1)]);
     }
 }

@@ -59,7 +59,12 @@ impl Model {
 
     /// What a node may claim: suspects one by one, the others together.
     pub(crate) fn claimable(&self, node: i64, suspects: bool) -> BTreeSet<u64> {
-        let alive = self.alive.contains(&node);
+        let holds = |job: &Job| {
+            job.state == State::Running && job.holder == Some(node) && job.crashes.is_suspect()
+        };
+        // One suspect for each node.
+        let free = !suspects || !self.jobs.values().any(holds);
+        let alive = free && self.alive.contains(&node);
         let ready = |job: &Job| job.state == State::Pending && job.crashes.is_suspect() == suspects;
         let ready = self.jobs.iter().filter(|(_, job)| alive && ready(job));
         ready.map(|(id, _)| *id).collect()

@@ -153,4 +153,35 @@ steadfast_store::on_every_store! {
         assert_eq!((seen.term, seen.attempt, seen.crashes), (term + 1, 0, 1));
         assert!(!end(&store, "completed", raw, term, dead).await);
     }
+
+    async fn workers_that_share_a_node_have_one_suspect_between_them(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let mut ids = Vec::new();
+        for queue in ["one", "two"] {
+            ids.push(jobs.enqueue(&Act::Succeed, Options::new().queue(queue)).await.unwrap());
+        }
+        sql(
+            &store,
+            "UPDATE steadfast_job SET crashes = 2",
+            "UPDATE steadfast.job SET crashes = 2",
+            binds![],
+        )
+        .await;
+        let (ours, theirs) = (node(&store).await, node(&store).await);
+        let suspect = async |incarnation: i64, queue: &str| {
+            let binds = binds![incarnation, vec![queue.to_owned()], vec!["act".to_owned()], 0_i64];
+            store.run(statement("claim_suspect"), binds).await.unwrap().len()
+        };
+
+        assert_eq!(suspect(ours, "one").await, 1);
+        assert_eq!(suspect(ours, "two").await, 0, "it would be held against both if this process died");
+        assert_eq!(suspect(theirs, "two").await, 1);
+
+        let seen = look(&store, ids[0]).await.unwrap();
+        assert!(end(&store, "completed", i64::try_from(ids[0].get()).unwrap(), seen.term, ours).await);
+        kill(&store, theirs).await;
+        rescue(&store).await;
+        assert_eq!(suspect(ours, "two").await, 1);
+    }
 }

@@ -1,5 +1,5 @@
 -- Claims jobs of a queue with limits: (2, …) as `exchange` does. Those whose key is at its limit are
--- held back, so that they stand in nobody's way.
+-- held back, so that they stand in nobody's way: (3, how many), if there were any.
 --
 -- After `lock_limited`, in its transaction. Counts along `job_limited`, which has every running job of
 -- such a queue: one without a key gets the empty one.
@@ -34,14 +34,23 @@ held AS (
     WHERE j.ctid = ANY (ARRAY (
         SELECT placed.ctid FROM placed, q WHERE limit_key <> '' AND place > q.max_running_per_key
     ))
+    RETURNING 1
+),
+claimed AS (
+    UPDATE {schema}.job AS j
+    SET state = 'running', term = j.term + 1, incarnation = $1, claimed_us = q.now_us,
+        limit_key = coalesce(j.limit_key, '')
+    FROM q
+    WHERE j.ctid = ANY (ARRAY (
+        SELECT placed.ctid FROM placed, q
+        WHERE coalesce(limit_key, '') = '' OR q.max_running_per_key IS NULL OR place <= q.max_running_per_key
+        ORDER BY rank_us, id LIMIT (SELECT greatest(free, 0) FROM room)
+    ))
+    RETURNING j.id, j.term, j.queue, j.kind, j.payload, j.attempt, j.max_attempts, j.crashes, j.rank_us, j.trace_id,
+        j.run_us_max
 )
-UPDATE {schema}.job AS j
-SET state = 'running', term = j.term + 1, incarnation = $1, claimed_us = q.now_us, limit_key = coalesce(j.limit_key, '')
-FROM q
-WHERE j.ctid = ANY (ARRAY (
-    SELECT placed.ctid FROM placed, q
-    WHERE coalesce(limit_key, '') = '' OR q.max_running_per_key IS NULL OR place <= q.max_running_per_key
-    ORDER BY rank_us, id LIMIT (SELECT greatest(free, 0) FROM room)
-))
-RETURNING 2::bigint, j.id, j.term, j.queue, j.kind, j.payload::text, j.attempt::bigint, j.max_attempts::bigint,
-    j.crashes::bigint, j.rank_us, j.trace_id, j.run_us_max
+SELECT 2::bigint, id, term, queue, kind, payload::text, attempt::bigint, max_attempts::bigint, crashes::bigint, rank_us,
+    trace_id, run_us_max
+FROM claimed
+UNION ALL
+SELECT 3, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM held HAVING count(*) > 0

@@ -1,4 +1,5 @@
--- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
+-- Claims one job that is suspected of killing its processes, for a node that runs none: workers that share a
+-- node do not know of each other's.
 --
 -- Along `job_suspect`, which is empty nearly always. For a queue with limits in the transaction of
 -- `lock_limited`, for others by itself.
@@ -14,6 +15,10 @@ WHERE j.ctid = ANY (ARRAY (
         AND EXISTS (
             SELECT 1 FROM {schema}.node
             WHERE node.id = $1 AND node.ended_us IS NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM {schema}.job AS o
+            WHERE o.state = 'running' AND o.incarnation = $1 AND o.crashes >= 2 AND o.id <> r.id
         )
         AND NOT EXISTS (
             SELECT 1 FROM {schema}.job_queue AS q

@@ -1,7 +1,8 @@
 -- Makes jobs pending again whose key has room: for each key, as many as there is room for.
 --
 -- After `lock_limited`, in its transaction. Steps from key to key along `job_blocked`, up to a bounded
--- number of keys, from the key given on; gives the last key that was looked at, null at the end.
+-- number of keys, from the key given on; gives the last key that was looked at, null at the end, and
+-- how many there were.
 WITH RECURSIVE keys AS (
     (
         SELECT b.limit_key, 1 AS place FROM {schema}.job AS b
@@ -34,6 +35,5 @@ freed AS (
             ORDER BY f.rank_us, f.id LIMIT greatest(room.free, 0) FOR UPDATE SKIP LOCKED
         ) AS b
     ))
-    RETURNING 1
 )
-SELECT CASE WHEN count(*) = $3 THEN max(keys.limit_key) END, (SELECT count(*) FROM freed) FROM keys
+SELECT CASE WHEN count(*) = $3 THEN max(keys.limit_key) END, count(*) FROM keys

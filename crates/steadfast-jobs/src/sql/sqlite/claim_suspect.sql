@@ -1,4 +1,5 @@
--- Claims one job that is suspected of killing its processes. Asked only by a node that runs none.
+-- Claims one job that is suspected of killing its processes, for a node that runs none: workers that share a
+-- node do not know of each other's.
 --
 -- Along `steadfast_job_suspect`, which is empty nearly always. For a queue with limits in the
 -- transaction of `lock_limited`, for others by itself.
@@ -13,6 +14,10 @@ WHERE id = (
         AND EXISTS (
             SELECT 1 FROM steadfast_node AS n
             WHERE n.id = ?1 AND n.ended_us IS NULL
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM steadfast_job AS o INDEXED BY steadfast_job_running_of
+            WHERE o.state = 'running' AND o.incarnation = ?1 AND o.crashes >= 2 AND o.id <> r.id
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job_queue AS q

@@ -59,7 +59,9 @@ pub(super) enum Outcome {
 pub(super) struct Limited {
     /// Whether it was our turn.
     pub(super) ours: bool,
-    pub(super) claimed: Rows,
+    pub(super) claimed: Vec<steadfast_store::Row>,
+    /// Whether jobs were held back, behind which may be others that are not.
+    pub(super) held_back: bool,
     pub(super) suspect: Rows,
     /// From which key on those held back are looked at next; empty for the start.
     pub(super) from_key: String,
@@ -299,7 +301,12 @@ impl Engine {
                 let rows = tx.run(&sql::UNBLOCK, binds).await?;
                 told.from_key = rows.one()?.get::<Option<String>>(0)?.unwrap_or_default();
                 let binds = binds![incarnation, name.as_str(), want, kinds.clone(), version];
-                told.claimed = tx.run(&sql::CLAIM_LIMITED, binds).await?;
+                for row in tx.run(&sql::CLAIM_LIMITED, binds).await? {
+                    match row.get::<i64>(0)? {
+                        2 => told.claimed.push(row),
+                        _ => told.held_back = true,
+                    }
+                }
                 if told.claimed.is_empty() && alone {
                     let binds = binds![incarnation, vec![name.clone()], kinds, version];
                     told.suspect = tx.run(&sql::CLAIM_SUSPECT, binds).await?;

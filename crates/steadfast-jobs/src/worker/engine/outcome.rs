@@ -218,11 +218,16 @@ impl Engine {
         self.suspect |= !suspects.is_empty();
         jobs.extend(suspects);
         let more = !jobs.is_empty() || !told.from_key.is_empty();
+        // Each look gets past some of them, so this comes to an end.
+        let only_held_back = told.held_back && jobs.is_empty();
         let queue = &mut self.queues[index];
         queue.ready.extend(jobs);
         queue.limits_are_new &= !told.ours;
         queue.from_key = told.from_key;
-        let wait = if more {
+        let wait = if only_held_back {
+            queue.poll.found();
+            Duration::ZERO
+        } else if more {
             queue.poll.found();
             FLOOR
         } else {
@@ -295,6 +300,7 @@ impl Engine {
                     .done
                     .iter()
                     .chain(&self.back)
+                    .chain(self.perhaps.iter().map(|(_, end)| end))
                     .any(|end| (end.id, end.term) == (id, term))
                 || self.queues.iter().any(|queue| {
                     queue
