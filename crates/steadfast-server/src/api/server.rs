@@ -204,11 +204,13 @@ async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
 }
 
 /// What is said of the API, as a policy.
-fn policy() -> String {
+pub(super) fn policy() -> String {
     let mut policy = String::from(
         r#"
+[drain]
+lower = "15s"
 [timeouts.api]
-timeout = "20s"
+timeout = "15s"
 [admissions.api]
 permits = 16
 queue = 64

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use steadfast::tower::PolicyDocument;
+
 use super::auth::ROLES;
 use super::table::{ENDPOINTS, document};
 
@@ -18,6 +20,13 @@ fn the_document_is_what_is_served() {
         is == expect,
         "docs/reference/api.json is out of date: run with STEADFAST_BLESS=1"
     );
+}
+
+#[test]
+fn nothing_is_to_be_said_against_the_policy_of_the_api() {
+    let policy = PolicyDocument::new("the API", super::server::policy()).unwrap();
+
+    assert!(policy.warnings().is_none(), "{:?}", policy.warnings());
 }
 
 #[test]

@@ -220,7 +220,7 @@ pub(super) static STORE_CONNECTIONS: Key = key(
 pub(super) static STORE_MIGRATE: Key = key(
     "migrate",
     Flag,
-    "whether missing migrations are applied when the program starts; `false` where `steadfast db migrate` does so under another user",
+    "whether missing migrations are applied when the program starts; `false` where a program under another user does so",
     Default("true", "a new version should start without further steps"),
 );
 
