@@ -49,7 +49,7 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Pgbouncer];
 }
 
-/// For how long tests wait for a connection, or for the file.
+/// For how long tests wait for a connection or for the file, and may stand still in a transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of one test; dropped with this value.
@@ -124,6 +124,7 @@ impl Database {
         Config {
             connect_timeout: PATIENCE,
             acquire_timeout: PATIENCE,
+            transaction_timeout: PATIENCE,
             ..self.config.clone()
         }
     }
