@@ -49,7 +49,7 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Pgbouncer];
 }
 
-/// For how long tests wait for a connection or for the file, and may stand still in a transaction.
+/// For how long tests wait for a connection, the file, or an answer, and may stand still in a transaction.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A database of one test; dropped with this value.
@@ -125,6 +125,7 @@ impl Database {
             connect_timeout: PATIENCE,
             acquire_timeout: PATIENCE,
             transaction_timeout: PATIENCE,
+            statement_timeout: PATIENCE,
             ..self.config.clone()
         }
     }
