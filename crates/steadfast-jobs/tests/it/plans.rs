@@ -248,6 +248,55 @@ async fn no_statement_reads_through_a_table_of_postgres() {
     assert!(found.is_empty(), "{found}");
 }
 
+/// A burst came in and was looked at by the database; only then did a worker begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ends_are_not_compared_with_every_row_when_statistics_know_of_no_run() {
+    const BURST: &[&str] = &[
+        "INSERT INTO steadfast.node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_us)
+         VALUES ('test', '0', 'test', 1, 'test', 'test', 0, 0, 9000000000000000000)",
+        "INSERT INTO steadfast.job (id, queue, kind, state, due_us, payload, created_us)
+         SELECT n, 'default', 'act', 'pending', n, '{}', 0 FROM generate_series(1, 50000) AS n",
+        "ANALYZE",
+        "UPDATE steadfast.job SET state = 'running', term = 1, incarnation = 1, claimed_us = 0 WHERE id <= 1500",
+    ];
+    let database = Database::make(Kind::Postgres).await;
+    let store = database.open().await;
+    Jobs::open(&store).await.unwrap();
+    for fill in BURST {
+        let filled: Result<Rows, Error> = store
+            .write(async |mut tx| tx.sql(fill, binds![]).await)
+            .await;
+        filled.unwrap();
+    }
+    let each = |of: &dyn Fn(u32) -> String| {
+        let values: Vec<String> = (1..=1_500).map(of).collect();
+        format!("'{{{}}}'", values.join(","))
+    };
+    let (ids, ones) = (each(&|id| id.to_string()), each(&|_| "1".into()));
+    let (zeros, nulls) = (each(&|_| "0".into()), each(&|_| "null".into()));
+    let (done, yes) = (each(&|_| "completed".into()), each(&|_| "t".into()));
+    let exchange = format!(
+        "{ids}, {ones}, {done}, {nulls}, {nulls}, 1, '{{default}}', '{{1000}}', '{{0}}', '{{act}}', 0"
+    );
+    let put_back = format!("{ids}, {ones}, {zeros}, {yes}, {yes}, {nulls}, 1");
+
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        for (name, values) in [("exchange", &exchange), ("put_back", &put_back)] {
+            let plan = Box::pin(explain(&store, name, values, mode)).await;
+            let compared = plan.iter().filter_map(|line| {
+                let (_, count) = line.split_once("Rows Removed by Join Filter: ")?;
+                count.parse::<u64>().ok()
+            });
+            let compared = compared.max().unwrap_or(0);
+            assert!(
+                compared <= THROWN_AWAY_MAX,
+                "{name} ({mode}):\n{}",
+                plan.join("\n")
+            );
+        }
+    }
+}
+
 /// Indexes that have only live rows of one state, and few of them: counting them whole is meant.
 const PARTIAL: &[&str] = &[
     "steadfast_job_ready",

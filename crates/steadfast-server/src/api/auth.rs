@@ -35,10 +35,11 @@ impl Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {
     pub(crate) name: &'static str,
-    actions: &'static [&'static str],
+    /// What it may do, in groups.
+    actions: &'static [&'static [&'static str]],
 }
 
-const VIEWER: &[&str] = &[
+const LOOK: &[&str] = &[
     "status.read",
     "jobs.read",
     "schedules.read",
@@ -46,12 +47,7 @@ const VIEWER: &[&str] = &[
     "panics.read",
 ];
 
-const OPERATOR: &[&str] = &[
-    "status.read",
-    "jobs.read",
-    "schedules.read",
-    "nodes.read",
-    "panics.read",
+const OPERATE: &[&str] = &[
     "audit.read",
     "jobs.enqueue",
     "jobs.run",
@@ -63,38 +59,20 @@ const OPERATOR: &[&str] = &[
     "schedules.backfill",
 ];
 
-const ADMIN: &[&str] = &[
-    "status.read",
-    "jobs.read",
-    "schedules.read",
-    "nodes.read",
-    "panics.read",
-    "audit.read",
-    "jobs.enqueue",
-    "jobs.run",
-    "jobs.cancel",
-    "jobs.redrive",
-    "queues.pause",
-    "schedules.run",
-    "schedules.pause",
-    "schedules.backfill",
-    "schedules.write",
-    "tokens.read",
-    "tokens.write",
-];
+const ADMINISTER: &[&str] = &["schedules.write", "tokens.read", "tokens.write"];
 
 pub(crate) const ROLES: [Role; 3] = [
     Role {
         name: "viewer",
-        actions: VIEWER,
+        actions: &[LOOK],
     },
     Role {
         name: "operator",
-        actions: OPERATOR,
+        actions: &[LOOK, OPERATE],
     },
     Role {
         name: "admin",
-        actions: ADMIN,
+        actions: &[LOOK, OPERATE, ADMINISTER],
     },
 ];
 
@@ -104,7 +82,7 @@ impl Role {
     }
 
     pub(crate) fn may(self, action: Action) -> bool {
-        self.actions.contains(&action.0)
+        self.actions.iter().any(|group| group.contains(&action.0))
     }
 }
 

@@ -1,8 +1,10 @@
 -- Ends runs and claims jobs: one round trip, one commit.
 --
 -- Ending is fenced: a row whose term or incarnation is another's is left alone, and is missing from
--- the answer. It goes by the primary key; `IS NOT DISTINCT FROM` keeps the planner from taking the
--- index of running jobs, which is full of dead entries. Claiming goes along `job_ready` from the
+-- the answer. It goes by the primary key. `IS NOT DISTINCT FROM` keeps the planner from taking the
+-- index of running jobs, which is full of dead entries. That the incarnation is one of the columns of
+-- `ends` keeps it from counting on next to no rows where statistics know of no running job yet: it
+-- compared each row of the table with each end then. Claiming goes along `job_ready` from the
 -- floor given, locks what it takes and skips what others have locked, so that no two nodes wait for
 -- each other. A node that was found dead claims nothing.
 --
@@ -13,10 +15,14 @@ WITH clock AS MATERIALIZED (
 lease AS MATERIALIZED (
     SELECT 1 FROM {schema}.node WHERE node.id = $6 AND node.ended_us IS NULL
 ),
+ends AS MATERIALIZED (
+    SELECT e.*, $6::bigint AS incarnation
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS e (id, term, state, error, result)
+),
 ended AS (
     DELETE FROM {schema}.job AS j
-    USING unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS e (id, term, state, error, result)
-    WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM $6
+    USING ends AS e
+    WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation
     RETURNING j.*, e.state AS end_state, e.error AS end_error, e.result AS end_result
 ),
 kept AS (

@@ -7,12 +7,13 @@ WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
 given AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[])
+    SELECT b.*, $7::bigint AS incarnation
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[])
         AS b (id, term, delay_us, spent, ended, error)
 ),
 ours AS MATERIALIZED (
     SELECT j.id, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j JOIN given AS b ON j.id = b.id
-    WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+    WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
     FOR UPDATE OF j
 ),
 back AS (
@@ -25,13 +26,13 @@ back AS (
         error = coalesce(b.error, j.error),
         incarnation = NULL, claimed_us = NULL
     FROM clock, given AS b
-    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
         AND j.id IN (SELECT id FROM ours WHERE NOT stops)
     RETURNING j.id
 ),
 over AS (
     DELETE FROM {schema}.job AS j USING given AS b
-    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM $7
+    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
         AND j.id IN (SELECT id FROM ours WHERE stops)
     RETURNING j.*, b.spent
 ),
