@@ -14,7 +14,7 @@ use crate::work::receipts::SendReceipt;
 use crate::work::stock::Pack;
 
 /// What one of the shop's orders costs, in cents.
-const PRICE: i64 = 450;
+pub(crate) const PRICE: i64 = 450;
 
 const TABLES: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS orders (
@@ -26,6 +26,11 @@ const TABLES: [&str; 5] = [
     "INSERT INTO stock VALUES ('tea', 1000000), ('teapot', 1000000), ('biscuits', 1000000), ('unicorn', 0)
         ON CONFLICT DO NOTHING",
 ];
+
+/// Writes an order down, if there is something left of its item.
+pub(crate) const TAKEN: &str = "INSERT INTO orders (number, item, cents, hold, state)
+    SELECT coalesce((SELECT max(number) FROM orders), 4710) + 1, item, ?2, ?3, 'taken'
+    FROM stock WHERE item = ?1 AND count > 0 RETURNING number";
 
 /// The books. Clones are the same books.
 #[derive(Clone)]
@@ -70,11 +75,8 @@ impl Books {
         hold: &Hold,
     ) -> Result<Option<i64>, steadfast::jobs::Error> {
         let mut tx = self.store.begin().await?;
-        let taken = "INSERT INTO orders (number, item, cents, hold, state)
-            SELECT coalesce((SELECT max(number) FROM orders), 4710) + 1, item, ?2, ?3, 'taken'
-            FROM stock WHERE item = ?1 AND count > 0 RETURNING number";
         let taken = tx
-            .sql(taken, binds![item, PRICE, hold.number().to_string()])
+            .sql(TAKEN, binds![item, PRICE, hold.number().to_string()])
             .await?;
         let Some(row) = taken.first() else {
             return Ok(None);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::Json;
 use serde_json::{Value, json};
-use steadfast::clock::sleep;
+
+use crate::database;
 
 /// `GET /catalogue`: what can be ordered.
 pub async fn list() -> Json<Value> {
-    // As long as a database takes for it.
-    sleep(Duration::from_millis(20)).await;
+    database::ask(Duration::from_millis(20)).await;
     Json(json!({ "items": ["tea", "teapot", "biscuits", "unicorn"] }))
 }

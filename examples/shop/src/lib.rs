@@ -7,22 +7,31 @@
 //! - [`payments`]: a call to a service that may be slow or gone.
 //! - [`recommendations`]: a bug that costs one answer, not the process.
 //! - [`catalogue`]: what is good to have, and waits for the orders.
+//! - [`database`]: what there is not enough of.
 //! - [`statements`]: slow work whose client may leave.
 //! - [`metrics`]: what a Prometheus scrapes.
 //! - [`work`]: what is done after the answer, whatever dies on the way.
 //! - [`gateway`]: somebody else's service, to be made slow or failing.
+//!
+//! With the feature `drill` there are `faults`, which hurt all of it on purpose, and `unprotected`, the same
+//! shop made of the usual parts, to be compared with.
 #![forbid(unsafe_code)]
 
 pub mod books;
 pub mod catalogue;
+pub mod database;
 pub mod edge;
 pub mod events;
+#[cfg(feature = "drill")]
+pub mod faults;
 pub mod gateway;
 pub mod metrics;
 pub mod orders;
 pub mod payments;
 pub mod recommendations;
 pub mod statements;
+#[cfg(feature = "drill")]
+pub mod unprotected;
 pub mod work;
 
 use std::path::Path;
@@ -59,20 +68,31 @@ pub async fn open(gateway: impl std::fmt::Display, folder: &Path) -> Result<Shop
     let payments = Payments::new(&guard, gateway)?;
     let books = Books::open(folder).await?;
     let worker = work::worker(&books, &payments).await?;
-    let parts = Parts {
-        payments,
-        books: books.clone(),
-    };
-    let routes = edge::protect(&guard, routes(parts)).await?;
-    // Not a request of the shop's, on purpose: it is asked when nothing else answers.
-    let metrics = Router::new().route("/metrics", get(metrics::tell));
-    let routes = routes.merge(metrics.layer(guard.exempt()));
+    let routes = serve(&guard, payments, &books).await?;
     Ok(Shop {
         guard,
         routes,
         books,
         worker,
     })
+}
+
+/// Makes what the shop serves, without what is done after the answer.
+///
+/// # Errors
+/// When the policy does not fit the routes.
+pub async fn serve(guard: &Guard, payments: Payments, books: &Books) -> Result<Router, BoxError> {
+    let parts = Parts {
+        payments,
+        books: books.clone(),
+    };
+    let routes = routes(parts);
+    #[cfg(feature = "drill")]
+    let routes = faults::around(routes);
+    let routes = edge::protect(guard, routes).await?;
+    // Not a request of the shop's, on purpose: it is asked when nothing else answers.
+    let metrics = Router::new().route("/metrics", get(metrics::tell));
+    Ok(routes.merge(metrics.layer(guard.exempt())))
 }
 
 /// What handlers ask for.

@@ -2,6 +2,8 @@
 //! released, whether by an error, a panic, a timeout or a client that left. What follows from an
 //! order that stands is left to jobs.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +12,8 @@ use serde_json::{Value, json};
 use steadfast::{BoxError, ScopeError, scope};
 
 use crate::books::Books;
-use crate::payments::{PaymentError, Payments};
+use crate::database;
+use crate::payments::{Hold, PaymentError, Payments};
 
 /// What can go wrong with an order; the client is told this, and nothing else.
 #[derive(Debug, Clone)]
@@ -38,15 +41,25 @@ pub async fn create(
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
         .run(async |s| {
             let item = order["item"].as_str().ok_or(OrderError::NoItem)?;
-            let hold = payments.hold().await?;
+            // What the item is like.
+            database::ask(Duration::from_millis(4)).await;
             let (bank, known) = (payments.clone(), books.clone());
-            // A client may leave in the very moment of a commit, so the books are asked.
-            let hold = s.own("release the hold", hold, async move |hold| {
-                match known.has_order_of(&hold).await? {
+            // A client may leave in the very moment of a commit, so the books are asked; and while the gateway
+            // is, so the hold is owned before it is asked for.
+            let hold = s.own(
+                "release the hold",
+                Hold::new(),
+                async move |hold| match known.has_order_of(&hold).await? {
                     true => Ok(()),
                     false => Ok::<_, BoxError>(bank.release(hold).await?),
+                },
+            );
+            if let Err(error) = payments.put_aside(&hold).await {
+                if error.is_unsent() {
+                    hold.disarm();
                 }
-            });
+                return Err(error.into());
+            }
             let written = books.order(item, &hold).await;
             let number = written?.ok_or(OrderError::SoldOut)?;
             // From here on the order stands, and its jobs see to the payment: nothing is to be released.

@@ -248,13 +248,13 @@ fn under_load_recommendations_are_turned_away_with_a_reason_and_orders_go_throug
         "x-steadfast-rejected: ",
         "retry-after: ",
         "application/problem+json",
-        r#""policy":"shop","limit":"#,
+        r#""policy":"extras","limit":"#,
         &format!(r#""trace_id":"{id}""#),
     ] {
         assert!(turned_away.contains(told), "{told} in {turned_away}");
     }
     let line = line_with(&mut shop.stderr, "steadfast::reject: rejected: ");
-    assert!(line.contains("route=/recommendations/{customer} policy=shop"));
+    assert!(line.contains("route=/recommendations/{customer} policy=extras"));
     assert_eq!(shop.close(), 0);
 }
 

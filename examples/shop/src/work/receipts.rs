@@ -40,7 +40,7 @@ pub fn kind(books: Books) -> Kind {
 }
 
 /// Stands for the service that sends e-mails; tells whether the key was new to it.
-async fn send(books: &Books, key: &str) -> Result<bool, Error> {
+pub(crate) async fn send(books: &Books, key: &str) -> Result<bool, Error> {
     sleep(Duration::from_millis(500)).await;
     let sent = books.store.write(async |mut tx| {
         let sent = "INSERT INTO mail (key) VALUES (?1) ON CONFLICT DO NOTHING RETURNING 1";

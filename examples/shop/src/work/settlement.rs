@@ -14,7 +14,7 @@ use crate::books::Books;
 
 /// How often is settled: every ten seconds, so that one sees it. A shop would do it at night:
 /// `Rule::cron("30 2 * * *")`.
-const EVERY: Duration = Duration::from_secs(10);
+pub(crate) const EVERY: Duration = Duration::from_secs(10);
 
 /// Settles what was ordered since the last time.
 #[derive(Serialize, Deserialize)]
@@ -49,6 +49,8 @@ async fn settle(books: Books, run: Run) -> Result<(), BoxError> {
         RETURNING number, orders, cents";
     let entry = tx.sql(entry, binds![job]).await?;
     if let Some(row) = entry.first() {
+        #[cfg(feature = "drill")]
+        crate::faults::reach("settlement").await;
         let (number, orders, cents): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let settled = "UPDATE orders SET entry = ?1 WHERE entry IS NULL";
         tx.sql(settled, binds![number]).await?;

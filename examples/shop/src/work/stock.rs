@@ -56,7 +56,7 @@ async fn repair(books: Books, run: Run, order: i64) -> Result<(), BoxError> {
 impl Books {
     /// Moves an order on if it is where it is thought to be, and counts the stock along with it;
     /// gives what was ordered.
-    async fn move_on(
+    pub(crate) async fn move_on(
         &self,
         order: i64,
         from: &str,

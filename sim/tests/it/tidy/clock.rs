@@ -26,6 +26,10 @@ const DOORS: &[(&str, &str)] = &[
         "crates/steadfast-core/examples/dying.rs",
         "runtimes of others, to show what becomes of scopes in them",
     ),
+    (
+        "examples/shop/src/unprotected.rs",
+        "tasks as usual, for the shop that goes without us",
+    ),
 ];
 
 /// What `clippy.toml` must refuse.
