@@ -5,6 +5,8 @@ mod api;
 mod cli;
 mod config;
 mod crontab;
+#[cfg(feature = "drill")]
+mod drill;
 mod handlers;
 mod process;
 mod serve;

@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | failed |
 //! | 2 | the command was not understood |
+//! | 3 | a criterion of a drill is missed |
 //! | 4 | there is no such thing |
 //! | 5 | the token is not known, or may not do it |
 //! | 6 | it is not in the state for it, or was changed meanwhile |

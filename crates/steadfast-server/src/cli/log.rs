@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::Log;
 
 /// Logs from now on: what `RUST_LOG` says, or else this.
-pub(super) fn to_stderr(unless_said: &str) {
+pub(crate) fn to_stderr(unless_said: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unless_said));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -23,7 +23,7 @@ pub(super) fn to_stderr(unless_said: &str) {
 }
 
 /// Logs from now on as a service does: text for people, or a line of JSON for each event.
-pub(super) fn as_told(log: &Log) {
+pub(crate) fn as_told(log: &Log) {
     if !log.json {
         return to_stderr(&log.level);
     }

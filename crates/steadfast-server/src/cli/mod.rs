@@ -4,10 +4,12 @@ mod admin;
 mod ask;
 mod batches;
 mod dev;
+#[cfg(feature = "drill")]
+mod drill;
 mod exec;
 mod fail;
 mod import;
-mod log;
+pub(crate) mod log;
 mod serve;
 mod shell;
 
@@ -29,6 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a small shop that you can hurt, and shows what becomes of it.
     Dev(dev::Options),
+    #[cfg(feature = "drill")]
+    Drill(drill::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
     /// Finds how many rows a batch should have.
@@ -75,12 +79,17 @@ pub(crate) enum Command {
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
     Launch(Launch),
+    #[cfg(feature = "drill")]
+    #[command(hide = true)]
+    DrillPart(crate::drill::part::Options),
 }
 
 impl Command {
     pub(crate) fn run(self) -> ExitCode {
         match self {
             Command::Dev(options) => dev::run(options),
+            #[cfg(feature = "drill")]
+            Command::Drill(options) => drill::run(options),
             Command::Serve(options) => serve::run(options),
             Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
@@ -93,6 +102,8 @@ impl Command {
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),
+            #[cfg(feature = "drill")]
+            Command::DrillPart(options) => crate::drill::part::run(options),
         }
     }
 }

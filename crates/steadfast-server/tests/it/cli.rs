@@ -24,6 +24,7 @@ Usage: steadfast <COMMAND>
 
 Commands:
   dev          Runs a small shop that you can hurt, and shows what becomes of it
+  drill        Hurts a shop of its own on purpose, and tells whether its customers noticed: about a minute
   serve        Runs schedules and jobs, as a file says
   batches      Finds how many rows a batch should have
   exec         Runs a program of yours, and keeps it up

@@ -4,5 +4,7 @@ mod alive;
 mod batches;
 mod cli;
 mod dev;
+#[cfg(feature = "drill")]
+mod drill;
 mod exec;
 mod serve;
