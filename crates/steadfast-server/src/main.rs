@@ -12,6 +12,7 @@ mod process;
 mod serve;
 mod sql;
 mod time;
+mod traffic;
 
 use std::process::ExitCode;
 

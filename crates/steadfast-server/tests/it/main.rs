@@ -7,4 +7,5 @@ mod dev;
 #[cfg(feature = "drill")]
 mod drill;
 mod exec;
+mod policy;
 mod serve;
