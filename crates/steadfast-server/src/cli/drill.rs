@@ -89,6 +89,11 @@ pub(crate) fn run(options: Options) -> ExitCode {
 
 /// Plays it, tells it, and says whether every criterion is met.
 async fn drill(options: &Options) -> anyhow::Result<bool> {
+    // Told now, and not after a minute.
+    if let Some(file) = &options.junit {
+        let writable = std::fs::File::create(file);
+        writable.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let folder = Folder::make(options.keep.as_deref())?;
     let scenarios = scenarios(options);
     let play = async |protected: bool| -> anyhow::Result<Play> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use steadfast::clock;
-use steadfast::jobs::State;
 use steadfast::jobs::schedule::{Outcome, RanNow, Schedules};
+use steadfast::jobs::{JobId, Jobs, State};
 use steadfast::store::{Error, Rows, binds};
 
 use super::judge::Audit;
@@ -15,8 +15,9 @@ use super::stage::Stage;
 /// How long work that was begun may take to be done: a minute. What is not done by then is lost.
 const DONE_WITHIN: Duration = Duration::from_secs(60);
 
-/// The same where nobody does it again: all of it takes four seconds, and a timer comes every ten.
-const UNPROTECTED_WITHIN: Duration = Duration::from_secs(15);
+/// The same of one settlement, and of a shop where nobody does again what was lost: all of it takes four seconds,
+/// and a timer comes every ten.
+const ONCE_WITHIN: Duration = Duration::from_secs(15);
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -65,7 +66,7 @@ async fn settle_all(stage: &Stage) -> anyhow::Result<()> {
     let within = if stage.protected {
         DONE_WITHIN
     } else {
-        UNPROTECTED_WITHIN
+        ONCE_WITHIN
     };
     let until = clock::now() + within;
     let schedules = Schedules::new(stage.books.jobs());
@@ -110,14 +111,25 @@ async fn occurrences(stage: &Stage) -> anyhow::Result<(u64, u64)> {
             continue;
         };
         made += 1;
-        let job = jobs
-            .find(job)
-            .await?
-            .ok_or_else(|| anyhow!("an occurrence without its job"))?;
-        let well = job.info.state == State::Completed;
+        let well = ended(jobs, job).await? == State::Completed;
         wrong += u64::from(!seen.insert(occurrence.nominal) || !well);
     }
     Ok((made, wrong))
+}
+
+/// Waits for the end of a job, and gives it: one that is due just now is under way.
+async fn ended(jobs: &Jobs, id: JobId) -> anyhow::Result<State> {
+    let until = clock::now() + ONCE_WITHIN;
+    loop {
+        let job = jobs.find(id).await?;
+        let job = job.ok_or_else(|| anyhow!("an occurrence without its job"))?;
+        match job.info.state {
+            State::Pending | State::Running | State::Waiting if clock::now() < until => {
+                clock::sleep(LOOK_EVERY).await;
+            }
+            state => return Ok(state),
+        }
+    }
 }
 
 async fn rows(stage: &Stage, text: &'static str) -> Result<Rows, Error> {

@@ -166,6 +166,12 @@ fn what_there_is_is_listed_and_what_is_not_is_refused() {
         told.contains("possible values: calm, panics, gateway"),
         "{told}"
     );
+    let (refused, told) = run(&["--junit", "/dev/null/tests.xml"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        told.starts_with("error[SF-2300]: cannot write /dev/null/tests.xml"),
+        "{told}"
+    );
     let (refused, told) = run(&["--keep", "/tmp"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(

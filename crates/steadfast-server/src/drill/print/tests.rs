@@ -152,3 +152,52 @@ fn every_scenario_has_criteria_of_names_that_fit_and_differ() {
         }
     }
 }
+
+/// The criteria of a terminal session in a document, with their scenarios, as they stand there.
+fn shown(page: &str, command: &str) -> Vec<String> {
+    let (_, session) = page
+        .split_once(command)
+        .expect("the session is in the page");
+    let (table, _) = session
+        .split_once("\n\n")
+        .expect("its table ends with an empty line");
+    let column = |line: &str, from, width| line.chars().skip(from).take(width).collect::<String>();
+    let lines = table
+        .lines()
+        .skip(1)
+        .filter(|line| !line.trim_start().starts_with("needed"));
+    lines
+        .map(|line| match line.strip_prefix("  ") {
+            None => line.to_owned(),
+            Some(row) => format!("{}{}", column(row, 0, 52), column(row, 52, 10)),
+        })
+        .collect()
+}
+
+fn asked(scenarios: &[Scenario]) -> Vec<String> {
+    let each = scenarios.iter().flat_map(|scenario| {
+        let rows = scenario.criteria().into_iter();
+        let rows = rows.map(|row| format!("{:<52}{:>10}", row.name, needed(&row)));
+        std::iter::once(scenario.title().to_owned()).chain(rows)
+    });
+    each.collect()
+}
+
+#[test]
+fn the_readme_and_the_guide_show_the_criteria_that_there_are() {
+    let readme = include_str!("../../../../../README.md");
+    let guide = include_str!("../../../../../docs/guide/first-drill.md");
+
+    assert_eq!(
+        shown(readme, "$ cargo run --release -- drill --compare\n"),
+        asked(&Scenario::USUAL)
+    );
+    assert_eq!(
+        shown(guide, "$ cargo run --release -- drill --compare\n"),
+        asked(&Scenario::USUAL)
+    );
+    assert_eq!(
+        shown(guide, "$ cargo run --release -- drill --all\n"),
+        asked(&Scenario::all())
+    );
+}

@@ -7,11 +7,11 @@ use steadfast_shop::faults::{Fault, Injection};
 
 use crate::drill::judge::Panics;
 use crate::drill::log::Log;
-use crate::drill::process::PATIENCE;
 use crate::drill::stage::Stage;
 
-/// How long reports may take to come: a panic that nobody claims is told after less than a second.
-const REPORTED_WITHIN: Duration = Duration::from_secs(3);
+/// How long reports may take to come: ten seconds, on a machine that does much else. One that nobody claims is told
+/// after less than a second.
+const REPORTED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn play(stage: &mut Stage) -> anyhow::Result<Panics> {
     let lasts = stage.lasts(6.0, 3.0);
@@ -43,7 +43,7 @@ pub(super) async fn end(stage: &mut Stage, at: &str) -> anyhow::Result<()> {
 
 /// The trace ids of the reports, once there are as many as there were panics or no more will come.
 pub(super) async fn reported(log: &Log, since: usize, raised: u64) -> Vec<String> {
-    let until = clock::now() + REPORTED_WITHIN.min(PATIENCE);
+    let until = clock::now() + REPORTED_WITHIN;
     loop {
         let reports = log.since(since, "steadfast::panic", "panic");
         if reports.len() as u64 >= raised || clock::now() > until {
