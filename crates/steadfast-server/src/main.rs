@@ -9,6 +9,7 @@ mod handlers;
 mod process;
 mod serve;
 mod sql;
+mod suggest;
 mod time;
 mod traffic;
 
