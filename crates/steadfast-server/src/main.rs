@@ -5,11 +5,13 @@ mod api;
 mod cli;
 mod config;
 mod crontab;
+mod doctor;
 mod handlers;
 mod process;
 mod serve;
 mod sql;
 mod time;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -24,6 +24,7 @@ use super::problem::Problem;
 use super::{auth, routes, table};
 use crate::config;
 use crate::sql;
+use crate::tls::Tls;
 
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
 const CONNECTIONS: usize = 4;
@@ -45,9 +46,10 @@ pub(super) struct Inner {
 /// Refuses to be reached from everywhere without anything that encrypts.
 pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
     anyhow::ensure!(
-        api.listen.ip().is_loopback() || api.behind_proxy,
+        api.listen.ip().is_loopback() || api.tls.is_some() || api.behind_proxy,
         "api.listen = \"{}\" can be reached from other machines, and tokens would cross the network in clear; \
-         listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the only way to it",
+         give tls_certificate and tls_key, listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the \
+         only way to it",
         api.listen
     );
     Ok(())
@@ -58,6 +60,7 @@ impl Api {
     pub(crate) async fn start(
         api: &config::Api,
         place: steadfast::store::Config,
+        tls: Option<Tls>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(api.listen);
@@ -98,7 +101,7 @@ impl Api {
                         Err(error) => drop(started.send(Err(error))),
                         Ok((api, (guard, app))) => {
                             drop(started.send(Ok(())));
-                            api.serve(guard, app, listener, &shutdown).await;
+                            api.serve(guard, app, listener, tls, &shutdown).await;
                         }
                     }
                 });
@@ -147,13 +150,17 @@ impl Api {
         guard: Guard,
         app: axum::Router,
         listener: std::net::TcpListener,
+        tls: Option<Tls>,
         shutdown: &Shutdown,
     ) {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
-                let serving = async { guard.serve(listener, app).connections(500).await };
+                let mut serve = guard.serve(listener, app).connections(500);
+                if let Some(tls) = tls {
+                    serve = serve.over(move |stream| tls.accept(stream));
+                }
                 // As long as jobs are drained, people want to see it.
-                let _: Result<_, Cause> = shutdown.token().run(serving).await;
+                let _: Result<_, Cause> = shutdown.token().run(serve.into_future()).await;
             }
             Err(error) => {
                 tracing::error!(target: "steadfast::api", %error, "the listener of the API is lost");

@@ -4,5 +4,6 @@ mod alive;
 mod batches;
 mod cli;
 mod dev;
+mod doctor;
 mod exec;
 mod serve;
