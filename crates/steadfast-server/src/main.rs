@@ -12,6 +12,7 @@ mod serve;
 mod sql;
 mod time;
 mod tls;
+mod traffic;
 
 use std::process::ExitCode;
 

@@ -69,7 +69,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, api_tls, &shutdown).await;
+            let address = Api::start(&config.api, place, api_tls, outside.guard(), &shutdown).await;
             let address = address.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }

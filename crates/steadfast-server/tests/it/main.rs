@@ -6,4 +6,5 @@ mod cli;
 mod dev;
 mod doctor;
 mod exec;
+mod policy;
 mod serve;
