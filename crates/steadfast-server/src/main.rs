@@ -10,6 +10,7 @@ mod process;
 mod serve;
 mod sql;
 mod time;
+mod traffic;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use axum::http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
@@ -93,6 +93,19 @@ impl Client {
         }
     }
 
+    /// Changes what was seen with this ETag.
+    pub(crate) fn change_seen(
+        &self,
+        path: impl Into<String>,
+        revision: u64,
+        body: &impl Serialize,
+    ) -> Asking<'_> {
+        Asking {
+            header: Some((IF_MATCH, format!("\"{revision}\""))),
+            ..self.change("PUT", path, body)
+        }
+    }
+
     fn asking(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
         Asking {
             client: self,
@@ -123,6 +136,8 @@ impl Asking<'_> {
             status,
             code: "SF-2201".into(),
             fix: None,
+            detail: None,
+            mistakes: None,
             trace_id: None,
         });
         Err(Refused(problem).into())

@@ -66,6 +66,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ask::panics::Command,
     },
+    /// Looks at what a service serves and calls, and takes a hand to it for a while.
+    Routes {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::routes::Command,
+    },
+    /// Looks at the policy of a service, checks one, and puts another in force.
+    Policy {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::policy::Command,
+    },
     /// Says who may use the API.
     Admin(admin::Options),
     /// Writes what a shell needs to complete commands.
@@ -89,6 +103,8 @@ impl Command {
             Command::Schedules { ask, command } => ask::schedules::run(&ask, command),
             Command::Nodes { ask, command } => ask::nodes::run(&ask, command),
             Command::Panics { ask, command } => ask::panics::run(&ask, command),
+            Command::Routes { ask, command } => ask::routes::run(&ask, command),
+            Command::Policy { ask, command } => ask::policy::run(&ask, command),
             Command::Admin(options) => admin::run(options),
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),

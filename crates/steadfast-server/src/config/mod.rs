@@ -66,6 +66,17 @@ pub(crate) struct Api {
     pub(crate) read_only: bool,
 }
 
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: API_DEFAULT,
+            behind_proxy: false,
+            read_only: false,
+        }
+    }
+}
+
 /// Where long work is told the end of.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
@@ -171,12 +182,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         not_ready: SHUTDOWN_NOT_READY.default_time(),
         log: Log::default(),
         health: HEALTH_DEFAULT,
-        api: Api {
-            enabled: true,
-            listen: API_DEFAULT,
-            behind_proxy: false,
-            read_only: false,
-        },
+        api: Api::default(),
         calls: None,
         handlers: BTreeMap::new(),
         schedules: BTreeMap::new(),

@@ -79,6 +79,11 @@ impl Outside {
         })
     }
 
+    /// Gives what stands between both, to be looked at and changed.
+    pub(crate) fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
     /// Serves the words about long work. It goes on while jobs are drained, since they wait for it: the
     /// guard is not told of the shutdown.
     pub(crate) async fn serve(

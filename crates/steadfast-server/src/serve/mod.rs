@@ -65,7 +65,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, &shutdown).await;
+            let address = Api::start(&config.api, place, outside.guard(), &shutdown).await;
             let address = address.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }

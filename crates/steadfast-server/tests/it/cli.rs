@@ -32,6 +32,8 @@ Commands:
   schedules    Looks at schedules, and changes them
   nodes        Looks at the processes that share the store
   panics       Looks at what has panicked in a server
+  routes       Looks at what a service serves and calls, and takes a hand to it for a while
+  policy       Looks at the policy of a service, checks one, and puts another in force
   admin        Says who may use the API
   completions  Writes what a shell needs to complete commands
   man          Writes the pages of the manual

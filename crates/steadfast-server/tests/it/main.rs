@@ -5,4 +5,5 @@ mod batches;
 mod cli;
 mod dev;
 mod exec;
+mod policy;
 mod serve;

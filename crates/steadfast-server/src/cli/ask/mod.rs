@@ -3,7 +3,9 @@
 pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod panics;
+pub(crate) mod policy;
 pub(crate) mod print;
+pub(crate) mod routes;
 pub(crate) mod schedules;
 pub(crate) mod status;
 
@@ -75,6 +77,21 @@ pub(crate) fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail::tell(&error, options.json),
     }
+}
+
+/// A hand on something that ends by itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ForAWhile {
+    /// For how long, a day at most; it ends by itself.
+    #[arg(long = "for", value_name = "TIME", default_value = "15m")]
+    pub(crate) lasts: String,
+
+    /// Only tells what it would change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) why: Why,
 }
 
 /// Adds what was said to a path, as its query.
