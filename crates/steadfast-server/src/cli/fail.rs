@@ -10,6 +10,7 @@
 //! | 6 | it is not in the state for it, or was changed meanwhile |
 //! | 7 | the server cannot be reached, or its store |
 //! | 8 | lines of a crontab could not be taken over, and the rest was |
+//! | 9 | `steadfast doctor` has found something that fails |
 //! | 78 | the configuration, or a policy, is refused |
 
 use std::io::Write;

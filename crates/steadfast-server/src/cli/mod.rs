@@ -5,6 +5,7 @@ mod ask;
 mod batches;
 mod db;
 mod dev;
+mod doctor;
 mod exec;
 mod fail;
 mod import;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds what is wrong with a configuration, a service or a project, and says how to put it right.
+    Doctor(doctor::Options),
     /// Finds how many rows a batch should have.
     #[command(subcommand)]
     Batches(batches::Command),
@@ -99,6 +102,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Doctor(options) => doctor::run(options),
             Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),

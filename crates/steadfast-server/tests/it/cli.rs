@@ -25,6 +25,7 @@ Usage: steadfast <COMMAND>
 Commands:
   dev          Runs a small shop that you can hurt, and shows what becomes of it
   serve        Runs schedules and jobs, as a file says
+  doctor       Finds what is wrong with a configuration, a service or a project, and says how to put it right
   batches      Finds how many rows a batch should have
   exec         Runs a program of yours, and keeps it up
   status       Shows how a server and its store are

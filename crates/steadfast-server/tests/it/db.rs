@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, Output, Stdio};
 
 use steadfast::jobs::{JobId, Jobs, State};
 use steadfast::store::testing::{Database, Kind};
@@ -67,26 +66,18 @@ async fn a_store_in_use_is_copied_and_the_copy_is_put_back_once_nobody_uses_it()
     until_state(&jobs_of, before, State::Completed).await;
 
     // Somebody writes all the while.
-    let over = AtomicBool::new(false);
-    let (writing, copied) = tokio::join!(
-        async {
-            let mut written = 0;
-            while !over.load(Ordering::Relaxed) {
-                enqueue(&jobs_of, "echo", "2", 1).await;
-                written += 1;
-            }
-            written
-        },
-        async {
-            let config = config.clone();
-            let name = copy_name.clone();
-            let copied = tokio::task::spawn_blocking(move || told(&config, &["backup", &name]));
-            let copied = copied.await.unwrap();
-            over.store(true, Ordering::Relaxed);
-            copied
-        }
-    );
-    assert!(writing > 0, "nobody was held up");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command
+        .args(["db", "backup", &copy_name, "--config"])
+        .arg(&config);
+    let mut copying = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut written = 0;
+    while copying.try_wait().unwrap().is_none() {
+        enqueue(&jobs_of, "echo", "2", 1).await;
+        written += 1;
+    }
+    let copied = text(&copying.wait_with_output().unwrap().stdout);
+    assert!(written > 0, "nobody was held up");
     assert!(copied.starts_with(&format!("{copy_name} has ")), "{copied}");
     let after = enqueue(&jobs_of, "echo", "3", 1).await;
     until_state(&jobs_of, after, State::Completed).await;

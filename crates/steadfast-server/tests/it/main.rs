@@ -5,6 +5,7 @@ mod batches;
 mod cli;
 mod db;
 mod dev;
+mod doctor;
 mod exec;
 mod policy;
 mod serve;
