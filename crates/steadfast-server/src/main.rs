@@ -5,13 +5,16 @@ mod api;
 mod cli;
 mod config;
 mod crontab;
+mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod handlers;
 mod process;
 mod serve;
 mod sql;
+mod suggest;
 mod time;
+mod tls;
 mod traffic;
 
 use std::process::ExitCode;

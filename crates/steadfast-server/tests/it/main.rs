@@ -3,7 +3,9 @@
 mod alive;
 mod batches;
 mod cli;
+mod db;
 mod dev;
+mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod exec;
