@@ -24,7 +24,7 @@ const MISSED: u8 = 3;
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Options {
-    /// Plays also what takes longer: three minutes in all.
+    /// Plays also what takes longer: two minutes in all.
     #[arg(long, conflicts_with_all = ["only", "short"])]
     all: bool,
 
