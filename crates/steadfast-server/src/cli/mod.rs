@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 
 mod admin;
-mod ask;
+pub(crate) mod ask;
 mod batches;
 mod db;
 mod dev;
@@ -10,6 +10,8 @@ mod exec;
 mod fail;
 mod import;
 mod log;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod shell;
 
