@@ -26,6 +26,7 @@ use super::routes::panics::Samples;
 use super::{auth, routes, table};
 use crate::config;
 use crate::sql;
+use crate::tls::Tls;
 use crate::traffic::{Recent, Totals};
 
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
@@ -80,9 +81,10 @@ impl Traffic {
 /// Refuses to be reached from everywhere without anything that encrypts.
 pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
     anyhow::ensure!(
-        api.listen.ip().is_loopback() || api.behind_proxy,
+        api.listen.ip().is_loopback() || api.tls.is_some() || api.behind_proxy,
         "api.listen = \"{}\" can be reached from other machines, and tokens would cross the network in clear; \
-         listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the only way to it",
+         give tls_certificate and tls_key, listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the \
+         only way to it",
         api.listen
     );
     Ok(())
@@ -94,6 +96,7 @@ impl Api {
     pub(crate) async fn start(
         api: &config::Api,
         place: steadfast::store::Config,
+        tls: Option<Tls>,
         watched: Guard,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
@@ -135,7 +138,7 @@ impl Api {
                         Err(error) => drop(started.send(Err(error))),
                         Ok((api, (guard, app))) => {
                             drop(started.send(Ok(())));
-                            api.serve(guard, app, listener, &shutdown).await;
+                            api.serve(guard, app, listener, tls, &shutdown).await;
                         }
                     }
                 });
@@ -193,13 +196,17 @@ impl Api {
         guard: Guard,
         app: axum::Router,
         listener: std::net::TcpListener,
+        tls: Option<Tls>,
         shutdown: &Shutdown,
     ) {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
-                let serving = async { guard.serve(listener, app).connections(500).await };
+                let mut serve = guard.serve(listener, app).connections(500);
+                if let Some(tls) = tls {
+                    serve = serve.over(move |stream| tls.accept(stream));
+                }
                 // As long as jobs are drained, people want to see it.
-                let _: Result<_, Cause> = shutdown.token().run(serving).await;
+                let _: Result<_, Cause> = shutdown.token().run(serve.into_future()).await;
             }
             Err(error) => {
                 tracing::error!(target: "steadfast::api", %error, "the listener of the API is lost");

@@ -93,7 +93,7 @@ impl Asked {
         check_exposure(&api)?;
         let store = books.jobs().store();
         let place = store.config().clone();
-        let address = Api::start(&api, place, guard.clone(), shutdown).await?;
+        let address = Api::start(&api, place, None, guard.clone(), shutdown).await?;
         let made = auth::make(store, "dev", "admin", TOKEN_HOLDS).await;
         let made = made.map_err(|problem| anyhow::anyhow!(problem.line()))?;
         let token = options.data.join("token");

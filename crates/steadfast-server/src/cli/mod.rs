@@ -3,7 +3,9 @@
 mod admin;
 mod ask;
 mod batches;
+mod db;
 mod dev;
+mod doctor;
 mod exec;
 mod fail;
 mod import;
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds what is wrong with a configuration, a service or a project, and says how to put it right.
+    Doctor(doctor::Options),
     /// Finds how many rows a batch should have.
     #[command(subcommand)]
     Batches(batches::Command),
@@ -82,6 +86,8 @@ pub(crate) enum Command {
     },
     /// Says who may use the API.
     Admin(admin::Options),
+    /// Brings the tables of the store up to date, and copies it.
+    Db(db::Options),
     /// Writes what a shell needs to complete commands.
     Completions(shell::Completions),
     /// Writes the pages of the manual.
@@ -96,6 +102,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Doctor(options) => doctor::run(options),
             Command::Batches(command) => command.run(),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),
@@ -106,6 +113,7 @@ impl Command {
             Command::Routes { ask, command } => ask::routes::run(&ask, command),
             Command::Policy { ask, command } => ask::policy::run(&ask, command),
             Command::Admin(options) => admin::run(options),
+            Command::Db(options) => db::run(options),
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),

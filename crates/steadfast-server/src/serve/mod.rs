@@ -1,5 +1,6 @@
 //! The production program: a store, a worker, schedules, and whether all of it is well.
 
+mod certificates;
 mod health;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::net::TcpListener;
 use crate::api::{Api, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
+use certificates::Certificates;
 use health::Health;
 
 pub(crate) use handlers::ending_of;
@@ -30,6 +32,8 @@ const WAIT_LONGEST: Duration = Duration::from_secs(10);
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check_machine(&config)?;
     check_exposure(&config.api)?;
+    let certificates = Certificates::load(&config)?;
+    let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
     let listener = TcpListener::bind(config.health).await;
     let listener = listener.with_context(|| {
         format!(
@@ -65,7 +69,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, outside.guard(), &shutdown).await;
+            let address = Api::start(&config.api, place, api_tls, outside.guard(), &shutdown).await;
             let address = address.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
@@ -74,12 +78,13 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     };
     let taken = async {
         match calls {
-            Some(listener) => outside.serve(listener, &shutdown).await,
+            Some(listener) => outside.serve(listener, calls_tls, &shutdown).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         ended = work => ended,
+        () = certificates.follow() => Ok(()),
         ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),

@@ -8,6 +8,7 @@ pub(crate) mod print;
 pub(crate) mod routes;
 pub(crate) mod schedules;
 pub(crate) mod status;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +37,11 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the
+    /// roots of the public web.
+    #[arg(long, global = true, env = "STEADFAST_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
     /// Prints JSON, with the version of its form, for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -56,7 +62,7 @@ impl Options {
                 .with_context(|| format!("cannot read the token in {}", path.display()))?,
             None => std::env::var("STEADFAST_TOKEN").unwrap_or_default(),
         };
-        Ok(Client::new(&self.server, token.trim()))
+        Client::new(&self.server, token.trim(), self.ca.as_deref())
     }
 }
 
