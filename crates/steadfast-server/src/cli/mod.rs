@@ -6,6 +6,7 @@ mod batches;
 mod dev;
 mod exec;
 mod fail;
+mod ids;
 mod import;
 mod log;
 mod serve;
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     /// Finds how many rows a batch should have.
     #[command(subcommand)]
     Batches(batches::Command),
+    /// Reads ids, hands them out, and proves that none is there twice.
+    Ids(ids::Options),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Shows how a server and its store are.
@@ -83,6 +86,7 @@ impl Command {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
             Command::Batches(command) => command.run(),
+            Command::Ids(options) => ids::run(options),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),
             Command::Jobs { ask, command } => ask::jobs::run(&ask, command),
