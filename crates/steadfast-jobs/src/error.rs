@@ -45,6 +45,8 @@ pub(crate) enum Refusal {
     Key(&'static str),
     #[error("the payload has {0} bytes, over the bound of {max}", max = PAYLOAD_BYTES_MAX)]
     Payload(usize),
+    #[error("{0}: keep it in a table of your own")]
+    Result(String),
     #[error("{0} attempts are not within 1 to 1000")]
     Attempts(u32),
     #[error("a priority of {0} is not within -100 to 100")]

@@ -5,11 +5,15 @@ mod api;
 mod cli;
 mod config;
 mod crontab;
+mod doctor;
 mod handlers;
 mod process;
 mod serve;
 mod sql;
+mod suggest;
 mod time;
+mod tls;
+mod traffic;
 
 use std::process::ExitCode;
 

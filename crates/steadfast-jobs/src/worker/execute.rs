@@ -131,7 +131,7 @@ fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
     match ended {
         // It is done, and running it again would not make its result another.
         Ok(Some(result)) => match unfit(&result) {
-            Some(note) => (Ended::Well, Some(note), None),
+            Some(why) => (Ended::Well, Some(format!("{why}, and was not kept")), None),
             None => (Ended::Well, None, Some(result)),
         },
         Ok(None) => (Ended::Well, None, None),
@@ -147,15 +147,15 @@ fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {
 }
 
 /// Tells why a result cannot be kept: the store would refuse it, and with it the ends of other jobs.
-fn unfit(result: &str) -> Option<String> {
+pub(crate) fn unfit(result: &str) -> Option<String> {
     if result.len() > RESULT_BYTES_MAX {
         return Some(format!(
-            "its result of {} bytes is over the bound of {RESULT_BYTES_MAX} and was not kept",
+            "its result of {} bytes is over the bound of {RESULT_BYTES_MAX}",
             result.len()
         ));
     }
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(result) {
-        return Some(format!("its result is not JSON and was not kept: {error}"));
+        return Some(format!("its result is not JSON: {error}"));
     }
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_text, mut escaped) = (false, false);
@@ -172,11 +172,8 @@ fn unfit(result: &str) -> Option<String> {
             _ => {}
         }
     }
-    (deepest > RESULT_DEPTH_MAX).then(|| {
-        format!(
-            "its result is {deepest} deep, over the bound of {RESULT_DEPTH_MAX}, and was not kept"
-        )
-    })
+    (deepest > RESULT_DEPTH_MAX)
+        .then(|| format!("its result is {deepest} deep, over the bound of {RESULT_DEPTH_MAX}"))
 }
 
 fn judge_error(error: BoxError) -> Ending {

@@ -349,10 +349,15 @@ impl Worker {
             beyond: Cancel::new(),
         };
         let mut failures: u32 = 0;
-        while !drain.is_cancelled() {
+        loop {
+            // A lease that is lost while it drains leaves ends that the store is still to be told of.
+            let over = if ends.legacy.owes() { &stop } else { &drain };
+            if over.is_cancelled() {
+                break;
+            }
             let life = tokio::select! {
                 life = node.alive() => life,
-                _ = drain.cancelled() => None,
+                _ = over.cancelled() => None,
             };
             let Some(life) = life else {
                 break;
@@ -363,7 +368,8 @@ impl Worker {
                 // It panicked, which was reported when it happened.
                 None => failures = failures.saturating_add(1),
             }
-            pause(failures, &drain).await;
+            let over = if ends.legacy.owes() { &stop } else { &drain };
+            pause(failures, over).await;
         }
         // Nobody looks after them any more.
         ends.beyond.cancel(Cause::Shutdown);
@@ -422,10 +428,20 @@ impl Worker {
             life.id(),
             orders,
         );
-        let upkeep = spawn("jobs upkeep", upkeep.run());
+        let over = Cancel::new();
+        let until = over.clone();
+        let upkeep = spawn("jobs upkeep", async move {
+            tokio::select! {
+                _ = until.cancelled() => {}
+                () = upkeep.run() => {}
+            }
+        });
         let run = engine.run(&mut *ends.from, obeyed, drain.clone(), stop.clone());
         let exit = recover_async(run).await;
-        upkeep.abort();
+        // Told and not aborted, which would be reported as a task that was lost.
+        over.cancel(Cause::Shutdown);
+        // A panic of it has been reported when it happened.
+        let _ = upkeep.await;
         // Whatever still runs has no owner any more.
         lost.cancel(Cause::LeaseLost);
         let (exit, legacy) = exit.ok()?;

@@ -7,7 +7,8 @@ use serde::Serialize;
 use steadfast_core::{Cancel, clock};
 use steadfast_store::{Tx, binds};
 
-use crate::error::Repr;
+use super::execute::unfit;
+use crate::error::{Refusal, Repr};
 use crate::{Error, JobId, sql};
 
 /// One run of a job, in the hands of its handler. Cheap to clone.
@@ -106,7 +107,8 @@ impl Run {
     /// What the handler returns afterwards does not count.
     ///
     /// # Errors
-    /// When the lease is lost ([`Error::is_lease_lost`]): another node has the job, and nothing of
+    /// When the result is over its bounds, which are those of every result: 64 KiB of JSON, 128 deep. When the
+    /// lease is lost ([`Error::is_lease_lost`]): another node has the job, and nothing of
     /// the transaction stays. When the store refuses: the handler should return the error, and the
     /// job is run again, unless it turns out to have been completed.
     ///
@@ -148,6 +150,9 @@ impl Run {
         } = *self.0;
         let result = serde_json::to_string(result).map_err(Error::payload)?;
         let result = Some(result).filter(|json| json != "null");
+        if let Some(why) = result.as_deref().and_then(unfit) {
+            return Err(Refusal::Result(why).into());
+        }
         self.0.settled.store(settled::PERHAPS, Ordering::Release);
         let completed = tx.run(&sql::COMPLETE_IN, binds![id.0, term, incarnation, result]);
         match completed.await {

@@ -1,7 +1,7 @@
 //! No statement that a node issues can change a row whose term it no longer holds.
 
 use steadfast_jobs::{JobId, Jobs, Options, PACKAGE};
-use steadfast_store::{Store, batch, binds};
+use steadfast_store::{Dialect, Store, batch, binds};
 
 use super::support::{Act, kill, look, node, rescue, statement};
 
@@ -68,61 +68,89 @@ async fn claim(store: &Store, incarnation: i64) -> Vec<(i64, i64)> {
 }
 
 pub(crate) async fn claim_up_to(store: &Store, incarnation: i64, want: usize) -> Vec<(i64, i64)> {
-    let none = Vec::<i64>::new;
-    let rows = store
-        .run(
-            statement("exchange"),
-            binds![
-                batch![
-                    none(),
-                    none(),
-                    Vec::<String>::new(),
-                    Vec::<Option<String>>::new(),
-                    Vec::<Option<String>>::new()
-                ],
-                incarnation,
-                batch![
-                    vec!["default".to_owned()],
-                    vec![want as i64],
-                    vec![i64::MIN]
-                ],
-                vec!["act".to_owned()],
-                0_i64
-            ],
-        )
-        .await
-        .unwrap();
-    let claimed = rows.iter().filter(|row| row.get::<i64>(0).unwrap() == 2);
-    claimed
-        .map(|row| (row.get(1).unwrap(), row.get(2).unwrap()))
-        .collect()
+    exchange(store, incarnation, &[], want).await.claimed
+}
+
+/// What an exchange has told.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) ended: Vec<i64>,
+    /// As (id, term).
+    pub(crate) claimed: Vec<(i64, i64)>,
+}
+
+/// Exchanges ends (id, term, state) for what is pending.
+pub(crate) async fn exchange(
+    store: &Store,
+    incarnation: i64,
+    ends: &[(i64, i64, &str)],
+    want: usize,
+) -> Told {
+    let rest = |plain: bool| {
+        let ends = ends
+            .iter()
+            .filter(|(_, _, state)| !plain || *state != "completed");
+        let ends: Vec<_> = ends.collect();
+        batch![
+            ends.iter().map(|(id, _, _)| *id).collect::<Vec<_>>(),
+            ends.iter().map(|(_, term, _)| *term).collect::<Vec<_>>(),
+            ends.iter()
+                .map(|(_, _, state)| (*state).to_owned())
+                .collect::<Vec<_>>(),
+            vec![None::<String>; ends.len()],
+            vec![None::<String>; ends.len()]
+        ]
+    };
+    let asked = batch![
+        vec!["default".to_owned()],
+        vec![want as i64],
+        vec![i64::MIN]
+    ];
+    let kinds = vec!["act".to_owned()];
+    let binds = match store.dialect() {
+        Dialect::Postgres => binds![rest(false), incarnation, asked, kinds, 0_i64],
+        Dialect::Sqlite => {
+            let plain = ends.iter().filter(|(_, _, state)| *state == "completed");
+            let plain: Vec<_> = plain
+                .map(|(id, term, _)| format!("\"{id}\":{term}"))
+                .collect();
+            let plain = format!("{{{}}}", plain.join(","));
+            binds![incarnation, plain, rest(true), asked, kinds, 0_i64]
+        }
+    };
+    let mut told = Told {
+        ended: Vec::new(),
+        claimed: Vec::new(),
+    };
+    for row in store.run(statement("exchange"), binds).await.unwrap() {
+        match row.get::<i64>(0).unwrap() {
+            0 | 5 => {}
+            1 => told.ended.push(row.get(1).unwrap()),
+            2 => told
+                .claimed
+                .push((row.get(1).unwrap(), row.get(2).unwrap())),
+            3 if row.get::<i64>(1).unwrap() == ends.len() as i64 => {
+                told.ended.extend(ends.iter().map(|(id, _, _)| *id));
+            }
+            3 => {}
+            _ => {
+                let jobs: Vec<Vec<serde_json::Value>> =
+                    serde_json::from_str(row.get(1).unwrap()).unwrap();
+                let number = |value: &serde_json::Value| value.as_i64().unwrap();
+                told.claimed
+                    .extend(jobs.iter().map(|job| (number(&job[0]), number(&job[1]))));
+            }
+        }
+    }
+    told
 }
 
 /// Offers the end of a run by each statement that can tell one; gives whether the row was taken.
 pub(crate) async fn end(store: &Store, how: &str, id: i64, term: i64, incarnation: i64) -> bool {
-    let text = |text: Option<&str>| vec![text.map(str::to_owned)];
     match how {
         "completed" | "discarded" | "cancelled" => {
-            let rows = store
-                .run(
-                    statement("exchange"),
-                    binds![
-                        batch![
-                            vec![id],
-                            vec![term],
-                            vec![how.to_owned()],
-                            text(None),
-                            text(Some("1"))
-                        ],
-                        incarnation,
-                        batch![Vec::<String>::new(), Vec::<i64>::new(), Vec::<i64>::new()],
-                        Vec::<String>::new(),
-                        0_i64
-                    ],
-                )
-                .await
-                .unwrap();
-            rows.iter().any(|row| row.get::<i64>(0).unwrap() == 1)
+            let told = exchange(store, incarnation, &[(id, term, how)], 0).await;
+            told.ended == [id]
         }
         "complete_in" => {
             let binds = binds![id, term, incarnation, None::<String>];
@@ -145,7 +173,7 @@ pub(crate) async fn end(store: &Store, how: &str, id: i64, term: i64, incarnatio
                             vec![delay],
                             vec![spent],
                             vec![ended],
-                            text(Some("late"))
+                            vec![Some("late".to_owned())]
                         ],
                         incarnation
                     ],
@@ -189,6 +217,45 @@ steadfast_store::on_every_store! {
             assert_eq!(look(&store, id).await.unwrap(), after);
             jobs.cancel(id, "done with it").await.unwrap();
         }
+    }
+
+    async fn of_many_ends_those_count_that_are_under_their_term(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let ours = node(&store).await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
+        }
+        let mut held = claim(&store, ours).await;
+        held.sort_unstable();
+        let [(a, one), (b, two), (c, three), (d, four)] = held[..] else { panic!("not claimed") };
+        let ends = [(a, one, "completed"), (b, two - 1, "completed"), (c, three, "cancelled"), (d, four + 1, "discarded")];
+
+        let mut told = exchange(&store, ours, &ends, 0).await;
+
+        told.ended.sort_unstable();
+        assert_eq!(told.ended, [a, c]);
+        let mut states = Vec::new();
+        for id in ids {
+            states.push(look(&store, id).await.unwrap().state);
+        }
+        assert_eq!(states, ["completed", "running", "cancelled", "running"]);
+    }
+
+    async fn what_is_claimed_is_told_once_whatever_is_held_already(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let ours = node(&store).await;
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+            let told = claim(&store, ours).await;
+            assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [id.get() as i64]);
+            all.extend(told);
+            assert_eq!(claim(&store, ours).await, [], "nothing new");
+        }
+        assert_eq!(all.len(), 3);
     }
 
     async fn after_a_rescue_nothing_of_the_dead_node_counts(database) {

@@ -238,6 +238,42 @@ steadfast_store::on_every_store! {
         running.stop(PATIENCE).await;
     }
 
+    async fn an_end_counts_whose_lease_is_lost_while_the_worker_drains(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let faults = Faults::new();
+        let config = Config { faults: faults.clone(), ..database.config() };
+        let theirs = Jobs::open(&database.open_with(config).await).await.unwrap();
+        let (told, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let gates = (told.clone(), go.clone());
+        let kind = Kind::new(move |run: Run, _: Slow| {
+            let (told, go) = gates.clone();
+            async move {
+                run.lease_lost().cancelled().await;
+                told.notify_one();
+                go.notified().await;
+                Ok(run.term())
+            }
+        });
+        let kind = kind.on_lease_lost(OnLeaseLost::Continue);
+        let running = worker(&theirs).kind(kind).join(brief()).build().unwrap().start();
+        let mut events = running.events();
+        // Nobody rescues.
+        faults.on_name("rescue", Fault::Before);
+        let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
+        theirs.wake();
+        until(&mut events, id, |what| matches!(what, What::Started)).await;
+
+        let stopped = steadfast_core::spawn("stop", running.stop(PATIENCE));
+        kill(&store, holder(&store, id).await).await;
+        clock::timeout(PATIENCE, told.notified()).await.unwrap();
+        go.notify_one();
+
+        stopped.await.unwrap();
+        let seen = look(&store, id).await.unwrap();
+        assert_eq!((seen.state.as_str(), seen.result.as_deref()), ("completed", Some("1")));
+    }
+
     async fn what_goes_on_after_its_lease_ends_with_the_worker(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();

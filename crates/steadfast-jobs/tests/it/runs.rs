@@ -318,6 +318,62 @@ steadfast_store::on_every_store! {
         running.stop(PATIENCE).await;
     }
 
+    async fn a_result_over_its_bounds_is_refused_within_a_transaction_and_nothing_of_it_stays(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Large;
+        impl Job for Large {
+            const KIND: &'static str = "large";
+            const MAX_ATTEMPTS: u32 = 1;
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let within = store.clone();
+        let kind = Kind::new(move |run: Run, _: Large| {
+            let store = within.clone();
+            async move {
+                let tx = store.begin().await?;
+                run.complete_in(tx, &"x".repeat(64 * 1024)).await?;
+                Ok(())
+            }
+        });
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        let id = jobs.enqueue(&Large, Options::new()).await.unwrap();
+
+        let seen = until_state(&store, id, "discarded").await;
+        let error = seen.error.unwrap();
+        assert!(error.contains("65538 bytes is over the bound of 65536"), "{error}");
+        assert_eq!(seen.result, None);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn payloads_of_every_size_arrive_as_they_were_sent(database) {
+        #[derive(Serialize, Deserialize)]
+        struct Text(String);
+        impl Job for Text {
+            const KIND: &'static str = "a \"text\" \u{e9}";
+        }
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let kind = Kind::new(async |_: Run, text: Text| Ok(text.0.len()));
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        // Around the size from which SQLite tells a payload by itself.
+        let mut sent = Vec::new();
+        let texts = ["", "\"\\\u{1}\u{e9}\u{1f600}", "{\"a\":[null]}"].map(str::to_owned);
+        let sizes = [1_990, 1_998, 1_999, 2_010, 100_000];
+        for text in texts.into_iter().chain(sizes.map(|size| "y".repeat(size))) {
+            let length = text.len();
+            sent.push((jobs.enqueue(&Text(text), Options::new()).await.unwrap(), length));
+        }
+
+        for (id, length) in sent {
+            let seen = until_state(&store, id, "completed").await;
+            assert_eq!(seen.result, Some(length.to_string()));
+        }
+        running.stop(PATIENCE).await;
+    }
+
     async fn a_repair_runs_before_every_run_but_the_first(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();

@@ -45,6 +45,8 @@ const LOOK: &[&str] = &[
     "schedules.read",
     "nodes.read",
     "panics.read",
+    "routes.read",
+    "policy.read",
 ];
 
 const OPERATE: &[&str] = &[
@@ -57,9 +59,16 @@ const OPERATE: &[&str] = &[
     "schedules.run",
     "schedules.pause",
     "schedules.backfill",
+    "policy.override",
+    "breakers.force",
 ];
 
-const ADMINISTER: &[&str] = &["schedules.write", "tokens.read", "tokens.write"];
+const ADMINISTER: &[&str] = &[
+    "schedules.write",
+    "policy.write",
+    "tokens.read",
+    "tokens.write",
+];
 
 pub(crate) const ROLES: [Role; 3] = [
     Role {

@@ -1,10 +1,11 @@
 //! Asking the API of a server.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use axum::http::{HeaderName, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use steadfast::clock;
 
 use super::types::Problem;
+use crate::tls;
 
 /// How long an answer may take: 30 s, longer than the server takes at most.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -25,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Client {
     base: String,
     token: String,
-    inner: legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Body>,
+    inner: Plain,
 }
 
 /// The server has said no.
@@ -63,18 +65,22 @@ pub(crate) struct Asking<'c> {
     header: Option<(HeaderName, String)>,
 }
 
+/// Sends requests by http and https.
+pub(crate) type Plain = legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Body>;
+
+/// Makes one that trusts the certificates in a file, or without it the roots of the public web.
+pub(crate) fn plain(ca: Option<&Path>) -> anyhow::Result<Plain> {
+    let connector = tls::connector(ca)?;
+    Ok(legacy::Client::builder(TokioExecutor::new()).build(connector))
+}
+
 impl Client {
-    pub(crate) fn new(base: &str, token: &str) -> Self {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Self {
+    pub(crate) fn new(base: &str, token: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
-            inner: legacy::Client::builder(TokioExecutor::new()).build(connector),
-        }
+            inner: plain(ca)?,
+        })
     }
 
     pub(crate) fn get(&self, path: impl Into<String>) -> Asking<'_> {
@@ -95,6 +101,19 @@ impl Client {
         Asking {
             body: serde_json::to_string(body).ok(),
             ..self.asking(method, path)
+        }
+    }
+
+    /// Changes what was seen with this ETag.
+    pub(crate) fn change_seen(
+        &self,
+        path: impl Into<String>,
+        revision: u64,
+        body: &impl Serialize,
+    ) -> Asking<'_> {
+        Asking {
+            header: Some((IF_MATCH, format!("\"{revision}\""))),
+            ..self.change("PUT", path, body)
         }
     }
 
@@ -128,6 +147,8 @@ impl Asking<'_> {
             status,
             code: "SF-2201".into(),
             fix: None,
+            detail: None,
+            mistakes: None,
             trace_id: None,
         });
         Err(Refused(problem).into())

@@ -5,9 +5,10 @@
 mod audit;
 pub(crate) mod auth;
 pub(crate) mod client;
+mod document;
 mod live;
 mod problem;
-mod routes;
+pub(crate) mod routes;
 mod schema;
 mod server;
 mod table;

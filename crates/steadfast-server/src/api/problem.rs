@@ -4,8 +4,10 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
+use steadfast::settings::Problems;
 use steadfast::{context, jobs, store};
 
+use super::routes::policy::mistakes;
 use super::types;
 
 /// A refusal with its status and a stable code.
@@ -15,6 +17,8 @@ pub(crate) struct Problem {
     code: &'static str,
     title: String,
     fix: Option<String>,
+    /// What is wrong with a document: as a compiler tells it, and one by one.
+    mistakes: Option<(String, Vec<types::Mistake>)>,
 }
 
 macro_rules! problems {
@@ -26,6 +30,7 @@ macro_rules! problems {
                     code: $code,
                     title: title.into(),
                     fix: None,
+                    mistakes: None,
                 }
             })*
         }
@@ -51,6 +56,10 @@ problems! {
     no_precondition, PRECONDITION_REQUIRED, "SF-2208";
     /// The store does not answer, or refuses.
     store, SERVICE_UNAVAILABLE, "SF-2209";
+    /// A document has mistakes.
+    mistaken, UNPROCESSABLE_ENTITY, "SF-2211";
+    /// A document cannot be put in force here, although it has no mistake.
+    unfit, UNPROCESSABLE_ENTITY, "SF-2212";
     /// A mistake of the program.
     internal, INTERNAL_SERVER_ERROR, "SF-2210";
 }
@@ -59,6 +68,13 @@ impl Problem {
     pub(crate) fn with_fix(self, fix: impl Into<String>) -> Self {
         Self {
             fix: Some(fix.into()),
+            ..self
+        }
+    }
+
+    pub(crate) fn with_mistakes(self, problems: &Problems) -> Self {
+        Self {
+            mistakes: Some((problems.to_string(), mistakes(problems))),
             ..self
         }
     }
@@ -109,6 +125,8 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code.to_owned(),
             fix: self.fix,
+            detail: self.mistakes.as_ref().map(|(detail, _)| detail.clone()),
+            mistakes: self.mistakes.map(|(_, mistakes)| mistakes),
             trace_id: context::current().trace_id().map(|id| id.to_string()),
         };
         let json = serde_json::to_string(&problem).unwrap_or_default();

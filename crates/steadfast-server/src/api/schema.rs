@@ -32,6 +32,7 @@ plain! {
     u32 => json!({ "type": "integer", "minimum": 0 }),
     u64 => json!({ "type": "integer", "minimum": 0 }),
     i64 => json!({ "type": "integer" }),
+    f64 => json!({ "type": "number" }),
     Value => json!({}),
 }
 

@@ -2,8 +2,8 @@
 //! add to it, and the other way round.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,23 +13,31 @@ use axum::http::Response;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
+use steadfast::clock::Instant;
 use steadfast::jobs::Jobs;
 use steadfast::jobs::schedule::Schedules;
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{Cause, Shutdown, clock};
+use steadfast::{Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
 use super::problem::Problem;
+use super::routes::panics::Samples;
 use super::{auth, routes, table};
 use crate::config;
 use crate::sql;
+use crate::tls::Tls;
+use crate::traffic::{Recent, Totals};
 
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
 const CONNECTIONS: usize = 4;
 
 /// How long what is under way may take once the jobs have ended: 5 s.
 const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often it is noted what has become of requests: every 2 s, so that a rate of the last minute is
+/// off by little.
+const NOTE_EVERY: Duration = Duration::from_secs(2);
 
 /// What endpoints need.
 #[derive(Clone)]
@@ -40,24 +48,56 @@ pub(super) struct Inner {
     pub(super) jobs: Jobs,
     pub(super) schedules: Schedules,
     pub(super) read_only: bool,
+    /// The guard of the process, to be looked at and changed.
+    pub(super) guard: Option<Guard>,
+    pub(super) traffic: Traffic,
+    pub(super) panics: Samples,
+}
+
+/// What is known of requests, since when.
+pub(super) struct Traffic {
+    pub(super) begun: Instant,
+    recent: Mutex<Recent>,
+}
+
+impl Traffic {
+    fn begin() -> Self {
+        Self {
+            begun: clock::now(),
+            recent: Mutex::default(),
+        }
+    }
+
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self) {
+        let totals = Totals::of(&report::snapshot());
+        self.recent().note(clock::now(), totals);
+    }
 }
 
 /// Refuses to be reached from everywhere without anything that encrypts.
 pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
     anyhow::ensure!(
-        api.listen.ip().is_loopback() || api.behind_proxy,
+        api.listen.ip().is_loopback() || api.tls.is_some() || api.behind_proxy,
         "api.listen = \"{}\" can be reached from other machines, and tokens would cross the network in clear; \
-         listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the only way to it",
+         give tls_certificate and tls_key, listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS is the \
+         only way to it",
         api.listen
     );
     Ok(())
 }
 
 impl Api {
-    /// Starts to serve, on a thread with a runtime of its own; ends with the shutdown.
+    /// Starts to serve, on a thread with a runtime of its own; ends with the shutdown. What it shows of
+    /// routes and policies is that of `watched`, the guard of the service.
     pub(crate) async fn start(
         api: &config::Api,
         place: steadfast::store::Config,
+        tls: Option<Tls>,
+        watched: Guard,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(api.listen);
@@ -89,7 +129,7 @@ impl Api {
                     Err(error) => return drop(started.send(Err(error.into()))),
                 };
                 runtime.block_on(async {
-                    let opened = Self::open(place, read_only).await;
+                    let opened = Self::open(place, read_only, Some(watched)).await;
                     let served = match opened {
                         Ok(api) => api.router().await.map(|app| (api, app)),
                         Err(error) => Err(error),
@@ -98,7 +138,7 @@ impl Api {
                         Err(error) => drop(started.send(Err(error))),
                         Ok((api, (guard, app))) => {
                             drop(started.send(Ok(())));
-                            api.serve(guard, app, listener, &shutdown).await;
+                            api.serve(guard, app, listener, tls, &shutdown).await;
                         }
                     }
                 });
@@ -120,16 +160,25 @@ impl Api {
         Ok(address)
     }
 
-    async fn open(place: steadfast::store::Config, read_only: bool) -> anyhow::Result<Self> {
+    async fn open(
+        place: steadfast::store::Config,
+        read_only: bool,
+        guard: Option<Guard>,
+    ) -> anyhow::Result<Self> {
         let store = Store::open(place).await?;
         let jobs = Jobs::open(&store).await?;
         store.migrate(&sql::PACKAGE).await?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             schedules: Schedules::new(&jobs),
             store,
             jobs,
             read_only,
-        })))
+            guard,
+            traffic: Traffic::begin(),
+            panics: Samples::keep(),
+        });
+        watch(&inner);
+        Ok(Self(inner))
     }
 
     async fn router(&self) -> anyhow::Result<(Guard, axum::Router)> {
@@ -147,13 +196,17 @@ impl Api {
         guard: Guard,
         app: axum::Router,
         listener: std::net::TcpListener,
+        tls: Option<Tls>,
         shutdown: &Shutdown,
     ) {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
-                let serving = async { guard.serve(listener, app).connections(500).await };
+                let mut serve = guard.serve(listener, app).connections(500);
+                if let Some(tls) = tls {
+                    serve = serve.over(move |stream| tls.accept(stream));
+                }
                 // As long as jobs are drained, people want to see it.
-                let _: Result<_, Cause> = shutdown.token().run(serving).await;
+                let _: Result<_, Cause> = shutdown.token().run(serve.into_future()).await;
             }
             Err(error) => {
                 tracing::error!(target: "steadfast::api", %error, "the listener of the API is lost");
@@ -161,6 +214,18 @@ impl Api {
         }
         self.0.store.close().await;
     }
+}
+
+/// Notes what becomes of requests, for as long as anybody may ask.
+fn watch(inner: &Arc<Inner>) {
+    let inner = Arc::downgrade(inner);
+    spawn("traffic of the last minute", async move {
+        while let Some(inner) = inner.upgrade() {
+            inner.traffic.note();
+            drop(inner);
+            clock::sleep(NOTE_EVERY).await;
+        }
+    });
 }
 
 /// Lets only those through who are known and may do what they want.

@@ -1,7 +1,7 @@
 //! Every endpoint: what may be done there, by whom, and what it is made of. The router, the rights, the
-//! guard's policy and the document of the API are made of this one table.
+//! guard's policy and the [document](super::document) of the API are made of this one table.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::auth::Action;
 use super::schema::Schema;
@@ -13,9 +13,11 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     pub(crate) action: Action,
     pub(crate) about: &'static str,
-    query: &'static [(&'static str, &'static str)],
-    request: Option<fn() -> Value>,
-    response: fn() -> Value,
+    pub(super) query: &'static [(&'static str, &'static str)],
+    /// The preconditions that it takes.
+    pub(super) headers: &'static [&'static str],
+    pub(super) request: Option<fn() -> Value>,
+    pub(super) response: fn() -> Value,
     /// Whether its answer does not end by itself.
     pub(crate) is_stream: bool,
 }
@@ -37,6 +39,7 @@ const fn get(
         action: Action(action),
         about,
         query: &[],
+        headers: &[],
         request: None,
         response,
         is_stream: false,
@@ -176,14 +179,17 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "Gives a schedule, and its revision as ETag.",
         Schedule::schema,
     ),
-    change(
-        "PUT",
-        "/api/v1/schedules/{name}",
-        "schedules.write",
-        "Adds a schedule (`If-None-Match: *`) or changes the one that was seen (`If-Match`).",
-        NewSchedule::schema,
-        Schedule::schema,
-    ),
+    Endpoint {
+        headers: &["If-Match", "If-None-Match"],
+        ..change(
+            "PUT",
+            "/api/v1/schedules/{name}",
+            "schedules.write",
+            "Adds a schedule (`If-None-Match: *`) or changes the one that was seen (`If-Match`).",
+            NewSchedule::schema,
+            Schedule::schema,
+        )
+    },
     change(
         "DELETE",
         "/api/v1/schedules/{name}",
@@ -245,6 +251,102 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "Lists the panics of this process by place.",
         PanicList::schema,
     ),
+    get(
+        "/api/v1/panics/{id}",
+        "panics.read",
+        "Gives the panics of one place, with one of them.",
+        PanicDetail::schema,
+    ),
+    get(
+        "/api/v1/routes",
+        "routes.read",
+        "Lists what the guard of this process governs, and what becomes of it.",
+        Guarded::schema,
+    ),
+    change(
+        "POST",
+        "/api/v1/breakers/{name}",
+        "breakers.force",
+        "Has the breakers of a dependency do something else for a while.",
+        Force::schema,
+        Dependency::schema,
+    ),
+    change(
+        "DELETE",
+        "/api/v1/breakers/{name}",
+        "breakers.force",
+        "Has them do what they do by themselves.",
+        Release::schema,
+        Dependency::schema,
+    ),
+    get(
+        "/api/v1/policy",
+        "policy.read",
+        "Gives the policy in force, and its revision as ETag.",
+        Policy::schema,
+    ),
+    Endpoint {
+        headers: &["If-Match"],
+        ..change(
+            "PUT",
+            "/api/v1/policy",
+            "policy.write",
+            "Puts another document in force in place of the one that was seen (`If-Match`), for as long as the process lives.",
+            NewPolicy::schema,
+            Applied::schema,
+        )
+    },
+    change(
+        "POST",
+        "/api/v1/policy/diff",
+        "policy.read",
+        "Tells what a document would change, and whether it could be put in force.",
+        Proposed::schema,
+        Difference::schema,
+    ),
+    Endpoint {
+        query: &[
+            (
+                "route",
+                "a route, by its name in the policy or as `GET /orders`",
+            ),
+            ("dependency", "or a dependency, by its name"),
+        ],
+        ..get(
+            "/api/v1/policy/explain",
+            "policy.read",
+            "Tells every value in force for a route or a dependency, and where it comes from.",
+            Explained::schema,
+        )
+    },
+    page(
+        "/api/v1/policy/revisions",
+        "policy.read",
+        "Lists revisions of the policy, the latest first.",
+        RevisionPage::schema,
+    ),
+    get(
+        "/api/v1/policy/revisions/{id}",
+        "policy.read",
+        "Gives a revision with its document.",
+        RevisionDetail::schema,
+    ),
+    change(
+        "POST",
+        "/api/v1/policy/overrides",
+        "policy.override",
+        "Holds a value against the document for a while; it ends by itself.",
+        NewOverride::schema,
+        Overridden::schema,
+    ),
+    change(
+        "DELETE",
+        "/api/v1/policy/overrides",
+        "policy.override",
+        "Ends an override before its time.",
+        EndOverride::schema,
+        Done::schema,
+    ),
     page(
         "/api/v1/audit",
         "audit.read",
@@ -280,105 +382,4 @@ pub(crate) fn find(method: &str, path: &str) -> Option<&'static Endpoint> {
     ENDPOINTS
         .iter()
         .find(|endpoint| endpoint.method == method && endpoint.path == path)
-}
-
-/// Writes the document of the API.
-pub(crate) fn document() -> Value {
-    let mut named = Map::new();
-    define(&mut named);
-    let mut paths: Map<String, Value> = Map::new();
-    for endpoint in ENDPOINTS {
-        let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
-        if let Some(methods) = methods.as_object_mut() {
-            methods.insert(endpoint.method.to_lowercase(), operation(endpoint));
-        }
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": {
-            "title": "steadfast",
-            "version": "1",
-            "description": "Jobs, schedules and nodes of a store. A new version has another path; members and endpoints may be added to this one.",
-        },
-        "security": [{ "token": [] }],
-        "paths": paths,
-        "components": {
-            "schemas": named,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
-        },
-    })
-}
-
-fn operation(endpoint: &Endpoint) -> Value {
-    let in_path = endpoint
-        .path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Value> = in_path
-        .map(|name| {
-            let kind = if name == "id" { "integer" } else { "string" };
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
-        })
-        .collect();
-    parameters.extend(endpoint.query.iter().map(|(name, says)| {
-        let kind = if matches!(*name, "limit" | "count") {
-            "integer"
-        } else {
-            "string"
-        };
-        json!({ "name": name, "in": "query", "description": says, "schema": { "type": kind } })
-    }));
-    if endpoint.method == "PUT" {
-        for name in ["If-Match", "If-None-Match"] {
-            parameters
-                .push(json!({ "name": name, "in": "header", "schema": { "type": "string" } }));
-        }
-    }
-    let kind = match endpoint.is_stream {
-        true => "text/event-stream",
-        false => "application/json",
-    };
-    let mut operation = json!({
-        "summary": endpoint.about,
-        "description": format!("Needs the action `{}`.", endpoint.action.0),
-        "parameters": parameters,
-        "responses": {
-            "200": { "description": "Done.", "content": { kind: { "schema": (endpoint.response)() } } },
-            "default": {
-                "description": "Not done.",
-                "content": { "application/problem+json": { "schema": Problem::schema() } },
-            },
-        },
-    });
-    if let (Some(request), Some(operation)) = (endpoint.request, operation.as_object_mut()) {
-        let body = json!({
-            "required": true,
-            "content": { "application/json": { "schema": request() } },
-        });
-        operation.insert("requestBody".into(), body);
-    }
-    operation
-}
-
-fn define(named: &mut Map<String, Value>) {
-    Status::define(named);
-    JobPage::define(named);
-    JobDetail::define(named);
-    NewJob::define(named);
-    Reason::define(named);
-    Redrive::define(named);
-    Done::define(named);
-    DoneAll::define(named);
-    SchedulePage::define(named);
-    NewSchedule::define(named);
-    UpcomingList::define(named);
-    Backfill::define(named);
-    Backfilled::define(named);
-    NodePage::define(named);
-    PanicList::define(named);
-    AuditPage::define(named);
-    TokenPage::define(named);
-    NewToken::define(named);
-    MadeToken::define(named);
-    Problem::define(named);
 }

@@ -1,5 +1,9 @@
 //! What requests and answers of the API are made of.
 
+mod guard;
+
+pub(crate) use guard::*;
+
 use super::schema::types;
 
 types! {
@@ -280,12 +284,50 @@ types! {
 
     /// Panics of this process at one place.
     PanicGroup {
+        /// Names the group, and stays the same over restarts of one release: 16 digits.
+        id: String,
         /// Where.
         place: String,
-        /// What the latest said.
+        /// What it is: `user`, `overflow`, `bounds` and so on.
+        kind: String,
+        /// What the first said.
         message: String,
         /// How many there were.
         count: u64,
+        /// How many of them were contained.
+        contained: u64,
+        /// When the first one was.
+        first: String,
+        /// When the last one was.
+        last: String,
+    }
+
+    /// The latest panic of one place that was told by itself.
+    PanicSample {
+        /// When.
+        at: String,
+        /// What it said.
+        message: String,
+        /// The thread.
+        thread: String,
+        /// In which scopes, from outside to inside.
+        scopes: String,
+        /// On which route.
+        route: Option<String>,
+        /// In which job.
+        job: Option<String>,
+        /// The trace that it belongs to.
+        trace_id: Option<String>,
+        /// Where it came from, if that was written down.
+        backtrace: Option<String>,
+    }
+
+    /// A group of panics with one of them.
+    PanicDetail {
+        /// The group.
+        group: PanicGroup,
+        /// One of them; absent if none was told by itself since the API has started.
+        sample: Option<PanicSample>,
     }
 
     /// All groups of panics of this process.
@@ -383,6 +425,10 @@ types! {
         code: String,
         /// What to do about it.
         fix: Option<String>,
+        /// What is wrong with a document, as a compiler tells it.
+        detail: Option<String>,
+        /// The same, one by one.
+        mistakes: Option<Vec<Mistake>>,
         /// The trace of the request.
         trace_id: Option<String>,
     }

@@ -1,20 +1,28 @@
 //! `steadfast dev`: the shop, and what it goes through, in one terminal.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use steadfast::Shutdown;
 use steadfast::panic::{self, Report};
+use steadfast::tower::Guard;
 use steadfast::tower::guard::Armed;
+use steadfast_shop::books::Books;
 use tokio::net::TcpListener;
 
 use super::log;
+use crate::api::{Api, auth, check_exposure};
+use crate::config;
 
 /// Without what is shown by the board or told by the shop, and without a line for each request.
 const LOGGED: &str = "info,steadfast::panic=off,steadfast::scope=off,steadfast::access=off";
+
+/// How long the token holds that is made at each start: a day.
+const TOKEN_HOLDS: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -25,6 +33,11 @@ pub(crate) struct Options {
     /// Where the payment gateway listens, which the shop calls and you can make slow.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     gateway: SocketAddr,
+
+    /// Where its API listens, which `steadfast routes`, `policy` and `jobs` ask; 127.0.0.1:4011 unless that is
+    /// taken.
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<SocketAddr>,
 
     /// The folder of its books and jobs, which is made if it is not there; several shops may share one.
     #[arg(long, value_name = "FOLDER", default_value = "steadfast-dev")]
@@ -47,8 +60,9 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
     let (guard, worker) = (shop.guard, shop.worker);
     guard.follow(&shutdown)?;
+    let asked = Asked::start(&options, &guard, &shop.books, &shutdown).await?;
     let armed = guard.armed();
-    show(&introduction(address, gateway_address, &armed));
+    show(&introduction(address, gateway_address, &asked, &armed));
     // The gateway is there for as long as the shop: what is served or worked off to the end still pays.
     tokio::select! {
         _ = async { tokio::join!(guard.serve(listener, shop.routes), worker.run(&shutdown)) } => Ok(()),
@@ -56,6 +70,63 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
             gone.context("the gateway stopped serving")
         }
     }
+}
+
+/// Where the API is, and with what one gets in.
+struct Asked {
+    address: SocketAddr,
+    token: PathBuf,
+}
+
+impl Asked {
+    /// Serves the API of the shop, and makes a token for whoever may read the folder.
+    async fn start(
+        options: &Options,
+        guard: &Guard,
+        books: &Books,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let api = config::Api {
+            listen: options.api.unwrap_or_else(usual_or_any),
+            ..config::Api::default()
+        };
+        check_exposure(&api)?;
+        let store = books.jobs().store();
+        let place = store.config().clone();
+        let address = Api::start(&api, place, None, guard.clone(), shutdown).await?;
+        let made = auth::make(store, "dev", "admin", TOKEN_HOLDS).await;
+        let made = made.map_err(|problem| anyhow::anyhow!(problem.line()))?;
+        let token = options.data.join("token");
+        write_secret(&token, &made.token)
+            .with_context(|| format!("cannot write {}", token.display()))?;
+        Ok(Self { address, token })
+    }
+}
+
+/// The usual address of an API, if nobody has it.
+fn usual_or_any() -> SocketAddr {
+    let usual = config::Api::default().listen;
+    match std::net::TcpListener::bind(usual) {
+        Ok(_) => usual,
+        Err(_) => SocketAddr::new(usual.ip(), 0),
+    }
+}
+
+/// Writes what only the owner may read.
+fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Anew, so that nobody has it open with other rights.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{secret}")
 }
 
 async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
@@ -66,7 +137,8 @@ async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener
 }
 
 /// What one sees first.
-fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String {
+fn introduction(shop: SocketAddr, gateway: SocketAddr, asked: &Asked, armed: &Armed) -> String {
+    let (api, token) = (asked.address, asked.token.display());
     let process = std::process::id();
     format!(
         r#"The shop is open at http://{shop}. In another terminal, try:
@@ -97,6 +169,10 @@ fn introduction(shop: SocketAddr, gateway: SocketAddr, armed: &Armed) -> String 
   packed tea back, and sends the order on its way; nothing is done twice
     curl -s http://{shop}/orders -H 'content-type: application/json' -d '{{"item": "tea"}}'; sleep 1; kill -9 {process}
     cargo run --release -- dev --listen 127.0.0.1:0 --gateway 127.0.0.1:0
+  what the guard sees, and a hand on it for a quarter of an hour: recommendations with the rank of orders
+    export STEADFAST_SERVER=http://{api} STEADFAST_TOKEN=$(cat {token})
+    steadfast routes list
+    steadfast routes set 'GET /recommendations/{{customer}}' tier=core --for 15m --reason 'to see it'
   what a Prometheus would scrape: who was admitted, who was turned away and why
     curl -s http://{shop}/metrics | grep -v '^#'
   a stop while a request is served: it is served to the end, then the shop closes

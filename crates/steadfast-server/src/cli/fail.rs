@@ -10,25 +10,37 @@
 //! | 6 | it is not in the state for it, or was changed meanwhile |
 //! | 7 | the server cannot be reached, or its store |
 //! | 8 | lines of a crontab could not be taken over, and the rest was |
-//! | 78 | the configuration is refused |
+//! | 9 | `steadfast doctor` has found something that fails |
+//! | 78 | the configuration, or a policy, is refused |
 
 use std::io::Write;
 use std::process::ExitCode;
 
+use steadfast::settings::Problems;
+
 use crate::api::client::{Refused, Unreachable};
+use crate::api::routes::policy::mistakes;
+use crate::api::types::Mistake;
 
 /// Tells an error, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     let (code, exit, fix) = judge(error);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let mistakes = Mistakes::of(error);
     let text = match json {
         true => serde_json::json!({
             "version": 1,
-            "error": { "code": code, "title": error.to_string(), "causes": causes, "fix": fix },
+            "error": {
+                "code": code, "title": error.to_string(), "causes": causes, "fix": fix,
+                "mistakes": mistakes.map(|mistakes| mistakes.list),
+            },
         })
         .to_string(),
         false => {
             let mut text = format!("error[{code}]: {error}\n");
+            if let Some(mistakes) = mistakes {
+                text.push_str(&format!("\n{}", mistakes.told));
+            }
             // A server that cannot be reached has causes that say less than the first.
             for cause in causes.iter().take(3) {
                 text.push_str(&format!("  because: {cause}\n"));
@@ -43,16 +55,69 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     ExitCode::from(exit)
 }
 
+/// What is wrong with a document, as a compiler tells it and one by one.
+struct Mistakes {
+    told: String,
+    list: Vec<Mistake>,
+}
+
+impl Mistakes {
+    fn of(error: &anyhow::Error) -> Option<Self> {
+        if let Some(Mistaken(problems)) = error.downcast_ref() {
+            return Some(Self {
+                told: problems.to_string(),
+                list: mistakes(problems),
+            });
+        }
+        let Refused(problem) = error.downcast_ref()?;
+        Some(Self {
+            told: problem.detail.clone()?,
+            list: problem.mistakes.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Something is not in the state in which that can be done.
+#[derive(Debug)]
+pub(crate) struct NotInState(pub(crate) String);
+
+impl std::fmt::Display for NotInState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotInState {}
+
+/// A policy that was looked at here has mistakes.
+#[derive(Debug)]
+pub(crate) struct Mistaken(pub(crate) Problems);
+
+impl std::fmt::Display for Mistaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the policy has mistakes")
+    }
+}
+
+impl std::error::Error for Mistaken {}
+
 fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if let Some(Refused(problem)) = error.downcast_ref::<Refused>() {
         let exit = match problem.status {
             404 => 4,
             401 | 403 => 5,
             409 | 412 | 428 => 6,
+            422 => 78,
             503 => 7,
             _ => 1,
         };
         return (problem.code.clone(), exit, problem.fix.clone());
+    }
+    if error.downcast_ref::<Mistaken>().is_some() {
+        return ("SF-2211".into(), 78, None);
+    }
+    if error.downcast_ref::<NotInState>().is_some() {
+        return ("SF-2206".into(), 6, None);
     }
     if error.downcast_ref::<Unreachable>().is_some() {
         let fix = "start `steadfast serve`, or say where it is with --server";
@@ -62,7 +127,11 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         .chain()
         .find_map(|cause| cause.downcast_ref::<steadfast::store::Error>());
     if let Some(store) = store {
-        let exit = if store.is_unreachable() { 7 } else { 1 };
+        let exit = match store {
+            store if store.is_unreachable() => 7,
+            store if store.is_in_use() || store.is_version() => 6,
+            _ => 1,
+        };
         return (store.code().into(), exit, Some(store.fix().into()));
     }
     let ids = error

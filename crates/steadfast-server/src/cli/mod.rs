@@ -3,7 +3,9 @@
 mod admin;
 mod ask;
 mod batches;
+mod db;
 mod dev;
+mod doctor;
 mod exec;
 mod fail;
 mod ids;
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Dev(dev::Options),
     /// Runs schedules and jobs, as a file says.
     Serve(serve::Options),
+    /// Finds what is wrong with a configuration, a service or a project, and says how to put it right.
+    Doctor(doctor::Options),
     /// Finds how many rows a batch should have.
     #[command(subcommand)]
     Batches(batches::Command),
@@ -69,8 +73,24 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ask::panics::Command,
     },
+    /// Looks at what a service serves and calls, and takes a hand to it for a while.
+    Routes {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::routes::Command,
+    },
+    /// Looks at the policy of a service, checks one, and puts another in force.
+    Policy {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::policy::Command,
+    },
     /// Says who may use the API.
     Admin(admin::Options),
+    /// Brings the tables of the store up to date, and copies it.
+    Db(db::Options),
     /// Writes what a shell needs to complete commands.
     Completions(shell::Completions),
     /// Writes the pages of the manual.
@@ -85,6 +105,7 @@ impl Command {
         match self {
             Command::Dev(options) => dev::run(options),
             Command::Serve(options) => serve::run(options),
+            Command::Doctor(options) => doctor::run(options),
             Command::Batches(command) => command.run(),
             Command::Ids(options) => ids::run(options),
             Command::Exec(options) => exec::run(options),
@@ -93,7 +114,10 @@ impl Command {
             Command::Schedules { ask, command } => ask::schedules::run(&ask, command),
             Command::Nodes { ask, command } => ask::nodes::run(&ask, command),
             Command::Panics { ask, command } => ask::panics::run(&ask, command),
+            Command::Routes { ask, command } => ask::routes::run(&ask, command),
+            Command::Policy { ask, command } => ask::policy::run(&ask, command),
             Command::Admin(options) => admin::run(options),
+            Command::Db(options) => db::run(options),
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),

@@ -34,6 +34,8 @@ pub(crate) enum Work {
 pub(crate) struct Http {
     pub(crate) url: String,
     pub(crate) secret: Secret,
+    /// Whom to trust, if not the roots of the public web.
+    pub(crate) ca: Option<PathBuf>,
     pub(crate) answer_within: Duration,
     /// After how many failures in a row it is left alone.
     pub(crate) breaker: u32,
@@ -131,12 +133,14 @@ pub(super) fn ask(name: &str, table: &mut Table<'_, '_>, queues: &[String]) -> O
 fn ask_http(table: &mut Table<'_, '_>) -> Option<Http> {
     let url = HTTP_URL.text_as(table, place::url);
     let secret = HTTP_SECRET.text_as(table, place::secret);
+    let ca = HTTP_CA.text(table).map(PathBuf::from);
     let answer_within = HTTP_ANSWER_WITHIN.time(table);
     let breaker = HTTP_FAILURES.number(table);
     let breaker = breaker.unwrap_or(HTTP_FAILURES.default_number());
     Some(Http {
         url: url?,
         secret: secret?,
+        ca,
         answer_within: answer_within.unwrap_or(HTTP_ANSWER_WITHIN.default_time()),
         breaker: u32::try_from(breaker).unwrap_or(u32::MAX),
     })

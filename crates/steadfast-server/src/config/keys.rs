@@ -273,6 +273,19 @@ pub(super) static LOG_LEVEL: Key = key(
     Default("\"info\"", "each failure, and a line for each request"),
 );
 
+pub(super) static TLS_CERTIFICATE: Key = key(
+    "tls_certificate",
+    Text(2_000),
+    "a file with the certificate to be served with by TLS, in PEM, and those between it and its root; read again when it changes, and on SIGHUP",
+    Nothing("no TLS", "\"/etc/steadfast/tls.crt\""),
+);
+pub(super) static TLS_KEY: Key = key(
+    "tls_key",
+    Text(2_000),
+    "a file with its key, in PEM, which not every user may read",
+    Nothing("no TLS", "\"/etc/steadfast/tls.key\""),
+);
+
 pub(super) static HEALTH_LISTEN: Key = key(
     "listen",
     Text(100),
@@ -303,6 +316,12 @@ pub(super) static HTTP_SECRET: Key = key(
     Text(2_000),
     "where the secret is by which calls are signed, `env:VARIABLE` or `file:PATH`: at least 32 bytes",
     Refused("\"env:MAIL_SECRET\""),
+);
+pub(super) static HTTP_CA: Key = key(
+    "ca",
+    Text(2_000),
+    "a file with the certificates, in PEM, by which the service of an `https` URL is trusted, and by no others",
+    Nothing("the roots of the public web", "\"/etc/steadfast/ca.pem\""),
 );
 pub(super) static HTTP_ANSWER_WITHIN: Key = key(
     "answer_within",
@@ -635,13 +654,20 @@ pub(super) static SECTIONS: &[Section] = &[
         name: "api",
         what: "What people and machines can see and do.",
         example: "",
-        keys: &[&API_ENABLED, &API_LISTEN, &API_BEHIND_PROXY, &API_READ_ONLY],
+        keys: &[
+            &API_ENABLED,
+            &API_LISTEN,
+            &TLS_CERTIFICATE,
+            &TLS_KEY,
+            &API_BEHIND_PROXY,
+            &API_READ_ONLY,
+        ],
     },
     Section {
         name: "calls",
         what: "Where services tell the end of work that takes longer than an answer. Each word is signed by the secret of its handler and carries the term of the run.",
         example: "",
-        keys: &[&CALLS_LISTEN, &CALLS_URL],
+        keys: &[&CALLS_LISTEN, &CALLS_URL, &TLS_CERTIFICATE, &TLS_KEY],
     },
     Section {
         name: "ids",
@@ -695,7 +721,13 @@ pub(super) static SECTIONS: &[Section] = &[
         name: "handlers.NAME",
         what: "A handler that calls a service has these in place of `exec` and what belongs to a program (`stop_within` and below); `queue` to `beat_every` are the same.",
         example: "handlers.receipt",
-        keys: &[&HTTP_URL, &HTTP_SECRET, &HTTP_ANSWER_WITHIN, &HTTP_FAILURES],
+        keys: &[
+            &HTTP_URL,
+            &HTTP_SECRET,
+            &HTTP_CA,
+            &HTTP_ANSWER_WITHIN,
+            &HTTP_FAILURES,
+        ],
     },
     Section {
         name: "schedules.NAME",

@@ -24,6 +24,8 @@ pub(crate) use write::commented;
 
 use keys::*;
 
+use crate::tls;
+
 /// The most handlers, and the most schedules: 1,000 each. Their names are labels of metrics and lines.
 const NAMED_MAX: usize = 1_000;
 
@@ -65,14 +67,28 @@ pub(crate) struct StorePlace {
 pub(crate) struct Api {
     pub(crate) enabled: bool,
     pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<tls::Files>,
     pub(crate) behind_proxy: bool,
     pub(crate) read_only: bool,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: API_DEFAULT,
+            tls: None,
+            behind_proxy: false,
+            read_only: false,
+        }
+    }
 }
 
 /// Where long work is told the end of.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
     pub(crate) listen: SocketAddr,
+    pub(crate) tls: Option<tls::Files>,
     pub(crate) url: Option<String>,
 }
 
@@ -116,6 +132,15 @@ impl Config {
 }
 
 impl StorePlace {
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.url
+    }
+
+    /// How many connections were asked for.
+    pub(crate) fn connections(&self) -> Option<usize> {
+        self.connections
+    }
+
     /// Says where the store is.
     pub(crate) fn config(&self, application: &str) -> anyhow::Result<store::Config> {
         let url = self.url.look_up().context("store.url cannot be had")?;
@@ -174,12 +199,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         not_ready: SHUTDOWN_NOT_READY.default_time(),
         log: Log::default(),
         health: HEALTH_DEFAULT,
-        api: Api {
-            enabled: true,
-            listen: API_DEFAULT,
-            behind_proxy: false,
-            read_only: false,
-        },
+        api: Api::default(),
         calls: None,
         ids: None,
         handlers: BTreeMap::new(),
@@ -283,6 +303,7 @@ fn ask_process(root: &mut Table<'_, '_>, config: &mut Config) {
         let api = &mut config.api;
         api.enabled = API_ENABLED.flag(table).unwrap_or(api.enabled);
         api.listen = API_LISTEN.text_as(table, address).unwrap_or(api.listen);
+        api.tls = ask_tls(table);
         api.behind_proxy = API_BEHIND_PROXY.flag(table).unwrap_or(api.behind_proxy);
         api.read_only = API_READ_ONLY.flag(table).unwrap_or(api.read_only);
     });
@@ -296,8 +317,23 @@ fn ask_calls(root: &mut Table<'_, '_>) -> Option<Calls> {
         let url = CALLS_URL.text_as(table, |text| {
             place::url(text).map(|url| url.trim_end_matches('/').to_owned())
         });
-        listen.map(|listen| Calls { listen, url })
+        let tls = ask_tls(table);
+        listen.map(|listen| Calls { listen, tls, url })
     })
+}
+
+fn ask_tls(table: &mut Table<'_, '_>) -> Option<tls::Files> {
+    let certificate = TLS_CERTIFICATE.text(table).map(PathBuf::from);
+    let key = TLS_KEY.text(table).map(PathBuf::from);
+    let (has, lacks) = match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(tls::Files { certificate, key }),
+        (None, None) => return None,
+        (Some(_), None) => (TLS_CERTIFICATE.name, TLS_KEY.name),
+        (None, Some(_)) => (TLS_KEY.name, TLS_CERTIFICATE.name),
+    };
+    let wrong = Wrong::new(format!("there is no TLS without {lacks}"));
+    table.refuse(has, wrong.with_fix(format!("add {lacks} = \"FILE\"")));
+    None
 }
 
 fn level(text: &str) -> Result<String, Wrong> {

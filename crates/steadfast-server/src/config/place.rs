@@ -1,6 +1,7 @@
 //! Where secrets are, and never what they are.
 
 use std::fmt;
+use std::path::Path;
 
 use anyhow::Context;
 use steadfast::settings::Wrong;
@@ -33,6 +34,14 @@ impl Secret {
                 .map(|path| Place::File(path.to_owned()))
         };
         variable.or_else(file).map(Self)
+    }
+
+    /// Gives the file that it is in, if it is in one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::File(path) => Some(Path::new(path)),
+            Place::Plain(_) | Place::Variable(_) => None,
+        }
     }
 
     /// Gives the value, without white space around it.

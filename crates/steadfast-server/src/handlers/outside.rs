@@ -2,8 +2,10 @@
 //! those that tell it of long work.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,6 +18,7 @@ use super::http::calls::{self, Calls, ROUTE};
 use super::http::client::{Client, Transport};
 use super::http::waiting::Waiting;
 use crate::config::{Config, Http, Work};
+use crate::tls::Tls;
 
 /// The shortest secret: 32 bytes, as many as a signature has.
 const SECRET_BYTES_MIN: usize = 32;
@@ -39,15 +42,20 @@ impl Outside {
                 Work::Exec(_) => None,
             })
             .collect();
-        let policy =
-            PolicyDocument::new("what is between this process and services", policy(&https))
-                .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let policy = PolicyDocument::new(
+            "what is between this process and services",
+            policy(config.calls.is_some(), &https),
+        )
+        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
         let guard = Guard::new(policy)?;
         let url = config.calls.as_ref().and_then(|calls| {
-            let own = calls_at.map(|address| format!("http://{address}"));
+            let scheme = if calls.tls.is_some() { "https" } else { "http" };
+            let own = calls_at.map(|address| format!("{scheme}://{address}"));
             calls.url.clone().or(own)
         });
-        let (transport, waiting) = (Transport::new(), Waiting::default());
+        let waiting = Waiting::default();
+        // One for all who trust the same.
+        let mut transports: BTreeMap<Option<&PathBuf>, Transport> = BTreeMap::new();
         let (mut targets, mut secrets) = (BTreeMap::new(), BTreeMap::new());
         for (name, http) in https {
             let secret = http.secret.look_up();
@@ -58,11 +66,18 @@ impl Outside {
                 secret.len()
             );
             secrets.insert(name.clone(), secret.clone());
+            let transport = match transports.entry(http.ca.as_ref()) {
+                Entry::Occupied(made) => made.into_mut(),
+                Entry::Vacant(place) => {
+                    let transport = Transport::new(http.ca.as_deref());
+                    place.insert(transport.with_context(|| format!("handlers.{name}.ca"))?)
+                }
+            };
             let target = Target {
                 name: name.clone(),
                 http: http.clone(),
                 secret,
-                client: Client::new(&guard, name, &transport)?,
+                client: Client::new(&guard, name, transport)?,
                 waiting: waiting.clone(),
                 calls_url: url.clone(),
             };
@@ -79,11 +94,17 @@ impl Outside {
         })
     }
 
+    /// Gives what stands between both, to be looked at and changed.
+    pub(crate) fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
     /// Serves the words about long work. It goes on while jobs are drained, since they wait for it: the
     /// guard is not told of the shutdown.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
+        tls: Option<Tls>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<()> {
         let app = self
@@ -91,17 +112,23 @@ impl Outside {
             .protect(calls::router(self.calls.clone()))
             .await?;
         let over = shutdown.token();
-        let _ = over
-            .run(async { self.guard.serve(listener, app).connections(1_000).await })
-            .await;
+        let mut serve = self.guard.serve(listener, app).connections(1_000);
+        if let Some(tls) = tls {
+            serve = serve.over(move |stream| tls.accept(stream));
+        }
+        let _ = over.run(serve.into_future()).await;
         Ok(())
     }
 }
 
 /// What is said of targets and of calls, as a policy. Names have only letters that need no escape.
-fn policy(https: &[(&String, &Http)]) -> String {
-    let mut policy = format!(
-        r#"
+fn policy(has_calls: bool, https: &[(&String, &Http)]) -> String {
+    let mut policy = String::new();
+    // A route that nobody serves would be one that is not armed.
+    if has_calls {
+        let _ = write!(
+            policy,
+            r#"
 [timeouts.calls]
 timeout = "10s"
 [admissions.calls]
@@ -113,7 +140,8 @@ tier = "core"
 timeout = "calls"
 admission = "calls"
 "#
-    );
+        );
+    }
     for (name, http) in https {
         let _ = writeln!(
             policy,

@@ -1,5 +1,6 @@
 //! The production program: a store, a worker, schedules, and whether all of it is well.
 
+mod certificates;
 mod health;
 mod ids;
 
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use crate::api::{Api, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
+use certificates::Certificates;
 use health::Health;
 use ids::IdServer;
 
@@ -32,6 +34,8 @@ const WAIT_LONGEST: Duration = Duration::from_secs(10);
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     check_machine(&config)?;
     check_exposure(&config.api)?;
+    let certificates = Certificates::load(&config)?;
+    let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
     let listener = TcpListener::bind(config.health).await;
     let listener = listener.with_context(|| {
         format!(
@@ -68,7 +72,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, &shutdown).await;
+            let address = Api::start(&config.api, place, api_tls, outside.guard(), &shutdown).await;
             let address = address.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
@@ -77,7 +81,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     };
     let taken = async {
         match calls {
-            Some(listener) => outside.serve(listener, &shutdown).await,
+            Some(listener) => outside.serve(listener, calls_tls, &shutdown).await,
             None => std::future::pending().await,
         }
     };
@@ -89,6 +93,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     };
     tokio::select! {
         ended = async { tokio::try_join!(work, handing) } => ended.map(drop),
+        () = certificates.follow() => Ok(()),
         ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),

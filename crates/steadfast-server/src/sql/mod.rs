@@ -17,6 +17,8 @@ statements! {
     pub(crate) AUDIT_END = "audit_end";
     /// Lists actions.
     pub(crate) AUDIT_LIST = "audit_list";
+    /// Tells the clock, for `doctor`.
+    pub(crate) CLOCK_LOOK = "clock_look";
 }
 
 /// The tables and statements of the program.

@@ -25,6 +25,7 @@ Usage: steadfast <COMMAND>
 Commands:
   dev          Runs a small shop that you can hurt, and shows what becomes of it
   serve        Runs schedules and jobs, as a file says
+  doctor       Finds what is wrong with a configuration, a service or a project, and says how to put it right
   batches      Finds how many rows a batch should have
   exec         Runs a program of yours, and keeps it up
   status       Shows how a server and its store are
@@ -32,7 +33,10 @@ Commands:
   schedules    Looks at schedules, and changes them
   nodes        Looks at the processes that share the store
   panics       Looks at what has panicked in a server
+  routes       Looks at what a service serves and calls, and takes a hand to it for a while
+  policy       Looks at the policy of a service, checks one, and puts another in force
   admin        Says who may use the API
+  db           Brings the tables of the store up to date, and copies it
   completions  Writes what a shell needs to complete commands
   man          Writes the pages of the manual
   help         Print this message or the help of the given subcommand(s)

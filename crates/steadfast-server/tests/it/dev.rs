@@ -27,6 +27,7 @@ impl Shop {
     fn at(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0"])
+            .args(["--api", "127.0.0.1:0"])
             .args(["--gateway", "127.0.0.1:0", "--data"])
             .arg(folder)
             .env("RUST_LOG", "info,steadfast::scope=debug")

@@ -3,6 +3,9 @@
 mod alive;
 mod batches;
 mod cli;
+mod db;
 mod dev;
+mod doctor;
 mod exec;
+mod policy;
 mod serve;

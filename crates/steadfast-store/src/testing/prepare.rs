@@ -44,6 +44,11 @@ pub async fn assert_prepares(package: &Package, manifest_dir: &str) {
             ));
         }
     }
+    for statement in package.statements {
+        if let Some(trouble) = unbound(statement.sqlite) {
+            found.push(format!("sqlite/{}.sql: {trouble}", statement.name));
+        }
+    }
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let database = Database::make(kind).await;
         let store = database.open().await;
@@ -76,9 +81,63 @@ pub async fn assert_prepares(package: &Package, manifest_dir: &str) {
     );
 }
 
+/// Says which of the statements of a text would be run with a null in place of a value.
+///
+/// SQLite counts the placeholders of a statement up to the highest. The driver gives a value to those that are
+/// left out as well, one after the other over all statements of the text, and once it has none left it gives
+/// nothing to those that follow either: without a word, they are null.
+fn unbound(text: &str) -> Option<String> {
+    let lines = text
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let statements: Vec<BTreeSet<usize>> = text.split(';').map(placeholders).collect();
+    let values = statements.iter().flatten().copied().max().unwrap_or(0);
+    let mut left_out = 0;
+    for (index, used) in statements.iter().enumerate() {
+        for number in 1..=used.last().copied().unwrap_or(0) {
+            left_out += usize::from(!used.contains(&number));
+            if left_out > values {
+                let nth = index + 1;
+                return Some(format!(
+                    "the placeholders of statement {nth} leave out too many numbers: order them so that \
+                     few are left out, or the driver leaves the rest of them null"
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn placeholders(statement: &str) -> BTreeSet<usize> {
+    let parts = statement.split('?').skip(1);
+    let digits = |part: &str| {
+        let end = part
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(part.len());
+        part[..end].parse().ok()
+    };
+    parts.filter_map(digits).collect()
+}
+
 fn files(folder: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".sql")?.to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_that_the_driver_would_leave_null_are_found() {
+        assert_eq!(unbound("SELECT ?1, ?2; SELECT ?2 -- ?9\n; SELECT ?1"), None);
+        assert_eq!(unbound("SELECT ?2; SELECT ?2"), None);
+
+        let found = unbound("SELECT ?2; SELECT ?2; SELECT ?2");
+
+        assert!(found.is_some_and(|found| found.contains("statement 3")));
+    }
 }

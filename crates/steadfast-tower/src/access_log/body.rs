@@ -78,11 +78,10 @@ impl Sending {
         body: &B,
         now: Instant,
     ) {
-        let said = headers.get(CONTENT_LENGTH);
-        let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
         let record = &mut self.record;
         let (at_end, hint) = record.work(|| (body.is_end_stream(), body.size_hint()));
-        self.left = said.or(hint.exact());
+        let said = || headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        self.left = hint.exact().or_else(said);
         // Not before: if the body panics at these questions, nobody sees its head.
         record.answered(status, now);
         record.whole = asked.has_none(status) || at_end || self.left == Some(0);

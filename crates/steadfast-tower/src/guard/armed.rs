@@ -76,7 +76,8 @@ pub(crate) enum Methods {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Armed {
-    /// Whether every route of the policy was asked, and has answered by the guard.
+    /// Whether every route of the policy was asked, and has answered by the guard; true of one without
+    /// routes.
     pub checked: bool,
     /// The routes of the policy, in order.
     pub routes: Vec<String>,
@@ -224,7 +225,8 @@ impl Watch {
         let mut names: Vec<_> = routes.map(|route| route.key.clone()).collect();
         names.sort();
         Armed {
-            checked: self.probed.load(Ordering::Relaxed),
+            // One for calls alone has nothing to be asked.
+            checked: names.is_empty() || self.probed.load(Ordering::Relaxed),
             routes: names,
             ungoverned: self.known().iter().cloned().collect(),
             requests: self.requests.load(Ordering::Relaxed),

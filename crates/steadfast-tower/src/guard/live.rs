@@ -14,7 +14,7 @@ use super::{Guard, Inner, compile};
 use crate::PolicyDocument;
 use crate::policy::{
     ApplyError, InForce, InvalidOverride, LivePolicy, Override, PolicyChange, PolicyObserver,
-    Signed,
+    Proposal, Revision, Signed,
 };
 
 /// No override is held.
@@ -67,12 +67,34 @@ impl Guard {
         document: PolicyDocument,
         signed: Signed,
     ) -> Result<Vec<FieldChange>, ApplyError> {
-        self.inner.end_overrides(clock::nanos());
-        let live = &self.inner.live;
-        let proposal = live.propose(document, signed);
+        let proposal = self.propose(document, signed);
         let changes = proposal.changes().to_vec();
-        live.apply(proposal, self.inner.wall())?;
+        self.apply_proposal(proposal)?;
         Ok(changes)
+    }
+
+    /// Says what another document would change: to be looked at, and then
+    /// [applied](Self::apply_proposal).
+    pub fn propose(&self, document: PolicyDocument, signed: Signed) -> Proposal {
+        self.inner.end_overrides(clock::nanos());
+        self.inner.live.propose(document, signed)
+    }
+
+    /// Puts a proposal in force.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); also when another revision came in force since it was made.
+    pub fn apply_proposal(&self, proposal: Proposal) -> Result<Arc<Revision>, ApplyError> {
+        self.inner.end_overrides(clock::nanos());
+        self.inner.live.apply(proposal, self.inner.wall())
+    }
+
+    /// Says whether a proposal could be [applied](Self::apply_proposal) now, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`apply_proposal`](Self::apply_proposal).
+    pub fn check_proposal(&self, proposal: &Proposal) -> Result<(), ApplyError> {
+        self.inner.live.check(proposal, self.inner.wall())
     }
 
     /// Holds one value against the document for a while: it ends by itself, also if somebody sets
@@ -108,13 +130,29 @@ impl Guard {
         time: Duration,
         signed: Signed,
     ) -> Result<Arc<InForce>, InvalidOverride> {
-        self.inner.end_overrides(clock::nanos());
-        let now = self.inner.wall();
-        let until = SystemTime::from(now)
-            .checked_add(time)
-            .unwrap_or(SystemTime::from(now) + Override::LONGEST * 2);
-        let one = Override::new(path, value, Timestamp::from(until), signed)?;
+        let (one, now) = self.inner.held(path, value, time, signed)?;
         self.inner.live.hold(one, now)
+    }
+
+    /// Says what a value that is [held](Self::hold) would change, and holds nothing.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub fn try_hold(
+        &self,
+        path: FieldPath,
+        value: &str,
+        time: Duration,
+        signed: Signed,
+    ) -> Result<Vec<FieldChange>, InvalidOverride> {
+        let (one, now) = self.inner.held(path, value, time, signed)?;
+        self.inner.live.try_hold(one, now)
+    }
+
+    /// Ends an override before its time; says whether there was one.
+    pub fn release(&self, path: &FieldPath) -> bool {
+        self.inner.end_overrides(clock::nanos());
+        self.inner.live.release(path)
     }
 }
 
@@ -138,6 +176,22 @@ impl Inner {
         let ended = self.steady().wall_at(now);
         self.live.expire(ended);
         self.note_next_end();
+    }
+
+    fn held(
+        &self,
+        path: FieldPath,
+        value: &str,
+        time: Duration,
+        signed: Signed,
+    ) -> Result<(Override, Timestamp), InvalidOverride> {
+        self.end_overrides(clock::nanos());
+        let now = self.wall();
+        let until = SystemTime::from(now)
+            .checked_add(time)
+            .unwrap_or(SystemTime::from(now) + Override::LONGEST * 2);
+        let one = Override::new(path, value, Timestamp::from(until), signed)?;
+        Ok((one, now))
     }
 
     /// Gives the time of the wall, as overrides see it. While one is held, the clock on the wall

@@ -102,6 +102,7 @@ pub use counted::CountedBody;
 pub use dependency::DependencyStatus;
 pub use error::GuardError;
 pub use governed::{GovernedBody, GovernedFuture};
+pub use route::RouteStatus;
 pub use sent::{CallBody, Sends, SendsFuture};
 #[cfg(feature = "serve")]
 pub use serve::{Serve, Served};
@@ -368,6 +369,15 @@ impl Guard {
     /// [`GuardError`] if the policy has no such dependency; the nearest name is told.
     pub fn breakers(&self, dependency: &str) -> Result<Breakers, GuardError> {
         Ok(self.inner.dependencies.get(dependency)?.breakers())
+    }
+
+    /// Tells how each route of the policy stands, by name.
+    pub fn routes(&self) -> Vec<RouteStatus> {
+        self.inner.end_overrides(clock::nanos());
+        let state = self.inner.state.load();
+        let mut routes: Vec<_> = state.routes.all().map(|route| route.status()).collect();
+        routes.sort_by(|a, b| a.name.cmp(&b.name));
+        routes
     }
 
     /// Tells how each dependency stands, by name.

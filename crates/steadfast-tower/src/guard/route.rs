@@ -43,6 +43,20 @@ pub(super) struct Route {
     pub(super) is_stream: bool,
 }
 
+/// How one route stands: what [`Guard::routes`](super::Guard::routes) tells.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RouteStatus {
+    /// Its name in the policy: `GET /orders/{id}`, or a template for all methods.
+    pub name: String,
+    /// Who goes first.
+    pub tier: Tier,
+    /// Whether its answers do not end by themselves.
+    pub is_stream: bool,
+    /// How long a usual request may take until its answer begins, now.
+    pub timeout: Option<Duration>,
+}
+
 /// The routes of a policy.
 pub(super) struct Routes {
     /// By template; each in order of the search.
@@ -94,6 +108,15 @@ impl Route {
 
     pub(super) fn template(&self) -> &str {
         template_of(&self.key)
+    }
+
+    pub(super) fn status(&self) -> RouteStatus {
+        RouteStatus {
+            name: self.key.clone(),
+            tier: self.tier,
+            is_stream: self.is_stream,
+            timeout: self.timeout.as_ref().map(|timeout| timeout.usual()),
+        }
     }
 
     fn of_one_method(&self) -> bool {

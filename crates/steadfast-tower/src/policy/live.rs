@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use steadfast_core::clock::Timestamp;
-use steadfast_core::decide::policy::{FieldPath, Policy};
+use steadfast_core::decide::policy::{FieldChange, FieldPath, Policy};
 use steadfast_core::recover;
 
 use super::document::PolicyDocument;
@@ -53,6 +53,14 @@ enum NotApplied {
     Forgotten(u64),
     #[error("it cannot be put in force: {0}")]
     Refused(String),
+}
+
+impl ApplyError {
+    /// Tells whether another revision came in force since the proposal was made: look at that, and
+    /// propose again.
+    pub fn is_outdated(&self) -> bool {
+        matches!(self.0, NotApplied::Outdated { .. })
+    }
 }
 
 impl LivePolicy {
@@ -118,14 +126,23 @@ impl LivePolicy {
     /// When another revision has come in force since it was made, or an observer refuses it.
     pub fn apply(&self, proposal: Proposal, now: Timestamp) -> Result<Arc<Revision>, ApplyError> {
         let state = self.lock();
-        let in_force = self.in_force();
-        let (base, current) = (&proposal.base, in_force.revision());
-        if !Arc::ptr_eq(base, current) {
-            let (base, current) = (base.n(), current.n());
-            return Err(NotApplied::Outdated { base, current }.into());
-        }
+        self.is_newest(&proposal)?;
         let (document, signed) = (proposal.document, proposal.signed);
         self.put(state, document, signed, now)
+    }
+
+    /// Says whether a proposal could be [applied](Self::apply) now, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn check(&self, proposal: &Proposal, now: Timestamp) -> Result<(), ApplyError> {
+        let state = self.lock();
+        self.is_newest(proposal)?;
+        let n = proposal.base.n() + 1;
+        let (document, signed) = (proposal.document.clone(), proposal.signed.clone());
+        let namespace = proposal.base.namespace();
+        let next = Revision::new(namespace, n, document, signed, now);
+        self.next(&state, Arc::new(next), now).map(drop)
     }
 
     /// Puts the document of an earlier revision in force again, as the next one.
@@ -151,24 +168,26 @@ impl LivePolicy {
     /// When there is no such field, the policy would have a mistake with it, an observer refuses it,
     /// the time is over or more than a day away, or there are too many.
     pub fn hold(&self, one: Override, now: Timestamp) -> Result<Arc<InForce>, InvalidOverride> {
-        one.check(now)?;
         let state = self.lock();
-        let in_force = self.in_force();
-        let others = in_force.overrides().iter();
-        let others = others.filter(|held| held.holds(now) && held.path() != one.path());
-        let mut held: Vec<Override> = others.cloned().collect();
-        if held.len() >= Override::MAX {
-            return Err(Refusal::Many.into());
-        }
-        held.push(one);
-        let next = Arc::new(InForce::with(in_force.revision().clone(), held)?);
-        if let Some(refused) = state.refused(next.policy()) {
-            return Err(Refusal::Refused(refused).into());
-        }
+        let next = Arc::new(self.held(&state, one, now)?);
         self.in_force.store(next.clone());
         drop(state);
         self.tell();
         Ok(next)
+    }
+
+    /// Says what a value that is [held](Self::hold) would change, and holds nothing.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub fn try_hold(
+        &self,
+        one: Override,
+        now: Timestamp,
+    ) -> Result<Vec<FieldChange>, InvalidOverride> {
+        let state = self.lock();
+        let next = self.held(&state, one, now)?;
+        Ok(self.in_force().policy().changes(next.policy()))
     }
 
     /// Ends an override before its time; says whether there was one.
@@ -182,6 +201,53 @@ impl LivePolicy {
         self.in_force().until()
     }
 
+    fn is_newest(&self, proposal: &Proposal) -> Result<(), NotApplied> {
+        let in_force = self.in_force();
+        let (base, current) = (&proposal.base, in_force.revision());
+        match Arc::ptr_eq(base, current) {
+            true => Ok(()),
+            false => Err(NotApplied::Outdated {
+                base: base.n(),
+                current: current.n(),
+            }),
+        }
+    }
+
+    /// What would be in force with one more override.
+    fn held(&self, state: &State, one: Override, now: Timestamp) -> Result<InForce, Refusal> {
+        one.check(now)?;
+        let in_force = self.in_force();
+        let others = in_force.overrides().iter();
+        let others = others.filter(|held| held.holds(now) && held.path() != one.path());
+        let mut held: Vec<Override> = others.cloned().collect();
+        if held.len() >= Override::MAX {
+            return Err(Refusal::Many);
+        }
+        held.push(one);
+        let next = InForce::with(in_force.revision().clone(), held)?;
+        match state.refused(next.policy()) {
+            Some(refused) => Err(Refusal::Refused(refused)),
+            None => Ok(next),
+        }
+    }
+
+    /// What would be in force with another revision.
+    fn next(
+        &self,
+        state: &State,
+        next: Arc<Revision>,
+        now: Timestamp,
+    ) -> Result<InForce, ApplyError> {
+        let in_force = self.in_force();
+        let held = in_force.overrides().iter().filter(|held| held.holds(now));
+        let held: Vec<Override> = held.cloned().collect();
+        let next = InForce::with_those_that_fit(next, &held);
+        match state.refused(next.policy()) {
+            Some(refused) => Err(NotApplied::Refused(refused).into()),
+            None => Ok(next),
+        }
+    }
+
     fn put(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -193,12 +259,7 @@ impl LivePolicy {
         let current = in_force.revision();
         let (namespace, n) = (current.namespace(), current.n() + 1);
         let next = Arc::new(Revision::new(namespace, n, document, signed, now));
-        let held = in_force.overrides().iter().filter(|held| held.holds(now));
-        let held: Vec<Override> = held.cloned().collect();
-        let next_in_force = InForce::with_those_that_fit(next.clone(), &held);
-        if let Some(refused) = state.refused(next_in_force.policy()) {
-            return Err(NotApplied::Refused(refused).into());
-        }
+        let next_in_force = self.next(&state, next.clone(), now)?;
         if state.history.len() == Self::HISTORY_MAX {
             state.history.pop_front();
         }

@@ -50,6 +50,21 @@ pub(super) enum Refusal {
     Refused(String),
 }
 
+impl InvalidOverride {
+    /// Gives the mistakes that the policy would have with it, if that is why.
+    pub fn problems(&self) -> Option<&Problems> {
+        match &self.0 {
+            Refusal::Mistakes(problems) => Some(problems),
+            _ => None,
+        }
+    }
+
+    /// Tells whether there is no such field.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.0, Refusal::Unknown(..))
+    }
+}
+
 impl Override {
     /// The most at a time: 32. Whoever needs more has another document in mind.
     pub const MAX: usize = 32;

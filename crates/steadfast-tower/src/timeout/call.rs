@@ -62,7 +62,7 @@ impl Call {
         }
         let looks_on = shared.as_ref().is_some_and(|shared| shared.is_shadow());
         let governed = shared.map(|shared| Governed {
-            given: shared.begin(clock::nanos_at(since), left),
+            given: shared.begin(since, left),
             shared,
         });
         let given = governed.as_ref().map(|governed| governed.given.get());

@@ -137,11 +137,13 @@ impl Shared {
     }
 
     /// Gives how long a call may take that begins now, with `left` until its deadline.
-    pub(super) fn begin(&self, now: u64, left: Option<Duration>) -> Given {
+    pub(super) fn begin(&self, now: Instant, left: Option<Duration>) -> Given {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match &self.kind {
             Kind::Fixed(timeout) => Given::Fixed(left.map_or(*timeout, |left| left.min(*timeout))),
-            Kind::Learned(learned) => Given::Learned(learned.begin(call, now, left)),
+            Kind::Learned(learned) => {
+                Given::Learned(learned.begin(call, clock::nanos_at(now), left))
+            }
         }
     }
 

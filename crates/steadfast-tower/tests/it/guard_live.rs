@@ -401,3 +401,76 @@ async fn a_second_override_ends_in_time_after_the_first_one_has_ended() {
     clock::sleep(MINUTE + MS).await;
     assert_eq!(held_one_after_the_other(&guard), [false, false]);
 }
+
+#[test]
+fn what_would_change_is_told_and_nothing_is_changed() {
+    let guard = Guard::new(document(POLICY)).unwrap();
+    let quarter = 15 * MINUTE;
+
+    let changes = guard
+        .try_hold(PERMITS.parse().unwrap(), "5", quarter, signed())
+        .unwrap();
+    let refused = guard.try_hold(PERMITS.parse().unwrap(), "0", quarter, signed());
+    let unknown = guard.try_hold(
+        "admissions.http.permit".parse().unwrap(),
+        "5",
+        quarter,
+        signed(),
+    );
+
+    assert_eq!(changes[0].path.to_string(), PERMITS);
+    assert!(refused.unwrap_err().problems().is_some());
+    assert!(unknown.unwrap_err().is_unknown());
+    assert!(guard.in_force().overrides().is_empty());
+
+    guard
+        .hold(PERMITS.parse().unwrap(), "5", quarter, signed())
+        .unwrap();
+    assert!(guard.release(&PERMITS.parse().unwrap()));
+    assert!(!guard.release(&PERMITS.parse().unwrap()));
+    assert!(guard.in_force().overrides().is_empty());
+}
+
+#[test]
+fn of_two_proposals_for_one_revision_the_second_is_told_that_it_is_outdated() {
+    let guard = Guard::new(document(POLICY)).unwrap();
+    let propose = |burst: &str| {
+        let text = POLICY.replace("burst = 3", &format!("burst = {burst}"));
+        guard.propose(document(&text), signed())
+    };
+    let (first, second) = (propose("4"), propose("5"));
+    guard.check_proposal(&first).unwrap();
+    guard.check_proposal(&second).unwrap();
+    assert_eq!(guard.armed().revision, 1, "checked, and not applied");
+
+    let applied = guard.apply_proposal(first).unwrap();
+
+    assert_eq!(applied.n(), 2);
+    assert!(guard.check_proposal(&second).unwrap_err().is_outdated());
+    assert!(guard.apply_proposal(second).unwrap_err().is_outdated());
+}
+
+#[test]
+fn routes_tell_what_holds_for_them_now() {
+    let guard = Guard::new(document(
+        "[timeouts.page]\ntimeout = \"1s\"\n[timeouts.learned]\ntimeout = \"learn\"\n\
+         timeout_floor = \"100ms\"\ntimeout_ceiling = \"2s\"\n\
+         [routes.\"GET /a\"]\ntimeout = \"page\"\ntier = \"core\"\n\
+         [routes.\"/b\"]\ntimeout = \"learned\"\n",
+    ))
+    .unwrap();
+
+    let routes = guard.routes();
+
+    let told: Vec<_> = routes
+        .iter()
+        .map(|route| (route.name.as_str(), route.timeout, route.is_stream))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("/b", Some(2_000 * MS), false),
+            ("GET /a", Some(1_000 * MS), false)
+        ]
+    );
+}

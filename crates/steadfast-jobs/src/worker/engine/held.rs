@@ -1,12 +1,15 @@
 //! What a node holds.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use steadfast_core::Cancel;
 
 use super::Engine;
+use super::operation::Packed;
 use crate::decide::pace::Floor;
 use crate::decide::poll::Poll;
 use crate::worker::execute::Finished;
@@ -95,6 +98,14 @@ pub(crate) struct Legacy {
     pub(super) rejected: VecDeque<(i64, Finished)>,
 }
 
+impl Legacy {
+    /// Tells whether ends of an earlier life are still to come, or to be told.
+    pub(crate) fn owes(&self) -> bool {
+        let offers = |stray: &Stray| stray.offers && !stray.written_off;
+        !self.late.is_empty() || self.strays.values().any(offers)
+    }
+}
+
 impl Engine {
     /// Reads a claimed job; `skip` columns come before it.
     pub(super) fn claimed(
@@ -135,4 +146,68 @@ impl Engine {
             }
         }
     }
+
+    /// Reads what SQLite has claimed of one queue.
+    pub(super) fn unpacked(&self, now: u64, packed: Packed) -> Vec<Claimed> {
+        if packed.jobs.is_empty() {
+            return Vec::new();
+        }
+        let jobs: Vec<Fields> = match serde_json::from_str(&packed.jobs) {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                tracing::error!(target: "steadfast::jobs", %error, "claimed jobs cannot be read");
+                return Vec::new();
+            }
+        };
+        let mut large = packed.large;
+        let count = |value: i64| u32::try_from(value).unwrap_or(0);
+        let mut claimed = Vec::with_capacity(jobs.len());
+        for Fields(
+            id,
+            term,
+            kind,
+            payload,
+            spent,
+            max_attempts,
+            crashes,
+            rank_us,
+            trace_id,
+            longest,
+        ) in jobs
+        {
+            let Some(kind) = self.settings.kinds.get(&*kind) else {
+                continue;
+            };
+            claimed.push(Claimed {
+                id,
+                term,
+                queue: packed.queue,
+                kind: kind.clone(),
+                payload: payload.or_else(|| large.remove(&id)).unwrap_or_default(),
+                spent: count(spent),
+                max_attempts: count(max_attempts),
+                crashes: count(crashes),
+                rank_us,
+                trace_id,
+                longest: longest.map(|us| Duration::from_micros(us.unsigned_abs())),
+                since: now,
+            });
+        }
+        claimed
+    }
 }
+
+/// A claimed job, as in the array that `exchange` gives on SQLite.
+#[derive(Deserialize)]
+struct Fields<'a>(
+    i64,
+    i64,
+    #[serde(borrow)] Cow<'a, str>,
+    Option<String>,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    Option<i64>,
+);

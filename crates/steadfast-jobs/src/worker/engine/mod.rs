@@ -16,6 +16,8 @@ mod next;
 mod operation;
 mod outcome;
 mod runs;
+#[cfg(all(test, feature = "sqlite", feature = "test-util"))]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;

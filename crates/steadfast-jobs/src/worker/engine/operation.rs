@@ -1,6 +1,7 @@
 //! What the store is asked, one operation at a time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -84,6 +85,16 @@ pub(super) struct Told {
     pub(super) lease: bool,
     pub(super) ended: Vec<i64>,
     pub(super) claimed: Vec<steadfast_store::Row>,
+    /// What SQLite has claimed: of each queue as one text.
+    pub(super) packed: Vec<Packed>,
+}
+
+/// What was claimed of one queue, as SQLite tells it.
+pub(super) struct Packed {
+    pub(super) queue: usize,
+    pub(super) jobs: String,
+    /// Payloads that are left out there, by id.
+    pub(super) large: HashMap<i64, String>,
 }
 
 impl Engine {
@@ -106,10 +117,10 @@ impl Engine {
         };
         let mut runs = Vec::new();
         // The ends go along with the first one.
-        let mut first = Some(ends(&sent));
+        let mut first = &sent[..];
         for part in parts {
-            let ends = first.take().unwrap_or_else(|| ends(&[]));
-            runs.push(self.exchange_binds(self.incarnation, ends, &part));
+            let ends = std::mem::take(&mut first);
+            runs.push(self.exchange_run(self.incarnation, ends, &part));
         }
         let lane = self.lane.clone();
         Box::pin(async move {
@@ -123,25 +134,36 @@ impl Engine {
         })
     }
 
-    pub(super) fn exchange_binds(
+    fn exchange_run<'a>(
         &self,
         incarnation: i64,
-        ends: Value,
+        sent: impl IntoIterator<Item = &'a Finished>,
         asked: &[(usize, i64, usize)],
-    ) -> Vec<Value> {
+    ) -> Exchange {
         let names: Vec<String> = asked
             .iter()
             .map(|(index, _, _)| self.queues[*index].name.clone())
             .collect();
         let wants: Vec<i64> = asked.iter().map(|(_, _, want)| *want as i64).collect();
         let floors: Vec<i64> = asked.iter().map(|(_, floor, _)| *floor).collect();
-        binds![
-            ends,
-            incarnation,
-            batch![names, wants, floors],
-            self.settings.kind_names(),
-            self.settings.version
-        ]
+        let sent: Vec<&Finished> = sent.into_iter().collect();
+        let ids = sent.iter().map(|end| end.id).collect();
+        let asked_of = batch![names, wants, floors];
+        let (kinds, version) = (self.settings.kind_names(), self.settings.version);
+        let binds = match self.jobs.store().dialect() {
+            Dialect::Postgres => binds![ends(&sent), incarnation, asked_of, kinds, version],
+            Dialect::Sqlite => {
+                let (plain, rest): (Vec<_>, Vec<_>) =
+                    sent.into_iter().partition(|end| is_plain(end));
+                let plain = pairs(&plain);
+                binds![incarnation, plain, ends(&rest), asked_of, kinds, version]
+            }
+        };
+        Exchange {
+            binds,
+            ids,
+            queue: asked.first().map_or(0, |(index, _, _)| *index),
+        }
     }
 
     pub(super) fn put_back(&mut self) -> Operation {
@@ -206,7 +228,7 @@ impl Engine {
         let terms: Vec<i64> = sent.iter().map(|end| end.term).collect();
         // Those that their handlers have completed are there, or are not to be.
         let plain = sent.iter().filter(|end| end.settled == settled::NO);
-        let binds = self.exchange_binds(incarnation, ends(plain), &[]);
+        let run = self.exchange_run(incarnation, plain, &[]);
         let lane = self.lane.clone();
         Box::pin(async move {
             let told = async {
@@ -214,7 +236,7 @@ impl Engine {
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let before: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
                 let mut ended = before?;
-                ended.extend(exchange(&lane, vec![binds]).await?.ended);
+                ended.extend(exchange(&lane, vec![run]).await?.ended);
                 Ok(ended)
             };
             let told = told.await;
@@ -374,8 +396,34 @@ fn delay(follow: Follow) -> Duration {
     }
 }
 
-pub(super) fn ends<'a>(sent: impl IntoIterator<Item = &'a Finished>) -> Value {
-    let sent: Vec<&Finished> = sent.into_iter().collect();
+/// One run of `exchange`.
+struct Exchange {
+    binds: Vec<Value>,
+    /// The jobs whose ends it tells.
+    ids: Vec<i64>,
+    /// Where what it claims belongs, on SQLite.
+    queue: usize,
+}
+
+/// Tells whether an end says no more than that the job is completed.
+fn is_plain(end: &Finished) -> bool {
+    matches!(end.follow, Follow::Complete) && end.error.is_none() && end.result.is_none()
+}
+
+/// Writes ends as `{"id": term, …}`.
+fn pairs(sent: &[&Finished]) -> String {
+    let mut text = String::with_capacity(2 + 16 * sent.len());
+    text.push('{');
+    for (index, end) in sent.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        // A text takes everything.
+        let _ = write!(text, "{comma}\"{}\":{}", end.id, end.term);
+    }
+    text.push('}');
+    text
+}
+
+fn ends(sent: &[&Finished]) -> Value {
     let states: Vec<String> = sent
         .iter()
         .map(|end| match end.follow {
@@ -391,20 +439,33 @@ pub(super) fn ends<'a>(sent: impl IntoIterator<Item = &'a Finished>) -> Value {
     batch![ids, terms, states, errors, results]
 }
 
-pub(super) async fn exchange(lane: &Lane, runs: Vec<Vec<Value>>) -> Result<Told, Error> {
+async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
     let mut told = Told {
         lease: false,
         ended: Vec::new(),
         claimed: Vec::new(),
+        packed: Vec::new(),
     };
-    for binds in runs {
-        for row in lane.run(&sql::EXCHANGE, binds).await? {
+    for run in runs {
+        let mut packed = Packed {
+            queue: run.queue,
+            jobs: String::new(),
+            large: HashMap::new(),
+        };
+        for row in lane.run(&sql::EXCHANGE, run.binds).await? {
             match row.get::<i64>(0)? {
                 0 => told.lease = row.get::<i64>(1)? > 0,
                 1 => told.ended.push(row.get(1)?),
-                _ => told.claimed.push(row),
+                2 => told.claimed.push(row),
+                3 if row.get::<i64>(1)? == run.ids.len() as i64 => told.ended.extend(&run.ids),
+                3 => {}
+                4 => packed.jobs = row.get(1)?,
+                _ => {
+                    packed.large.insert(row.get(1)?, row.get(2)?);
+                }
             }
         }
+        told.packed.push(packed);
     }
     Ok(told)
 }

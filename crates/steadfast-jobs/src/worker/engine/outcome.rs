@@ -6,7 +6,7 @@ use std::time::Duration;
 use steadfast_core::{Cause, clock, rng};
 
 use super::held::{Claimed, Flight};
-use super::operation::{Limited, Outcome};
+use super::operation::{Limited, Outcome, Told};
 use super::runs::released;
 use super::{Engine, nanos};
 use crate::Error;
@@ -34,7 +34,7 @@ impl Engine {
                     self.lost.cancel(Cause::LeaseLost);
                 }
                 self.note_settled(self.incarnation, sent, &told.ended);
-                self.take(now, &asked, began, told.claimed);
+                self.take(now, &asked, began, told);
             }
             Outcome::PutBack {
                 mut sent,
@@ -159,18 +159,16 @@ impl Engine {
     }
 
     /// Takes what an exchange has claimed.
-    pub(super) fn take(
-        &mut self,
-        now: u64,
-        asked: &[(usize, i64, usize)],
-        began: u64,
-        rows: Vec<steadfast_store::Row>,
-    ) {
+    pub(super) fn take(&mut self, now: u64, asked: &[(usize, i64, usize)], began: u64, told: Told) {
         let mut found: Vec<Vec<Claimed>> = self.queues.iter().map(|_| Vec::new()).collect();
-        for row in &rows {
+        for row in &told.claimed {
             if let Some(job) = self.claimed(now, row, 1) {
                 found[job.queue].push(job);
             }
+        }
+        for packed in told.packed {
+            let queue = packed.queue;
+            found[queue].extend(self.unpacked(now, packed));
         }
         if asked.is_empty() {
             return;

@@ -11,6 +11,7 @@ use super::operation::Operation;
 use super::{Engine, READY_MAX, REJECTED_MAX, nanos, write_off_after};
 use crate::JobId;
 use crate::decide::crash::SUSPECT_FROM;
+use crate::decide::pace::Pace;
 use crate::decide::retry::Follow;
 use crate::event::{JobEvent, What};
 use crate::worker::execute::{self, CANCELLED_BY, Finished, is_settled};
@@ -266,8 +267,10 @@ impl Engine {
         });
     }
 
-    /// Hands back what has waited for a permit for too long.
+    /// Hands back what has waited for a permit for too long, and claims none ahead until it is seen anew how
+    /// fast they end: by the pace of before, it would have the same jobs again at once.
     fn hand_back_idle(&mut self, now: u64) {
+        let before = self.back.len();
         for queue in &mut self.queues {
             // The oldest are not in front: suspects are put there.
             for _ in 0..queue.ready.len() {
@@ -282,6 +285,9 @@ impl Engine {
                 self.back.push(released(job.id, job.term));
                 self.since.get_or_insert(now);
             }
+        }
+        if self.back.len() > before {
+            self.pace = Pace::new();
         }
     }
 

@@ -1,7 +1,10 @@
 //! What the endpoints do.
 
+mod guard;
 mod jobs;
 mod others;
+pub(super) mod panics;
+pub(crate) mod policy;
 mod schedules;
 
 use std::collections::BTreeMap;
@@ -23,7 +26,7 @@ use super::audit::{Entry, audited};
 use super::auth::Actor;
 use super::problem::Problem;
 use super::server::Api;
-use super::{live, table, types};
+use super::{document, live, types};
 use crate::time;
 
 /// The largest body of a request: 1.5 MiB, a payload with what stands around it.
@@ -42,7 +45,7 @@ type Answer<T> = Result<Json<T>, Problem>;
 pub(super) fn public() -> Router {
     Router::new().route(
         "/api/v1/openapi.json",
-        get(async || Json(table::document())),
+        get(async || Json(document::document())),
     )
 }
 
@@ -77,7 +80,22 @@ pub(super) fn router(api: Api) -> Router {
             post(schedules::backfill),
         )
         .route("/api/v1/nodes", get(others::nodes))
-        .route("/api/v1/panics", get(others::panics))
+        .route("/api/v1/panics", get(panics::list))
+        .route("/api/v1/panics/{id}", get(panics::find))
+        .route("/api/v1/routes", get(guard::list))
+        .route(
+            "/api/v1/breakers/{name}",
+            post(guard::force).delete(guard::release),
+        )
+        .route("/api/v1/policy", get(policy::show).put(policy::apply))
+        .route("/api/v1/policy/diff", post(policy::diff))
+        .route("/api/v1/policy/explain", get(policy::explain))
+        .route("/api/v1/policy/revisions", get(policy::revisions))
+        .route("/api/v1/policy/revisions/{id}", get(policy::revision))
+        .route(
+            "/api/v1/policy/overrides",
+            post(policy::hold).delete(policy::end_hold),
+        )
         .route("/api/v1/audit", get(others::audit))
         .route(
             "/api/v1/tokens",

@@ -1,8 +1,7 @@
-//! Nodes, panics, the audit, tokens.
+//! Nodes, the audit, tokens.
 
 use axum::Json;
 use axum::extract::{Path, Query, Request, State};
-use steadfast::panic;
 
 use super::super::{audit as audits, auth};
 use super::*;
@@ -25,19 +24,6 @@ pub(super) async fn nodes(State(api): State<Api>, Query(asked): Asked) -> Answer
         .collect();
     let next = next(items.last().map(|node| node.id), items.len(), limit);
     Ok(Json(types::NodePage { items, next }))
-}
-
-pub(super) async fn panics() -> Answer<types::PanicList> {
-    let groups = panic::groups().into_iter().map(|group| types::PanicGroup {
-        place: group
-            .location
-            .map_or_else(|| "unknown".to_owned(), |place| place.to_string()),
-        message: group.message,
-        count: group.count,
-    });
-    Ok(Json(types::PanicList {
-        items: groups.collect(),
-    }))
 }
 
 pub(super) async fn audit(State(api): State<Api>, Query(asked): Asked) -> Answer<types::AuditPage> {

@@ -3,9 +3,12 @@
 pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod panics;
+pub(crate) mod policy;
 pub(crate) mod print;
+pub(crate) mod routes;
 pub(crate) mod schedules;
 pub(crate) mod status;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +37,11 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the
+    /// roots of the public web.
+    #[arg(long, global = true, env = "STEADFAST_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+
     /// Prints JSON, with the version of its form, for programs.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -54,7 +62,7 @@ impl Options {
                 .with_context(|| format!("cannot read the token in {}", path.display()))?,
             None => std::env::var("STEADFAST_TOKEN").unwrap_or_default(),
         };
-        Ok(Client::new(&self.server, token.trim()))
+        Client::new(&self.server, token.trim(), self.ca.as_deref())
     }
 }
 
@@ -75,6 +83,21 @@ pub(crate) fn run(
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail::tell(&error, options.json),
     }
+}
+
+/// A hand on something that ends by itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ForAWhile {
+    /// For how long, a day at most; it ends by itself.
+    #[arg(long = "for", value_name = "TIME", default_value = "15m")]
+    pub(crate) lasts: String,
+
+    /// Only tells what it would change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) why: Why,
 }
 
 /// Adds what was said to a path, as its query.

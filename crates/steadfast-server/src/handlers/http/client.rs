@@ -2,6 +2,7 @@
 //! the trace.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,6 +15,8 @@ use steadfast::tower::guard::ClientBody;
 use steadfast::tower::{CallError, Guard};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
+
+use crate::tls;
 
 /// How long to wait after a call that was held back, if nobody says: 5 s, the shortest time that a
 /// breaker is open.
@@ -36,18 +39,16 @@ pub(super) enum Failed {
     Lost(BoxError),
 }
 
-/// What connects, for all targets.
+/// What connects, for all targets that trust the same certificates.
 #[derive(Clone)]
 pub(crate) struct Transport(legacy::Client<HttpsConnector<HttpConnector>, ClientBody<Body>>);
 
 impl Transport {
-    pub(crate) fn new() -> Self {
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Self(legacy::Client::builder(TokioExecutor::new()).build(connector))
+    /// Makes it, trusting the certificates in a file, or without one the roots of the public web.
+    pub(crate) fn new(ca: Option<&Path>) -> anyhow::Result<Self> {
+        let connector = tls::connector(ca)?;
+        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self(client))
     }
 }
 

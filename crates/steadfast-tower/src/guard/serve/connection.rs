@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tower_service::Service;
 use super::Shared;
 use super::io::Io;
 use super::observed::Observed;
+use super::stream::Stream;
 use crate::guard::Peer;
 use crate::guard::seen::Line;
 use crate::recover::Recover;
@@ -55,6 +57,9 @@ pub(super) async fn serve<S, B>(
     let _open = Counted::new(&shared);
     // Answers are whole when they are written; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
+    let Some(stream) = shaken(&shared, stream, peer).await else {
+        return;
+    };
     let (line, held, bounds) = (
         Arc::new(Line::default()),
         Connection::default(),
@@ -132,6 +137,27 @@ pub(super) async fn serve<S, B>(
     if cut.await {
         shared.cut.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Gives what is served over; nothing for a connection with which it does not come to that.
+async fn shaken(shared: &Shared, stream: TcpStream, peer: SocketAddr) -> Option<Stream> {
+    let Some(handshake) = &shared.handshake else {
+        return Some(Stream::Socket(stream));
+    };
+    let made = clock::timeout(shared.bounds.header_read, handshake(stream));
+    let error = tokio::select! {
+        biased;
+        made = made => match made {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => error,
+            Err(_) => std::io::Error::new(ErrorKind::TimedOut, "the handshake did not end in time"),
+        },
+        // Who is not known yet has sent no request.
+        () = shared.guard.drain().stop_accepting() => return None,
+        _ = shared.ended.cancelled() => return None,
+    };
+    shared.ends.handshake(&error, peer);
+    None
 }
 
 fn builder(keep_alive: Duration) -> Builder<Executor> {

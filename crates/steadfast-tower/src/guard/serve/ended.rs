@@ -15,6 +15,8 @@ use crate::guard::seen::{Late, Line};
 /// Why a connection has ended before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// What is to be put over the connection, such as TLS, did not come about.
+    Handshake,
     /// What came was no request: answered with 400.
     Malformed,
     /// The head was too large: answered with 431, or 414 for its address.
@@ -30,7 +32,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
+        Self::Handshake,
         Self::Malformed,
         Self::TooLarge,
         Self::HeadTimeout,
@@ -41,6 +44,7 @@ impl Kind {
 
     fn as_str(self) -> &'static str {
         match self {
+            Self::Handshake => "handshake",
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::HeadTimeout => "head_timeout",
@@ -111,6 +115,12 @@ impl Ends {
         );
     }
 
+    /// Counts a handshake that has failed. Scanners see to it that there are many.
+    pub(super) fn handshake(&self, error: &std::io::Error, peer: SocketAddr) {
+        tracing::debug!(target: "steadfast::serve", %peer, %error, "a connection broke off");
+        self.0[Kind::Handshake as usize].add(clock::nanos());
+    }
+
     pub(super) fn collect(&self, to: &mut Collector) {
         for kind in Kind::ALL {
             to.labels([("kind", kind.as_str().into())]).counter(
@@ -149,7 +159,7 @@ pub(crate) const SERVE_END_METRICS: [MetricDoc; 2] = [
     MetricDoc::counter(
         "steadfast_serve_connection_errors_total",
         &["kind"],
-        "Connections that did not end well: `malformed` and `too_large` are answered by the server itself, with 400, 414 and 431, and reach no handler; `head_timeout` and `unread` were not waited for; `broken_off` by the client; `http2` whatever that protocol calls an error.",
+        "Connections that did not end well: `handshake` before TLS, or what else is put over them, had come about; `malformed` and `too_large` are answered by the server itself, with 400, 414 and 431, and reach no handler; `head_timeout` and `unread` were not waited for; `broken_off` by the client; `http2` whatever that protocol calls an error.",
     ),
     MetricDoc::counter(
         "steadfast_serve_panics_total",

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use steadfast_core::clock::{self, Alarm};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::stream::Stream;
 use crate::guard::seen::{Late, Line};
 use crate::streams::Connection;
 
 /// A socket that is not waited for without end: for a head that has begun, and for a client that
 /// takes nothing.
 pub(super) struct Io {
-    stream: TcpStream,
+    stream: Stream,
     line: Arc<Line>,
     /// What is held for as long as the connection lasts.
     held: Connection,
@@ -30,7 +30,7 @@ pub(super) struct Io {
 
 impl Io {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         line: Arc<Line>,
         held: Connection,
         header_read: Duration,

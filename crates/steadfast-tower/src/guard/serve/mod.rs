@@ -5,6 +5,7 @@ mod connection;
 mod ended;
 mod io;
 mod observed;
+mod stream;
 
 pub(crate) use ended::SERVE_END_EVENTS;
 
@@ -24,6 +25,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use steadfast_core::{Cancel, Cause, WaitGroup, clock};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower_service::Service;
@@ -33,6 +35,7 @@ use crate::count::Count;
 use crate::drain::Drained;
 use crate::recover::Recover;
 use ended::{Ends, Panics, SERVE_END_METRICS};
+use stream::{Handshake, Stream};
 
 /// How a server of [`Guard::serve`] goes about its connections. A future: await it.
 #[must_use = "it serves when it is awaited"]
@@ -41,6 +44,7 @@ pub struct Serve<S> {
     listener: TcpListener,
     app: S,
     bounds: Bounds,
+    handshake: Option<Handshake>,
 }
 
 /// What connections may do.
@@ -69,7 +73,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl Guard {
     /// Serves an app that was [protected](Self::protect), over HTTP/1.1 and HTTP/2 without
-    /// encryption, until the guard has drained. By connection it promises:
+    /// encryption (unless [something](Serve::over) is put over each), until the guard has drained. By
+    /// connection it promises:
     ///
     /// - The head of a request is there within [10 s](Serve::header_read), the first one counted
     ///   from the connection; an idle connection is closed after [75 s](Serve::keep_alive).
@@ -125,6 +130,7 @@ impl Guard {
                 keep_alive: Duration::from_secs(75),
                 write: Duration::from_secs(30),
             },
+            handshake: None,
         }
     }
 }
@@ -165,6 +171,35 @@ impl<S> Serve<S> {
         self.bounds.write = time;
         self
     }
+
+    /// Serves over what a handshake makes of each connection, such as TLS. It runs beside those of
+    /// others, has as long as [a head](Self::header_read), and counts as one of the
+    /// [connections](Self::connections). One that fails is closed, and counted in
+    /// `steadfast_serve_connection_errors_total` as `handshake`; so is one that is not done when the
+    /// drain takes no connection any more.
+    ///
+    /// # Examples
+    /// ```
+    /// # use steadfast_tower::Guard;
+    /// # use tokio::net::{TcpListener, TcpStream};
+    /// # fn tls(guard: &Guard, listener: TcpListener, app: impl Sized) {
+    /// // With `tokio_rustls::TlsAcceptor`: `acceptor.accept(stream)`.
+    /// let serve = guard.serve(listener, app).over(|stream: TcpStream| async { Ok(stream) });
+    /// # drop(serve);
+    /// # }
+    /// ```
+    pub fn over<H, F, T>(mut self, handshake: H) -> Self
+    where
+        H: Fn(TcpStream) -> F + Send + Sync + 'static,
+        F: Future<Output = std::io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.handshake = Some(Arc::new(move |stream| {
+            let made = handshake(stream);
+            Box::pin(async { Ok(Stream::Over(Box::new(made.await?))) })
+        }));
+        self
+    }
 }
 
 impl<S, B> IntoFuture for Serve<S>
@@ -196,11 +231,13 @@ where
         listener,
         app,
         bounds,
+        handshake,
     } = serve;
     let drain = guard.drain().clone();
     let shared = Arc::new(Shared {
         guard,
         bounds,
+        handshake,
         open: AtomicUsize::new(0),
         taken: AtomicU64::new(0),
         cut: AtomicUsize::new(0),
@@ -270,6 +307,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 struct Shared {
     guard: Guard,
     bounds: Bounds,
+    handshake: Option<Handshake>,
     open: AtomicUsize,
     taken: AtomicU64,
     cut: AtomicUsize,

@@ -1,0 +1,53 @@
+use steadfast_core::Cancel;
+use steadfast_store::testing::{Database, Kind as On};
+use tokio::sync::mpsc;
+
+use super::held::Claimed;
+use super::*;
+use crate::{Kind, Worker};
+
+const MILLI: u64 = 1_000_000;
+
+/// Jobs were claimed ahead by the pace of fast handlers, and then the one that runs takes its time.
+#[tokio::test]
+async fn what_waits_too_long_for_a_permit_goes_back_and_is_not_claimed_again_at_once() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let kind = Kind::of_name("fast", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(kind).queue("default", 1);
+    let worker = worker.build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    for turn in 0..20 {
+        engine.pace.ended(turn * 2 * MILLI, 200, true);
+    }
+    engine.queues[0].running = 1;
+    for id in 1..=50 {
+        engine.queues[0].ready.push_back(Claimed {
+            id,
+            term: 1,
+            queue: 0,
+            kind: worker.settings.kinds["fast"].clone(),
+            payload: "null".into(),
+            spent: 0,
+            max_attempts: 1,
+            crashes: 0,
+            rank_us: 0,
+            trace_id: None,
+            longest: None,
+            since: 1_000 * MILLI,
+        });
+    }
+    let over = 1_000 * MILLI + nanos(READY_MAX);
+
+    engine.look(over - 1);
+    assert!(engine.back.is_empty());
+    assert!(!engine.wants(over - 1).is_empty());
+
+    engine.look(over);
+    assert_eq!(engine.back.len(), 50);
+    assert!(engine.queues[0].ready.is_empty());
+    assert_eq!(engine.wants(over), [], "others are to have them");
+}

@@ -1,0 +1,356 @@
+//! `steadfast policy`: what a service is told, and telling it something else.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use steadfast::tower::PolicyDocument;
+
+use super::super::fail::{self, Mistaken};
+use super::print::{Printer, plain, table};
+use super::routes::left;
+use super::{Why, more, query, suggest};
+use crate::api::client::{Client, Refused};
+use crate::api::routes::policy::{explanation, mistakes};
+use crate::api::types::{
+    Applied, Change, Difference, Explained, Held, Mistake, NewPolicy, Policy, Proposed,
+    RevisionDetail, RevisionPage,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Prints the policy in force as it was written, and tells what is held against it.
+    Show {
+        /// An earlier revision.
+        #[arg(long, value_name = "NUMBER")]
+        revision: Option<u64>,
+    },
+    /// Shows every value in force for a route or a dependency, and where each comes from.
+    Explain {
+        /// The route or the dependency, as the policy names it.
+        subject: String,
+        /// Asks this file in place of a server.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Looks for mistakes in a policy; asks no server.
+    Check {
+        /// The policy.
+        file: PathBuf,
+    },
+    /// Shows what a policy would change, and whether the server could follow it.
+    Diff {
+        /// The policy.
+        file: PathBuf,
+    },
+    /// Puts a policy in force, for as long as the process lives.
+    Apply {
+        /// The policy.
+        file: PathBuf,
+        /// The revision that is to be changed; that which is in force, if it is not said.
+        #[arg(long, value_name = "NUMBER")]
+        revision: Option<u64>,
+        /// Only shows what it would change.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Proposes timeouts and limits by what was seen, with the arithmetic, as a change.
+    Suggest(suggest::Options),
+    /// Lists the revisions that the process keeps, the latest first.
+    History {
+        /// At most so many.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: u32,
+        /// Goes on where a page has ended.
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+    },
+}
+
+pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
+    // What a file says needs no server.
+    match &command {
+        Command::Check { file } => return offline(options, |printer| check(printer, file)),
+        Command::Explain {
+            subject,
+            file: Some(file),
+        } => return offline(options, |printer| explain(printer, subject, file)),
+        Command::Suggest(what) if !what.needs_server() => {
+            return offline(options, |printer| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(suggest::run(None, printer, what))
+            });
+        }
+        _ => {}
+    }
+    super::run(options, async |client, printer| match command {
+        Command::Show { revision } => show(client, printer, revision).await,
+        Command::Explain { subject, .. } => {
+            let found = match find(client, "route", &subject).await {
+                Err(error) if is_unknown(&error) => {
+                    let dependency = find(client, "dependency", &subject).await;
+                    // Most often a route was meant.
+                    dependency.map_err(|of| if is_unknown(&of) { error } else { of })
+                }
+                found => found,
+            };
+            let found = found?;
+            printer.print(&found, || explained(&found));
+            Ok(())
+        }
+        Command::Diff { file } => {
+            let difference = difference(client, &file).await?;
+            printer.print(&difference, || shown(&difference));
+            Ok(())
+        }
+        Command::Apply {
+            file,
+            revision,
+            dry_run,
+            why,
+        } => {
+            let difference = difference(client, &file).await?;
+            if dry_run {
+                printer.print(&difference, || shown(&difference) + "\nnothing was changed");
+                return Ok(());
+            }
+            let (name, document) = read(&file)?;
+            let new = NewPolicy {
+                name,
+                document,
+                reason: why.reason,
+            };
+            let seen = revision.unwrap_or(difference.revision);
+            let asked = client.change_seen("/api/v1/policy", seen, &new);
+            let applied: Applied = asked.send().await?;
+            printer.print(&applied, || put_in_force(&applied));
+            Ok(())
+        }
+        Command::History { limit, cursor } => {
+            let asked = [("limit", Some(limit.to_string())), ("cursor", cursor)];
+            let path = query("/api/v1/policy/revisions", &asked);
+            let page: RevisionPage = client.get(path).send().await?;
+            printer.print(&page, || history(&page));
+            more(printer, page.next.as_ref());
+            Ok(())
+        }
+        Command::Suggest(what) => suggest::run(Some(client), printer, &what).await,
+        Command::Check { .. } => Ok(()),
+    })
+}
+
+fn offline(
+    options: &super::Options,
+    work: impl FnOnce(&Printer) -> anyhow::Result<()>,
+) -> ExitCode {
+    match work(&Printer::new(options.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail::tell(&error, options.json),
+    }
+}
+
+/// Reads a policy; what is no text is told where it is read as one.
+pub(super) fn open(file: &Path) -> anyhow::Result<PolicyDocument> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let document = PolicyDocument::from_bytes(file.display().to_string(), &bytes);
+    document.map_err(|problems| Mistaken(problems).into())
+}
+
+fn read(file: &Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(file);
+    let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+    Ok((file.display().to_string(), text))
+}
+
+fn check(printer: &Printer, file: &Path) -> anyhow::Result<()> {
+    let document = open(file)?;
+    let warnings = document.warnings().map(mistakes).unwrap_or_default();
+    let told = serde_json::json!({ "hash": document.hash().to_string(), "warnings": warnings });
+    printer.print(&told, || {
+        let policy = document.policy();
+        let told = document.warnings().map(|warnings| format!("{warnings}\n"));
+        format!(
+            "{}{}: no mistakes; {} routes, {} dependencies",
+            told.unwrap_or_default(),
+            file.display(),
+            policy.routes.len(),
+            policy.dependencies.len()
+        )
+    });
+    Ok(())
+}
+
+fn explain(printer: &Printer, subject: &str, file: &Path) -> anyhow::Result<()> {
+    let document = open(file)?;
+    let found = match document.policy().dependencies.contains_key(subject) {
+        true => document.explain_dependency(subject),
+        false => document.explain_route(subject),
+    };
+    let found = explanation(found?);
+    printer.print(&found, || explained(&found));
+    Ok(())
+}
+
+async fn show(client: &Client, printer: &Printer, revision: Option<u64>) -> anyhow::Result<()> {
+    if let Some(n) = revision {
+        let path = format!("/api/v1/policy/revisions/{n}");
+        let detail: RevisionDetail = client.get(path).send().await?;
+        printer.print(&detail, || detail.document.clone());
+        return Ok(());
+    }
+    let policy: Policy = client.get("/api/v1/policy").send().await?;
+    printer.talk(&format!(
+        "revision {} since {}, by {}: {}",
+        policy.revision,
+        policy.since,
+        plain(&policy.author),
+        plain(&policy.reason)
+    ));
+    for held in &policy.overrides {
+        printer.talk(&told_held(held));
+    }
+    printer.print(&policy, || policy.document.clone());
+    Ok(())
+}
+
+fn told_held(held: &Held) -> String {
+    format!(
+        "OVERRIDE {} = {} for {} more, by {}: {}",
+        held.path,
+        held.value,
+        left(held.left_seconds),
+        plain(&held.author),
+        plain(&held.reason)
+    )
+}
+
+/// Asks for all that is in force for a route or a dependency.
+pub(super) async fn find(client: &Client, kind: &str, name: &str) -> anyhow::Result<Explained> {
+    let asked = [(kind, Some(name.to_owned()))];
+    let path = query("/api/v1/policy/explain", &asked);
+    client.get(path).send().await
+}
+
+fn is_unknown(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|Refused(problem)| problem.status == 404)
+}
+
+pub(super) fn explained(explained: &Explained) -> String {
+    let mut text = String::new();
+    for table in &explained.tables {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!("[{}]\n", table.table));
+        let widest = |of: fn(&crate::api::types::ExplainedValue) -> usize| {
+            table.values.iter().map(of).max().unwrap_or_default()
+        };
+        let keys = widest(|value| value.key.chars().count());
+        let values = widest(|value| value.value.as_ref().map_or(1, |text| text.chars().count()));
+        for value in &table.values {
+            let shown = value.value.as_deref().unwrap_or("-");
+            text.push_str(&format!(
+                "  {:keys$}  {shown:values$}  {}\n",
+                value.key,
+                plain(&value.origin)
+            ));
+        }
+    }
+    text
+}
+
+async fn difference(client: &Client, file: &Path) -> anyhow::Result<Difference> {
+    let (name, document) = read(file)?;
+    let proposed = Proposed { name, document };
+    let asked = client.change("POST", "/api/v1/policy/diff", &proposed);
+    asked.send().await
+}
+
+fn shown(difference: &Difference) -> String {
+    let mut text = format!("against revision {}\n", difference.revision);
+    text.push_str(&told(&difference.changes));
+    text.push_str(&warned(&difference.warnings));
+    if let Some(refused) = &difference.refused {
+        text.push_str(&format!("\nthe server cannot follow it: {refused}\n"));
+    }
+    text
+}
+
+fn put_in_force(applied: &Applied) -> String {
+    let mut text = told(&applied.changes) + &warned(&applied.warnings);
+    for path in &applied.overrides_ended {
+        text.push_str(&format!(
+            "the override of {path} has ended: it does not fit any more\n"
+        ));
+    }
+    text.push_str(&format!(
+        "revision {} is in force, for as long as the process lives",
+        applied.revision
+    ));
+    text
+}
+
+/// Changes, line by line, with where the new values stand.
+pub(super) fn told(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "nothing that is in force would change\n".to_owned();
+    }
+    let mut text = String::new();
+    for change in changes {
+        if let Some(before) = &change.before {
+            text.push_str(&format!("- {} = {}\n", change.path, plain(before)));
+        }
+        if let Some(after) = &change.after {
+            let place = change.place.as_ref().map(|place| format!("    {place}"));
+            text.push_str(&format!(
+                "+ {} = {}{}\n",
+                change.path,
+                plain(after),
+                place.unwrap_or_default()
+            ));
+        }
+    }
+    text
+}
+
+fn warned(warnings: &[Mistake]) -> String {
+    let mut text = String::new();
+    for warning in warnings {
+        let code = warning.code.as_deref().unwrap_or("-");
+        let (file, line) = (&warning.file, warning.line);
+        text.push_str(&format!(
+            "warning[{code}] {file}:{line}: {}\n",
+            plain(&warning.message)
+        ));
+        if let Some(fix) = &warning.fix {
+            text.push_str(&format!("  fix: {}\n", plain(fix)));
+        }
+    }
+    text
+}
+
+fn history(page: &RevisionPage) -> String {
+    let rows = page.items.iter().map(|revision| {
+        [
+            revision.revision.to_string(),
+            revision.at.clone(),
+            revision
+                .changes
+                .map_or_else(|| "-".to_owned(), |n| n.to_string()),
+            revision.hash.chars().take(12).collect(),
+            revision.author.clone(),
+            revision.reason.clone(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    table(
+        ["REVISION", "AT", "CHANGES", "HASH", "AUTHOR", "REASON"],
+        &rows,
+    )
+}
