@@ -56,6 +56,10 @@ enum Command {
         /// A file with the token; without it, the variable STEADFAST_IDS_TOKEN has it.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the roots of the
+        /// public web.
+        #[arg(long, env = "STEADFAST_CA", value_name = "FILE")]
+        ca: Option<PathBuf>,
     },
     /// Lists dense ids: how far each tag is.
     Segments(OfStore),
@@ -179,13 +183,14 @@ impl Command {
                 count,
                 at,
                 token_file,
+                ca,
             } => {
                 let token = match token_file {
                     Some(path) => std::fs::read_to_string(&path)
                         .with_context(|| format!("cannot read the token in {}", path.display()))?,
                     None => std::env::var("STEADFAST_IDS_TOKEN").unwrap_or_default(),
                 };
-                let client = Client::new(&at, token.trim());
+                let client = Client::new(&at, token.trim(), ca.as_deref())?;
                 let path = format!("/ids/{}?count={count}", part(&name));
                 let asked = runtime()?.block_on(client.post(path).send::<Many>());
                 let many = asked.context(format!("no ids of {name:?} from {at}"))?;
