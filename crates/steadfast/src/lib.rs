@@ -175,6 +175,7 @@ mod documents {
     mod prometheus {}
     #[doc = include_str!("../../../docs/how-to/outgoing-calls.md")]
     mod outgoing_calls {}
+    #[cfg(feature = "jobs")]
     #[doc = include_str!("../../../docs/how-to/breakers.md")]
     mod breakers {}
     #[doc = include_str!("../../../docs/migration/from-tower-and-tower-http.md")]
