@@ -10,11 +10,13 @@ use crate::drill::stage::LEASE;
 pub(crate) fn json(report: &Report) -> Value {
     object!({
         "version": 1,
-        "met": report.is_met(),
-        "lease_s": LEASE.as_secs_f64(),
-        "note": note(),
-        "protected": play(&report.protected),
-        "unprotected": report.unprotected.as_ref().map(play),
+        "data": {
+            "met": report.is_met(),
+            "lease_s": LEASE.as_secs_f64(),
+            "note": note(),
+            "protected": play(&report.protected),
+            "unprotected": report.unprotected.as_ref().map(play),
+        },
     })
 }
 
