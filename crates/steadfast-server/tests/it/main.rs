@@ -6,5 +6,6 @@ mod cli;
 mod dev;
 mod doctor;
 mod exec;
+mod pages;
 mod policy;
 mod serve;
