@@ -10,6 +10,7 @@ mod handlers;
 mod process;
 mod serve;
 mod sql;
+mod suggest;
 mod time;
 mod tls;
 mod traffic;

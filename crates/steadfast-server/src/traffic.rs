@@ -66,6 +66,12 @@ impl Durations {
         None
     }
 
+    /// Gives the mean, in seconds.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.seconds / count as f64)
+    }
+
     fn add(&mut self, other: &Self) {
         if self.buckets.is_empty() {
             self.buckets.clone_from(&other.buckets);

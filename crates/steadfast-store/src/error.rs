@@ -34,6 +34,9 @@ use crate::pool::{HOLDERS_TOLD, NoConnection};
 /// | SF-1121 | the transaction is over already |
 /// | SF-1122 | the store is closed |
 /// | SF-1123 | the runtime that does the work does not answer, so beats are held back |
+/// | SF-1124 | the file of SQLite is in use, and by whom |
+/// | SF-1125 | a file is no copy of a store that could be put back |
+/// | SF-1126 | a file cannot be read or written |
 ///
 /// Every error has a stable [code](Self::code) and a [fix](Self::fix). The predicates answer what
 /// callers ask: may I retry ([`is_retryable`](Self::is_retryable)), and might it have been done all
@@ -116,6 +119,22 @@ pub(crate) enum Trouble {
     Ended,
     Closed,
     Stalled(Duration),
+    #[cfg(feature = "sqlite")]
+    InUse {
+        path: String,
+        holders: Vec<String>,
+    },
+    #[cfg(feature = "sqlite")]
+    Unfit {
+        path: String,
+        problem: String,
+    },
+    #[cfg(feature = "sqlite")]
+    File {
+        what: &'static str,
+        path: String,
+        source: std::io::Error,
+    },
     #[cfg(feature = "test-util")]
     Injected {
         done: bool,
@@ -261,6 +280,12 @@ impl Error {
         )
     }
 
+    /// Tells whether a file cannot be put back because somebody has the present one open.
+    #[cfg(feature = "sqlite")]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.0.trouble, Trouble::InUse { .. })
+    }
+
     pub(crate) fn at(mut self, statement: &dyn fmt::Display) -> Self {
         // One that is shared already was told where it happened.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -300,6 +325,12 @@ impl Trouble {
             Self::Ended => "SF-1121",
             Self::Closed => "SF-1122",
             Self::Stalled(_) => "SF-1123",
+            #[cfg(feature = "sqlite")]
+            Self::InUse { .. } => "SF-1124",
+            #[cfg(feature = "sqlite")]
+            Self::Unfit { .. } => "SF-1125",
+            #[cfg(feature = "sqlite")]
+            Self::File { .. } => "SF-1126",
             #[cfg(feature = "test-util")]
             Self::Injected { .. } => "SF-1199",
         }
@@ -353,6 +384,12 @@ impl Trouble {
             Self::Closed => "open the store again",
             #[cfg(feature = "test-util")]
             Self::Injected { .. } => "nothing: a test asked for it",
+            #[cfg(feature = "sqlite")]
+            Self::InUse { .. } => "stop the processes named, and try again; nothing was changed",
+            #[cfg(feature = "sqlite")]
+            Self::Unfit { .. } => "take another copy; nothing was changed",
+            #[cfg(feature = "sqlite")]
+            Self::File { .. } => "name another file, or give this user the right",
             Self::Stalled(_) => "find what blocks the runtime: `steadfast_core::watch` names it",
         }
     }
@@ -371,6 +408,8 @@ impl Trouble {
             | Self::Denied(source)
             | Self::Refused(source)
             | Self::Damaged(source) => Some(source),
+            #[cfg(feature = "sqlite")]
+            Self::File { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -446,6 +485,18 @@ impl fmt::Display for Trouble {
             Self::Injected { done: true } => {
                 f.write_str("a test lost the answer after it was done")
             }
+            #[cfg(feature = "sqlite")]
+            Self::InUse { path, holders } => {
+                write!(f, "the file {path} is in use")?;
+                match &holders[..] {
+                    [] => Ok(()),
+                    holders => write!(f, " by {}", holders.join(", ")),
+                }
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Unfit { path, problem } => write!(f, "{path} cannot be put back: {problem}"),
+            #[cfg(feature = "sqlite")]
+            Self::File { what, path, .. } => write!(f, "cannot {what} {path}"),
             Self::Stalled(limit) => {
                 write!(
                     f,

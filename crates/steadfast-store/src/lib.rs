@@ -144,7 +144,9 @@ pub use lease::{Lock, LockConfig};
 pub use migrate::{Migration, Package};
 pub use node::{Incarnation, NODES_MAX, Node, NodeConfig, NodeHealth, NodeInfo};
 pub use row::{Column, Row, Rows};
-pub use schema::PACKAGE;
+pub use schema::{MigrationStatus, PACKAGE};
+#[cfg(feature = "sqlite")]
+pub use sqlite::copy;
 pub use statement::Statement;
 pub use store::{Dialect, HostClock, Lane, Store};
 pub use tx::Tx;

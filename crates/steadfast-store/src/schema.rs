@@ -158,6 +158,41 @@ pub(crate) async fn migrate(store: &Store, package: &Package) -> Result<(), Erro
     }
 }
 
+/// A step of the tables of a package, and whether the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MigrationStatus {
+    /// Its name: `0001_tables`.
+    pub name: String,
+    /// Whether the database has it.
+    pub is_applied: bool,
+    /// Whether this program has it; the database may have been changed by a newer one.
+    pub is_known: bool,
+}
+
+/// Tells which steps of a package there are, here and in the database.
+pub(crate) async fn status(
+    store: &Store,
+    package: &Package,
+) -> Result<Vec<MigrationStatus>, Error> {
+    let found = store
+        .read(async |mut tx| applied(&mut tx, package).await)
+        .await?;
+    let ours = package.migrations.iter().map(|ours| MigrationStatus {
+        name: ours.name().to_owned(),
+        is_applied: found.iter().any(|known| known.number == ours.number()),
+        is_known: true,
+    });
+    let known = |number| package.migrations.iter().any(|of| of.number() == number);
+    let newer = found.iter().filter(|found| !known(found.number));
+    let newer = newer.map(|found| MigrationStatus {
+        name: found.name.clone(),
+        is_applied: true,
+        is_known: false,
+    });
+    Ok(ours.chain(newer).collect())
+}
+
 /// Applies the next one, unless another node was faster.
 async fn apply(
     store: &Store,

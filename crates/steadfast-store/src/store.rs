@@ -12,7 +12,7 @@ use steadfast_core::report;
 use crate::health::{Reporter, Usage};
 use crate::tx::{Carrier, Tx};
 use crate::wake::Hub;
-use crate::{Binds, Config, Error, Package, Rows, Statement, binds, schema};
+use crate::{Binds, Config, Error, MigrationStatus, Package, Rows, Statement, binds, schema};
 
 /// The one door to the database. Cheap to clone; the database is closed once the last is dropped,
 /// or by [`close`](Self::close).
@@ -159,6 +159,18 @@ impl Store {
             packages.push(*package);
         }
         Ok(())
+    }
+
+    /// Tells which steps of the tables of a package there are, here and in the database; changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn migrations(&self, package: &Package) -> Result<Vec<MigrationStatus>, Error> {
+        schema::status(self, package).await
     }
 
     /// Makes sure that the database, which was changed by a newer node, still fits all packages.

@@ -77,6 +77,18 @@ impl Mistakes {
     }
 }
 
+/// Something is not in the state in which that can be done.
+#[derive(Debug)]
+pub(crate) struct NotInState(pub(crate) String);
+
+impl std::fmt::Display for NotInState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotInState {}
+
 /// A policy that was looked at here has mistakes.
 #[derive(Debug)]
 pub(crate) struct Mistaken(pub(crate) Problems);
@@ -104,6 +116,9 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if error.downcast_ref::<Mistaken>().is_some() {
         return ("SF-2211".into(), 78, None);
     }
+    if error.downcast_ref::<NotInState>().is_some() {
+        return ("SF-2206".into(), 6, None);
+    }
     if error.downcast_ref::<Unreachable>().is_some() {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
@@ -112,7 +127,11 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         .chain()
         .find_map(|cause| cause.downcast_ref::<steadfast::store::Error>());
     if let Some(store) = store {
-        let exit = if store.is_unreachable() { 7 } else { 1 };
+        let exit = match store {
+            store if store.is_unreachable() => 7,
+            store if store.is_in_use() || store.is_version() => 6,
+            _ => 1,
+        };
         return (store.code().into(), exit, Some(store.fix().into()));
     }
     ("SF-2300".into(), 1, None)

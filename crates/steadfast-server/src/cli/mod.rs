@@ -3,6 +3,7 @@
 mod admin;
 mod ask;
 mod batches;
+mod db;
 mod dev;
 mod doctor;
 mod exec;
@@ -85,6 +86,8 @@ pub(crate) enum Command {
     },
     /// Says who may use the API.
     Admin(admin::Options),
+    /// Brings the tables of the store up to date, and copies it.
+    Db(db::Options),
     /// Writes what a shell needs to complete commands.
     Completions(shell::Completions),
     /// Writes the pages of the manual.
@@ -110,6 +113,7 @@ impl Command {
             Command::Routes { ask, command } => ask::routes::run(&ask, command),
             Command::Policy { ask, command } => ask::policy::run(&ask, command),
             Command::Admin(options) => admin::run(options),
+            Command::Db(options) => db::run(options),
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),

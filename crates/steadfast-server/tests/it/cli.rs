@@ -36,6 +36,7 @@ Commands:
   routes       Looks at what a service serves and calls, and takes a hand to it for a while
   policy       Looks at the policy of a service, checks one, and puts another in force
   admin        Says who may use the API
+  db           Brings the tables of the store up to date, and copies it
   completions  Writes what a shell needs to complete commands
   man          Writes the pages of the manual
   help         Print this message or the help of the given subcommand(s)

@@ -3,6 +3,7 @@
 mod alive;
 mod batches;
 mod cli;
+mod db;
 mod dev;
 mod doctor;
 mod exec;

@@ -55,6 +55,22 @@ pub(super) fn foreign(path: &Path, waited: Duration) -> Error {
     Trouble::ForeignLock { waited, holder }.into()
 }
 
+/// Tells who has the file open, by the locks that SQLite has on it.
+pub(super) fn users(path: &Path) -> Vec<String> {
+    let Ok(locks) = fs::read_to_string("/proc/locks") else {
+        return Vec::new();
+    };
+    let mut shm = path.as_os_str().to_owned();
+    shm.push("-shm");
+    let inode = |path: &Path| fs::metadata(path).ok().map(|found| found.ino());
+    let (file, shm) = (inode(path), inode(Path::new(&shm)));
+    let found = with_locks(&locks, file, shm, |_, _| true).into_iter();
+    found
+        .filter(|pid| *pid != std::process::id())
+        .map(named)
+        .collect()
+}
+
 fn holders(path: &Path) -> Option<Vec<String>> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let mut shm = path.as_os_str().to_owned();
@@ -75,6 +91,26 @@ fn holders(path: &Path) -> Option<Vec<String>> {
 /// Reads the processes that hold a lock for writing, from lines such as
 /// `1: POSIX  ADVISORY  WRITE 4711 fe:01:1234 120 120`.
 fn lockers(locks: &str, file: Option<u64>, shm: Option<u64>) -> Vec<u32> {
+    with_locks(locks, file, shm, |is_shm, lock| {
+        let of_writers = lock.start <= *SHM_LOCKS.end() && *SHM_LOCKS.start() <= lock.end;
+        lock.mode == "WRITE" && (!is_shm || of_writers)
+    })
+}
+
+/// A lock of a process on some bytes.
+struct Lock<'l> {
+    mode: &'l str,
+    start: u64,
+    end: u64,
+}
+
+/// Reads the processes with a lock on either file that is wanted.
+fn with_locks(
+    locks: &str,
+    file: Option<u64>,
+    shm: Option<u64>,
+    is_wanted: impl Fn(bool, &Lock<'_>) -> bool,
+) -> Vec<u32> {
     let mut pids = Vec::new();
     for line in locks.lines() {
         let mut words = line.split_whitespace().skip(1);
@@ -82,20 +118,18 @@ fn lockers(locks: &str, file: Option<u64>, shm: Option<u64>) -> Vec<u32> {
         let (kind, _, mode, pid, place) = (next(), next(), next(), next(), next());
         let (start, end) = (next(), next());
         // A line with an arrow is about somebody who waits.
-        if kind != "POSIX" || mode != "WRITE" {
+        if kind != "POSIX" {
             continue;
         }
-        let inode = place.rsplit(':').next().and_then(|i| i.parse().ok());
-        let start = start.parse().unwrap_or(0);
-        let end = end.parse().unwrap_or(u64::MAX);
-        let ours = match inode {
-            inode if inode.is_some() && inode == file => true,
-            inode if inode.is_some() && inode == shm => {
-                start <= *SHM_LOCKS.end() && *SHM_LOCKS.start() <= end
-            }
-            _ => false,
+        let inode: Option<u64> = place.rsplit(':').next().and_then(|i| i.parse().ok());
+        let is_shm = inode.is_some() && inode == shm;
+        let lock = Lock {
+            mode,
+            start: start.parse().unwrap_or(0),
+            end: end.parse().unwrap_or(u64::MAX),
         };
-        if let (true, Ok(pid)) = (ours, pid.parse())
+        let is_ours = is_shm || inode.is_some() && inode == file;
+        if let (true, Ok(pid)) = (is_ours && is_wanted(is_shm, &lock), pid.parse())
             && !pids.contains(&pid)
         {
             pids.push(pid);
@@ -128,5 +162,7 @@ mod tests {
 
         assert_eq!(lockers(locks, Some(4321), Some(1234)), [11, 16]);
         assert_eq!(lockers(locks, None, None), [0_u32; 0]);
+        let all = with_locks(locks, Some(4321), Some(1234), |_, _| true);
+        assert_eq!(all, [11, 13, 16, 17], "also those that only read");
     }
 }

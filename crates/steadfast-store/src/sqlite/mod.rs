@@ -1,6 +1,7 @@
 //! SQLite: one writer on a thread of its own, and a few readers.
 
 mod connect;
+pub mod copy;
 mod holder;
 mod queue;
 mod reader;

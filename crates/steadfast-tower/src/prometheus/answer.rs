@@ -9,17 +9,7 @@ const TOLD_MAX: usize = 200;
 
 /// Reads the one number of an answer.
 pub(super) fn number(answer: &[u8]) -> Result<f64, AskError> {
-    let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
-        return Err(Why::NotJson.into());
-    };
-    match answer["status"].as_str() {
-        Some("success") => {}
-        Some("error") => {
-            let error = answer["error"].as_str().unwrap_or("without a reason");
-            return Err(Why::Refused(told(error)).into());
-        }
-        _ => return Err(Why::NotPrometheus.into()),
-    }
+    let answer = read(answer)?;
     let data = &answer["data"];
     let result = &data["result"];
     let sample = match data["resultType"].as_str() {
@@ -33,6 +23,41 @@ pub(super) fn number(answer: &[u8]) -> Result<f64, AskError> {
         Some(other) => return Err(Why::NoNumber(told(other)).into()),
         None => return Err(Why::NotPrometheus.into()),
     };
+    number_of(sample)
+}
+
+/// Reads the numbers of an answer, each with what a label of it says.
+pub(super) fn numbers(answer: &[u8], label: &str) -> Result<Vec<(String, f64)>, AskError> {
+    let answer = read(answer)?;
+    let data = &answer["data"];
+    match data["resultType"].as_str() {
+        Some("vector") => {}
+        Some(other) => return Err(Why::NoNumber(told(other)).into()),
+        None => return Err(Why::NotPrometheus.into()),
+    }
+    let samples = data["result"].as_array().ok_or(Why::NotPrometheus)?;
+    let samples = samples.iter().map(|sample| {
+        let says = sample["metric"][label].as_str().ok_or(Why::NotPrometheus)?;
+        Ok((told(says), number_of(&sample["value"])?))
+    });
+    samples.collect()
+}
+
+fn read(answer: &[u8]) -> Result<Value, AskError> {
+    let Ok(answer) = serde_json::from_slice::<Value>(answer) else {
+        return Err(Why::NotJson.into());
+    };
+    match answer["status"].as_str() {
+        Some("success") => Ok(answer),
+        Some("error") => {
+            let error = answer["error"].as_str().unwrap_or("without a reason");
+            Err(Why::Refused(told(error)).into())
+        }
+        _ => Err(Why::NotPrometheus.into()),
+    }
+}
+
+fn number_of(sample: &Value) -> Result<f64, AskError> {
     let Some(text) = sample[1].as_str() else {
         return Err(Why::NotPrometheus.into());
     };
@@ -113,10 +138,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn several_numbers_are_told_apart_by_a_label() {
+        let buckets =
+            r#"[{"metric":{"le":"0.1"},"value":[1,"3"]},{"metric":{"le":"+Inf"},"value":[1,"5"]}]"#;
+        let read = |result: &str| numbers(answer("vector", result).as_bytes(), "le");
+
+        let found = read(buckets).unwrap();
+
+        assert_eq!(found, [("0.1".to_owned(), 3.0), ("+Inf".to_owned(), 5.0)]);
+        assert!(read("[]").unwrap().is_empty());
+        for wrong in ["{}", r#"[{"value":[1,"3"]}]"#, r#"[{"metric":{"le":"1"}}]"#] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(numbers(answer("scalar", "[1,\"2\"]").as_bytes(), "le").is_err());
+    }
+
     proptest! {
         #[test]
         fn no_answer_makes_it_panic(answer in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = number(&answer);
+            let _ = (number(&answer), numbers(&answer, "le"));
         }
 
         #[test]

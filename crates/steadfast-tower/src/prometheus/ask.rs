@@ -77,6 +77,29 @@ impl<S> Prometheus<S> {
         self.value_within(query, ASK_TIME).await
     }
 
+    /// Asks for the present values of a query that gives several, each with what one of its labels
+    /// says: the buckets of a histogram by `le`.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value); also when one of them has no such label.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost but the answer.
+    pub async fn values<B, Out>(
+        &mut self,
+        query: &str,
+        label: &str,
+    ) -> Result<Vec<(String, f64)>, AskError>
+    where
+        S: Service<Request<B>, Response = Response<Out>>,
+        S::Error: Into<BoxError>,
+        B: Default,
+        Out: Body,
+        Out::Error: Into<BoxError>,
+    {
+        answer::numbers(&self.answer_within(query, ASK_TIME).await?, label)
+    }
+
     pub(super) async fn value_within<B, Out>(
         &mut self,
         query: &str,
@@ -89,9 +112,24 @@ impl<S> Prometheus<S> {
         Out: Body,
         Out::Error: Into<BoxError>,
     {
+        answer::number(&self.answer_within(query, time).await?)
+    }
+
+    async fn answer_within<B, Out>(
+        &mut self,
+        query: &str,
+        time: Duration,
+    ) -> Result<Vec<u8>, AskError>
+    where
+        S: Service<Request<B>, Response = Response<Out>>,
+        S::Error: Into<BoxError>,
+        B: Default,
+        Out: Body,
+        Out::Error: Into<BoxError>,
+    {
         let asked = recover_async(self.ask(query));
         match clock::timeout(time, asked).await {
-            Ok(Ok(answered)) => answer::number(&answered?),
+            Ok(Ok(answered)) => answered,
             Ok(Err(_)) => Err(Why::Panicked.into()),
             Err(_) => Err(Why::TooSlow.into()),
         }

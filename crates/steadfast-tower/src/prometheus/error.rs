@@ -57,6 +57,14 @@ impl AskError {
     }
 }
 
+impl AskError {
+    /// Tells whether Prometheus has answered, and knows no value: no series has these labels, or
+    /// nothing was counted in the window.
+    pub fn is_nothing(&self) -> bool {
+        matches!(self.0, Why::Nothing)
+    }
+}
+
 impl From<Why> for AskError {
     fn from(why: Why) -> Self {
         Self(why)

@@ -8,6 +8,7 @@ pub(crate) mod print;
 pub(crate) mod routes;
 pub(crate) mod schedules;
 pub(crate) mod status;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use steadfast::tower::PolicyDocument;
 use super::super::fail::{self, Mistaken};
 use super::print::{Printer, plain, table};
 use super::routes::left;
-use super::{Why, more, query};
+use super::{Why, more, query, suggest};
 use crate::api::client::{Client, Refused};
 use crate::api::routes::policy::{explanation, mistakes};
 use crate::api::types::{
@@ -57,6 +57,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         why: Why,
     },
+    /// Proposes timeouts and limits by what was seen, with the arithmetic, as a change.
+    Suggest(suggest::Options),
     /// Lists the revisions that the process keeps, the latest first.
     History {
         /// At most so many.
@@ -76,6 +78,14 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             subject,
             file: Some(file),
         } => return offline(options, |printer| explain(printer, subject, file)),
+        Command::Suggest(what) if !what.needs_server() => {
+            return offline(options, |printer| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()?;
+                runtime.block_on(suggest::run(None, printer, what))
+            });
+        }
         _ => {}
     }
     super::run(options, async |client, printer| match command {
@@ -129,6 +139,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             more(printer, page.next.as_ref());
             Ok(())
         }
+        Command::Suggest(what) => suggest::run(Some(client), printer, &what).await,
         Command::Check { .. } => Ok(()),
     })
 }
@@ -144,7 +155,7 @@ fn offline(
 }
 
 /// Reads a policy; what is no text is told where it is read as one.
-fn open(file: &Path) -> anyhow::Result<PolicyDocument> {
+pub(super) fn open(file: &Path) -> anyhow::Result<PolicyDocument> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let document = PolicyDocument::from_bytes(file.display().to_string(), &bytes);
     document.map_err(|problems| Mistaken(problems).into())

@@ -1,6 +1,7 @@
 //! `steadfast routes`, `policy` and `panics`, against the shop, whose guard is a real one.
 
 mod served;
+mod suggest;
 
 use serde_json::Value;
 

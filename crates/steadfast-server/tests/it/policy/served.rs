@@ -10,7 +10,7 @@ use serde_json::Value;
 use steadfast::clock;
 
 /// How long a test waits for what must come: long enough for a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Shop {
     child: Child,

@@ -1,0 +1,293 @@
+//! `steadfast db`: the tables of the store, and copies of it.
+
+mod postgres;
+mod progress;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde::Serialize;
+use steadfast::store::{Config, Dialect, Package, Place, Store, copy};
+use steadfast::{clock, jobs, store};
+
+use super::ask::print::{Printer, table};
+use super::fail;
+use crate::config;
+use crate::{sql, time};
+use postgres::Postgres;
+use progress::Progress;
+
+/// Everything of ours that is in the store.
+const PACKAGES: [&Package; 3] = [&store::PACKAGE, &jobs::PACKAGE, &sql::PACKAGE];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// The configuration of the server, which says where the store is.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "steadfast.toml"
+    )]
+    config: PathBuf,
+
+    /// Prints JSON, with the version of its form, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Brings the tables up to date; servers go on meanwhile.
+    Migrate,
+    /// Tells which steps of the tables there are, here and in the store; changes nothing.
+    Status,
+    /// Writes a copy of the store, as of one moment; servers go on meanwhile.
+    Backup {
+        /// The file of the copy, which must not be there.
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Puts a copy in place of the store, once no process uses that; what was there is kept on SQLite.
+    Restore {
+        /// The copy.
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+        /// Goes on without asking.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) fn run(options: Options) -> ExitCode {
+    let printer = Printer::new(options.json);
+    let work = || -> anyhow::Result<()> {
+        let config = config::Config::load(std::slice::from_ref(&options.config))?;
+        let place = config.store.config("steadfast db")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        runtime.block_on(act(place, options.command, &printer))
+    };
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail::tell(&error, options.json),
+    }
+}
+
+async fn act(place: Config, command: Command, printer: &Printer) -> anyhow::Result<()> {
+    match command {
+        Command::Migrate => migrate(place, printer).await,
+        Command::Status => status(place, printer).await,
+        Command::Backup { to } => match &place.place {
+            Place::Sqlite(path) => back_up(path, &to, printer).await,
+            _ => Postgres::of(&place)?.back_up(&to, printer),
+        },
+        Command::Restore { from, yes } => {
+            // A file that is not there is told before anything is asked.
+            let found = std::fs::metadata(&from);
+            found.with_context(|| format!("cannot read {}", from.display()))?;
+            match &place.place {
+                Place::Sqlite(path) => restore(&from, path, yes, printer).await,
+                _ => {
+                    let postgres = Postgres::of(&place)?;
+                    unused(place).await?;
+                    confirm(&postgres.name(), yes)?;
+                    postgres.restore(&from, printer)
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Tables {
+    store: &'static str,
+    steps: Vec<TablesStep>,
+}
+
+#[derive(Debug, Serialize)]
+struct TablesStep {
+    package: &'static str,
+    step: String,
+    /// `applied`, `missing`, or `newer` for one that this program does not know.
+    state: &'static str,
+}
+
+async fn steps(store: &Store) -> anyhow::Result<Tables> {
+    let mut steps = Vec::new();
+    for package in PACKAGES {
+        for step in store.migrations(package).await? {
+            steps.push(TablesStep {
+                package: package.name,
+                step: step.name,
+                state: match (step.is_applied, step.is_known) {
+                    (true, true) => "applied",
+                    (true, false) => "newer",
+                    (false, _) => "missing",
+                },
+            });
+        }
+    }
+    let store = match store.dialect() {
+        Dialect::Sqlite => "sqlite",
+        Dialect::Postgres => "postgres",
+    };
+    Ok(Tables { store, steps })
+}
+
+async fn migrate(place: Config, printer: &Printer) -> anyhow::Result<()> {
+    let place = Config {
+        migrate: true,
+        ..place
+    };
+    let store = Store::open(place).await?;
+    let done = async {
+        for package in PACKAGES {
+            store.migrate(package).await?;
+        }
+        steps(&store).await
+    };
+    let done = done.await;
+    store.close().await;
+    let tables = done?;
+    printer.print(&tables, || {
+        format!("all {} steps of the tables are applied", tables.steps.len())
+    });
+    Ok(())
+}
+
+async fn status(place: Config, printer: &Printer) -> anyhow::Result<()> {
+    // A look makes no file.
+    if let Place::Sqlite(path) = &place.place {
+        let found = std::fs::metadata(path);
+        found.with_context(|| format!("there is no store at {}", path.display()))?;
+    }
+    let place = Config {
+        migrate: false,
+        ..place
+    };
+    let store = Store::open(place).await?;
+    let tables = steps(&store).await;
+    store.close().await;
+    let tables = tables?;
+    printer.print(&tables, || {
+        let rows = tables.steps.iter().map(|step| {
+            [
+                step.package.to_owned(),
+                step.step.clone(),
+                step.state.to_owned(),
+            ]
+        });
+        table(["PACKAGE", "STEP", "STATE"], &rows.collect::<Vec<_>>())
+    });
+    let missing = tables.steps.iter().filter(|step| step.state == "missing");
+    match missing.count() {
+        0 => Ok(()),
+        missing => Err(fail::NotInState(format!(
+            "{missing} steps are missing; `steadfast db migrate` applies them"
+        ))
+        .into()),
+    }
+}
+
+async fn back_up(path: &Path, to: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let mut progress = Progress::new("copied");
+    let bytes = copy::back_up(path, to, &mut |done, of| progress.tell(done, of)).await;
+    progress.end();
+    told(to, bytes?, printer);
+    Ok(())
+}
+
+fn told(to: &Path, bytes: u64, printer: &Printer) {
+    let done = serde_json::json!({ "file": to, "bytes": bytes });
+    printer.print(&done, || {
+        format!(
+            "{} has {} of the store",
+            to.display(),
+            progress::size(bytes)
+        )
+    });
+}
+
+async fn restore(from: &Path, to: &Path, yes: bool, printer: &Printer) -> anyhow::Result<()> {
+    confirm(&to.display().to_string(), yes)?;
+    let mut progress = Progress::new("copied");
+    let at = time::text(clock::timestamp()).replace(':', "");
+    let ending = format!(".before-{at}");
+    let tell = &mut |done, of| progress.tell(done, of);
+    let restored = copy::restore(from, to, &PACKAGES, &ending, tell).await;
+    progress.end();
+    let restored = restored?;
+    let done = serde_json::json!({
+        "file": to, "bytes": restored.bytes, "kept": restored.kept,
+    });
+    printer.print(&done, || {
+        let kept = restored
+            .kept
+            .as_ref()
+            .map(|kept| format!("\nwhat was there is kept as {}", kept.display()));
+        format!(
+            "{} has {} of {}{}",
+            to.display(),
+            progress::size(restored.bytes),
+            from.display(),
+            kept.unwrap_or_default()
+        )
+    });
+    Ok(())
+}
+
+/// Makes sure that no node lives in a store that is about to be replaced.
+async fn unused(place: Config) -> anyhow::Result<()> {
+    let place = Config {
+        migrate: false,
+        ..place
+    };
+    let store = match Store::open(place).await {
+        Ok(store) => store,
+        // Nothing of ours is there, or nothing that works: nobody uses it.
+        Err(error) if error.is_version() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let nodes = store.nodes(None, store::NODES_MAX).await;
+    store.close().await;
+    let alive = nodes?.into_iter().filter(|node| node.ended.is_none());
+    let alive: Vec<String> = alive
+        .map(|node| format!("{} on {}:{}", node.service, node.host, node.pid))
+        .collect();
+    if alive.is_empty() {
+        return Ok(());
+    }
+    Err(fail::NotInState(format!(
+        "the store is in use by {}; stop them, and try again",
+        alive.join(", ")
+    ))
+    .into())
+}
+
+/// Has people type what is to be replaced; without a terminal nobody can.
+fn confirm(what: &str, yes: bool) -> anyhow::Result<()> {
+    if yes {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        std::io::stdin().is_terminal(),
+        "this replaces all of {what}: say --yes"
+    );
+    let _ = write!(
+        std::io::stderr(),
+        "This replaces all of {what}. Type \"restore\" to go on: "
+    );
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed)?;
+    anyhow::ensure!(typed.trim() == "restore", "nothing was changed");
+    Ok(())
+}

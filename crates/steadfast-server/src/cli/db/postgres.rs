@@ -1,0 +1,178 @@
+//! Copies of a store in PostgreSQL: its own tools make them, since they know their server best.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+use steadfast::store::{Config, Place};
+
+use super::{Printer, told};
+
+/// A store in a schema of a database.
+pub(super) struct Postgres {
+    /// Without a password, which the list of processes would show.
+    url: String,
+    password: Option<String>,
+    schema: String,
+}
+
+impl Postgres {
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
+        let Place::Postgres(url) = &config.place else {
+            anyhow::bail!("this store cannot be copied");
+        };
+        let (url, password) = without_password(url);
+        Ok(Self {
+            url,
+            password,
+            schema: config.schema.clone(),
+        })
+    }
+
+    /// What is replaced, for people.
+    pub(super) fn name(&self) -> String {
+        format!("the schema {} in {}", self.schema, self.url)
+    }
+
+    pub(super) fn back_up(&self, to: &Path, printer: &Printer) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            std::fs::symlink_metadata(to).is_err(),
+            "there is a {} already; name another file",
+            to.display()
+        );
+        let mut part = to.as_os_str().to_owned();
+        part.push(".part");
+        let mut file = OsString::from("--file=");
+        file.push(&part);
+        let args = [
+            "--format=custom".into(),
+            format!("--schema={}", self.schema).into(),
+            file,
+            format!("--dbname={}", self.url).into(),
+        ];
+        let ran = self.run("pg_dump", &args);
+        let named = ran.and_then(|()| {
+            let whole = std::fs::File::open(&part)?;
+            whole.sync_all()?;
+            std::fs::rename(&part, to)?;
+            Ok(whole.metadata()?.len())
+        });
+        if named.is_err() {
+            let _ = std::fs::remove_file(&part);
+        }
+        told(to, named?, printer);
+        Ok(())
+    }
+
+    /// All of it or nothing: the server does it in one transaction.
+    pub(super) fn restore(&self, from: &Path, printer: &Printer) -> anyhow::Result<()> {
+        let args = [
+            "--clean".into(),
+            "--if-exists".into(),
+            "--single-transaction".into(),
+            "--exit-on-error".into(),
+            "--no-owner".into(),
+            format!("--schema={}", self.schema).into(),
+            format!("--dbname={}", self.url).into(),
+            from.as_os_str().to_owned(),
+        ];
+        self.run("pg_restore", &args)?;
+        let done = serde_json::json!({ "file": from, "schema": self.schema });
+        printer.print(&done, || {
+            format!("{} is as in {}", self.name(), from.display())
+        });
+        Ok(())
+    }
+
+    fn run(&self, program: &str, args: &[OsString]) -> anyhow::Result<()> {
+        let mut command = Command::new(program);
+        command.args(args);
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password);
+        }
+        let output = match command.output() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let args: Vec<_> = args
+                    .iter()
+                    .map(|arg| quoted(&arg.to_string_lossy()))
+                    .collect();
+                anyhow::bail!(
+                    "{program} is not installed here (it comes with the client of PostgreSQL); \
+                     where it is, run: {program} {}",
+                    args.join(" ")
+                );
+            }
+            output => output.with_context(|| format!("cannot run {program}"))?,
+        };
+        let says = String::from_utf8_lossy(&output.stderr);
+        let says: String = says.trim().chars().take(1_000).collect();
+        anyhow::ensure!(output.status.success(), "{program} has failed: {says}");
+        Ok(())
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Takes the password out of a URL, and gives it as it is meant.
+fn without_password(url: &str) -> (String, Option<String>) {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (user, host) = rest.split_once('@')?;
+        let (user, password) = user.split_once(':')?;
+        // What looks like it may also stand in the path.
+        (!user.contains('/')).then_some((scheme, user, password, host))
+    });
+    match parts {
+        Some((scheme, user, password, host)) => (
+            format!("{scheme}://{user}@{host}"),
+            Some(unescaped(password)),
+        ),
+        None => (url.to_owned(), None),
+    }
+}
+
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = |at: usize| char::from(*tail.get(at)?).to_digit(16);
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_taken_out_of_the_url_and_unescaped() {
+        let check = |url, without: &str, password: Option<&str>| {
+            let password = password.map(ToOwned::to_owned);
+            assert_eq!(without_password(url), (without.to_owned(), password));
+        };
+
+        check(
+            "postgres://ann:p%40ss%2F%C3%A9@db:5432/jobs",
+            "postgres://ann@db:5432/jobs",
+            Some("p@ss/é"),
+        );
+        check("postgres://ann@db/jobs", "postgres://ann@db/jobs", None);
+        check("postgres://db/a:b@c", "postgres://db/a:b@c", None);
+        assert_eq!(unescaped("100%"), "100%");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
