@@ -189,10 +189,13 @@ pub(super) fn gather(metadata: &Metadata) -> Graph {
     graph
 }
 
+/// Says what is wrong with a package, if anything is.
+type Rule = fn(&Member) -> Option<Finding>;
+
 pub(super) fn judge(graph: &Graph) -> Vec<Finding> {
     let mut findings = versions(graph);
     findings.push(sqlite(graph));
-    let rules: [(&'static Check, &str, fn(&Member) -> Option<Finding>); 7] = [
+    let rules: [(&'static Check, &str, Rule); 7] = [
         (
             &TEST_UTIL,
             "nothing that is only for tests is released",
