@@ -34,6 +34,11 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         &[],
         "How many handlers of this worker may run at once.",
     ),
+    MetricDoc::gauge(
+        "steadfast_jobs_snapshot_held_seconds",
+        &[],
+        "For how long the oldest snapshot is held that keeps PostgreSQL from cleaning up after jobs; 0 if none is older than a minute.",
+    ),
     MetricDoc::counter(
         "steadfast_schedules_occurrences_total",
         &["outcome"],
@@ -88,6 +93,12 @@ const EVENTS: &[EventDoc] = &[
     EventDoc::new(JOBS, &["error"], "the worker cannot join the nodes of its store, and tries again", &["error", "failures"])
         .when("At the start of a worker, when the store cannot be reached or refuses.")
         .action("Look at the store, and at what the error says."),
+    EventDoc::new(JOBS, &["warn"], "a session holds an old snapshot: the database cannot clean up after jobs", &["application", "held_s", "pid", "state", "user"])
+        .when("Told by every worker each half minute, of transactions of PostgreSQL that have lasted for more than a minute, the oldest ten.")
+        .action("End it: `SELECT pg_terminate_backend(pid)`, or ROLLBACK PREPARED for one without a pid; have what forgets its transactions set idle_in_transaction_session_timeout."),
+    EventDoc::new(JOBS, &["error"], "whether a kind is held could not be asked", &["kind"])
+        .when("The function given to `Kind::hold_while` panicked; its jobs are claimed.")
+        .action("Look at the panic, which was reported when it happened."),
     EventDoc::new(JOBS, &["debug"], "upkeep failed; it is tried again", &["error", "what"])
         .when("A look for what is due, dead, cancelled, expired or old failed.")
         .action("Nothing; every node does the same."),

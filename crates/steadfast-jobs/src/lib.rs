@@ -97,6 +97,7 @@ mod job;
 mod list;
 mod rejected;
 mod retention;
+mod snapshots;
 mod sql;
 
 pub use client::{BATCH_MAX, Batch, Jobs, Wake};
@@ -109,6 +110,7 @@ pub use list::{
 };
 pub use rejected::{Rejected, RejectedCursor, RejectedEnd};
 pub use retention::Retention;
+pub use snapshots::{HeldSnapshot, SNAPSHOT_OLD, SNAPSHOTS_MAX};
 pub use sql::PACKAGE;
 pub use state::State;
 pub use worker::{Body, Kind, OnLeaseLost, Run, Running, Worker, WorkerBuilder};

@@ -53,6 +53,8 @@ statements! {
     pub(crate) RUN_NOW = "run_now";
     /// Pauses a queue or goes on with it.
     pub(crate) PAUSE = "pause";
+    /// Tells who keeps the database from cleaning up.
+    pub(crate) SNAPSHOTS = "snapshots";
     /// Gives one job.
     pub(crate) FIND = "find";
     /// Lists live jobs.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use steadfast_core::context::Name;
 use steadfast_core::decide::backoff::Backoff;
 use steadfast_core::scope::CLEANUP_LIMIT;
-use steadfast_core::{BoxError, Scope};
+use steadfast_core::{BoxError, Scope, recover};
 
 use super::Run;
 use crate::decide::{length, retry};
@@ -84,7 +84,11 @@ pub struct Kind {
     pub(crate) cleanup_limit: Duration,
     handler: Arc<Handler>,
     repair: Option<Arc<Handler>>,
+    hold: Option<Arc<Hold>>,
 }
+
+/// Asked before each claim.
+type Hold = dyn Fn() -> bool + Send + Sync;
 
 impl Kind {
     /// Has jobs of the type `J` handled by `handle`, each in a scope of its own.
@@ -119,6 +123,7 @@ impl Kind {
             cleanup_limit: CLEANUP_LIMIT,
             handler,
             repair: None,
+            hold: None,
         }
     }
 
@@ -168,6 +173,33 @@ impl Kind {
                 Ok(None)
             }))
         }));
+        self
+    }
+
+    /// Has this node claim no jobs of this kind and start none as long as `hold` says so: what they need is not
+    /// there, such as a service whose breaker is open. No attempt is spent, and what was claimed and not started is
+    /// handed back for other nodes, for which the service may be there.
+    ///
+    /// `hold` is asked often, so it should only look at something. When it no longer says so, jobs are claimed within
+    /// two seconds. What runs goes on. Compared with [`Jobs::pause`](crate::Jobs::pause), which stops a queue on all
+    /// nodes until somebody lets it go on: this one is for a kind on a node, and ends by itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use steadfast_jobs::Kind;
+    ///
+    /// let is_down = Arc::new(AtomicBool::new(false));
+    /// let looks = is_down.clone();
+    /// let kind = Kind::of_name("charge", async |_run, _scope, _payload| Ok(None))
+    ///     .hold_while(move || looks.load(Ordering::Relaxed));
+    /// # let _ = kind;
+    /// ```
+    #[must_use]
+    pub fn hold_while(mut self, hold: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.hold = Some(Arc::new(hold));
         self
     }
 
@@ -243,6 +275,17 @@ impl Kind {
         range("the time of a cleanup", limit, CLEANUP_LIMIT_MAX)?;
         self.beat_every.map_or(Ok(()), |every| {
             range("the interval of beats", every, TIMEOUT_MAX)
+        })
+    }
+
+    /// Tells whether nothing of it is to be started here and now.
+    pub(crate) fn is_held(&self) -> bool {
+        let Some(hold) = &self.hold else {
+            return false;
+        };
+        recover(|| hold()).unwrap_or_else(|_| {
+            tracing::error!(target: "steadfast::jobs", kind = self.name, "whether a kind is held could not be asked");
+            false
         })
     }
 

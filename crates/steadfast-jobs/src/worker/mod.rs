@@ -98,6 +98,12 @@ impl Settings {
         self.kinds.keys().map(|name| (*name).to_owned()).collect()
     }
 
+    /// Gives the kinds of which jobs are to be claimed now.
+    pub(crate) fn wanted_kinds(&self) -> Vec<String> {
+        let wanted = self.kinds.values().filter(|kind| !kind.is_held());
+        wanted.map(|kind| kind.name.to_owned()).collect()
+    }
+
     /// Gives the kinds whose runs give signs of progress.
     pub(crate) fn beating_kinds(&self) -> Vec<String> {
         let kinds = self.kinds.values().filter(|kind| kind.beat_every.is_some());

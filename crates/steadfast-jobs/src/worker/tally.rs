@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::broadcast;
@@ -19,6 +20,8 @@ pub(crate) struct Tally {
     /// What it has seen when it last looked; there is nothing to tell before.
     overdue: AtomicUsize,
     late: AtomicUsize,
+    /// Seconds of the oldest snapshot that somebody holds.
+    snapshot_s: AtomicU64,
     events: broadcast::Sender<JobEvent>,
 }
 
@@ -32,6 +35,7 @@ impl Tally {
             occurrences: Default::default(),
             overdue: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
+            snapshot_s: AtomicU64::new(0),
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
         })
     }
@@ -63,6 +67,11 @@ impl Tally {
         self.late.store(late, Ordering::Relaxed);
     }
 
+    /// Notes for how long the oldest snapshot is held.
+    pub(crate) fn snapshot_held(&self, held: Duration) {
+        self.snapshot_s.store(held.as_secs(), Ordering::Relaxed);
+    }
+
     pub(crate) fn listen(&self) -> broadcast::Receiver<JobEvent> {
         self.events.subscribe()
     }
@@ -86,6 +95,10 @@ impl Source for Tally {
         to.gauge("steadfast_jobs_running", gauge(&self.running))
             .gauge("steadfast_jobs_ready", gauge(&self.ready))
             .gauge("steadfast_jobs_permits", gauge(&self.permits))
+            .gauge(
+                "steadfast_jobs_snapshot_held_seconds",
+                self.snapshot_s.load(Ordering::Relaxed) as f64,
+            )
             .gauge("steadfast_schedules_overdue", gauge(&self.overdue))
             .gauge("steadfast_schedules_late_jobs", gauge(&self.late));
         for (outcome, count) in ["made", "skipped", "failed"].iter().zip(&self.occurrences) {

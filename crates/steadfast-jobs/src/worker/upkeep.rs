@@ -17,6 +17,7 @@ use crate::event::{JobEvent, What};
 use crate::job::micros;
 use crate::retention::Pruner;
 use crate::schedule::Schedules;
+use crate::snapshots::SNAPSHOT_OLD;
 use crate::{Error, JobId, Jobs, sql};
 
 /// How many jobs one statement takes: 1,000, some milliseconds for the store.
@@ -33,8 +34,8 @@ const DUE_EVERY: Duration = Duration::from_secs(1);
 /// Every second.
 const CANCELS_EVERY: Duration = Duration::from_secs(1);
 
-/// How often schedules that nobody has looked at are told of: every 30 s, half of what makes them
-/// overdue.
+/// How often schedules that nobody has looked at are told of, and old snapshots: every 30 s, half of what makes
+/// them overdue.
 const OVERDUE_EVERY: Duration = Duration::from_secs(30);
 
 /// How often jobs are looked for that a living node holds beyond any time: every minute. It looks after
@@ -136,6 +137,8 @@ impl Upkeep {
                     OVERDUE_EVERY
                 });
                 self.or_told("overdue", told, OVERDUE_EVERY);
+                let told = self.snapshots().await.map(|()| OVERDUE_EVERY);
+                self.or_told("snapshots", told, OVERDUE_EVERY);
                 overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
             }
             if now >= cancels_at {
@@ -264,6 +267,25 @@ impl Upkeep {
             }
         }
         Ok(self.spread.took(taken))
+    }
+
+    /// Tells who keeps the database from cleaning up after jobs.
+    async fn snapshots(&self) -> Result<(), Error> {
+        let held = self.jobs.held_snapshots(SNAPSHOT_OLD).await?;
+        for snapshot in &held {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                pid = snapshot.pid,
+                application = %snapshot.application,
+                user = %snapshot.user,
+                state = %snapshot.state,
+                held_s = snapshot.held.as_secs(),
+                "a session holds an old snapshot: the database cannot clean up after jobs"
+            );
+        }
+        let oldest = held.first().map_or(Duration::ZERO, |oldest| oldest.held);
+        self.tally.snapshot_held(oldest);
+        Ok(())
     }
 
     /// Lets go of what a limit held back that was taken away since; where there still is one, claims

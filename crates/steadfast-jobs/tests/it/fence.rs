@@ -1,8 +1,10 @@
 //! No statement that a node issues can change a row whose term it no longer holds.
 
 use steadfast_jobs::{JobId, Jobs, Options, PACKAGE};
-use steadfast_store::{Dialect, Store, batch, binds};
+use steadfast_store::testing::{Database, Kind};
+use steadfast_store::{Dialect, Rows, Store, Tx, batch, binds};
 
+use super::plans::{self, FILL, VALUES, text};
 use super::support::{Act, kill, look, node, rescue, statement};
 
 /// What nodes write about a run of theirs.
@@ -23,6 +25,7 @@ const READS: &[&str] = &[
     "key_holders",
     "retentions",
     "list_rejected",
+    "snapshots",
 ];
 
 /// What never touches a running row but one of a dead node (`rescue`), to ask its holder to stop
@@ -357,6 +360,96 @@ steadfast_store::on_every_store! {
         all.dedup();
         assert_eq!(all.len(), 2_000);
     }
+}
+
+/// What runs, and under which term: all that a node which does not hold it may not change. That somebody wants it to
+/// stop, or that it counts against a limit, is not among it.
+async fn held_by_others(tx: &mut Tx<'_>, incarnation: i64) -> Vec<String> {
+    let rows = tx.sql(
+        "SELECT concat_ws(' ', id, state, term, incarnation, attempt, crashes, held, due_us, claimed_us, payload::text, error)
+         FROM steadfast.job WHERE state = 'running' AND incarnation <> $1 ORDER BY id",
+        binds![incarnation],
+    );
+    let rows: Rows = rows.await.unwrap();
+    rows.iter().map(|row| row.get(0).unwrap()).collect()
+}
+
+/// Each statement as node 1 would issue it, aimed at runs of nodes 2 and 3 where it says which. The list of values has
+/// every statement, or the test of their plans fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_of_a_node_changes_what_another_holds() {
+    let database = Database::make(Kind::Postgres).await;
+    let store = database.open().await;
+    Jobs::open(&store).await.unwrap();
+    for fill in FILL {
+        let filled: Result<Rows, steadfast_store::Error> = store
+            .write(async |mut tx| tx.sql(fill, binds![]).await)
+            .await;
+        filled.unwrap();
+    }
+    // And under a term that its own runs no longer have.
+    let stale = [
+        (
+            "exchange",
+            "'{400001,400002}', '{1,0}', '{completed,completed}', '{null,null}', '{null,null}', 1, '{}', '{}', '{}', '{}', 0",
+        ),
+        (
+            "put_back",
+            "'{400001,400002}', '{1,0}', '{0,0}', '{t,t}', '{t,t}', '{no,no}', 1",
+        ),
+        ("complete_in", "400002, 0, 1, null"),
+        (
+            "reject",
+            "'{400001}', '{1}', '{act}', '{1}', '{completed}', '{null}', 1",
+        ),
+        ("run_now", "400001"),
+        ("cancel", "400001, 'no'"),
+        ("redrive", "'{400001}'"),
+    ];
+    let all = VALUES
+        .iter()
+        .map(|of| (of, false))
+        .chain(stale.iter().map(|of| (of, true)));
+    let mut refused = Vec::new();
+    for (number, ((name, values), is_stale)) in all.enumerate() {
+        let mut tx = store.begin().await.unwrap();
+        // A stale term is as another's run.
+        let ours = if is_stale { 0 } else { 1 };
+        // All are alive, and for long enough to be left what they hold.
+        let values = match *name {
+            "rescue" => "1000, '{act}', '{9000000000000000}'",
+            _ => values,
+        };
+        let before = held_by_others(&mut tx, ours).await;
+        assert!(before.len() >= 200, "{name}: {}", before.len());
+        let body = text("postgres", name).replace("{schema}", "steadfast");
+        let values = if values.is_empty() {
+            String::new()
+        } else {
+            format!("({values})")
+        };
+        plans::run(&mut tx, format!("PREPARE aimed_{number} AS {body}"))
+            .await
+            .unwrap();
+        if plans::run(&mut tx, format!("EXECUTE aimed_{number}{values}"))
+            .await
+            .is_err()
+        {
+            // It has raised, and the transaction is over.
+            refused.push(*name);
+            drop(tx);
+            continue;
+        }
+        let after = held_by_others(&mut tx, ours).await;
+        assert_eq!(after, before, "{name} {values}");
+        tx.roll_back().await.unwrap();
+    }
+    refused.sort_unstable();
+    assert_eq!(
+        refused,
+        ["complete_in"],
+        "the fence of a transaction raises"
+    );
 }
 
 #[test]

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use steadfast_jobs::{Batch, Cursor, Filter, Jobs, NoCursor, Options, State};
+use steadfast_store::testing::Database;
+use steadfast_store::{Rows, binds};
 
 use super::support::{Act, PATIENCE, until_state, worker};
 
@@ -66,4 +70,38 @@ steadfast_store::on_every_store! {
         assert_eq!((found.info.state, found.info.attempt), (State::Completed, 1));
         assert!(found.info.created <= found.info.finished.unwrap());
     }
+}
+
+/// What somebody reads in a transaction that does not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_an_old_snapshot_is_named() {
+    let database = Database::make(steadfast_store::testing::Kind::Postgres).await;
+    let store = database.open().await;
+    let jobs = Jobs::open(&store).await.unwrap();
+    let mut tx = database.open().await.begin().await.unwrap();
+    let named =
+        "SELECT set_config('application_name', 'the report', true), pg_backend_pid()::bigint";
+    let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    tx.sql(isolation, binds![]).await.unwrap();
+    let rows: Rows = tx.sql(named, binds![]).await.unwrap();
+    let pid: i64 = rows.one().unwrap().get(1).unwrap();
+
+    let held = jobs.held_snapshots(Duration::ZERO).await.unwrap();
+
+    let ours = held.iter().find(|held| held.pid == Some(pid));
+    let ours = ours.unwrap_or_else(|| panic!("{pid} is not in {held:?}"));
+    assert_eq!(
+        (ours.application.as_str(), ours.state.as_str()),
+        ("the report", "idle in transaction")
+    );
+    assert!(!ours.user.is_empty());
+    let young = jobs
+        .held_snapshots(Duration::from_secs(3_600))
+        .await
+        .unwrap();
+    assert_eq!(young, [], "none is an hour old");
+
+    tx.roll_back().await.unwrap();
+    let held = jobs.held_snapshots(Duration::ZERO).await.unwrap();
+    assert!(held.iter().all(|held| held.pid != Some(pid)), "{held:?}");
 }

@@ -11,7 +11,7 @@ use steadfast_store::{Error, Rows, Store, Tx, binds};
 const THROWN_AWAY_MAX: u64 = 11_000;
 
 /// Values for each statement, as PostgreSQL writes them: such as choose the most.
-const VALUES: &[(&str, &str)] = &[
+pub(crate) const VALUES: &[(&str, &str)] = &[
     (
         "enqueue",
         "'{default}', '{act}', '{\"{}\"}', '{0}', '{0}', '{null}', '{20}', '{null}', '{null}', '{0}', '{null}'",
@@ -55,6 +55,7 @@ const VALUES: &[(&str, &str)] = &[
     ("key_holders", "'{119990,119991,119992}'"),
     ("run_now", "700001"),
     ("pause", "'default', 'no'"),
+    ("snapshots", "60000000, 10"),
     ("find", "119990"),
     (
         "list_live",
@@ -108,7 +109,7 @@ const VALUES: &[(&str, &str)] = &[
 ];
 
 /// Fills the tables: what has ended by far the most, then what is due later, then what is due now.
-const FILL: &[&str] = &[
+pub(crate) const FILL: &[&str] = &[
     "INSERT INTO steadfast.node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_us)
      SELECT 'test', '0', 'test', n, 'test', 'test', 0, 0, 9000000000000000000 FROM generate_series(1, 3) AS n",
     "INSERT INTO steadfast.job_history (id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation, claimed_us, created_us, finished_us, min_version, unique_key)
@@ -136,10 +137,17 @@ const FILL: &[&str] = &[
     "INSERT INTO steadfast.schedule_skip SELECT 's' || n % 200, n, n, 1, 'missed', n FROM generate_series(1, 20000) AS n",
 ];
 
-/// Tables that have a row for each process or each setting of an operator: reading them whole is right.
-const SMALL: &[&str] = &["node", "job_queue", "job_retention"];
+/// Tables that have a row for each process, database or user, or each setting of an operator: reading them whole is
+/// right.
+const SMALL: &[&str] = &[
+    "node",
+    "job_queue",
+    "job_retention",
+    "pg_database",
+    "pg_authid",
+];
 
-fn text(dialect: &str, name: &str) -> String {
+pub(crate) fn text(dialect: &str, name: &str) -> String {
     let folder = env!("CARGO_MANIFEST_DIR");
     let path = format!("{folder}/src/sql/{dialect}/{name}.sql");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -154,7 +162,7 @@ fn text(dialect: &str, name: &str) -> String {
 }
 
 /// Runs what the test has put together.
-async fn run(tx: &mut Tx<'_>, text: String) -> Result<Rows, Error> {
+pub(crate) async fn run(tx: &mut Tx<'_>, text: String) -> Result<Rows, Error> {
     tx.sql(text.leak(), binds![]).await
 }
 
@@ -320,7 +328,7 @@ fn is_scan(step: &str) -> bool {
         .iter()
         .any(|index| what.ends_with(&format!("INDEX {index}")));
     let source = what.split_whitespace().next().unwrap_or_default();
-    let small = ["n", "q", "clock"].contains(&source) || what.contains("job_retention");
+    let small = ["n", "q", "clock", "same"].contains(&source) || what.contains("job_retention");
     // Names of what statements put together before: each is bounded by its own step.
     const MADE: &[&str] = &[
         "seen",

@@ -7,7 +7,7 @@ use steadfast_jobs::{Batch, Jobs, Options};
 use steadfast_store::{Dialect, batch, binds};
 
 use super::fence::{claim_up_to, end};
-use super::support::{Act, PATIENCE, kill, look, node, rescue, sql, statement, worker};
+use super::support::{Act, PATIENCE, kill, look, node, node_of, rescue, sql, statement, worker};
 
 steadfast_store::on_every_store! {
     async fn what_a_dead_node_held_comes_back_in_waves(database) {
@@ -200,7 +200,9 @@ steadfast_store::on_every_store! {
             binds![],
         )
         .await;
-        let (ours, theirs) = (node(&store).await, node(&store).await);
+        let (ours, theirs) = (node_of(&store, -1).await, node(&store).await);
+        // Another worker of the same process, which has joined by itself.
+        let beside = node_of(&store, -1).await;
         let suspect = async |incarnation: i64, queue: &str| {
             let binds = binds![incarnation, vec![queue.to_owned()], vec!["act".to_owned()], 0_i64];
             store.run(statement("claim_suspect"), binds).await.unwrap().len()
@@ -208,6 +210,7 @@ steadfast_store::on_every_store! {
 
         assert_eq!(suspect(ours, "one").await, 1);
         assert_eq!(suspect(ours, "two").await, 0, "it would be held against both if this process died");
+        assert_eq!(suspect(beside, "two").await, 0, "the same process");
         assert_eq!(suspect(theirs, "two").await, 1);
 
         let seen = look(&store, ids[0]).await.unwrap();

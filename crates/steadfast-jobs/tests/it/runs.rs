@@ -1,7 +1,7 @@
 //! Whole runs by a worker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -370,6 +370,40 @@ steadfast_store::on_every_store! {
         for (id, length) in sent {
             let seen = until_state(&store, id, "completed").await;
             assert_eq!(seen.result, Some(length.to_string()));
+        }
+        running.stop(PATIENCE).await;
+    }
+
+    async fn what_a_kind_needs_is_not_there_and_no_attempt_is_spent_on_finding_out(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let (is_down, calls) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let (looks, counts) = (is_down.clone(), calls.clone());
+        let kind = Kind::of_name("charge", move |_, _, _| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            async { Ok(None) }
+        });
+        let panics = Kind::of_name("careless", async |_, _, _| Ok(None)).hold_while(|| panic!("no luck"));
+        let kind = kind.hold_while(move || looks.load(Ordering::Relaxed));
+        let running = worker(&jobs).kind(kind).kind(panics).build().unwrap().start();
+        let mut held = Vec::new();
+        for kind in ["charge", "charge", "careless"] {
+            held.push(jobs.enqueue_kind(kind, "{}", Options::new()).await.unwrap());
+        }
+        // Another kind of the same queue goes on, and after it the worker has been there.
+        let other = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        until_state(&store, other, "completed").await;
+        until_state(&store, held[2], "completed").await;
+        for id in &held[..2] {
+            let seen = look(&store, *id).await.unwrap();
+            assert_eq!((seen.state.as_str(), seen.term, seen.attempt), ("pending", 0, 0));
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+
+        is_down.store(false, Ordering::Relaxed);
+
+        for id in &held[..2] {
+            assert_eq!(until_state(&store, *id, "completed").await.attempt, 1);
         }
         running.stop(PATIENCE).await;
     }

@@ -1,6 +1,7 @@
 //! What the tests share: a kind whose handler does what its payload says, and looks into the tables.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -159,13 +160,19 @@ pub(crate) async fn rescue(store: &Store) {
     rescued.await.unwrap();
 }
 
-/// Adds a node by hand; gives its incarnation.
+/// Adds a node by hand, as if of a process of its own; gives its incarnation.
 pub(crate) async fn node(store: &Store) -> i64 {
+    static PID: AtomicI64 = AtomicI64::new(1);
+    node_of(store, PID.fetch_add(1, Ordering::Relaxed)).await
+}
+
+/// Adds a node of a process by hand; gives its incarnation.
+pub(crate) async fn node_of(store: &Store, pid: i64) -> i64 {
     let rows = sql(
         store,
-        "INSERT INTO steadfast_node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_boot_us) VALUES ('test', '0', 'test', 1, 'test', 'test', 0, 0, 0) RETURNING id",
-        "INSERT INTO steadfast.node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_us) VALUES ('test', '0', 'test', 1, 'test', 'test', 0, 0, 9000000000000000000) RETURNING id",
-        binds![],
+        "INSERT INTO steadfast_node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_boot_us) VALUES ('test', '0', 'test', ?1, 'test', 'test', 0, 0, 0) RETURNING id",
+        "INSERT INTO steadfast.node (service, version, host, pid, boot, lock, started_us, beat_us, lease_until_us) VALUES ('test', '0', 'test', $1, 'test', 'test', 0, 0, 9000000000000000000) RETURNING id",
+        binds![pid],
     )
     .await;
     rows.one().unwrap().get(0).unwrap()

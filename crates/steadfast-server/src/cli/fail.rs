@@ -134,5 +134,13 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         };
         return (store.code().into(), exit, Some(store.fix().into()));
     }
+    let ids = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<steadfast::ids::Error>());
+    if let Some(ids) = ids {
+        let is_away = ids.store().is_some_and(|error| error.is_unreachable());
+        let exit = if is_away { 7 } else { 1 };
+        return (ids.code().into(), exit, Some(ids.fix().into()));
+    }
     ("SF-2300".into(), 1, None)
 }

@@ -1,5 +1,5 @@
--- Claims one job that is suspected of killing its processes, for a node that runs none: workers that share a
--- node do not know of each other's.
+-- Claims one job that is suspected of killing its processes, for a process that runs none: workers that share a
+-- node, and nodes that share a process, do not know of each other's.
 --
 -- Along `steadfast_job_suspect`, which is empty nearly always. For a queue with limits in the
 -- transaction of `lock_limited`, for others by itself.
@@ -17,7 +17,11 @@ WHERE id = (
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job AS o INDEXED BY steadfast_job_running_of
-            WHERE o.state = 'running' AND o.incarnation = ?1 AND o.crashes >= 2 AND o.id <> r.id
+            WHERE o.state = 'running' AND o.crashes >= 2 AND o.id <> r.id AND o.incarnation IN (
+                SELECT same.id FROM steadfast_node AS n JOIN steadfast_node AS same
+                    ON same.pid = n.pid AND same.host = n.host AND same.boot = n.boot
+                WHERE n.id = ?1 AND same.ended_us IS NULL
+            )
         )
         AND NOT EXISTS (
             SELECT 1 FROM steadfast_job_queue AS q

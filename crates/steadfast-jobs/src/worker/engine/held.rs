@@ -155,7 +155,7 @@ impl Engine {
         let jobs: Vec<Fields> = match serde_json::from_str(&packed.jobs) {
             Ok(jobs) => jobs,
             Err(error) => {
-                tracing::error!(target: "steadfast::jobs", %error, "claimed jobs cannot be read");
+                tracing::error!(target: "steadfast::jobs", %error, "a claimed job cannot be read");
                 return Vec::new();
             }
         };

@@ -149,7 +149,7 @@ impl Engine {
         let sent: Vec<&Finished> = sent.into_iter().collect();
         let ids = sent.iter().map(|end| end.id).collect();
         let asked_of = batch![names, wants, floors];
-        let (kinds, version) = (self.settings.kind_names(), self.settings.version);
+        let (kinds, version) = (self.settings.wanted_kinds(), self.settings.version);
         let binds = match self.jobs.store().dialect() {
             Dialect::Postgres => binds![ends(&sent), incarnation, asked_of, kinds, version],
             Dialect::Sqlite => {
@@ -284,7 +284,7 @@ impl Engine {
         let binds = binds![
             self.incarnation,
             names,
-            self.settings.kind_names(),
+            self.settings.wanted_kinds(),
             self.settings.version
         ];
         let lane = self.lane.clone();
@@ -300,7 +300,7 @@ impl Engine {
         let want = (queue.permits - queue.running - queue.ready.len()) as i64;
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
-        let kinds = self.settings.kind_names();
+        let kinds = self.settings.wanted_kinds();
         let (alone, new) = (!self.suspect, queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {

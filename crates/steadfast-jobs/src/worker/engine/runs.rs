@@ -29,6 +29,12 @@ impl Engine {
                 let Some(job) = self.queues[index].ready.pop_front() else {
                     break;
                 };
+                if job.kind.is_held() {
+                    self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
+                    self.back.push(released(job.id, job.term));
+                    self.since.get_or_insert(clock::nanos());
+                    continue;
+                }
                 self.start(job);
             }
         }

@@ -39,7 +39,7 @@ pub(super) static TIMERS: Check = check(
 );
 pub(super) static WORKER_IDS: Check = check(
     "project.worker-ids",
-    "whether ids are made with worker ids that nobody leases, so that two processes may have one ([which id](../guide/which-id.md))",
+    "whether ids are made with worker ids that nobody leases, so that two processes may have one ([T21](../traps/t21-ids-that-come-again.md))",
 );
 
 /// Crates of which there should be one version, how bad another one is, and why.

@@ -4,6 +4,7 @@ mod api;
 mod cluster;
 mod exec;
 mod http;
+mod ids;
 mod import;
 mod lives;
 mod tls;
