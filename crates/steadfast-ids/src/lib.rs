@@ -34,6 +34,8 @@ pub mod http;
 pub mod id;
 #[cfg(feature = "sql")]
 mod ids;
+#[cfg(feature = "sql")]
+pub mod list;
 pub mod prefetch;
 pub mod segment;
 pub mod snowflake;

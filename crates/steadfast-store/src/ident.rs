@@ -23,6 +23,16 @@ use crate::config::config;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ident(String);
 
+/// Puts a name in quotes, so that whatever it holds is a name.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Puts each part of a name in quotes.
+pub(crate) fn quoted_path(name: &str) -> String {
+    name.split('.').map(quoted).collect::<Vec<_>>().join(".")
+}
+
 impl Ident {
     /// The longest part of a name: 63 bytes, what PostgreSQL cuts longer ones to without a word.
     pub const PART_BYTES_MAX: usize = 63;
@@ -42,11 +52,7 @@ impl Ident {
                 "must be NAME or SCHEMA.NAME, each of 1 to 63 bytes without NUL",
             ));
         }
-        let quoted: Vec<String> = parts
-            .iter()
-            .map(|part| format!("\"{}\"", part.replace('"', "\"\"")))
-            .collect();
-        Ok(Self(quoted.join(".")))
+        Ok(Self(quoted_path(name)))
     }
 
     /// Puts names where `{0}`, `{1}` and so on stand; once, so that a name which looks like one of these stays.

@@ -80,6 +80,9 @@ mod documents_of_ids {
     #[cfg(feature = "sqlite")]
     #[doc = include_str!("../../../docs/migration/from-leaf.md")]
     mod from_leaf {}
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("../../../docs/traps/t21-ids-that-come-again.md")]
+    mod t21_ids_that_come_again {}
     #[cfg(all(feature = "axum", feature = "ids-http", feature = "sqlite"))]
     #[doc = include_str!("../../../docs/guide/run-the-id-service.md")]
     mod run_the_id_service {}

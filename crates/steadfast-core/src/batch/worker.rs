@@ -190,7 +190,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let now = clock::nanos();
         let step = self.size.step(now);
         self.books.next(step.rows, step.constraint);
-        let is_paused = step.not_before > now && step.constraint != Constraint::UnknownLag;
+        let is_paused = step.not_before > now && step.constraint == Constraint::Lag;
         self.books.paused(is_paused);
         match self.circuit.state(now) {
             CircuitState::Open(_) => None,

@@ -702,7 +702,7 @@ async fn a_look_that_hangs_or_panics_has_seen_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_waited_for_writes_less_at_once() {
+async fn who_is_waited_for_rests_between_quick_batches() {
     let (table, seen) = (Table::default(), Seen::default());
     *table.0.took.lock().unwrap() = Duration::from_millis(10);
     let writer = BatchWriter::builder(config(), table.clone())
@@ -714,11 +714,17 @@ async fn who_is_waited_for_writes_less_at_once() {
 
     seen.0.lock().unwrap().lock_waiters = Some(9);
     clock::sleep(Duration::from_millis(150)).await;
+    let began = clock::now();
     all(send(&writer, 0..5_000).await).await;
 
+    // Twenty-five batches of ten milliseconds each.
+    let took = clock::now() - began;
+    assert!(took > Duration::from_secs(1), "{took:?}");
     let stats = writer.stats();
     assert_eq!(stats.constraint, Constraint::LockWaiters);
-    assert!(stats.rows_limit < 50, "{}", stats.rows_limit);
+    assert!(!stats.is_paused, "that is for replicas");
+    let largest = table.commits().iter().map(Vec::len).max();
+    assert_eq!(largest, Some(200));
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,10 @@ statements! {
     pub(crate) WORKER_RELEASE = "worker_release";
     /// Tells why no worker id could be had.
     pub(crate) WORKER_LOOK = "worker_look";
+    /// Lists worker ids that somebody has had.
+    pub(crate) WORKER_LIST = "worker_list";
+    /// Lists tags.
+    pub(crate) SEGMENT_LIST = "segment_list";
     /// Takes numbers in a row from a tag.
     pub(crate) SEGMENT_TAKE = "segment_take";
     /// Tells what a sequence is like.

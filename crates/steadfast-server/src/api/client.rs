@@ -87,6 +87,11 @@ impl Client {
         self.asking("GET", path)
     }
 
+    /// A change without a body.
+    pub(crate) fn post(&self, path: impl Into<String>) -> Asking<'_> {
+        self.asking("POST", path)
+    }
+
     pub(crate) fn change(
         &self,
         method: &'static str,
@@ -138,7 +143,7 @@ impl Asking<'_> {
         }
         let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
             r#type: "about:blank".into(),
-            title: format!("the server has answered {status}"),
+            title: detail(&bytes).unwrap_or_else(|| format!("the server has answered {status}")),
             status,
             code: "SF-2201".into(),
             fix: None,
@@ -169,6 +174,12 @@ impl Asking<'_> {
         let body = body.map_err(|error| anyhow::anyhow!(error))?;
         Ok((status, body.to_bytes()))
     }
+}
+
+/// Gives what a problem says that is not of the API: one of the service of ids.
+fn detail(bytes: &[u8]) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    Some(problem.get("detail")?.as_str()?.to_owned())
 }
 
 /// Writes a part of a path or a query, so that it stays one.

@@ -1,15 +1,18 @@
 //! The command line: one file per command.
 
 mod admin;
-mod ask;
+pub(crate) mod ask;
 mod batches;
 mod db;
 mod dev;
 mod doctor;
 mod exec;
 mod fail;
+mod ids;
 mod import;
 mod log;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod shell;
 
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     /// Finds how many rows a batch should have.
     #[command(subcommand)]
     Batches(batches::Command),
+    /// Reads ids, hands them out, and proves that none is there twice.
+    Ids(ids::Options),
     /// Runs a program of yours, and keeps it up.
     Exec(exec::Options),
     /// Shows how a server and its store are.
@@ -104,6 +109,7 @@ impl Command {
             Command::Serve(options) => serve::run(options),
             Command::Doctor(options) => doctor::run(options),
             Command::Batches(command) => command.run(),
+            Command::Ids(options) => ids::run(options),
             Command::Exec(options) => exec::run(options),
             Command::Status(options) => ask::status::run(&options),
             Command::Jobs { ask, command } => ask::jobs::run(&ask, command),

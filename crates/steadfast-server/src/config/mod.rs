@@ -1,6 +1,7 @@
 //! What `steadfast serve` is told: documents in TOML, read as a whole.
 
 mod handler;
+mod ids;
 mod keys;
 mod place;
 mod schedule;
@@ -16,6 +17,7 @@ use steadfast::settings::{Problems, Source, Table, Wrong, read_all};
 use steadfast::store;
 
 pub(crate) use handler::{Exec, Handler, Http, Work};
+pub(crate) use ids::{Generator, Ids, layout};
 pub(crate) use place::Secret;
 pub(crate) use schedule::Scheduled;
 pub(crate) use write::commented;
@@ -46,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) health: SocketAddr,
     pub(crate) api: Api,
     pub(crate) calls: Option<Calls>,
+    pub(crate) ids: Option<Ids>,
     pub(crate) handlers: BTreeMap<String, Handler>,
     pub(crate) schedules: BTreeMap<String, Scheduled>,
 }
@@ -198,6 +201,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         health: HEALTH_DEFAULT,
         api: Api::default(),
         calls: None,
+        ids: None,
         handlers: BTreeMap::new(),
         schedules: BTreeMap::new(),
     };
@@ -304,6 +308,7 @@ fn ask_process(root: &mut Table<'_, '_>, config: &mut Config) {
         api.read_only = API_READ_ONLY.flag(table).unwrap_or(api.read_only);
     });
     config.calls = ask_calls(root);
+    config.ids = ids::ask(root);
 }
 
 fn ask_calls(root: &mut Table<'_, '_>) -> Option<Calls> {

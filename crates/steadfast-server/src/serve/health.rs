@@ -17,6 +17,8 @@ use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Shutdown, jobs};
 use tokio::net::TcpListener;
 
+use super::ids::Handing;
+
 /// How long the store may take to answer before it counts as away: 2 s, below the usual patience of
 /// probes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -30,6 +32,7 @@ pub(super) struct Health(Arc<Inner>);
 
 struct Inner {
     shutdown: Shutdown,
+    ids: Option<Handing>,
     parts: Mutex<Parts>,
     /// What the store said last, and when.
     last: tokio::sync::Mutex<Option<(Instant, Option<Reason>)>>,
@@ -54,9 +57,10 @@ struct Ready {
 }
 
 impl Health {
-    pub(super) fn new(shutdown: &Shutdown) -> Self {
+    pub(super) fn new(shutdown: &Shutdown, ids: Option<Handing>) -> Self {
         Self(Arc::new(Inner {
             shutdown: shutdown.clone(),
+            ids,
             parts: Mutex::new(Parts::Starting { failure: None }),
             last: tokio::sync::Mutex::new(None),
         }))
@@ -97,6 +101,12 @@ impl Health {
             reasons.push(Reason {
                 reason: "draining",
                 detail: "the program ends".into(),
+            });
+        }
+        if let Some(detail) = self.0.ids.as_ref().and_then(Handing::trouble) {
+            reasons.push(Reason {
+                reason: "ids",
+                detail,
             });
         }
         let (store, node) = match &*self.parts() {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod health;
+mod ids;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
 use certificates::Certificates;
 use health::Health;
+use ids::IdServer;
 
 pub(crate) use handlers::ending_of;
 
@@ -57,8 +59,9 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         }
     };
     let outside = Outside::new(&config, calls_at)?;
+    let ids = IdServer::bind(&config).await?;
     tracing::info!(target: "steadfast::serve", address = %listener.local_addr()?, "health is told");
-    let health = Health::new(&shutdown);
+    let health = Health::new(&shutdown, ids.as_ref().map(IdServer::handing));
     let told = health
         .clone()
         .serve(listener)
@@ -82,8 +85,14 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             None => std::future::pending().await,
         }
     };
+    let handing = async {
+        match ids {
+            Some(ids) => ids.run(&shutdown).await,
+            None => Ok(()),
+        }
+    };
     tokio::select! {
-        ended = work => ended,
+        ended = async { tokio::try_join!(work, handing) } => ended.map(drop),
         () = certificates.follow() => Ok(()),
         ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
@@ -94,7 +103,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
 /// What cannot be seen in the files alone.
 fn check_machine(config: &Config) -> anyhow::Result<()> {
     anyhow::ensure!(
-        !config.handlers.is_empty(),
+        !config.handlers.is_empty() || config.ids.is_some(),
         "nothing is to be run: add a [handlers.NAME] with exec = [\"PROGRAM\"]"
     );
     for (name, handler) in &config.handlers {
@@ -119,7 +128,8 @@ fn check_machine(config: &Config) -> anyhow::Result<()> {
 struct Parts {
     store: Store,
     node: Node,
-    worker: Worker,
+    /// Nobody, where only ids are handed out.
+    worker: Option<Worker>,
 }
 
 impl Parts {
@@ -189,6 +199,13 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
+        if config.handlers.is_empty() {
+            return Ok(Self {
+                store,
+                node,
+                worker: None,
+            });
+        }
         let shared = Shared::new(&jobs, outside);
         let mut worker = Worker::builder(&jobs).node(node.clone());
         for (name, permits) in &config.queues {
@@ -199,17 +216,23 @@ impl Parts {
                 worker = worker.kind(kind);
             }
         }
-        let worker = worker.build()?;
         Ok(Self {
             store,
             node,
-            worker,
+            worker: Some(worker.build()?),
         })
     }
 
     async fn run(self, shutdown: &Shutdown) {
         tracing::info!(target: "steadfast::serve", "ready");
-        self.worker.run(shutdown).await;
+        match self.worker {
+            Some(worker) => {
+                worker.run(shutdown).await;
+            }
+            None => {
+                shutdown.stop_accepting().cancelled().await;
+            }
+        }
         self.node.leave().await;
         self.store.close().await;
     }

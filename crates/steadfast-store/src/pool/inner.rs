@@ -298,13 +298,15 @@ impl<M: Manage> Pool<M> {
                 self.changed(&mut inside);
                 return;
             };
-            let granted = inside.waiting.remove(&ticket);
+            let Some(granted) = inside.waiting.remove(&ticket) else {
+                // The pool was closed, and whoever stood here has not left yet. Not by a permit that is dropped, which
+                // would come back to here: once for each who waits, and so many do not fit on a stack.
+                inside.permits.give_back();
+                continue;
+            };
             drop(inside);
-            let permit = Permit { pool: pool.clone() };
             // Whoever is not there any more gives it back by dropping it.
-            if let Some(granted) = granted {
-                let _ = granted.send(permit);
-            }
+            let _ = granted.send(Permit { pool: pool.clone() });
         }
     }
 

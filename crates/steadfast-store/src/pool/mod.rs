@@ -28,6 +28,8 @@
 
 mod advice;
 mod books;
+#[cfg(test)]
+mod closing;
 mod config;
 mod error;
 mod holder;

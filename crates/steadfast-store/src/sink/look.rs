@@ -1,7 +1,7 @@
 //! What the database tells a writer.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::batch::Look;
@@ -38,13 +38,24 @@ use crate::{Dialect, Error, Store, binds, schema};
 ///     .start()?;
 /// # Ok(()) }
 /// ```
-pub struct DatabaseLook {
+///
+/// A clone is the same look: writers that have clones of one share its connection, and what it has seen within the last
+/// 50 ms, so that many of them are no load.
+#[derive(Clone)]
+pub struct DatabaseLook(Arc<Shared>);
+
+struct Shared {
     lane: Lane,
     dialect: Dialect,
     store: Store,
     replicas: Replicas,
     positions: Mutex<Positions>,
+    /// What was seen last, and when it was asked for.
+    last: tokio::sync::Mutex<Option<(u64, Seen)>>,
 }
+
+/// For how long others are told what was seen: 50 ms, so that a lag over its limit is met within two looks all the same.
+const TOLD_FOR_NS: u64 = 50_000_000;
 
 /// Which replicas there should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,16 +77,33 @@ pub(crate) struct Seen {
 impl DatabaseLook {
     /// Looks at the database of a store. A connection is made at the first look.
     pub fn new(store: &Store, replicas: Replicas) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             lane: store.lane(),
             dialect: store.dialect(),
             store: store.clone(),
             replicas,
             positions: Mutex::default(),
-        }
+            last: tokio::sync::Mutex::default(),
+        }))
     }
 
+    /// Looks, or tells what another clone has seen just now.
     pub(crate) async fn once(&self) -> Result<Seen, Error> {
+        let mut last = self.0.last.lock().await;
+        let now = clock::nanos();
+        if let Some((at, seen)) = *last
+            && now.saturating_sub(at) < TOLD_FOR_NS
+        {
+            return Ok(seen);
+        }
+        let seen = self.0.ask().await?;
+        *last = Some((now, seen));
+        Ok(seen)
+    }
+}
+
+impl Shared {
+    async fn ask(&self) -> Result<Seen, Error> {
         if self.dialect == Dialect::Sqlite {
             let queued = self.store.inner().usage().queued;
             return Ok(Seen {
@@ -130,7 +158,7 @@ impl Look for DatabaseLook {
 impl fmt::Debug for DatabaseLook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatabaseLook")
-            .field("replicas", &self.replicas)
+            .field("replicas", &self.0.replicas)
             .finish_non_exhaustive()
     }
 }

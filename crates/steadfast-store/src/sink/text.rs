@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::table::{Conflict, Table, TableColumn};
+use crate::ident::{quoted, quoted_path};
 use crate::{Dialect, Kind};
 
 /// How many placeholders a statement may have.
@@ -150,14 +151,6 @@ fn type_of(kind: Kind) -> &'static str {
         Kind::Text => "text",
         Kind::Bytes => "bytea",
     }
-}
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-pub(super) fn quoted_path(name: &str) -> String {
-    name.split('.').map(quoted).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Other processes: this test program once more, in one of its roles.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -60,6 +60,13 @@ impl Process {
                 return line[at + word.len()..].trim().to_owned();
             }
         }
+    }
+
+    /// Gives what it says until it ends.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        rest
     }
 
     pub(crate) fn signal(&self, name: &str) {

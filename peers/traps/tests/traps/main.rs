@@ -30,6 +30,7 @@ mod t17_permit_of_a_dead_socket;
 mod t18_reader_that_turns_writer;
 mod t19_lock_of_a_session;
 mod t20_timer_in_the_process;
+mod t21_ids_that_come_again;
 mod t23_finish_without_a_fence;
 mod t24_notify_in_the_transaction;
 mod t25_rescue_by_the_clock;

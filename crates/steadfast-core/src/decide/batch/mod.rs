@@ -28,8 +28,11 @@
 //!   second than a smaller one, the smaller one it is, even if both are quick enough.
 //! - After a fall it remembers where it fell from and comes near to that only slowly, so that it
 //!   stays on this side of a cliff instead of going over it again and again.
-//! - **Waiters**: whoever waits for locks while we write waits for us, as far as anybody can tell.
-//!   With more than are tolerated a third is taken off, at each look.
+//! - **Waiters**: whoever waits for locks while we write waits for us, as far as anybody can tell. With
+//!   more than are tolerated, a third is taken off at each look: of the rows, where batches take long
+//!   and smaller ones write as much; else of the share of the time that it writes at all. Writers on
+//!   the same rows wait for each other whatever their sizes are, and the smaller the batches, the more
+//!   of them come: there, fewer at once is what helps.
 //! - **Replicas**: over the limit nothing is written until a look finds them below it, or until
 //!   [`pause_max`](SizeConfig::pause_max), when one smallest batch passes. When nothing is known
 //!   about them, [`UnknownLag`] says what to do.
@@ -40,6 +43,8 @@
 //! other fails and nothing succeeds, it stops before all of them are given up.
 
 mod circuit;
+#[cfg(test)]
+mod contention;
 mod search;
 mod size;
 #[cfg(test)]

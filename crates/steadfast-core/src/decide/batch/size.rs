@@ -30,7 +30,8 @@ pub struct SizeConfig {
     /// few milliseconds and a server holds many times over.
     pub bytes_max: usize,
     /// How many may wait for locks while we write: 2 by default. Somebody always waits for a moment
-    /// on a busy table; three and more are a queue.
+    /// on a busy table; three and more are a queue. With more, batches become smaller or fewer: it
+    /// writes for a sixteenth of the time at least, and no rest is longer than twenty targets.
     pub waiters_max: u32,
     /// How far replicas may be behind; `None`, the default, for a database without any, or whose
     /// lag is nobody's concern: then nothing is asked and nothing is paused.
@@ -148,14 +149,20 @@ pub struct BatchSize {
     rows: f64,
     /// What has set `rows`.
     bound: Constraint,
+    /// Which part of the time it writes; for the rest of it, it rests.
+    share: f64,
     /// Where the last fall began, and when.
     fell: Option<(f64, u64)>,
     rates: Rates,
     looked: Option<(Pressure, u64)>,
     /// Since when nothing is written because of replicas.
     paused: Option<u64>,
-    /// Until when to rest, and why.
+    /// Until when to rest.
     rest: Option<u64>,
+    /// How long the last batch took, in nanoseconds.
+    took: f64,
+    /// How many of the latest batches have waited for locks themselves, of 1.
+    waited: f64,
     latest: u64,
 }
 
@@ -192,6 +199,26 @@ const AIM: f64 = 0.9;
 
 /// What remains when others wait for locks.
 const WAITERS_KEEP: f64 = 2.0 / 3.0;
+
+/// A batch within so much of its target is quick: whoever waits for one does not wait for long, and a smaller one
+/// would come more often.
+const QUICK: f64 = 0.25;
+
+/// A batch that takes so many times as long as its rows do has waited for locks itself.
+const WAITED: f64 = 1.5;
+
+/// How much of the average of those that waited the latest batch is, and from where on there are rivals.
+const WAITED_WEIGHT: f64 = 0.05;
+const RIVALS: f64 = 0.1;
+
+/// It writes for at least a sixteenth of the time, whoever waits: so it is slow, and never stands still.
+const SHARE_MIN: f64 = 1.0 / 16.0;
+
+/// By how much the share grows with each look that finds few who wait: back from the least in three seconds.
+const SHARE_GROWTH: f64 = 1.1;
+
+/// No rest is longer than so many targets, a second by default.
+const REST_TARGETS: u64 = 20;
 
 // === impl SizeConfig ===
 
@@ -288,11 +315,14 @@ impl BatchSize {
             rows: (f64::from(config.rows_max) / 10.0).max(1.0),
             config,
             bound: Constraint::Time,
+            share: 1.0,
             fell: None,
             rates: Rates::default(),
             looked: None,
             paused: None,
             rest: None,
+            took: 0.0,
+            waited: 0.0,
             latest: 0,
         })
     }
@@ -304,7 +334,10 @@ impl BatchSize {
             rows: (self.rows as u32).clamp(1, self.config.rows_max),
             bytes: self.config.bytes_max,
             not_before: self.rest.unwrap_or(0),
-            constraint: self.bound,
+            constraint: match self.share < 1.0 {
+                true => Constraint::LockWaiters,
+                false => self.bound,
+            },
         };
         match self.replicas(now) {
             None => {
@@ -342,12 +375,25 @@ impl BatchSize {
         }
         let slow = self.config.unknown_lag == UnknownLag::Slow
             && self.replicas(now) == Some(Constraint::UnknownLag);
-        self.rest = slow.then(|| now.saturating_add(wrote.took_ns));
+        let rest_ns = match slow {
+            true => wrote.took_ns,
+            false => self.rest_ns(wrote.took_ns, now),
+        };
+        self.rest = (rest_ns > 0).then(|| now.saturating_add(rest_ns));
 
         let target = nanos(self.config.target) as f64;
         let took = (wrote.took_ns as f64).max(1.0);
         let rows = f64::from(wrote.rows.max(1));
-        self.rates.note(rows, took, now);
+        let work = self.rates.work_ns(rows, took, now);
+        let has_waited = f64::from(u8::from(took > WAITED * work));
+        self.waited += WAITED_WEIGHT * (has_waited - self.waited);
+        // Where others write as we do, we wait for them, and no size of ours changes that.
+        let took = match self.has_rivals() {
+            true => took.min(work),
+            false => took,
+        };
+        self.rates.note(rows, took);
+        self.took = took;
         let full = rows >= FULL * self.rows.floor();
         if took > SCATTER * target {
             // Also a batch that was not full has held its locks too long.
@@ -371,7 +417,15 @@ impl BatchSize {
     pub fn looked(&mut self, pressure: Pressure, now: u64) {
         let now = self.at(now);
         self.looked = Some((pressure, now));
-        if self.is_waited_for(now) {
+        if !self.is_waited_for(now) {
+            self.share = (self.share * SHARE_GROWTH).min(1.0);
+            return;
+        }
+        let quick = self.took <= QUICK * nanos(self.config.target) as f64;
+        let fewer = self.rows * WAITERS_KEEP;
+        if quick || self.waited >= RIVALS && !self.rates.is_as_good(fewer, self.rows, now) {
+            self.share = (self.share * WAITERS_KEEP).max(SHARE_MIN);
+        } else {
             self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, now);
         }
     }
@@ -405,6 +459,21 @@ impl BatchSize {
             .is_some_and(|waiters| waiters > self.config.waiters_max)
     }
 
+    /// Says whether there are others who write as we do: they were seen to wait, and so were we.
+    fn has_rivals(&self) -> bool {
+        self.share < 1.0 && self.waited >= RIVALS
+    }
+
+    /// Says how long to rest after a batch that took so long. Nobody rests by what was seen too long ago.
+    fn rest_ns(&self, took_ns: u64, now: u64) -> u64 {
+        let valid = nanos(SizeConfig::LOOK_VALID);
+        if self.looked.is_none_or(|(_, at)| now - at > valid) {
+            return 0;
+        }
+        let rest = took_ns as f64 * (1.0 / self.share - 1.0);
+        (rest as u64).min(nanos(self.config.target).saturating_mul(REST_TARGETS))
+    }
+
     fn is_near_fall(&self, now: u64) -> bool {
         self.fell
             .filter(|(_, at)| now - at < FALL_FORGOTTEN_NS)
@@ -429,7 +498,7 @@ impl BatchSize {
             self.set(self.rows * wanted);
             return;
         }
-        if self.is_waited_for(now) {
+        if self.is_waited_for(now) && !self.has_rivals() {
             return;
         }
         let growth = match self.is_near_fall(now) {
@@ -477,6 +546,8 @@ struct Rate {
     rows: f64,
     /// Rows a nanosecond, averaged.
     rate: f64,
+    /// The best one.
+    best: f64,
     batches: u32,
     latest: u64,
 }
@@ -495,6 +566,9 @@ impl Rates {
     /// A batch so many times quicker or slower than others of its size is not averaged.
     const SURPRISE: f64 = 1.6;
 
+    /// What is kept of the best with each batch: it is forgotten within a hundred or two.
+    const BEST_KEEP: f64 = 0.99;
+
     /// How much of the average the latest batch is.
     const WEIGHT: f64 = 0.25;
 
@@ -502,14 +576,32 @@ impl Rates {
         ((rows.max(1.0).ln() / Self::RATIO.ln()) as usize).min(Self::SIZES - 1)
     }
 
-    fn note(&mut self, rows: f64, took_ns: f64, now: u64) {
+    /// Notes what a batch took. Gives how long it would have taken at most with nobody in its way: in proportion, as the
+    /// best of the smaller ones have.
+    fn work_ns(&mut self, rows: f64, took_ns: f64, now: u64) -> f64 {
+        let size = Self::of(rows);
+        if !self.sizes[size].is_fresh(now) {
+            self.sizes[size] = Rate::default();
+        }
+        let known = &mut self.sizes[size];
+        known.latest = now;
+        known.best = (rows / took_ns).max(known.best * Self::BEST_KEEP);
+        let best = self.sizes[..=size]
+            .iter()
+            .filter(|rate| rate.is_fresh(now))
+            .map(|rate| rate.best)
+            .fold(0.0, f64::max);
+        rows / best
+    }
+
+    /// Averages a batch whose size was noted just now.
+    fn note(&mut self, rows: f64, took_ns: f64) {
         let size = Self::of(rows);
         let rate = rows / took_ns;
         let known = self.sizes[size];
-        if known.batches > 0 && known.is_fresh(now) {
-            let surprising =
-                !(known.rate / Self::SURPRISE..known.rate * Self::SURPRISE).contains(&rate);
-            if !surprising {
+        if known.batches > 0 {
+            let usual = known.rate / Self::SURPRISE..known.rate * Self::SURPRISE;
+            if usual.contains(&rate) {
                 self.surprises = 0;
             } else if self.surprises == 0 {
                 self.surprises = 1;
@@ -517,18 +609,19 @@ impl Rates {
             } else {
                 // Twice in a row is no chance: what is known is of another time.
                 *self = Self::default();
+                self.sizes[size] = Rate {
+                    best: rate,
+                    latest: known.latest,
+                    ..Rate::default()
+                };
             }
         }
         let known = &mut self.sizes[size];
-        if !known.is_fresh(now) {
-            *known = Rate::default();
-        }
         known.batches = known.batches.saturating_add(1);
         // The plain mean of the first ones.
         let weight = Self::WEIGHT.max(1.0 / f64::from(known.batches));
         known.rate += weight * (rate - known.rate);
         known.rows += weight * (rows - known.rows);
-        known.latest = now;
     }
 
     /// Gives the size below that writes more, the best of them.
@@ -538,6 +631,14 @@ impl Rates {
         let below = (0..here).filter_map(|size| self.known(size, now));
         let best = below.max_by(|one, other| one.rate.total_cmp(&other.rate))?;
         (own.rate < Self::WORSE * best.rate).then_some(best.rows)
+    }
+
+    /// Tells whether a smaller size is known to write no less.
+    fn is_as_good(&self, rows: f64, than: f64, now: u64) -> bool {
+        let known = |rows| self.known(Self::of(rows), now);
+        known(rows)
+            .zip(known(than))
+            .is_some_and(|(one, other)| one.rate >= Self::WORSE * other.rate)
     }
 
     /// Tells whether a larger size is known to write less.

@@ -136,36 +136,79 @@ fn a_batch_that_had_no_more_rows_does_not_let_it_grow() {
     assert_eq!(size.rows(), before);
 }
 
+/// Writes so many batches, with a look before each and so many who wait; each takes so long.
+fn write_waited_for(
+    size: &mut BatchSize,
+    now: &mut u64,
+    (waiters, batches): (u32, u32),
+    took: impl Fn(u32) -> u64,
+) -> Step {
+    for _ in 0..batches {
+        *now += 100 * MS;
+        let pressure = Pressure {
+            lock_waiters: Some(waiters),
+            lag: Lag::Unknown,
+        };
+        size.looked(pressure, *now);
+        let rows = size.step(*now).rows;
+        let took_ns = took(rows);
+        size.wrote(Wrote { rows, took_ns }, *now);
+    }
+    size.step(*now)
+}
+
 #[test]
-fn whoever_waits_for_locks_makes_batches_smaller_until_few_do() {
+fn whoever_waits_for_a_long_batch_makes_the_next_ones_smaller() {
     let mut size = BatchSize::new(SizeConfig::default()).unwrap();
     let mut now = 0;
-    let mut write = |size: &mut BatchSize, waiters: u32, batches: u32| {
-        for _ in 0..batches {
-            now += 100 * MS;
-            let pressure = Pressure {
-                lock_waiters: Some(waiters),
-                lag: Lag::Unknown,
-            };
-            size.looked(pressure, now);
-            let rows = size.step(now).rows;
-            size.wrote(
-                Wrote {
-                    rows,
-                    took_ns: 5 * MS,
-                },
-                now,
-            );
-        }
-        size.step(now)
-    };
-    assert_eq!(write(&mut size, 2, 30).rows, 200);
+    let took = |rows: u32| u64::from(rows) * MS / 5;
+    let step = write_waited_for(&mut size, &mut now, (2, 30), took);
+    assert_eq!((step.rows, step.not_before), (200, 0));
 
-    let step = write(&mut size, 3, 5);
-    assert!(step.rows < 60, "{}", step.rows);
+    let step = write_waited_for(&mut size, &mut now, (3, 3), took);
+    assert!(step.rows < 70, "{}", step.rows);
     assert_eq!(step.constraint, Constraint::LockWaiters);
 
-    assert_eq!(write(&mut size, 0, 500).constraint, Constraint::Cap);
+    let step = write_waited_for(&mut size, &mut now, (0, 500), took);
+    assert_eq!(step.constraint, Constraint::Cap);
+}
+
+#[test]
+fn whoever_waits_for_quick_batches_is_let_through_by_rests_that_are_bounded() {
+    let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+    let mut now = 0;
+    let took = |_| 5 * MS;
+    write_waited_for(&mut size, &mut now, (2, 30), took);
+
+    let step = write_waited_for(&mut size, &mut now, (3, 2), took);
+    assert_eq!(step.rows, 200, "a smaller one would only come more often");
+    assert_eq!(step.constraint, Constraint::LockWaiters);
+    // It writes for four ninths of the time.
+    let rest = step.not_before - now;
+    assert!((6 * MS..7 * MS).contains(&rest), "{rest}");
+
+    let step = write_waited_for(&mut size, &mut now, (1_000, 1_000), took);
+    assert_eq!(step.not_before - now, 75 * MS, "a sixteenth of the time");
+    let slow = write_waited_for(&mut size, &mut now, (1_000, 1), |_| 3_600_000 * MS);
+    assert_eq!(slow.not_before - now, 1_000 * MS);
+
+    let step = write_waited_for(&mut size, &mut now, (0, 100), took);
+    assert_eq!(step.not_before, 0);
+    assert_ne!(step.constraint, Constraint::LockWaiters);
+}
+
+#[test]
+fn nobody_rests_by_a_look_that_is_too_old() {
+    let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+    let mut now = 0;
+    write_waited_for(&mut size, &mut now, (9, 10), |_| MS);
+    assert!(size.step(now).not_before > now);
+
+    now += 301 * MS;
+    let (rows, took_ns) = (200, MS);
+    size.wrote(Wrote { rows, took_ns }, now);
+
+    assert_eq!(size.step(now).not_before, 0);
 }
 
 fn with_lag(unknown_lag: UnknownLag) -> BatchSize {
@@ -280,6 +323,7 @@ proptest! {
             ..SizeConfig::default()
         };
         let mut size = BatchSize::new(config).unwrap();
+        let mut latest = 0;
         for (kind, small, large) in events {
             match kind {
                 0 => size.wrote(Wrote { rows: small, took_ns: large }, large),
@@ -288,6 +332,10 @@ proptest! {
             }
             let step = size.step(large);
             prop_assert!((1..=cap).contains(&step.rows));
+            // Rests for others, too, have a bound.
+            latest = latest.max(large);
+            let rests = step.constraint == Constraint::LockWaiters;
+            prop_assert!(!rests || step.not_before <= latest.saturating_add(1_000 * MS));
         }
     }
 

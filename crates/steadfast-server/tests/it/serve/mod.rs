@@ -3,6 +3,7 @@
 mod api;
 mod exec;
 mod http;
+mod ids;
 mod import;
 mod lives;
 mod tls;

@@ -171,7 +171,6 @@ pub async fn measure(store: &Store, config: &MeasureConfig) -> Result<Measured, 
 }
 
 struct Run<'a> {
-    store: &'a Store,
     config: &'a MeasureConfig,
     look: DatabaseLook,
     work: Work,
@@ -198,7 +197,6 @@ impl Drop for Stop {
 impl<'a> Run<'a> {
     fn new(store: &'a Store, config: &'a MeasureConfig, work: Work) -> Self {
         Self {
-            store,
             config,
             look: DatabaseLook::new(store, config.replicas),
             work,
@@ -340,7 +338,7 @@ impl<'a> Run<'a> {
         config.queue_max = 2_000;
         BatchWriter::builder(config, WorkSink(self.work.clone()))
             .folding(|key: &u32| *key, |_, _| ())
-            .looking(DatabaseLook::new(self.store, Replicas::Unwatched))
+            .looking(self.look.clone())
             .start()
             .expect("the config is in order, and this is a runtime")
     }

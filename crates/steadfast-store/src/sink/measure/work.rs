@@ -7,6 +7,7 @@ use steadfast_core::{rng, spawn};
 
 use super::super::table::Table;
 use super::super::{outcome, text};
+use crate::ident::{quoted, quoted_path};
 use crate::{Array, Binds, Dialect, Error, Kind, Store, Value, binds, config};
 
 /// Rows of one table that are written again and again. Cheap to clone.
@@ -39,14 +40,14 @@ impl Work {
         if store.dialect() == Dialect::Sqlite {
             return Err(wrong("only tables of PostgreSQL can be measured".into()));
         }
-        let path = text::quoted_path(name);
+        let path = quoted_path(name);
         let asked = binds![path.clone()];
         let found = store
             .read(async |mut tx| tx.sql(FIND_KEY, asked).await)
             .await?;
         let (key, kind) = match found.first() {
             Some(row) if row.get::<i64>(2)? == 1 => {
-                (text::quoted(row.get::<&str>(0)?), row.get::<String>(1)?)
+                (quoted(row.get::<&str>(0)?), row.get::<String>(1)?)
             }
             _ => {
                 let problem = format!("{name:?} is not there, or has no primary key of one column");
@@ -153,7 +154,7 @@ impl Scratch {
             rows,
             is_there: false,
         };
-        let path = text::quoted_path(&scratch.name);
+        let path = quoted_path(&scratch.name);
         let columns = match store.dialect() {
             Dialect::Postgres => "(id bigint PRIMARY KEY, n bigint NOT NULL)",
             Dialect::Sqlite => "(id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT",
@@ -212,7 +213,7 @@ async fn run(store: &Store, text: String) -> Result<(), Error> {
 }
 
 async fn drop_table(store: &Store, name: &str) -> Result<(), Error> {
-    let path = text::quoted_path(name);
+    let path = quoted_path(name);
     run(store, format!("DROP TABLE IF EXISTS {path}")).await
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use sqlx::{Connection, PgConnection};
 use steadfast_core::batch::BatchWriter;
 use steadfast_store::testing::{Database, Kind as Place};
 use steadfast_store::{Config, Store};
@@ -9,6 +10,9 @@ use crate::process;
 
 /// What the process sends, in order; those that it said are committed are never gone.
 const ROWS: i64 = 100_000;
+
+/// How many it sends before it waits for their answers.
+const AT_ONCE: usize = 10;
 
 /// The part of the process that is killed: writes rows, and says which are committed.
 #[allow(clippy::print_stdout, reason = "this is how it answers")]
@@ -22,8 +26,9 @@ pub(crate) async fn write_until_killed() {
         .start()
         .unwrap();
     let first: i64 = std::env::var("FIRST").unwrap().parse().unwrap();
-    for id in (first..ROWS).step_by(50) {
-        let receipts = send(&writer, (id..id + 50).map(item)).await;
+    // Fewer than a batch has at first, so that they are one.
+    for id in (first..ROWS).step_by(AT_ONCE) {
+        let receipts = send(&writer, (id..id + AT_ONCE as i64).map(item)).await;
         println!("sent {id}");
         all(receipts).await;
         println!("committed {id}");
@@ -85,10 +90,10 @@ async fn a_process_that_is_killed_loses_no_row_that_was_answered_and_writes_none
         sink(&store, items().insert_missing(["id"])),
     );
     let writer = writer.start().unwrap();
-    all(send(&writer, (0..first + 50).map(item)).await).await;
+    all(send(&writer, (0..first + AT_ONCE as i64).map(item)).await).await;
 
     for id in answered {
-        for id in id..id + 50 {
+        for id in id..id + AT_ONCE as i64 {
             let text = "SELECT count(*) FROM item WHERE id = $1";
             let found = store
                 .read(async |mut tx| tx.sql(text, binds![id]).await)
@@ -105,5 +110,41 @@ async fn a_process_that_is_killed_loses_no_row_that_was_answered_and_writes_none
     assert_eq!(number(&store, twice).await, 0);
     let missing = "SELECT count(*) FROM item RIGHT JOIN copies USING (id) WHERE item.id IS NULL";
     assert_eq!(number(&store, missing).await, 0);
-    assert!(number(&store, "SELECT count(*) FROM item").await >= first + 50);
+    assert!(number(&store, "SELECT count(*) FROM item").await >= first + AT_ONCE as i64);
+}
+
+/// Killed while its batch waits for a lock: whoever sent it was told nothing, and nothing is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_answered_before_the_commit() {
+    let database = Database::make(Place::Postgres).await;
+    let store = database.open().await;
+    run(
+        &store,
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",
+    )
+    .await;
+    let url = database.direct_url();
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE item IN SHARE MODE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+
+    let mut child = process::start("write_until_killed", &[("URL", &url), ("FIRST", "0")]);
+    child.says("sent ");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    until("its batch waits for the table", async || {
+        number(&store, waits).await == 1
+    })
+    .await;
+    child.signal("KILL");
+
+    let said = child.rest();
+    assert!(!said.contains("committed"), "{said}");
+    // The server would find out that its client is gone when it answers, which is after the commit.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    assert_eq!(number(&store, end).await, 1);
+    until("it is gone", async || number(&store, waits).await == 0).await;
+    sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+    assert_eq!(number(&store, "SELECT count(*) FROM item").await, 0);
 }

@@ -1,7 +1,7 @@
 use steadfast_store::sink::Replicas;
 use steadfast_store::sink::measure::{MeasureConfig, Target, measure};
 use steadfast_store::testing::{Cluster, Database, Kind as Place};
-use steadfast_store::{Config, Dialect, Store};
+use steadfast_store::{Config, Dialect, Pooler, Store};
 
 use super::*;
 
@@ -41,7 +41,9 @@ steadfast_store::on_every_store! {
         // More rows take longer; a moment is too short to see it on a busy machine.
         if scaled(0, 1) == 1 && store.dialect() == Dialect::Postgres {
             assert!(measured.sizes[2].time_mean > measured.sizes[0].time_mean, "{measured}");
-            assert!(measured.sizes[2].waiters_mean > measured.sizes[0].waiters_mean, "{measured}");
+            // Behind a pooler fewer are at it than the locks could keep waiting.
+            let waiters = [2, 0].map(|size: usize| measured.sizes[size].waiters_mean);
+            assert!(store.config().pooler != Pooler::None || waiters[0] > waiters[1], "{measured}");
         }
         let adaptive = measured.adaptive.unwrap();
         assert!((1.0..=200.0).contains(&adaptive.rows), "{adaptive:?}");
