@@ -1,17 +1,6 @@
 //! How a command says that it has failed: a code, the cause, the fix, and an exit code.
 //!
-//! | exit code | when |
-//! |---|---|
-//! | 0 | done |
-//! | 1 | failed |
-//! | 2 | the command was not understood |
-//! | 4 | there is no such thing |
-//! | 5 | the token is not known, or may not do it |
-//! | 6 | it is not in the state for it, or was changed meanwhile |
-//! | 7 | the server cannot be reached, or its store |
-//! | 8 | lines of a crontab could not be taken over, and the rest was |
-//! | 9 | `steadfast doctor` has found something that fails |
-//! | 78 | the configuration, or a policy, is refused |
+//! The exit codes are in `EXITS`, which `docs/reference/cli.md` is made of.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,6 +10,96 @@ use steadfast::settings::Problems;
 use crate::api::client::{Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
+
+/// Every exit code, and when.
+#[cfg(test)]
+pub(super) const EXITS: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "failed"),
+    (2, "the command was not understood"),
+    (4, "there is no such thing"),
+    (5, "the token is not known, or may not do it"),
+    (6, "it is not in the state for it, or was changed meanwhile"),
+    (7, "the server cannot be reached, or its store"),
+    (
+        8,
+        "lines of a crontab could not be taken over, and the rest was",
+    ),
+    (9, "`steadfast doctor` has found something that fails"),
+    (78, "the configuration, or a policy, is refused"),
+];
+
+/// Every code of the program itself: the cause, and what to do about it.
+#[cfg(test)]
+pub(super) const CODES: &[(&str, &str, &str)] = &[
+    (
+        "SF-2101",
+        "the store cannot be used by `serve`",
+        "do what its message says; `steadfast db status` tells how the tables are",
+    ),
+    (
+        "SF-2201",
+        "the request makes no sense",
+        "correct what the message names",
+    ),
+    (
+        "SF-2202",
+        "nobody is known by this token",
+        "make one with `steadfast admin token create`, and say it as `authorization: Bearer …`",
+    ),
+    (
+        "SF-2203",
+        "the token may not do this",
+        "use a token that may",
+    ),
+    (
+        "SF-2204",
+        "the API, or its store, takes no changes",
+        "set `read_only = false` in `[api]`, or ask an API whose store takes writes",
+    ),
+    ("SF-2205", "there is no such thing", "list what there is"),
+    (
+        "SF-2206",
+        "it is not in a state in which that can be done",
+        "look at its state; what is in use has to be stopped first",
+    ),
+    (
+        "SF-2207",
+        "it was changed since it was looked at",
+        "look at it again, and decide anew",
+    ),
+    (
+        "SF-2208",
+        "a change does not say what was seen",
+        "send `If-Match` with the ETag, or `If-None-Match: *` for what is new",
+    ),
+    (
+        "SF-2209",
+        "the store does not answer, or refuses",
+        "do what the message says, and try again",
+    ),
+    (
+        "SF-2210",
+        "a mistake of the program",
+        "report it with the trace id and the lines of the log",
+    ),
+    (
+        "SF-2211",
+        "a policy has mistakes",
+        "each is told with its line and what to write instead",
+    ),
+    (
+        "SF-2212",
+        "a policy cannot be put in force in this process, although it has no mistake",
+        "make it fit the routes and clients of the service, or start that with it",
+    ),
+    ("SF-2300", "a command has failed", "do what its cause says"),
+    (
+        "SF-2301",
+        "the server cannot be reached",
+        "start `steadfast serve`, or say where it is with `--server`",
+    ),
+];
 
 /// Tells an error, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use steadfast::context;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -13,12 +14,24 @@ use crate::config::Log;
 
 /// Logs from now on: what `RUST_LOG` says, or else this.
 pub(super) fn to_stderr(unless_said: &str) {
+    to(
+        unless_said,
+        std::io::stderr().is_terminal(),
+        std::io::stderr,
+    );
+}
+
+/// The same, to somewhere else.
+pub(super) fn to<W>(unless_said: &str, has_color: bool, writer: W)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(unless_said));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(has_color)
         .event_format(Short)
-        .with_writer(context::lines(std::io::stderr))
+        .with_writer(context::lines(writer))
         .init();
 }
 

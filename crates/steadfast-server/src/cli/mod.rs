@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 
 mod admin;
-mod ask;
+pub(crate) mod ask;
 mod batches;
 mod db;
 mod dev;
@@ -11,6 +11,8 @@ mod fail;
 mod ids;
 mod import;
 mod log;
+#[cfg(test)]
+mod reference;
 mod serve;
 mod shell;
 

@@ -27,7 +27,7 @@ impl Shop {
     fn at(folder: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0"])
-            .args(["--api", "127.0.0.1:0"])
+            .args(["--no-load", "--api", "127.0.0.1:0"])
             .args(["--gateway", "127.0.0.1:0", "--data"])
             .arg(folder)
             .env("RUST_LOG", "info,steadfast::scope=debug")
@@ -331,5 +331,148 @@ fn a_gateway_that_fails_is_left_alone_until_it_is_well_again() {
     });
     assert!(paid, "probes find out that it is well");
     line_with(&mut shop.stderr, "the calls come back");
+    assert_eq!(shop.close(), 0);
+}
+
+/// What a terminal shows after all that was written to it: lines, and what moves among them.
+fn screen(written: &str) -> Vec<String> {
+    let (mut lines, mut row, mut rest) = (vec![String::new()], 0_usize, written);
+    while let Some(char) = rest.chars().next() {
+        rest = &rest[char.len_utf8()..];
+        match char {
+            '\n' => {
+                row += 1;
+                lines.resize(lines.len().max(row + 1), String::new());
+            }
+            '\r' => {}
+            '\x1b' => {
+                let end = rest
+                    .find(|char: char| char.is_ascii_alphabetic())
+                    .unwrap_or(0);
+                let (code, after) = rest.split_at((end + 1).min(rest.len()));
+                rest = after;
+                match code.strip_prefix('[').unwrap_or(code) {
+                    up if up.ends_with('A') => {
+                        let up: usize = up.trim_end_matches('A').parse().unwrap();
+                        row -= up;
+                    }
+                    "J" => {
+                        lines.truncate(row + 1);
+                        lines[row].clear();
+                    }
+                    _ => {}
+                }
+            }
+            char => lines[row].push(char),
+        }
+    }
+    lines
+}
+
+#[test]
+fn on_a_terminal_a_board_with_real_numbers_stays_below_the_lines() {
+    let folder = folder();
+    let command = format!(
+        "stty cols 80 rows 24; exec {} dev --listen 127.0.0.1:0 --gateway 127.0.0.1:0 --api 127.0.0.1:0 --data {}",
+        env!("CARGO_BIN_EXE_steadfast"),
+        folder.display()
+    );
+    // It makes a terminal, as one that people sit at.
+    let mut child = Command::new("script")
+        .args(["-qefc", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let (mut written, mut hurt) = (Vec::new(), false);
+    let since = steadfast::clock::now();
+
+    let board = loop {
+        let mut chunk = [0; 4_096];
+        let read = out.read(&mut chunk).unwrap();
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&written));
+        written.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&written).into_owned();
+        let lines = screen(&text);
+        let shop = lines.iter().rev().find_map(|line| {
+            let (_, rest) = line.split_once("-- the shop at http://")?;
+            Some(rest.split(',').next()?.to_owned())
+        });
+        if let Some(shop) = shop.filter(|_| !hurt) {
+            hurt = true;
+            whole(send(&shop, "GET /recommendations/bob", ""));
+        }
+        let has = |part: &str| lines.iter().any(|line| line.contains(part));
+        let orders = lines
+            .iter()
+            .rev()
+            .find(|line| line.starts_with("POST /orders "));
+        let rate: f64 = orders
+            .and_then(|line| line.split_whitespace().nth(2)?.parse().ok())
+            .unwrap_or_default();
+        let is_whole = lines.last().is_some_and(String::is_empty) && has("try: ");
+        if is_whole
+            && rate > 0.0
+            && has("panics: 1 (places: 1, not contained: 0)")
+            && !has("worker: 0 jobs")
+        {
+            break lines;
+        }
+        let waited = steadfast::clock::now() - since;
+        assert!(waited.as_secs() < 60, "{}", lines.join("\n"));
+    };
+
+    let boards = board
+        .iter()
+        .filter(|line| line.starts_with("-- the shop at "))
+        .count();
+    assert_eq!(
+        boards,
+        1,
+        "it is written anew where it stood: {}",
+        board.join("\n")
+    );
+    let at = board
+        .iter()
+        .position(|line| line.starts_with("-- the shop at "))
+        .unwrap();
+    let (above, below) = board.split_at(at);
+    assert!(
+        below.iter().all(|line| line.chars().count() < 80),
+        "{below:#?}"
+    );
+    assert!(below.len() < 16, "it leaves room in 24 lines: {below:#?}");
+    assert!(
+        below.iter().any(|line| line.starts_with("payments: ")),
+        "{below:#?}"
+    );
+    let above = above.join("\n");
+    assert!(above.contains("PANIC (contained"), "{above}");
+    assert!(above.contains(" INFO shop: packing tea"), "{above}");
+    assert!(!board.concat().contains("\x1b[3"), "NO_COLOR holds");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"\x03").unwrap();
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn where_no_board_can_stay_a_line_tells_what_has_changed() {
+    let mut shop = Shop::open();
+    shop.answer("GET /catalogue", "");
+
+    let line = line_with(&mut shop.stdout, "the shop: ");
+
+    assert!(
+        line.contains("the shop: 1 requests, 0 answered with 5xx, 0 rejected; "),
+        "{line}"
+    );
     assert_eq!(shop.close(), 0);
 }

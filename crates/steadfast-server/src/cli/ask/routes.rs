@@ -232,7 +232,7 @@ fn called(dependency: &Dependency) -> [String; 6] {
 }
 
 /// A length of time as people read it: `85 ms`, `2.5 s`.
-pub(super) fn seconds(seconds: Option<f64>) -> String {
+pub(crate) fn seconds(seconds: Option<f64>) -> String {
     match seconds {
         None => "-".to_owned(),
         Some(seconds) if seconds < 0.001 => format!("{:.0} µs", seconds * 1e6),
@@ -242,7 +242,7 @@ pub(super) fn seconds(seconds: Option<f64>) -> String {
 }
 
 /// What is left of a time: `14m 3s`.
-pub(super) fn left(seconds: u64) -> String {
+pub(crate) fn left(seconds: u64) -> String {
     match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
         (0, minutes, seconds) => format!("{minutes}m {seconds}s"),

@@ -29,7 +29,7 @@ impl Shop {
         let _ = std::fs::remove_dir_all(&folder);
         let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["dev", "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
-            .args(["--api", "127.0.0.1:0", "--data"])
+            .args(["--no-load", "--api", "127.0.0.1:0", "--data"])
             .arg(&folder)
             .env_remove("RUST_LOG")
             .stdout(Stdio::piped())

@@ -1,5 +1,9 @@
 //! `steadfast dev`: the shop, and what it goes through, in one terminal.
 
+mod board;
+mod load;
+mod screen;
+
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +21,8 @@ use tokio::net::TcpListener;
 use super::log;
 use crate::api::{Api, auth, check_exposure};
 use crate::config;
+use board::Places;
+use screen::Screen;
 
 /// Without what is shown by the board or told by the shop, and without a line for each request.
 const LOGGED: &str = "info,steadfast::panic=off,steadfast::scope=off,steadfast::access=off";
@@ -42,17 +48,26 @@ pub(crate) struct Options {
     /// The folder of its books and jobs, which is made if it is not there; several shops may share one.
     #[arg(long, value_name = "FOLDER", default_value = "steadfast-dev")]
     data: PathBuf,
+
+    /// Sends no requests of its own.
+    #[arg(long)]
+    no_load: bool,
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    log::to_stderr(LOGGED);
-    // The board below tells the panics: no second copy on standard error.
+    let screen = Screen::of_this_process();
+    match screen.is_terminal() {
+        true => log::to(LOGGED, screen.has_color(), screen.clone()),
+        false => log::to_stderr(LOGGED),
+    }
+    // They are told below: no second copy on standard error.
     panic::install_quiet();
-    let _observer = panic::observe(|report| show(&format_panic(report)));
-    steadfast::run(async move |shutdown| serve(options, shutdown).await)
+    let told = screen.clone();
+    let _observer = panic::observe(move |report| told.show(&format_panic(report)));
+    steadfast::run(async move |shutdown| serve(options, screen, shutdown).await)
 }
 
-async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn serve(options: Options, screen: Screen, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener = listen(options.listen, "--listen").await?;
     let gateway = listen(options.gateway, "--gateway").await?;
     let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
@@ -62,10 +77,21 @@ async fn serve(options: Options, shutdown: Shutdown) -> anyhow::Result<()> {
     guard.follow(&shutdown)?;
     let asked = Asked::start(&options, &guard, &shop.books, &shutdown).await?;
     let armed = guard.armed();
-    show(&introduction(address, gateway_address, &asked, &armed));
+    screen.show(&introduction(address, gateway_address, &asked, &armed));
+    let places = Places {
+        shop: address,
+        gateway: gateway_address,
+    };
+    let served = guard.serve(listener, shop.routes);
+    let shown = board::keep(&screen, &guard, places, &shutdown);
+    let customers = async {
+        if !options.no_load {
+            load::send(address, &shutdown).await;
+        }
+    };
     // The gateway is there for as long as the shop: what is served or worked off to the end still pays.
     tokio::select! {
-        _ = async { tokio::join!(guard.serve(listener, shop.routes), worker.run(&shutdown)) } => Ok(()),
+        _ = async { tokio::join!(served, worker.run(&shutdown), shown, customers) } => Ok(()),
         gone = async { axum::serve(gateway, steadfast_shop::gateway::router()).await } => {
             gone.context("the gateway stopped serving")
         }
@@ -205,9 +231,4 @@ fn format_panic(report: &Report) -> String {
         place = place.as_deref().unwrap_or("an unknown place"),
         trace = trace.as_deref().unwrap_or("none"),
     )
-}
-
-/// Writes to standard output; a closed terminal is no reason to stop serving.
-fn show(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
