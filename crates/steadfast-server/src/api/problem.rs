@@ -1,7 +1,7 @@
 //! Why something was not done, in the form of RFC 9457.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use steadfast::settings::Problems;
@@ -17,8 +17,10 @@ pub(crate) struct Problem {
     code: &'static str,
     title: String,
     fix: Option<String>,
+    /// The methods that there are.
+    allow: Option<String>,
     /// What is wrong with a document: as a compiler tells it, and one by one.
-    mistakes: Option<(String, Vec<types::Mistake>)>,
+    mistakes: Option<Box<(String, Vec<types::Mistake>)>>,
 }
 
 macro_rules! problems {
@@ -30,6 +32,7 @@ macro_rules! problems {
                     code: $code,
                     title: title.into(),
                     fix: None,
+                    allow: None,
                     mistakes: None,
                 }
             })*
@@ -48,6 +51,8 @@ problems! {
     read_only, FORBIDDEN, "SF-2204";
     /// There is no such thing.
     not_found, NOT_FOUND, "SF-2205";
+    /// The endpoint has other methods.
+    method, METHOD_NOT_ALLOWED, "SF-2213";
     /// It is not in a state in which that can be done.
     conflict, CONFLICT, "SF-2206";
     /// It was changed since it was looked at.
@@ -72,9 +77,17 @@ impl Problem {
         }
     }
 
+    /// Says which methods there are.
+    pub(crate) fn with_allowed(self, methods: &str) -> Self {
+        Self {
+            allow: Some(methods.to_owned()),
+            ..self
+        }
+    }
+
     pub(crate) fn with_mistakes(self, problems: &Problems) -> Self {
         Self {
-            mistakes: Some((problems.to_string(), mistakes(problems))),
+            mistakes: Some(Box::new((problems.to_string(), mistakes(problems)))),
             ..self
         }
     }
@@ -125,8 +138,8 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             code: self.code.to_owned(),
             fix: self.fix,
-            detail: self.mistakes.as_ref().map(|(detail, _)| detail.clone()),
-            mistakes: self.mistakes.map(|(_, mistakes)| mistakes),
+            detail: self.mistakes.as_ref().map(|mistakes| mistakes.0.clone()),
+            mistakes: self.mistakes.map(|mistakes| mistakes.1),
             trace_id: context::current().trace_id().map(|id| id.to_string()),
         };
         let json = serde_json::to_string(&problem).unwrap_or_default();
@@ -136,6 +149,9 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             axum::http::HeaderValue::from_static("application/problem+json"),
         );
+        if let Some(Ok(allow)) = self.allow.map(|methods| methods.parse()) {
+            headers.insert(ALLOW, allow);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(
                 WWW_AUTHENTICATE,

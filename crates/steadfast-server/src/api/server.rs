@@ -240,8 +240,13 @@ async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
     let matched = request.extensions().get::<MatchedPath>();
     let path = matched.map_or("", |matched| matched.as_str());
     // One that the table does not know is served to nobody.
-    let endpoint = table::find(request.method().as_str(), path)
-        .ok_or_else(|| Problem::internal("this endpoint has no rights"))?;
+    let endpoint = table::find(request.method().as_str(), path).ok_or_else(|| {
+        let methods = table::methods(path);
+        match methods.is_empty() {
+            true => Problem::internal("this endpoint has no rights"),
+            false => Problem::method(format!("{path} has {methods}")).with_allowed(&methods),
+        }
+    })?;
     let header = request.headers().get(AUTHORIZATION);
     let token = header.and_then(|value| value.to_str().ok());
     let token = token

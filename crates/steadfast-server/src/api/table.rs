@@ -379,7 +379,19 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
 
 /// Finds the endpoint of a request that the router has matched.
 pub(crate) fn find(method: &str, path: &str) -> Option<&'static Endpoint> {
+    // What may be read may be asked for its head.
+    let method = if method == "HEAD" { "GET" } else { method };
     ENDPOINTS
         .iter()
         .find(|endpoint| endpoint.method == method && endpoint.path == path)
+}
+
+/// Gives the methods that a path has, as `Allow` says them.
+pub(crate) fn methods(path: &str) -> String {
+    let here = ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
+    let methods = here.flat_map(|endpoint| match endpoint.method {
+        "GET" => vec!["GET", "HEAD"],
+        method => vec![method],
+    });
+    methods.collect::<Vec<_>>().join(",")
 }

@@ -13,7 +13,7 @@ use crate::tls::{DAY_S, Identity, SOON_S};
 static READ: Check = check("config.read", "whether the files say what can be done");
 static LISTEN: Check = check(
     "config.listen",
-    "whether the API, the words about long work, or the numbers can be reached from other machines in clear",
+    "whether the API, the words about long work, the ids, or the numbers can be reached from other machines in clear",
 );
 static CERTIFICATES: Check = check(
     "config.certificates",
@@ -62,6 +62,8 @@ enum Guarded {
     Encrypted,
     /// Signed, so that it can be read and not changed.
     Signed,
+    /// A token at most, in clear, which gives nothing but ids.
+    Handed,
     /// Whoever reaches it may read it.
     Open,
 }
@@ -99,7 +101,7 @@ pub(super) fn examine(config: &Config, paths: &[PathBuf]) -> Vec<Finding> {
         config.handlers.len(),
         config.schedules.len()
     );
-    let mut findings = match config.handlers.is_empty() {
+    let mut findings = match config.handlers.is_empty() && config.ids.is_none() {
         false => vec![ok(&READ, told)],
         true => vec![fail(
             &READ,
@@ -139,6 +141,10 @@ fn gather(config: &Config, paths: &[PathBuf]) -> Exposed {
             .listeners
             .push(listen("calls.listen", calls.listen, guarded));
     }
+    if let Some(ids) = &config.ids {
+        let listener = listen("ids.listen", ids.listen, Guarded::Handed);
+        exposed.listeners.push(listener);
+    }
     let now_s = clock::timestamp().unix_millis().div_euclid(1_000);
     let calls = config.calls.as_ref().and_then(|calls| calls.tls.as_ref());
     for (section, files) in [("api", config.api.tls.as_ref()), ("calls", calls)] {
@@ -158,6 +164,10 @@ fn gather(config: &Config, paths: &[PathBuf]) -> Exposed {
     };
     for path in paths {
         file(path, Holds::Configuration);
+    }
+    let token = config.ids.as_ref().and_then(|ids| ids.token.as_ref());
+    if let Some(path) = token.and_then(|token| token.file()) {
+        file(path, Holds::Secret);
     }
     if let Some(path) = config.store.secret().file() {
         file(path, Holds::Secret);
@@ -250,6 +260,13 @@ fn listener(listener: &Listener) -> Option<Finding> {
                 "{key} = \"{address}\" can be reached from other machines: what is told is signed, and can be read on its way"
             ),
             "give tls_certificate and tls_key in [calls]",
+        )),
+        Guarded::Handed => Some(warn(
+            &LISTEN,
+            format!(
+                "{key} = \"{address}\" can be reached from other machines: whoever reads its token on the way can take ids"
+            ),
+            "let only your services through, or put a proxy with TLS before it",
         )),
         Guarded::Open => Some(warn(
             &LISTEN,
@@ -412,6 +429,7 @@ mod tests {
             Guarded::InClear,
             Guarded::Encrypted,
             Guarded::Signed,
+            Guarded::Handed,
             Guarded::Open,
         ] {
             check("127.0.0.1:1", guarded, &[]);
@@ -421,6 +439,7 @@ mod tests {
         check("[::]:1", Guarded::InClear, &[failed]);
         check("10.0.0.5:1", Guarded::Encrypted, &[]);
         check("10.0.0.5:1", Guarded::Signed, &[warned]);
+        check("10.0.0.5:1", Guarded::Handed, &[warned]);
         check("10.0.0.5:1", Guarded::Open, &[warned]);
     }
 

@@ -134,6 +134,9 @@ pub(super) async fn ports(config: &Config) -> Ports {
     if let Some(calls) = &config.calls {
         ports.push(port("calls.listen", calls.listen));
     }
+    if let Some(ids) = &config.ids {
+        ports.push(port("ids.listen", ids.listen));
+    }
     let url = format!("http://{}", config.health);
     // Somebody else may have it: only our own answer counts.
     let is_ours = match config.health.port() {

@@ -171,7 +171,8 @@ fn judge_metrics(answer: &Answer) -> Vec<Finding> {
         ),
     ] {
         let found = count(name);
-        if found > 0.0 {
+        // Whoever asks for what is not there is counted, too.
+        if found > 0.0 && armed == 0.0 {
             findings.push(fail(&ARMED, format!("{found} {says}"), fix));
         }
     }

@@ -3,6 +3,7 @@
 mod certificates;
 mod health;
 mod ids;
+mod systemd;
 
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         .clone()
         .serve(listener)
         .map_err(|error| anyhow::anyhow!(error))?;
+    // A store that is away is waited for, and no reason to start all over.
+    systemd::tell("READY=1\nSTATUS=the store is being opened");
     let work = async {
         let Some(parts) = Parts::start(&config, &outside, &health, &shutdown).await? else {
             return Ok(());
@@ -94,10 +97,18 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     tokio::select! {
         ended = async { tokio::try_join!(work, handing) } => ended.map(drop),
         () = certificates.follow() => Ok(()),
+        () = tell_the_end(&shutdown) => Ok(()),
         ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),
     }
+}
+
+/// Tells systemd when the end begins; does not end by itself.
+async fn tell_the_end(shutdown: &Shutdown) {
+    shutdown.stop_accepting().cancelled().await;
+    systemd::tell("STOPPING=1");
+    std::future::pending().await
 }
 
 /// What cannot be seen in the files alone.
@@ -225,6 +236,7 @@ impl Parts {
 
     async fn run(self, shutdown: &Shutdown) {
         tracing::info!(target: "steadfast::serve", "ready");
+        systemd::tell("STATUS=ready");
         match self.worker {
             Some(worker) => {
                 worker.run(shutdown).await;

@@ -28,6 +28,7 @@ Commands:
   serve        Runs schedules and jobs, as a file says
   doctor       Finds what is wrong with a configuration, a service or a project, and says how to put it right
   batches      Finds how many rows a batch should have
+  ids          Reads ids, hands them out, and proves that none is there twice
   exec         Runs a program of yours, and keeps it up
   status       Shows how a server and its store are
   jobs         Looks at jobs, and changes what becomes of them

@@ -9,5 +9,6 @@ mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod exec;
+mod pages;
 mod policy;
 mod serve;

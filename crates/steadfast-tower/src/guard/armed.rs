@@ -135,10 +135,17 @@ impl Watch {
     }
 
     /// Tells a template without a policy once.
-    pub(super) fn ungoverned(&self, template: Option<&str>) {
+    pub(super) fn ungoverned(&self, template: Option<&str>, method: &Method) {
         self.ungoverned_requests.fetch_add(1, Ordering::Relaxed);
-        // What no route matched needs no policy.
+        // What no route matched needs no policy, and neither does what the router answers with 405.
         let Some(template) = template else { return };
+        let of_the_router = self.of_the_router();
+        if let Some(Methods::These(these)) = of_the_router.get(template)
+            && !these.contains(method)
+        {
+            return;
+        }
+        drop(of_the_router);
         let mut known = self.known();
         if known.len() >= UNGOVERNED_MAX || known.contains(template) {
             return;

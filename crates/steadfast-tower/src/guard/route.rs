@@ -88,11 +88,13 @@ impl Routes {
         }
     }
 
-    /// Gives what governs a request of this method to this template.
+    /// Gives what governs a request of this method to this template. A `HEAD` that the policy does not
+    /// name is a `GET`, whose handler does its work: it is not to go past the limits of that.
     pub(super) fn find(&self, method: &Method, template: Option<&str>) -> Option<&Arc<Route>> {
         let of_template = template.and_then(|template| self.by_template.get(template));
-        let found = of_template.and_then(|of| of.iter().find(|route| route.governs(method)));
-        found.or(self.unmatched.as_ref())
+        let of = |method| of_template?.iter().find(|route| route.governs(method));
+        let of_get = || of(&Method::GET).filter(|_| *method == Method::HEAD);
+        of(method).or_else(of_get).or(self.unmatched.as_ref())
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Route>> {

@@ -151,7 +151,7 @@ where
         }
         guard.watch.request();
         if route.is_none() {
-            guard.watch.ungoverned(template);
+            guard.watch.ungoverned(template, &parts.method);
         }
         let route = route.cloned();
         let mut client = None;

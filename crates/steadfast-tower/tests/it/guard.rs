@@ -11,7 +11,7 @@ use steadfast_core::decide::policy::{
     AdmissionPolicy, Count, Policy, RatePolicy, Route, Setting, Timeout, TimeoutPolicy,
 };
 use steadfast_core::{WaitGroup, clock, context, report};
-use steadfast_tower::Guard;
+use steadfast_tower::{Guard, PolicyDocument};
 use tower::ServiceExt;
 
 use crate::support::{Lines, Panics, json};
@@ -353,6 +353,33 @@ async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
     drop((forgotten, unknown));
     let told = lines.with("request ended");
     assert_eq!(told.len(), 2, "one line each: {told:?}");
+}
+
+#[tokio::test]
+async fn a_method_that_no_handler_has_is_no_forgotten_route() {
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"GET /page\"]\ntimeout = \"page\"\n";
+    let document = PolicyDocument::new("policy.toml", policy).unwrap();
+    let guard = Guard::new(document.policy().clone()).unwrap();
+    let app = Router::new().route("/page", route(async || "a page"));
+    let app = guard.protect(app).await.unwrap();
+
+    for (method, expect) in [
+        ("TRACE", 405),
+        ("POST", 405),
+        ("OPTIONS", 405),
+        ("GET", 200),
+        ("HEAD", 200),
+    ] {
+        let mut request = ask("/page");
+        *request.method_mut() = method.parse().unwrap();
+        let answer = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), expect, "{method}");
+    }
+
+    // Whoever asks in a way that there is not turns nothing red, and a HEAD is governed as a GET.
+    let armed = guard.armed();
+    assert!(armed.is_clean(), "{armed}");
+    assert_eq!((armed.requests, armed.ungoverned_requests), (5, 3));
 }
 
 #[tokio::test(start_paused = true)]

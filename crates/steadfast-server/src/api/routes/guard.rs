@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use steadfast::clock;
 use steadfast::decide::breaker::{BreakerState, Override};
 use steadfast::decide::policy::{Policy, RouteKind};

@@ -1,7 +1,7 @@
 //! Jobs and their queues.
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, Options, State as JobState};
 
 use super::*;

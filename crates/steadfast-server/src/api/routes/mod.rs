@@ -12,8 +12,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::Response;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -38,6 +39,23 @@ const PAGE_MAX: usize = 500;
 
 /// What one can ask for behind a `?`; parameters that no endpoint knows are refused.
 type Asked = Query<BTreeMap<String, String>>;
+
+/// What a path names; what cannot be a name is told as everything else that is wrong.
+struct Path<T>(T);
+
+impl<S, T> FromRequestParts<S> for Path<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Path::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(named)| Self(named))
+            .map_err(|error| Problem::refused(error.body_text()))
+    }
+}
 
 type Answer<T> = Result<Json<T>, Problem>;
 

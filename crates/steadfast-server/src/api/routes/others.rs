@@ -1,7 +1,7 @@
 //! Nodes, the audit, tokens.
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 
 use super::super::{audit as audits, auth};
 use super::*;

@@ -39,7 +39,7 @@ pub(super) static TIMERS: Check = check(
 );
 pub(super) static WORKER_IDS: Check = check(
     "project.worker-ids",
-    "whether ids are made with worker ids that nobody leases, so that two processes may have one ([which id](../guide/which-id.md))",
+    "whether ids are made with worker ids that nobody leases, so that two processes may have one ([T21](../traps/t21-ids-that-come-again.md))",
 );
 
 /// Crates of which there should be one version, how bad another one is, and why.
@@ -189,10 +189,13 @@ pub(super) fn gather(metadata: &Metadata) -> Graph {
     graph
 }
 
+/// Says what is wrong with a package, if anything is.
+type Rule = fn(&Member) -> Option<Finding>;
+
 pub(super) fn judge(graph: &Graph) -> Vec<Finding> {
     let mut findings = versions(graph);
     findings.push(sqlite(graph));
-    let rules: [(&'static Check, &str, fn(&Member) -> Option<Finding>); 7] = [
+    let rules: [(&'static Check, &str, Rule); 7] = [
         (
             &TEST_UTIL,
             "nothing that is only for tests is released",

@@ -162,8 +162,23 @@ fn every_endpoint_lets_in_each_role_that_may_and_nobody_else() {
         }
     }
     assert!(checked >= 3 * 38, "all of them: {checked}");
-    let (status, ..) = served.send("GET", "/api/v1/nothing", &bearer(&tokens[2].1), "");
+    let admin = bearer(&tokens[2].1);
+    let (status, ..) = served.send("GET", "/api/v1/nothing", &admin, "");
     assert_eq!(status, 404);
+    // Whatever is asked in no way that there is, is told so, and no guard takes it for a forgotten route.
+    for method in ["TRACE", "PATCH", "OPTIONS"] {
+        let (status, head, body) = served.send(method, "/api/v1/jobs", &admin, "");
+        assert_eq!(status, 405, "{method}: {body}");
+        assert!(head.contains("allow: GET,HEAD,POST\r\n"), "{head}");
+        assert!(body.contains("SF-2213"), "{body}");
+    }
+    let (status, head, body) = served.send("HEAD", "/api/v1/jobs", &admin, "");
+    assert_eq!((status, &*body), (200, ""), "{head}");
+    let (status, _, body) = served.send("GET", "/api/v1/jobs/-1", &admin, "");
+    assert_eq!(status, 400);
+    assert!(body.contains("SF-2201"), "{body}");
+    let armed = served.server.get("/metrics");
+    assert!(armed.contains("\nsteadfast_guard_armed 1\n"), "{armed}");
     served.server.stop();
 }
 

@@ -255,3 +255,30 @@ async fn a_job_that_is_cancelled_ends_its_program() {
     until_all_have_ended(watched);
     server.stop();
 }
+
+#[tokio::test]
+async fn a_program_that_leaves_a_daemon_with_its_output_open_is_done_when_it_has_ended() {
+    let folder = Folder::new("daemon");
+    let pid = folder.path().join("pid");
+    // Another session, which holds standard output and error for as long as it likes.
+    let script = format!(
+        "setsid sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' & until [ -e {0} ]; do sleep 0.02; done; echo done",
+        pid.display()
+    );
+    let server = Server::start(&folder.configure(&shell("daemon", &script, "")));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "daemon", "null", 1).await;
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    assert_eq!(result(&job)["output"], "done\n");
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    let killed = Command::new("kill")
+        .args(["-s", "KILL", pid.trim()])
+        .status();
+    assert!(
+        killed.unwrap().success(),
+        "one that has left is not ours to end"
+    );
+    server.stop();
+}

@@ -387,3 +387,30 @@ fn a_secret_that_is_not_there_or_too_short_is_refused_at_the_start() {
         "handlers.mail.secret has 5 bytes, and needs at least 32",
     );
 }
+
+#[tokio::test]
+async fn a_target_that_accepts_work_and_is_not_heard_of_again_costs_an_attempt_and_comes_too_late()
+{
+    let folder = Folder::new("silent");
+    let (address, calls) = service();
+    let server = start(&handler(&folder, address, "timeout = \"1s\"\n"));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "mail", "null", 1).await;
+    let call = next(&calls);
+    let (url, term) = (
+        call.header("steadfast-calls").to_owned(),
+        call.header("steadfast-term").to_owned(),
+    );
+    call.answer("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
+    let job = until_state(&jobs, id, State::Discarded).await;
+
+    let error = job.info.error.unwrap();
+    assert!(error.contains("time"), "{error}");
+    // What it says now changes nothing any more.
+    let late = tell(&url, &term, "complete", "7", true);
+    assert!(late.starts_with("HTTP/1.1 404 "), "{late}");
+    let job = jobs.find(id).await.unwrap().unwrap();
+    assert_eq!(job.info.state, State::Discarded);
+    server.stop();
+}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 
@@ -275,9 +275,10 @@ fn a_rolling_restart_of_the_programs_fails_no_request_and_makes_no_id_twice() {
     };
     let mut servers = [start(0), start(1)].map(Some);
     let done = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
     let clients: Vec<_> = (0..2)
         .map(|number| {
-            let done = done.clone();
+            let (done, answered) = (done.clone(), answered.clone());
             std::thread::spawn(move || {
                 let (mut made, mut turn) = (Vec::new(), number);
                 while !done.load(Ordering::Relaxed) {
@@ -285,11 +286,13 @@ fn a_rolling_restart_of_the_programs_fails_no_request_and_makes_no_id_twice() {
                     let answer = (0..2).find_map(|_| {
                         turn += 1;
                         let at = format!("127.0.0.1:{}", ports[turn % 2]);
-                        let (head, body) = post(&at, "/ids/order", None).ok()?;
+                        let (head, body) = post(&at, "/ids/order?count=200", None).ok()?;
                         head.starts_with("HTTP/1.1 200").then_some(body)
                     });
                     let body = answer.expect("one of two is always there");
-                    made.push(body.split('"').nth(3).unwrap().to_owned());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    let ids = body.split('"').skip(3).step_by(2);
+                    made.extend(ids.map(|id| id.parse::<u64>().unwrap()));
                 }
                 made
             })
@@ -300,13 +303,20 @@ fn a_rolling_restart_of_the_programs_fails_no_request_and_makes_no_id_twice() {
         let at = round % 2;
         servers[at].take().unwrap().stop();
         servers[at] = Some(start(at));
+        // Both are asked for a while.
+        let before = answered.load(Ordering::Relaxed);
+        while answered.load(Ordering::Relaxed) < before + 200
+            && !clients.iter().any(|one| one.is_finished())
+        {
+            std::thread::yield_now();
+        }
     }
     done.store(true, Ordering::Relaxed);
 
     let mut union = HashSet::new();
     for client in clients {
         for id in client.join().unwrap() {
-            assert!(union.insert(id.clone()), "{id} was made twice");
+            assert!(union.insert(id), "{id} was made twice");
         }
     }
     assert!(!union.is_empty());

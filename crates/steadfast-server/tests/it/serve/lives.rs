@@ -210,3 +210,31 @@ async fn a_server_that_is_killed_takes_its_programs_with_it_and_another_one_runs
     assert!(job.info.term > 1);
     second.stop();
 }
+
+#[test]
+fn systemd_is_told_when_it_is_up_ready_and_ending() {
+    let folder = Folder::new("systemd");
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut text = [0; 200];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let config = folder.configure(&shell("nothing", "true", ""));
+    let mut server = Server::start_with(&config, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+
+    assert_eq!(told(), "READY=1\nSTATUS=the store is being opened");
+    assert_eq!(told(), "STATUS=ready");
+    server.signal("TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.ended().0, Some(0));
+
+    // That nobody hears it is no reason not to work.
+    drop(socket);
+    let mut server = Server::start_with(&config, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    server.line_with("systemd cannot be told");
+    server.line_with("ready");
+    server.stop();
+}
