@@ -94,6 +94,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "a policy cannot be put in force in this process, although it has no mistake",
         "make it fit the routes and clients of the service, or start that with it",
     ),
+    (
+        "SF-2213",
+        "the endpoint has other methods",
+        "ask it by one of those that `Allow` names, or that the document of the API has",
+    ),
     ("SF-2300", "a command has failed", "do what its cause says"),
     (
         "SF-2301",
