@@ -10,6 +10,7 @@ use steadfast::BoxError;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::protocol::NEVER;
 use crate::server::Server;
 use crate::{EMPTY_MAX, PICKED_UP};
 
@@ -260,6 +261,11 @@ impl Contender {
                 Ok(words) => {
                     let mut numbers = words.split(' ').filter_map(|word| word.parse().ok());
                     measured.pickup = numbers.next().zip(numbers.next());
+                    if measured.pickup.is_some_and(|(_, p99)| p99 == NEVER) {
+                        measured.pickup = None;
+                        measured.note =
+                            "; of those enqueued one by one, some were never run".into();
+                    }
                 }
                 Err(error) => measured.note = format!("; pick-up failed: {error}"),
             }

@@ -68,9 +68,12 @@ async fn row(jobs: &Jobs, url: &str, with: &str) -> Result<String, BoxError> {
         let year = 365 * 86_400 * 1_000_000_i64;
         let pruned = jobs
             .store()
-            .run(statement, binds!["completed", year, 1_000_i64])
+            .run(
+                statement,
+                binds!["completed", "", year, 0_i64, 0_i64, 1_000_i64],
+            )
             .await?;
-        match pruned.one()?.get::<i64>(0)? {
+        match pruned.one()?.get::<i64>(1)? {
             1_000 => Ok(()),
             pruned => Err(format!("{pruned} were pruned").into()),
         }

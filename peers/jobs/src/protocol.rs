@@ -72,6 +72,9 @@ pub(crate) async fn enqueued(all: impl Future<Output = ()>) {
     say(&format!("enqueued {}", began.elapsed().as_secs_f64()));
 }
 
+/// The time of a job that never began.
+pub(crate) const NEVER: u64 = u64::MAX;
+
 /// Enqueues one after the other into an idle queue, and tells how soon their handlers began.
 pub(crate) async fn pickup<F: Future<Output = ()>>(count: u64, enqueue: impl Fn(u64) -> F) {
     let times = TIMES.get_or_init(|| (0..count).map(|_| Default::default()).collect());
@@ -88,7 +91,11 @@ pub(crate) async fn pickup<F: Future<Output = ()>>(count: u64, enqueue: impl Fn(
 
 /// Enqueues `each` at once, 100 times a second, for so many in all; tells the same.
 #[allow(dead_code, reason = "only ours is asked for it")]
-pub(crate) async fn soak<F: Future<Output = ()>>(count: u64, each: u64, enqueue: impl Fn(u64, u64) -> F) {
+pub(crate) async fn soak<F: Future<Output = ()>>(
+    count: u64,
+    each: u64,
+    enqueue: impl Fn(u64, u64) -> F,
+) {
     let times = TIMES.get_or_init(|| (0..count).map(|_| Default::default()).collect());
     let mut at = tokio::time::Instant::now();
     for first in (0..count).step_by(each as usize) {
@@ -116,8 +123,7 @@ async fn tell_pickup(times: &[[AtomicU64; 2]]) {
     let mut waits: Vec<u64> = times
         .iter()
         .map(|[enqueued, begun]| match begun.load(Ordering::Acquire) {
-            // It never began.
-            0 => u64::MAX / 1_000,
+            0 => NEVER,
             begun => begun.saturating_sub(enqueued.load(Ordering::Acquire)) / 1_000,
         })
         .collect();
