@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use steadfast_core::CleanupReport;
 use tracing::field::{Field, Visit};
@@ -116,6 +116,14 @@ impl Event {
     }
 }
 
+/// Keeps a second subscriber, from the first call on. While there is only one, a line that another test's
+/// thread writes first would be disabled for all.
+pub(crate) fn several_subscribers() {
+    static SECOND: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
+}
+
 /// Collects the events of the thread that calls [`Events::listen`].
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
@@ -126,6 +134,7 @@ impl Events {
     }
 
     pub(crate) fn listen_from(&self, level: tracing::Level) -> tracing::subscriber::DefaultGuard {
+        several_subscribers();
         let filter = tracing_subscriber::filter::LevelFilter::from_level(level);
         let layer = Collect(self.clone()).with_filter(filter);
         tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))

@@ -23,7 +23,9 @@ use tokio::sync::mpsc;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Lines, Panics, Shop, get, keeps_the_contract, poll_once, serve};
+use crate::support::{
+    Lines, Panics, Shop, get, keeps_the_contract, poll_once, serve, several_subscribers,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -496,6 +498,7 @@ async fn the_line_is_written_in_the_context_that_the_handler_has_left() {
     ] {
         let orders = Arc::new(Mutex::new(Vec::new()));
         let subscriber = tracing_subscriber::registry().with(Keys(orders.clone()));
+        several_subscribers();
         let listening = tracing::subscriber::set_default(subscriber);
         let shop = Shop::default();
         let service = ServiceBuilder::new()

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -143,6 +143,14 @@ pub(crate) async fn exchange(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Keeps a second subscriber, from the first call on. While there is only one, a line that another test's
+/// thread writes first would be disabled for all.
+pub(crate) fn several_subscribers() {
+    static SECOND: LazyLock<tracing::Dispatch> =
+        LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+    LazyLock::force(&SECOND);
+}
+
 /// What was written to the log.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -150,6 +158,7 @@ pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     /// Takes the lines of this thread, as long as the guard lives.
     pub(crate) fn listen(&self) -> DefaultGuard {
+        several_subscribers();
         let lines = self.clone();
         let fmt = tracing_subscriber::fmt::layer()
             .with_ansi(false)
