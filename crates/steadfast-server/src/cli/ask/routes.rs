@@ -149,21 +149,21 @@ async fn guarded(client: &Client) -> anyhow::Result<Guarded> {
     client.get("/api/v1/routes").send().await
 }
 
+/// Over what [`row`] gives.
+const HEAD: [&str; 8] = [
+    "ROUTE",
+    "TIER",
+    "RATE",
+    "P99",
+    "5XX",
+    "REJECTED",
+    "TIMEOUT",
+    "IN FLIGHT",
+];
+
 fn listed(guarded: &Guarded) -> String {
     let rows: Vec<_> = guarded.routes.iter().map(row).collect();
-    let mut text = table(
-        [
-            "ROUTE",
-            "TIER",
-            "RATE",
-            "P99",
-            "5XX",
-            "REJECTED",
-            "TIMEOUT",
-            "IN FLIGHT",
-        ],
-        &rows,
-    );
+    let mut text = table(HEAD, &rows);
     if !guarded.dependencies.is_empty() {
         let rows: Vec<_> = guarded.dependencies.iter().map(called).collect();
         let head = ["CALLED", "DONE", "FAILED", "REJECTED", "TIMEOUT", "BREAKER"];
@@ -260,17 +260,7 @@ async fn show(client: &Client, printer: &Printer, name: &str) -> anyhow::Result<
     let shown = serde_json::json!({ "route": found, "explained": values });
     printer.print(&shown, || {
         let traffic = found.map_or_else(String::new, |route| {
-            let head = [
-                "ROUTE",
-                "TIER",
-                "RATE",
-                "P99",
-                "5XX",
-                "REJECTED",
-                "TIMEOUT",
-                "IN FLIGHT",
-            ];
-            table(head, &[row(route)]) + &since(route) + "\n\n"
+            table(HEAD, &[row(route)]) + &since(route) + "\n\n"
         });
         traffic + &explained(&values)
     });

@@ -44,14 +44,7 @@ impl Panics {
                 (!hurt.is_empty())
                     .then(|| unmatched(&ids, &self.reported) + (hurt.len() - ids.len()) as f64),
             ),
-            Row::new(
-                "panics without a report",
-                Needed::AtMost(0.0),
-                Unit::Count,
-                self.raised
-                    .filter(|raised| *raised > 0)
-                    .map(|raised| lost(raised, &self.reported)),
-            ),
+            unreported(self.raised, &self.reported),
             Row::new(
                 "other requests served",
                 Needed::AtLeast(99.5),
@@ -100,14 +93,7 @@ impl PanicsWithin {
                 Unit::Count,
                 (!self.reported.is_empty()).then_some(strange as f64),
             ),
-            Row::new(
-                "panics without a report",
-                Needed::AtMost(0.0),
-                Unit::Count,
-                self.raised
-                    .filter(|raised| *raised > 0)
-                    .map(|raised| lost(raised, &self.reported)),
-            ),
+            unreported(self.raised, &self.reported),
             Row::new(
                 "requests served where no body broke",
                 Needed::AtLeast(99.5),
@@ -130,6 +116,12 @@ fn unmatched(ids: &[&str], reported: &[String]) -> f64 {
 }
 
 /// How many more were raised than have a report.
-fn lost(raised: u64, reported: &[String]) -> f64 {
-    raised as f64 - reported.len() as f64
+fn unreported(raised: Option<u64>, reported: &[String]) -> Row {
+    let raised = raised.filter(|raised| *raised > 0);
+    Row::new(
+        "panics without a report",
+        Needed::AtMost(0.0),
+        Unit::Count,
+        raised.map(|raised| raised as f64 - reported.len() as f64),
+    )
 }
