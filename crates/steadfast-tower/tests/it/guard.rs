@@ -382,6 +382,45 @@ async fn a_method_that_no_handler_has_is_no_forgotten_route() {
     assert_eq!((armed.requests, armed.ungoverned_requests), (5, 3));
 }
 
+#[tokio::test]
+async fn a_head_has_the_limits_of_its_get_also_where_other_methods_have_theirs() {
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n\
+         [rates.few]\nrequests = 1\nperiod = \"1h\"\nburst = 1\n\
+         [routes.\"GET /a\"]\ntimeout = \"page\"\nquota = \"few\"\n\
+         [routes.\"/a\"]\ntimeout = \"page\"\n\
+         [routes.\"GET /b\"]\ntimeout = \"page\"\nquota = \"few\"\n\
+         [routes.\"HEAD /b\"]\ntimeout = \"page\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    let served = || route(async || "read").post(async || "written");
+    let app = Router::new().route("/a", served()).route("/b", served());
+    let app = guard.protect(app).await.unwrap();
+    let ask = async |method: &str, path: &str| {
+        let mut request = ask(path);
+        *request.method_mut() = method.parse().unwrap();
+        app.clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+
+    assert_eq!(ask("HEAD", "/a").await, 200);
+    assert_eq!(ask("HEAD", "/a").await, 429);
+    assert_eq!(ask("POST", "/a").await, 200);
+    for _ in 0..3 {
+        assert_eq!(ask("HEAD", "/b").await, 200, "it has a policy of its own");
+    }
+    for (request, subject) in [
+        ("HEAD /a", "routes.\"GET /a\""),
+        ("POST /a", "routes./a"),
+        ("HEAD /b", "routes.\"HEAD /b\""),
+    ] {
+        let told = guard.in_force().explain_route(request).unwrap();
+        assert_eq!(told.subject, subject);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_two_guards_around_a_route_the_outer_one_cuts_it_off() {
     let guard = Guard::new(policy()).unwrap();
