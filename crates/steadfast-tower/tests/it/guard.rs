@@ -383,6 +383,39 @@ async fn a_method_that_no_handler_has_is_no_forgotten_route() {
 }
 
 #[tokio::test]
+async fn what_a_fallback_serves_under_a_template_is_a_forgotten_route() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"GET /page\"]\ntimeout = \"page\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    // The router says `Allow: GET,HEAD` of it all the same.
+    let served = route(async || "a page").fallback(async || "served as well");
+    let app = guard.protect(Router::new().route("/page", served)).await;
+    let app = app.unwrap();
+    let post = |late: bool| {
+        let mut request = Request::post("/page");
+        if late {
+            request = request.header("x-steadfast-timeout-ms", "0");
+        }
+        request.body(Body::empty()).unwrap()
+    };
+
+    // What never reached the router says nothing about it.
+    let late = app.clone().oneshot(post(true)).await.unwrap();
+    assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!(guard.armed().is_clean());
+    for _ in 0..2 {
+        let served = app.clone().oneshot(post(false)).await.unwrap();
+        assert_eq!(served.status(), StatusCode::OK);
+    }
+
+    let armed = guard.armed();
+    assert_eq!(armed.ungoverned, ["/page"]);
+    assert_eq!(armed.ungoverned_requests, 3);
+    assert_eq!(lines.with("that the policy does not name").len(), 1);
+}
+
+#[tokio::test]
 async fn a_head_has_the_limits_of_its_get_also_where_other_methods_have_theirs() {
     let policy = "[timeouts.page]\ntimeout = \"1s\"\n\
          [rates.few]\nrequests = 1\nperiod = \"1h\"\nburst = 1\n\
