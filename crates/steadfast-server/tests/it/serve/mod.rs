@@ -1,12 +1,14 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod api;
+mod bulk;
 mod cluster;
 mod exec;
 mod http;
 mod ids;
 mod import;
 mod lives;
+mod served;
 mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
