@@ -450,6 +450,34 @@ fn of_two_proposals_for_one_revision_the_second_is_told_that_it_is_outdated() {
     assert!(guard.apply_proposal(second).unwrap_err().is_outdated());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_followed_is_refused_also_while_an_override_hides_it() {
+    let document = |share: &str| {
+        document(&format!(
+            "[timeouts.page]\ntimeout = \"1s\"\n\
+             [admissions.http]\npermits = 500\nqueue = 5\nqueue_wait = \"1s\"\n\
+             guaranteed_core = {share:?}\n\
+             [routes.\"/a\"]\ntimeout = \"page\"\nadmission = \"http\"\n"
+        ))
+    };
+    let guard = Guard::new(document("50 %")).unwrap();
+    let path = "admissions.http.guaranteed_core";
+    guard
+        .hold(path.parse().unwrap(), "10 %", MINUTE, signed())
+        .unwrap();
+
+    let proposal = guard.propose(document("0.5 %"), signed());
+    let refused = guard.check_proposal(&proposal).unwrap_err().to_string();
+    let applied = guard.apply_proposal(proposal).map(|_| ());
+
+    assert!(refused.contains("is less than 1 %"), "{refused}");
+    assert_eq!(applied.unwrap_err().to_string(), refused);
+    assert_eq!(guard.in_force().overrides().len(), 1);
+    clock::sleep(MINUTE).await;
+    let told = guard.in_force();
+    assert_eq!((told.revision().n(), told.overrides().len()), (1, 0));
+}
+
 #[test]
 fn routes_tell_what_holds_for_them_now() {
     let guard = Guard::new(document(
