@@ -478,6 +478,35 @@ async fn a_document_that_cannot_be_followed_is_refused_also_while_an_override_hi
     assert_eq!((told.revision().n(), told.overrides().len()), (1, 0));
 }
 
+#[tokio::test]
+async fn a_route_is_forgotten_until_the_policy_names_what_was_requested() {
+    let policy = |routes: &[&str]| {
+        let of = |key| format!("[routes.{key:?}]\ntimeout = \"page\"\n");
+        let routes = routes.iter().map(of).collect::<String>();
+        document(&format!("[timeouts.page]\ntimeout = \"1s\"\n{routes}"))
+    };
+    let guard = Guard::new(policy(&["/a"])).unwrap();
+    let served = route(async || "read").post(async || "written");
+    let app = Router::new().route("/a", served.clone());
+    let app = guard.protect(app.route("/b", served)).await.unwrap();
+    let ask = async |method: &str| {
+        let request = Request::builder().method(method).uri("/b");
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(app.clone().oneshot(request).await.unwrap().status(), 200);
+    };
+    ask("GET").await;
+    assert_eq!(guard.armed().ungoverned, ["/b"]);
+
+    guard.apply(policy(&["/a", "GET /b"]), signed()).unwrap();
+
+    ask("GET").await;
+    assert!(guard.armed().is_clean(), "{}", guard.armed());
+    ask("POST").await;
+    assert_eq!(guard.armed().ungoverned, ["/b"]);
+    guard.apply(policy(&["/a", "/b"]), signed()).unwrap();
+    assert!(guard.armed().is_clean(), "{}", guard.armed());
+}
+
 #[test]
 fn routes_tell_what_holds_for_them_now() {
     let guard = Guard::new(document(
