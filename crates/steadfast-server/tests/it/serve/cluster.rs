@@ -47,15 +47,6 @@ impl Cluster {
     }
 }
 
-/// Waits until something is so.
-async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let since = clock::now();
-    while !is_so().await {
-        assert!(clock::now() - since < PATIENCE, "not in time: {what}");
-        clock::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 #[tokio::test]
 async fn of_three_servers_one_is_killed_and_one_frozen_and_the_third_does_the_work_and_tells_the_truth()
  {
