@@ -42,12 +42,13 @@ RUNS=FOLDER/runs
 @daily USER backup
 "#;
 
-/// What each line does: tells of its start, and of its end.
+/// What each line does: tells of its start, and of its end. Some take so long that one which outlived its server would
+/// still be there when another runs its job again.
 const PROGRAM: &str = r#"#!/bin/sh
 me="$STEADFAST_SCHEDULE $STEADFAST_OCCURRENCE $STEADFAST_TERM $$"
 echo "begun $me" >> "$RUNS"
 [ "$1" != read ] || cat
-sleep 0.$(($$ % 4))
+if [ $(($$ % 4)) = 0 ]; then sleep 2; else sleep 0.$(($$ % 4)); fi
 echo "done $me" >> "$RUNS"
 "#;
 
