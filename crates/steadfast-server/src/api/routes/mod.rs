@@ -1,5 +1,6 @@
 //! What the endpoints do.
 
+mod bulk;
 mod guard;
 mod jobs;
 mod others;
@@ -75,7 +76,8 @@ pub(super) fn router(api: Api) -> Router {
             get(async |State(api): State<Api>| live::tell(api)),
         )
         .route("/api/v1/jobs", get(jobs::list).post(jobs::enqueue))
-        .route("/api/v1/jobs/redrive", post(jobs::redrive))
+        .route("/api/v1/jobs/redrive", post(bulk::redrive))
+        .route("/api/v1/jobs/cancel", post(bulk::cancel))
         .route("/api/v1/jobs/{id}", get(jobs::find))
         .route("/api/v1/jobs/{id}/run", post(jobs::run))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
@@ -213,8 +215,11 @@ fn limit(
 }
 
 fn cursor<T: FromStr>(asked: &BTreeMap<String, String>) -> Result<Option<T>, Problem> {
-    let parsed = asked.get("cursor").map(|text| text.parse());
-    parsed.transpose().map_err(|_| {
+    asked.get("cursor").map(|text| parsed(text)).transpose()
+}
+
+fn parsed<T: FromStr>(cursor: &str) -> Result<T, Problem> {
+    cursor.parse().map_err(|_| {
         Problem::refused("this is no cursor of such a list")
             .with_fix("take `next` of the page before")
     })

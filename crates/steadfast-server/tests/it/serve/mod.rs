@@ -1,6 +1,7 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod api;
+mod bulk;
 mod cluster;
 mod crontab;
 mod exec;
@@ -8,6 +9,7 @@ mod http;
 mod ids;
 mod import;
 mod lives;
+mod served;
 mod tls;
 
 use std::io::{BufRead, BufReader, Read, Write};
