@@ -223,7 +223,7 @@ pub(crate) async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 
 /// Whether the long forms are asked for: `STEADFAST_TEST_LONG=1`, or `./failures`.
 pub(crate) fn is_long() -> bool {
-    std::env::var_os("STEADFAST_TEST_LONG").is_some()
+    std::env::var_os("STEADFAST_TEST_LONG").is_some_and(|long| !long.is_empty())
 }
 
 /// As `[handlers.NAME]` with a script of the shell.
