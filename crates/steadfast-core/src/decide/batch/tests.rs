@@ -211,6 +211,17 @@ fn nobody_rests_by_a_look_that_is_too_old() {
     assert_eq!(size.step(now).not_before, 0);
 }
 
+#[test]
+fn while_the_lag_is_unknown_others_are_let_through_for_no_less() {
+    let mut size = with_lag(UnknownLag::Slow);
+    let mut now = 0;
+
+    let step = write_waited_for(&mut size, &mut now, (1_000, 1_000), |_| 5 * MS);
+
+    assert_eq!(step.constraint, Constraint::UnknownLag);
+    assert_eq!(step.not_before - now, 75 * MS, "a sixteenth of the time");
+}
+
 fn with_lag(unknown_lag: UnknownLag) -> BatchSize {
     let config = SizeConfig {
         lag_max: Some(Duration::from_secs(1)),

@@ -11,6 +11,7 @@ mod import;
 mod lives;
 mod served;
 mod tls;
+mod writes;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -55,11 +56,14 @@ impl Folder {
 
     /// Writes a configuration with the store here and any free port.
     pub(crate) fn configure(&self, rest: &str) -> PathBuf {
-        let store = self.store();
+        self.configure_at(&format!("sqlite:{}", self.store().display()), rest)
+    }
+
+    /// Writes one with the store somewhere else.
+    pub(crate) fn configure_at(&self, store: &str, rest: &str) -> PathBuf {
         let path = self.0.join("steadfast.toml");
         let text = format!(
-            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}",
-            store.display()
+            "[store]\nurl = \"{store}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}"
         );
         std::fs::write(&path, text).unwrap();
         path
