@@ -51,6 +51,7 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ),
     ("prune_rejected", "0, 1000"),
     ("cancel", "400006, 'no'"),
+    ("cancel_all", "'{400006,700001}', 'no'"),
     ("redrive", "'{119990,119991,119992}'"),
     ("key_holders", "'{119990,119991,119992}'"),
     ("run_now", "700001"),
@@ -59,11 +60,11 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("find", "119990"),
     (
         "list_live",
-        "9223372036854775807, 'running', 'none', 'none', 10000, 500",
+        "9223372036854775807, 'running', 'none', 'none', 10000, 500, 'none'",
     ),
     (
         "list_ended",
-        "9223372036854775807, 'completed', 'none', 'none', 10000, 500, 9223372036854775807",
+        "9223372036854775807, 'completed', 'none', 'none', 10000, 500, 'none', 9223372036854775807",
     ),
     ("counts", "10000"),
     ("limit", "'default', 5, 5"),

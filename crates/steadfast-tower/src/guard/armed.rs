@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Method;
+use http::{Method, StatusCode};
 use steadfast_core::clock::Instant;
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
 
@@ -134,18 +134,35 @@ impl Watch {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells a template without a policy once.
-    pub(super) fn ungoverned(&self, template: Option<&str>, method: &Method) {
+    /// Takes notice of a request without a policy. Gives its template if the answer has to show whether
+    /// that is a route which the policy forgot: then [`answered`](Self::answered) is to be told.
+    pub(super) fn ungoverned(&self, template: Option<&str>, method: &Method) -> Option<Box<str>> {
         self.ungoverned_requests.fetch_add(1, Ordering::Relaxed);
-        // What no route matched needs no policy, and neither does what the router answers with 405.
-        let Some(template) = template else { return };
+        // What no route matched needs no policy.
+        let template = template?;
         let of_the_router = self.of_the_router();
-        if let Some(Methods::These(these)) = of_the_router.get(template)
-            && !these.contains(method)
-        {
-            return;
-        }
+        let unlisted = match of_the_router.get(template) {
+            Some(Methods::These(these)) => !these.contains(method),
+            Some(Methods::Any) | None => false,
+        };
         drop(of_the_router);
+        if unlisted {
+            return Some(template.into());
+        }
+        self.forgotten(template);
+        None
+    }
+
+    /// Takes notice of the answer to a method that the router does not list: its own 405, or that of a
+    /// fallback, which serves whatever it likes.
+    pub(super) fn answered(&self, template: &str, status: StatusCode) {
+        if status != StatusCode::METHOD_NOT_ALLOWED {
+            self.forgotten(template);
+        }
+    }
+
+    /// Tells a template without a policy once.
+    fn forgotten(&self, template: &str) {
         let mut known = self.known();
         if known.len() >= UNGOVERNED_MAX || known.contains(template) {
             return;

@@ -172,10 +172,8 @@ impl BatchSize {
         }
         let slow = self.config.unknown_lag == UnknownLag::Slow
             && self.replicas(now) == Some(Constraint::UnknownLag);
-        let rest_ns = match slow {
-            true => wrote.took_ns,
-            false => self.rest_ns(wrote.took_ns, now),
-        };
+        let for_replicas = if slow { wrote.took_ns } else { 0 };
+        let rest_ns = self.rest_ns(wrote.took_ns, now).max(for_replicas);
         self.rest = (rest_ns > 0).then(|| now.saturating_add(rest_ns));
 
         let target = nanos(self.config.target) as f64;

@@ -212,6 +212,17 @@ fn nobody_rests_by_a_look_that_is_too_old() {
 }
 
 #[test]
+fn while_the_lag_is_unknown_others_are_let_through_for_no_less() {
+    let mut size = with_lag(UnknownLag::Slow);
+    let mut now = 0;
+
+    let step = write_waited_for(&mut size, &mut now, (1_000, 1_000), |_| 5 * MS);
+
+    assert_eq!(step.constraint, Constraint::UnknownLag);
+    assert_eq!(step.not_before - now, 75 * MS, "a sixteenth of the time");
+}
+
+#[test]
 fn who_takes_turns_leaves_those_who_wait_to_the_others_until_one_alone_is_too_many() {
     let mut size = BatchSize::new(SizeConfig::default()).unwrap();
     let mut now = 0;

@@ -23,6 +23,7 @@ use steadfast_core::clock::{self, Instant};
 use steadfast_core::{Context as Facts, context};
 use tower_service::Service;
 
+use super::Inner;
 use super::armed::Probe;
 use super::route::Route;
 use crate::access_log::{Asked, Record, Sending};
@@ -41,6 +42,14 @@ pub(super) struct Rules {
     pub(super) protocol: Protocol,
     /// A guard outside governs it: nothing is decided, counted or told of it here.
     pub(super) is_again: bool,
+    /// Present if the answer has to show whether this is a route which the policy forgot.
+    pub(super) unlisted: Option<Box<Unlisted>>,
+}
+
+/// The template of a request whose method the router does not list, and who wants to know.
+pub(super) struct Unlisted {
+    pub(super) guard: Arc<Inner>,
+    pub(super) template: Box<str>,
 }
 
 /// All that is known of a request: in one place from its beginning to the end of its answer, so that the
@@ -273,6 +282,12 @@ impl State {
         }
         if self.closes {
             drain::tell_last(self.held.entered.as_ref(), &mut answer);
+        }
+        // What was rejected before says nothing about the router.
+        let unlisted = self.rules.unlisted.take();
+        if let Some(unlisted) = unlisted.filter(|_| self.held.call.is_some()) {
+            let watch = &unlisted.guard.watch;
+            watch.answered(&unlisted.template, answer.status());
         }
         self.pace = Pace::new(times, now);
         let (head, body) = answer.into_parts();
