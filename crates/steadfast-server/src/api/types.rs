@@ -17,8 +17,10 @@ types! {
         store_up: bool,
         /// In words.
         store_detail: String,
-        /// Whether the API takes no changes.
+        /// Whether the API takes no changes, now.
         read_only: bool,
+        /// Why it takes none.
+        read_only_because: Option<String>,
         /// How many jobs there are by state, each up to 10,000.
         jobs: std::collections::BTreeMap<String, u64>,
         /// Nodes that are taken to be alive, up to 1,000.

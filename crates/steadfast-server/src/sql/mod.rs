@@ -17,6 +17,8 @@ statements! {
     pub(crate) AUDIT_END = "audit_end";
     /// Lists actions.
     pub(crate) AUDIT_LIST = "audit_list";
+    /// Sees whether the store takes writes.
+    pub(crate) WRITES_LOOK = "writes_look";
     /// Tells the clock, for `doctor`.
     pub(crate) CLOCK_LOOK = "clock_look";
 }

@@ -27,7 +27,7 @@ use steadfast::jobs::State as JobState;
 use super::audit::{Entry, audited};
 use super::auth::Actor;
 use super::problem::Problem;
-use super::server::Api;
+use super::server::{Api, READ_ONLY};
 use super::{document, live, types};
 use crate::time;
 
@@ -141,6 +141,10 @@ pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
         steadfast::store::Dialect::Postgres => "postgres",
     };
     let jobs = JobState::ALL.map(|state| (state.as_str().to_owned(), counts.of(state)));
+    let read_only_because = match inner.writes.trouble() {
+        _ if inner.read_only => Some(READ_ONLY.to_owned()),
+        trouble => trouble.map(|error| error.to_string()),
+    };
     let alive = nodes.iter().filter(|node| node.ended.is_none()).count();
     Ok(types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -151,7 +155,8 @@ pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
             Ok(_) => "up".to_owned(),
             Err(error) => format!("down: {error}"),
         },
-        read_only: inner.read_only,
+        read_only: read_only_because.is_some(),
+        read_only_because,
         jobs: jobs.into_iter().collect(),
         nodes_alive: alive as u64,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),

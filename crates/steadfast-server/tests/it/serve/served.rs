@@ -7,13 +7,26 @@ pub(super) struct Served {
     pub(super) folder: Folder,
     pub(super) server: Server,
     pub(super) address: String,
+    /// Where the store is, for a configuration that says `env:STORE`.
+    store: String,
 }
 
 impl Served {
     pub(super) fn start(name: &str, rest: &str) -> Self {
         let folder = Folder::new(name);
         let config = folder.configure(rest);
-        let mut server = Server::start(&config);
+        Self::started(folder, &config, String::new())
+    }
+
+    /// One whose store is somewhere else.
+    pub(super) fn start_at(name: &str, store: &str, rest: &str) -> Self {
+        let folder = Folder::new(name);
+        let config = folder.configure_at("env:STORE", rest);
+        Self::started(folder, &config, store.to_owned())
+    }
+
+    fn started(folder: Folder, config: &Path, store: String) -> Self {
+        let mut server = Server::start_with(config, &[("STORE", &store)]);
         let told = server.line_with("the API is served");
         let address = told.split("address=").nth(1).unwrap();
         let address = address.split_whitespace().next().unwrap().to_owned();
@@ -21,6 +34,7 @@ impl Served {
             folder,
             server,
             address,
+            store,
         }
     }
 
@@ -36,7 +50,8 @@ impl Served {
         command
             .arg("admin")
             .args(args)
-            .args(["--config", config.to_str().unwrap()]);
+            .args(["--config", config.to_str().unwrap()])
+            .env("STORE", &self.store);
         command.output().unwrap()
     }
 
