@@ -3,6 +3,7 @@
 mod api;
 mod bulk;
 mod cluster;
+mod crontab;
 mod exec;
 mod http;
 mod ids;
@@ -214,6 +215,20 @@ pub(crate) async fn until_state(jobs: &Jobs, id: JobId, state: State) -> JobDeta
     .await;
     assert_eq!(job.info.state, state, "{job:?}");
     job
+}
+
+/// Waits until something is so.
+pub(crate) async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let since = clock::now();
+    while !is_so().await {
+        assert!(clock::now() - since < PATIENCE, "not in time: {what}");
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether the long forms are asked for: `STEADFAST_TEST_LONG=1`, or `./failures`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("STEADFAST_TEST_LONG").is_some_and(|long| !long.is_empty())
 }
 
 /// As `[handlers.NAME]` with a script of the shell.
