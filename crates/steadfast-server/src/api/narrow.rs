@@ -18,9 +18,18 @@ pub(super) fn name() -> Value {
     text(NAME_BYTES_MAX)
 }
 
+/// What a terminal obeys, as it stands in a class of characters.
+const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
+
 /// The name of somebody who has a token.
 pub(super) fn owner() -> Value {
-    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$" })
+    let pattern = format!("^[^{CONTROL}]+$");
+    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": pattern })
+}
+
+/// A value of a policy, in one line.
+pub(super) fn one_line() -> Value {
+    json!({ "pattern": format!("^[^{CONTROL}]*$") })
 }
 
 pub(super) fn key() -> Value {
@@ -29,8 +38,7 @@ pub(super) fn key() -> Value {
 
 /// Words for people: at least one that can be seen, and nothing that a terminal obeys.
 pub(super) fn reason() -> Value {
-    let control = "\\u0000-\\u001f\\u007f-\\u009f";
-    let pattern = format!("^[^{control}]*[^\\s{control}][^{control}]*$");
+    let pattern = format!("^[^{CONTROL}]*[^\\s{CONTROL}][^{CONTROL}]*$");
     json!({ "minLength": 1, "maxLength": REASON_BYTES_MAX, "pattern": pattern })
 }
 
