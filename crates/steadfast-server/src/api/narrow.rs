@@ -46,6 +46,22 @@ pub(super) fn one_of(words: &[&str]) -> Value {
     json!({ "enum": words })
 }
 
+/// A list of words, with one of them at least.
+pub(super) fn some_of(words: &[&str]) -> Value {
+    json!({ "minItems": 1, "items": { "type": "string", "enum": words } })
+}
+
+/// An object that has one of two fields, and not both.
+pub(super) fn either(shape: &Value, one: &str, other: &str) -> Value {
+    let only = |has: &str, lacks: &str| {
+        json!({
+            "required": [has],
+            "properties": { has: { "not": { "type": "null" } }, lacks: { "type": "null" } },
+        })
+    };
+    json!({ "allOf": [shape, { "oneOf": [only(one, other), only(other, one)] }] })
+}
+
 pub(super) fn state() -> Value {
     one_of(&State::ALL.map(State::as_str))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use steadfast::jobs::State;
 
 use super::auth::Action;
-use super::narrow::one_of;
+use super::narrow::{either, one_of};
 use super::schema::Schema;
 use super::types::*;
 
@@ -375,7 +375,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/tokens",
         "tokens.write",
         "Makes a token, and shows it this once.",
-        NewToken::schema,
+        || either(&NewToken::schema(), "role", "actions"),
         MadeToken::schema,
     ),
     change(

@@ -4,7 +4,7 @@ mod guard;
 
 pub(crate) use guard::*;
 
-use super::auth::ROLES;
+use super::auth::{ACTIONS, ROLES};
 use super::schema::types;
 
 types! {
@@ -386,8 +386,10 @@ types! {
         id: i64,
         /// Whose it is.
         name: String,
-        /// What it may do.
-        role: String,
+        /// Its role; absent where its actions are named.
+        role: Option<String>,
+        /// What it may do, where that is no role.
+        actions: Option<Vec<String>>,
         /// When it was made.
         created: String,
         /// Until when it holds.
@@ -410,7 +412,9 @@ types! {
         /// Whose it is.
         name: String where owner(),
         /// What it may do: `viewer`, `operator` or `admin`.
-        role: String where one_of(&ROLES.map(|role| role.name)),
+role: Option<String> where one_of(&ROLES.map(|role| role.name)),
+        /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
+        actions: Option<Vec<String>> where some_of(&ACTIONS.concat()),
         /// How long it holds: an hour to a year, `720h`.
         expires_in: String where of_form("length-of-a-token"),
         /// Why.
