@@ -9,6 +9,7 @@ mod killed;
 mod limits;
 mod lists;
 mod model;
+mod older;
 mod oracle;
 mod plans;
 mod prepare;

@@ -47,6 +47,7 @@
 //! | a limit, with holders that are killed | `keys::a_limit_holds_while_its_holders_are_killed` |
 //! | a serial queue | `keys::a_serial_queue_runs_one_at_a_time` |
 //! | a late completion after rescue, cancel, time limit | `stopped::for_longer_than_its_lease`, `handlers::one_that_blocks_for_ever_is_written_off`, `fence` |
+//! | migration under load, old and new programs side by side | `upgrade`, `store::migrate` |
 //! | a held snapshot; millions of future and completed jobs | measured: `./jobs-bench` |
 
 pub(crate) mod arena;
@@ -61,6 +62,7 @@ pub(crate) mod process;
 pub(crate) mod role;
 pub(crate) mod server;
 pub(crate) mod stopped;
+pub(crate) mod upgrade;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -127,6 +129,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         drain::ALL,
         keys::ALL,
         occurrences::ALL,
+        upgrade::ALL,
     ];
     parts.concat()
 }
