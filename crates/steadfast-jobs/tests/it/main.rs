@@ -1,5 +1,6 @@
 //! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
 
+mod aimed;
 mod ends;
 mod enqueue;
 mod failures;
