@@ -20,5 +20,6 @@ mod retention;
 mod runs;
 mod schedules;
 mod schema;
+mod snapshots;
 mod states;
 mod support;
