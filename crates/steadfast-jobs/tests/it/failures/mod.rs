@@ -36,6 +36,7 @@
 //! | undecodable payload, unknown kind | `runs::what_cannot_be_read_…`, `runs::kinds_that_a_node_does_not_know_…` |
 //! | many jobs fall due at once | `crowd::many_fall_due_at_once` |
 //! | a retry storm | `handlers::retries_of_many_are_spread` |
+//! | what jobs need is down, and a breaker holds their kind | `dependency` |
 //! | killed around an occurrence | `occurrences::processes_are_killed_around_them`, `schedules::a_thousand_kills_…` |
 //! | all nodes down over three occurrences; clocks put forward and back; edits in the second; overlaps | `schedules`, and the tests of `schedule::cron` and `schedule::due` |
 //! | the disk is full | `server::its_disk_is_full`, `store::trouble::a_full_disk_…` |
@@ -53,6 +54,7 @@
 pub(crate) mod arena;
 pub(crate) mod audit;
 pub(crate) mod crowd;
+pub(crate) mod dependency;
 pub(crate) mod drain;
 pub(crate) mod handlers;
 pub(crate) mod keys;
@@ -124,6 +126,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         killed::ALL,
         stopped::ALL,
         handlers::ALL,
+        dependency::ALL,
         crowd::ALL,
         server::ALL,
         drain::ALL,

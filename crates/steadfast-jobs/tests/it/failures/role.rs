@@ -261,11 +261,12 @@ pub(crate) fn builder(jobs: &Jobs, role: &Role) -> WorkerBuilder {
     let store = jobs.store().clone();
     match role.part {
         Part::Rescue => builder.kind(Kind::new(async |_: Run, _: Other| Ok(()))),
-        _ => builder.kind(
-            Kind::new(move |run: Run, deed: Deed| done(store.clone(), run, deed))
+        _ => {
+            let kind = Kind::new(move |run: Run, deed: Deed| done(store.clone(), run, deed))
                 .timeout(role.timeout)
-                .backoff(backoff.expect("the shorter comes first")),
-        ),
+                .backoff(backoff.expect("the shorter comes first"));
+            builder.kind(kind).kind(super::dependency::kind())
+        }
     }
 }
 
