@@ -1,5 +1,7 @@
 //! What can be done to jobs and queues from outside.
 
+use std::collections::HashSet;
+
 use steadfast_store::binds;
 
 use crate::client::{BATCH_MAX, KEY_TURNS};
@@ -21,6 +23,16 @@ pub enum Cancelled {
     Ended(crate::State),
     /// There is no such job, or not any more.
     Unknown,
+}
+
+/// What became of the wish to cancel many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CancelledAll {
+    /// Those that did not run, and are cancelled.
+    pub now: Vec<JobId>,
+    /// Those that run, and are asked to stop.
+    pub asked: Vec<JobId>,
 }
 
 /// What became of the wish to redrive.
@@ -65,6 +77,47 @@ impl Jobs {
             }
         }
         Err(Repr::Contended(id.to_string()).into())
+    }
+
+    /// Cancels jobs, as [`cancel`](Self::cancel) does one, many in a transaction.
+    ///
+    /// Those that have ended, or are not there any more, are missing from the answer. So are those that somebody
+    /// keeps locked meanwhile, such as a transaction that completes them: another call finds what is live then.
+    ///
+    /// # Errors
+    /// When the reason is out of bounds, there are more than [`BATCH_MAX`], or the store refuses.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way, it may have been done or not.
+    pub async fn cancel_all(&self, ids: &[JobId], reason: &str) -> Result<CancelledAll, Error> {
+        check_key("reason", reason)?;
+        if ids.len() > BATCH_MAX {
+            return Err(Refusal::Batch(ids.len()).into());
+        }
+        let mut left: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let mut cancelled = CancelledAll::default();
+        // What was locked is perhaps not any more; until a turn finds none.
+        for _ in 0..KEY_TURNS {
+            let binds = binds![left.clone(), reason];
+            let rows = self.store().run(&sql::CANCEL_ALL, binds).await?;
+            let mut found = HashSet::new();
+            for row in &rows {
+                let id: i64 = row.get(0)?;
+                found.insert(id);
+                match row.get::<i64>(1)? {
+                    1 => cancelled.now.push(JobId(id)),
+                    _ => cancelled.asked.push(JobId(id)),
+                }
+            }
+            left.retain(|id| !found.contains(id));
+            if found.is_empty() || left.is_empty() {
+                break;
+            }
+        }
+        if !cancelled.asked.is_empty() {
+            self.wake();
+        }
+        Ok(cancelled)
     }
 
     /// Puts jobs that were discarded, cancelled or quarantined back to work, with all their

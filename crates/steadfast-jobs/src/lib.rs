@@ -101,7 +101,7 @@ mod snapshots;
 mod sql;
 
 pub use client::{BATCH_MAX, Batch, Jobs, Wake};
-pub use control::{Cancelled, Redriven};
+pub use control::{Cancelled, CancelledAll, Redriven};
 pub use error::Error;
 pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};
 pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_MAX, WAIT_MAX};

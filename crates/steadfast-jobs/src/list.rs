@@ -94,6 +94,7 @@ pub struct Filter {
     state: Option<State>,
     queue: Option<String>,
     kind: Option<String>,
+    limit_key: Option<String>,
     after: Option<Cursor>,
 }
 
@@ -123,6 +124,13 @@ impl Filter {
     #[must_use]
     pub fn kind(mut self, name: impl Into<String>) -> Self {
         self.kind = Some(name.into());
+        self
+    }
+
+    /// Only those with this key of their [limit](crate::Options::limit_key).
+    #[must_use]
+    pub fn limit_key(mut self, key: impl Into<String>) -> Self {
+        self.limit_key = Some(key.into());
         self
     }
 
@@ -170,6 +178,9 @@ impl FromStr for Cursor {
 pub struct Page {
     /// The jobs; perhaps fewer than asked for, see [`WINDOW`].
     pub jobs: Vec<JobInfo>,
+    /// Where its first job is: a list that goes on from there begins with that one, and has none that came later.
+    /// `None` when it has no jobs.
+    pub first: Option<Cursor>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
 }
@@ -240,7 +251,8 @@ impl Jobs {
             filter.queue.clone(),
             filter.kind.clone(),
             WINDOW,
-            limit as i64
+            limit as i64,
+            filter.limit_key.clone()
         ];
         let statement = if ended {
             binds.push(from.time_us.into());
@@ -275,7 +287,7 @@ impl Jobs {
 
 fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
     let mut jobs = Vec::new();
-    let (mut window_end, mut window, mut last) = (None, 0, None);
+    let (mut window_end, mut window, mut last, mut first) = (None, 0, None, None);
     for row in rows {
         let cursor = Cursor {
             id: row.get(1)?,
@@ -285,6 +297,11 @@ fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
             window_end = Some(cursor);
             window = row.get(2)?;
         } else {
+            first.get_or_insert(Cursor {
+                // A list goes on behind its cursor.
+                id: cursor.id.saturating_add(1),
+                ..cursor
+            });
             last = Some(cursor);
             jobs.push(info(
                 row,
@@ -297,7 +314,7 @@ fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
     } else {
         window_end.filter(|_| window == WINDOW)
     };
-    Ok(Page { jobs, next })
+    Ok(Page { jobs, first, next })
 }
 
 /// Reads a job from the columns given.

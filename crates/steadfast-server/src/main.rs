@@ -16,6 +16,7 @@ mod suggest;
 mod time;
 mod tls;
 mod traffic;
+mod writes;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use super::config::Refusal;
 use super::look::keep_looking;
 use super::worker::Worker;
 use super::writer::{Bytes, Owner};
-use super::{BatchConfig, BatchError, BatchWriter, Look, Sink};
+use super::{BatchConfig, BatchError, BatchWriter, Look, Permits, Sink};
 use crate::decide::batch::{BatchSize, Circuit, Pressure};
 use crate::{report, spawn};
 
@@ -20,6 +20,7 @@ pub struct BatchBuilder<T, S> {
     bytes: Bytes<T>,
     arrange: Option<Arrange<T>>,
     looks: Option<StartLooking>,
+    permits: Option<Permits>,
 }
 
 type Seen = watch::Sender<Option<(Pressure, u64)>>;
@@ -33,6 +34,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
             bytes: None,
             arrange: None,
             looks: None,
+            permits: None,
         }
     }
 
@@ -68,11 +70,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
         self
     }
 
-    /// Looks at the database while it is written to.
+    /// Looks at the database while it is written to, and takes turns with other writers if the look has
+    /// [permits](Look::permits) for them.
     #[must_use]
     pub fn looking(mut self, look: impl Look) -> Self {
+        let permits = look.permits();
+        self.permits = permits.clone();
         self.looks = Some(Box::new(move |seen| {
-            drop(spawn("look", keep_looking(look, seen)));
+            drop(spawn("look", keep_looking(look, permits, seen)));
         }));
         self
     }
@@ -103,12 +108,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
         let (drain, drained_by) = watch::channel(None);
         let (ended, end) = watch::channel(None);
         let circuit = Circuit::new(self.config.bad_max, self.config.backoff);
+        let member = self.permits.map(|permits| permits.join(&self.config.size));
         let worker = Worker::new(
             self.config,
             self.sink,
             self.arrange,
             books.clone(),
             inbox,
+            member,
             (size, circuit),
         );
         drop(spawn(name, worker.run(drained_by, looked, ended)));

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::Permits;
 use crate::decide::batch::{Pressure, SizeConfig};
 use crate::{clock, recover_async};
 
@@ -13,6 +14,12 @@ pub trait Look: Send + Sync + 'static {
     /// # Cancel safety
     /// It is dropped when it takes too long.
     fn look(&self) -> impl Future<Output = Pressure> + Send;
+
+    /// Gives the permits of all writers to the database that is looked at; `None`, by default, where a writer knows of
+    /// no other. Asked once, when the writer starts.
+    fn permits(&self) -> Option<Permits> {
+        None
+    }
 }
 
 /// How often to look: a lag over its limit is met within 200 ms, two looks.
@@ -21,7 +28,11 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 const _: () = assert!(SizeConfig::LOOK_VALID.as_millis() == 3 * LOOK_EVERY.as_millis());
 
 /// Looks until nobody wants to know any more.
-pub(super) async fn keep_looking(look: impl Look, seen: watch::Sender<Option<(Pressure, u64)>>) {
+pub(super) async fn keep_looking(
+    look: impl Look,
+    permits: Option<Permits>,
+    seen: watch::Sender<Option<(Pressure, u64)>>,
+) {
     loop {
         let next = clock::now() + LOOK_EVERY;
         let pressure = clock::timeout(LOOK_EVERY, recover_async(async { look.look().await })).await;
@@ -29,6 +40,9 @@ pub(super) async fn keep_looking(look: impl Look, seen: watch::Sender<Option<(Pr
             Ok(Ok(pressure)) => pressure,
             Ok(Err(_)) | Err(_) => Pressure::default(),
         };
+        if let Some(permits) = &permits {
+            permits.looked(pressure.lock_waiters);
+        }
         if seen.send(Some((pressure, clock::nanos()))).is_err() {
             return;
         }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::arrange::Arrange;
 use super::books::Books;
+use super::permits::Member;
 use super::queue::{Answer, Entry, Item};
 use super::sink::{BatchId, Kind};
 use super::{Batch, BatchConfig, BatchStats, Sink, WriteError};
@@ -27,6 +28,8 @@ pub(super) struct Worker<T, S> {
     inbox: mpsc::Receiver<Item<T>>,
     /// What comes before the inbox: rows that were put back, and what was taken too early.
     held: VecDeque<Item<T>>,
+    /// Absent where it knows of no other writer.
+    member: Option<Member>,
     size: BatchSize,
     circuit: Circuit,
     writer: u64,
@@ -92,6 +95,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         arrange: Option<Arrange<T>>,
         books: Arc<Books>,
         inbox: mpsc::Receiver<Item<T>>,
+        member: Option<Member>,
         (size, circuit): (BatchSize, Circuit),
     ) -> Self {
         Self {
@@ -101,6 +105,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             books,
             inbox,
             held: VecDeque::new(),
+            member,
             size,
             circuit,
             writer: rng::bits(),
@@ -184,6 +189,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Says how much may be written now, if anything may.
     fn may_write(&mut self, looked: &mut Looked) -> Option<Step> {
+        if let Some(member) = &self.member {
+            self.size.takes_turns(member.turns());
+        }
         if let Some((pressure, at)) = looked.as_mut().and_then(|seen| *seen.borrow_and_update()) {
             self.size.looked(pressure, at);
         }
@@ -332,9 +340,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 attempt,
                 rows: &load.rows[rows.clone()],
             };
-            let began = clock::nanos();
-            let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
-            let took_ns = clock::nanos() - began;
+            let (ended, took_ns) = self.attempted(batch).await;
             let error = match ended {
                 Ok(()) => {
                     self.written(load, rows, took_ns);
@@ -368,6 +374,22 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
         }
+    }
+
+    /// Tries once, when it is this writer's turn; gives how long that took. While it waits for its next attempt, or
+    /// answers, others go on.
+    async fn attempted(&self, batch: Batch<'_, T>) -> (Result<(), WriteError>, u64) {
+        let permit = match &self.member {
+            Some(member) => Some(member.permit().await),
+            None => None,
+        };
+        let began = clock::nanos();
+        let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
+        let took_ns = clock::nanos() - began;
+        if let Some(permit) = permit.filter(|_| ended.is_ok()) {
+            permit.wrote(Duration::from_nanos(took_ns));
+        }
+        (ended, took_ns)
     }
 
     fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took_ns: u64) {

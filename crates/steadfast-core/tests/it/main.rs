@@ -1,6 +1,7 @@
 //! Behavior of the kernel through its public API.
 
 mod batch;
+mod batch_permits;
 mod blocking_pool;
 mod cancel;
 mod context;

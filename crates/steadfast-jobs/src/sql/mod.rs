@@ -45,6 +45,8 @@ statements! {
     pub(crate) PRUNE_KEYS = "prune_keys";
     /// Cancels a job.
     pub(crate) CANCEL = "cancel";
+    /// Cancels many jobs.
+    pub(crate) CANCEL_ALL = "cancel_all";
     /// Puts ended jobs back to work.
     pub(crate) REDRIVE = "redrive";
     /// Tells which jobs have the unique keys of others.

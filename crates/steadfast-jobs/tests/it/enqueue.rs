@@ -4,7 +4,8 @@ use steadfast_core::clock;
 use steadfast_jobs::{Batch, Cancelled, Jobs, Options, State};
 use steadfast_store::{Error, binds};
 
-use super::support::{Act, look, sql};
+use super::fence::claim_up_to;
+use super::support::{Act, look, node, sql};
 
 steadfast_store::on_every_store! {
     async fn what_is_enqueued_is_pending_and_what_is_due_later_waits(database) {
@@ -197,6 +198,45 @@ steadfast_store::on_every_store! {
         let again = look(&store, id).await.unwrap();
         assert_eq!((again.state.as_str(), again.attempt), ("pending", 0));
         assert!(again.term > seen.term, "the second life has terms of its own");
+    }
+
+    async fn many_are_cancelled_at_once_and_what_runs_is_asked_to_stop(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let incarnation = node(&store).await;
+        let runs = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        assert_eq!(claim_up_to(&store, incarnation, 1).await.len(), 1);
+        let pending = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let hour = Duration::from_secs(3_600);
+        let waits = jobs.enqueue(&Act::Succeed, Options::new().delay(hour)).await.unwrap();
+        let left = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let ended = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        jobs.cancel(ended, "before").await.unwrap();
+
+        let all = [runs, pending, waits, ended];
+        let mut cancelled = jobs.cancel_all(&all, "a freeze").await.unwrap();
+        cancelled.now.sort();
+        assert_eq!((cancelled.now, cancelled.asked), (vec![pending, waits], vec![runs]));
+        for id in [pending, waits] {
+            let seen = look(&store, id).await.unwrap();
+            assert_eq!((seen.state.as_str(), seen.error.as_deref()), ("cancelled", Some("a freeze")));
+        }
+        assert_eq!(look(&store, ended).await.unwrap().error.as_deref(), Some("before"));
+        assert_eq!(look(&store, runs).await.unwrap().state, "running");
+        assert_eq!(look(&store, left).await.unwrap().state, "pending");
+
+        // Once more, it is the same.
+        let again = jobs.cancel_all(&all, "another").await.unwrap();
+        assert_eq!((again.now, again.asked), (vec![], vec![runs]));
+        let why = sql(
+            &store,
+            "SELECT cancel FROM steadfast_job WHERE state = 'running'",
+            "SELECT cancel FROM steadfast.job WHERE state = 'running'",
+            binds![],
+        );
+        assert_eq!(why.await.one().unwrap().get::<&str>(0).unwrap(), "a freeze");
+        assert!(jobs.cancel_all(&all, "").await.is_err());
+        assert!(jobs.cancel_all(&vec![left; 10_001], "too many").await.is_err());
     }
 
     async fn a_redriven_job_has_its_unique_key_again_unless_another_has_it(database) {

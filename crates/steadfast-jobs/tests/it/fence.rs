@@ -29,7 +29,7 @@ pub(crate) const READS: &[&str] = &[
 ];
 
 /// What never touches a running row but one of a dead node (`rescue`), to ask its holder to stop
-/// (`cancel`), or to have it counted (`limit`, `limit_held`).
+/// (`cancel`, `cancel_all`), or to have it counted (`limit`, `limit_held`).
 const NOT_ABOUT_RUNS: &[&str] = &[
     "enqueue",
     "enqueue_unique",
@@ -43,6 +43,7 @@ const NOT_ABOUT_RUNS: &[&str] = &[
     "retention",
     "reject",
     "cancel",
+    "cancel_all",
     "redrive",
     "run_now",
     "pause",
@@ -404,6 +405,7 @@ async fn no_statement_of_a_node_changes_what_another_holds() {
         ),
         ("run_now", "400001"),
         ("cancel", "400001, 'no'"),
+        ("cancel_all", "'{400001}', 'no'"),
         ("redrive", "'{400001}'"),
     ];
     let all = VALUES

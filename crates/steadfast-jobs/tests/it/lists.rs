@@ -39,6 +39,36 @@ steadfast_store::on_every_store! {
         }
     }
 
+    async fn a_list_that_begins_where_another_began_has_none_that_came_later(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let make = async |key: &str| jobs.enqueue(&Act::Succeed, Options::new().limit_key(key)).await.unwrap();
+        let mut ids = Vec::new();
+        for key in ["a", "b", "a"] {
+            ids.push(make(key).await);
+        }
+        let of = |filter: Filter| filter.limit_key("a");
+        let listed = async |filter: Filter| jobs.list(&of(filter), 10).await.unwrap();
+
+        let live = listed(Filter::live()).await;
+        make("a").await;
+        let from = listed(Filter::live().after(live.first.unwrap())).await;
+        assert_eq!(from.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [ids[2], ids[0]]);
+        assert_eq!(from.first, live.first);
+
+        let cancelled = Filter::state(State::Cancelled);
+        assert_eq!(listed(cancelled.clone()).await.first, None);
+        jobs.cancel_all(&ids, "not wanted").await.unwrap();
+        let ended = listed(cancelled.clone()).await;
+        assert_eq!(ended.jobs.len(), 2);
+        jobs.cancel(make("a").await, "later").await.unwrap();
+        let from = listed(cancelled.after(ended.first.unwrap())).await;
+        assert_eq!(
+            from.jobs.iter().map(|job| job.id).collect::<Vec<_>>(),
+            ended.jobs.iter().map(|job| job.id).collect::<Vec<_>>()
+        );
+    }
+
     async fn what_has_ended_is_listed_counted_and_found_with_its_result(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();

@@ -51,6 +51,7 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ),
     ("prune_rejected", "0, 1000"),
     ("cancel", "400006, 'no'"),
+    ("cancel_all", "'{400006,700001}', 'no'"),
     ("redrive", "'{119990,119991,119992}'"),
     ("key_holders", "'{119990,119991,119992}'"),
     ("run_now", "700001"),
@@ -59,11 +60,11 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("find", "119990"),
     (
         "list_live",
-        "9223372036854775807, 'running', 'none', 'none', 10000, 500",
+        "9223372036854775807, 'running', 'none', 'none', 10000, 500, 'none'",
     ),
     (
         "list_ended",
-        "9223372036854775807, 'completed', 'none', 'none', 10000, 500, 9223372036854775807",
+        "9223372036854775807, 'completed', 'none', 'none', 10000, 500, 'none', 9223372036854775807",
     ),
     ("counts", "10000"),
     ("limit", "'default', 5, 5"),
@@ -317,8 +318,12 @@ const PARTIAL: &[&str] = &[
 ];
 
 /// What is wrong with a step of a plan of SQLite: a scan of what is not a list of values, not put together by the
-/// statement itself, and not one of the above.
+/// statement itself, and not one of the above; or a search that finds as much.
 fn is_scan(step: &str) -> bool {
+    // All that was ever due of a schedule.
+    if step.contains("schedule_occurrence") && step.ends_with("(schedule=?)") {
+        return true;
+    }
     let Some(what) = step.trim().strip_prefix("SCAN ") else {
         return false;
     };

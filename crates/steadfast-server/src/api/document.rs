@@ -92,7 +92,7 @@ fn define(named: &mut Map<String, Value>) {
     JobDetail::define(named);
     NewJob::define(named);
     Reason::define(named);
-    Redrive::define(named);
+    Many::define(named);
     Done::define(named);
     DoneAll::define(named);
     SchedulePage::define(named);

@@ -1,7 +1,7 @@
 //! Why something was not done, in the form of RFC 9457.
 
 use axum::body::Body;
-use axum::http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use steadfast::settings::Problems;
@@ -9,6 +9,7 @@ use steadfast::{context, jobs, store};
 
 use super::routes::policy::mistakes;
 use super::types;
+use crate::writes::{self, is_about_writes};
 
 /// A refusal with its status and a stable code.
 #[derive(Debug, Clone)]
@@ -21,7 +22,13 @@ pub(crate) struct Problem {
     allow: Option<String>,
     /// What is wrong with a document: as a compiler tells it, and one by one.
     mistakes: Option<Box<(String, Vec<types::Mistake>)>>,
+    /// Why the store takes no writes.
+    no_writes: Option<NoWrites>,
 }
+
+/// Stands beside an answer that was refused by a store that takes no writes.
+#[derive(Debug, Clone)]
+pub(super) struct NoWrites(pub(super) store::Error);
 
 macro_rules! problems {
     ($($(#[doc = $about:literal])+ $name:ident, $status:ident, $code:literal;)*) => {
@@ -34,6 +41,7 @@ macro_rules! problems {
                     fix: None,
                     allow: None,
                     mistakes: None,
+                    no_writes: None,
                 }
             })*
         }
@@ -61,6 +69,8 @@ problems! {
     no_precondition, PRECONDITION_REQUIRED, "SF-2208";
     /// The store does not answer, or refuses.
     store, SERVICE_UNAVAILABLE, "SF-2209";
+    /// The store takes no writes at the moment.
+    no_writes, SERVICE_UNAVAILABLE, "SF-2214";
     /// A document has mistakes.
     mistaken, UNPROCESSABLE_ENTITY, "SF-2211";
     /// A document cannot be put in force here, although it has no mistake.
@@ -122,9 +132,13 @@ impl From<jobs::Error> for Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        let title = format!("{error} ({})", error.code());
-        if error.is_read_only() {
-            return Self::read_only(title).with_fix(error.fix());
+        let title = error.to_string();
+        if is_about_writes(&error) {
+            let title = format!("no change can be made at the moment: {title}");
+            return Self {
+                no_writes: Some(NoWrites(error.clone())),
+                ..Self::no_writes(title).with_fix(error.fix())
+            };
         }
         Self::store(title).with_fix(error.fix())
     }
@@ -152,11 +166,17 @@ impl IntoResponse for Problem {
         if let Some(Ok(allow)) = self.allow.map(|methods| methods.parse()) {
             headers.insert(ALLOW, allow);
         }
+        if self.no_writes.is_some() {
+            headers.insert(RETRY_AFTER, writes::LOOK_EVERY.as_secs().into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(
                 WWW_AUTHENTICATE,
                 axum::http::HeaderValue::from_static("Bearer"),
             );
+        }
+        if let Some(no_writes) = self.no_writes {
+            response.extensions_mut().insert(no_writes);
         }
         response
     }

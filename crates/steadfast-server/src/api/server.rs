@@ -21,19 +21,23 @@ use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
-use super::problem::Problem;
+use super::problem::{NoWrites, Problem};
 use super::routes::panics::Samples;
 use super::{auth, routes, table};
 use crate::config;
 use crate::sql;
 use crate::tls::Tls;
 use crate::traffic::{Recent, Totals};
+use crate::writes::Writes;
 
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
 const CONNECTIONS: usize = 4;
 
 /// How long what is under way may take once the jobs have ended: 5 s.
 const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why an API takes no changes that was told so.
+pub(super) const READ_ONLY: &str = "[api] has read_only = true";
 
 /// How often it is noted what has become of requests: every 2 s, so that a rate of the last minute is
 /// off by little.
@@ -47,7 +51,9 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) jobs: Jobs,
     pub(super) schedules: Schedules,
+    /// Whether changes are refused, whatever the store takes.
     pub(super) read_only: bool,
+    pub(super) writes: Writes,
     /// The guard of the process, to be looked at and changed.
     pub(super) guard: Option<Guard>,
     pub(super) traffic: Traffic,
@@ -169,6 +175,7 @@ impl Api {
         let jobs = Jobs::open(&store).await?;
         store.migrate(&sql::PACKAGE).await?;
         let inner = Arc::new(Inner {
+            writes: Writes::follow(&store),
             schedules: Schedules::new(&jobs),
             store,
             jobs,
@@ -231,7 +238,13 @@ fn watch(inner: &Arc<Inner>) {
 /// Lets only those through who are known and may do what they want.
 async fn known(State(api): State<Api>, mut request: Request, next: Next) -> Response<Body> {
     match judge(&api, &mut request).await {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let response = next.run(request).await;
+            if let Some(NoWrites(error)) = response.extensions().get() {
+                api.0.writes.failed(error);
+            }
+            response
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -260,14 +273,22 @@ async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
                 .with_fix(fix)
         })?;
     let action = endpoint.action;
-    if !actor.role.may(action) {
-        let title = format!("the role {} may not do {}", actor.role.name, action.0);
-        return Err(Problem::forbidden(title).with_fix("use a token of another role"));
+    if !actor.rights.may(action) {
+        let title = match &actor.rights {
+            auth::Rights::Role(role) => format!("the role {} may not do {}", role.name, action.0),
+            named => format!("this token may do {named}, and not {}", action.0),
+        };
+        return Err(Problem::forbidden(title).with_fix("use a token that may"));
     }
-    if action.changes() && api.0.read_only {
-        return Err(Problem::read_only(
-            "this API takes no changes: [api] has read_only = true",
-        ));
+    if action.changes() {
+        if api.0.read_only {
+            let title = format!("this API takes no changes: {READ_ONLY}");
+            return Err(Problem::read_only(title));
+        }
+        // Before anything of it is begun.
+        if let Some(error) = api.0.writes.trouble() {
+            return Err(error.into());
+        }
     }
     request.extensions_mut().insert(actor);
     Ok(())

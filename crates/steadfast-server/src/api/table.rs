@@ -97,6 +97,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             ("state", "only jobs in this state; live ones unless said"),
             ("kind", "only jobs of this kind"),
             ("queue", "only jobs of this queue"),
+            ("limit_key", "only jobs with this key of a limit"),
         ],
         ..get(
             "/api/v1/jobs",
@@ -148,7 +149,15 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/jobs/redrive",
         "jobs.redrive",
         "Puts many of them back to work, or tells which it would be.",
-        Redrive::schema,
+        Many::schema,
+        DoneAll::schema,
+    ),
+    change(
+        "POST",
+        "/api/v1/jobs/cancel",
+        "jobs.cancel",
+        "Cancels many jobs, or tells which it would be.",
+        Many::schema,
         DoneAll::schema,
     ),
     change(

@@ -17,8 +17,10 @@ types! {
         store_up: bool,
         /// In words.
         store_detail: String,
-        /// Whether the API takes no changes.
+        /// Whether the API takes no changes, now.
         read_only: bool,
+        /// Why it takes none.
+        read_only_because: Option<String>,
         /// How many jobs there are by state, each up to 10,000.
         jobs: std::collections::BTreeMap<String, u64>,
         /// Nodes that are taken to be alive, up to 1,000.
@@ -113,17 +115,22 @@ types! {
         reason: String,
     }
 
-    /// Which ended jobs are put back to work.
+    /// To which jobs something is done.
     #[serde(deny_unknown_fields)]
-    Redrive {
-        /// In which state they are: `discarded`, `quarantined` or `cancelled`.
-        state: String,
+    Many {
+        /// In which state they are. To go back to work: `discarded`, which it is unless said, `quarantined` or `cancelled`.
+        /// To be cancelled: `pending`, `running` or `waiting`, all of them unless said.
+        state: Option<String>,
         /// Of which kind.
         kind: Option<String>,
         /// Of which queue.
         queue: Option<String>,
+        /// With which key of a limit.
+        limit_key: Option<String>,
         /// At most so many: 1 to 500.
         limit: u32,
+        /// Where to go on: `next` of the answer before; or where to begin: `first` of a dry run.
+        cursor: Option<String>,
         /// Only tells which it would be.
         dry_run: bool,
         /// Why.
@@ -140,10 +147,16 @@ types! {
 
     /// What an action has done to jobs.
     DoneAll {
-        /// Which; those that it would be for a dry run.
+        /// Which, the latest first; those that it would be for a dry run.
         jobs: Vec<u64>,
-        /// Those that were left, since another job has their unique key.
+        /// Those of them that run, and are told to stop.
+        running: Vec<u64>,
+        /// Those that were left: another job has their unique key, or they ended or changed hands in that moment.
         refused: Vec<u64>,
+        /// Where the first of them is: one that begins there finds none that came later.
+        first: Option<String>,
+        /// Where to go on, also when there were fewer than asked for; absent at the end.
+        next: Option<String>,
         /// Whether nothing was done.
         dry_run: bool,
     }
@@ -372,8 +385,10 @@ types! {
         id: i64,
         /// Whose it is.
         name: String,
-        /// What it may do.
-        role: String,
+        /// Its role; absent where its actions are named.
+        role: Option<String>,
+        /// What it may do, where that is no role.
+        actions: Option<Vec<String>>,
         /// When it was made.
         created: String,
         /// Until when it holds.
@@ -396,7 +411,9 @@ types! {
         /// Whose it is.
         name: String,
         /// What it may do: `viewer`, `operator` or `admin`.
-        role: String,
+        role: Option<String>,
+        /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
+        actions: Option<Vec<String>>,
         /// How long it holds: an hour to a year, `720h`.
         expires_in: String,
         /// Why.

@@ -55,8 +55,8 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
     ),
     (
         "SF-2204",
-        "the API, or its store, takes no changes",
-        "set `read_only = false` in `[api]`, or ask an API whose store takes writes",
+        "the API takes no changes",
+        "set `read_only = false` in `[api]`, or ask another",
     ),
     ("SF-2205", "there is no such thing", "list what there is"),
     (
@@ -98,6 +98,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "SF-2213",
         "the endpoint has other methods",
         "ask it by one of those that `Allow` names, or that the document of the API has",
+    ),
+    (
+        "SF-2214",
+        "the store takes no writes at the moment: it is a standby, a file without the right, or its disk is full",
+        "changes are taken again by themselves once the store takes writes; `Retry-After` says when it is looked again",
     ),
     ("SF-2300", "a command has failed", "do what its cause says"),
     (

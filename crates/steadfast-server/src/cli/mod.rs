@@ -13,6 +13,7 @@ mod fail;
 mod ids;
 mod import;
 pub(crate) mod log;
+mod progress;
 #[cfg(test)]
 mod reference;
 mod serve;

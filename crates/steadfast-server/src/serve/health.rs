@@ -18,6 +18,7 @@ use steadfast::{BoxError, Shutdown, jobs};
 use tokio::net::TcpListener;
 
 use super::ids::Handing;
+use crate::writes::Writes;
 
 /// How long the store may take to answer before it counts as away: 2 s, below the usual patience of
 /// probes.
@@ -39,8 +40,14 @@ struct Inner {
 }
 
 enum Parts {
-    Starting { failure: Option<String> },
-    Open { store: Store, node: Node },
+    Starting {
+        failure: Option<String>,
+    },
+    Open {
+        store: Store,
+        node: Node,
+        writes: Writes,
+    },
 }
 
 /// Why it is not ready.
@@ -70,6 +77,7 @@ impl Health {
         *self.parts() = Parts::Open {
             store: store.clone(),
             node: node.clone(),
+            writes: Writes::follow(store),
         };
     }
 
@@ -109,7 +117,7 @@ impl Health {
                 detail,
             });
         }
-        let (store, node) = match &*self.parts() {
+        let (store, node, writes) = match &*self.parts() {
             Parts::Starting { failure } => {
                 let detail = failure.clone();
                 reasons.push(Reason {
@@ -118,7 +126,11 @@ impl Health {
                 });
                 return reasons;
             }
-            Parts::Open { store, node } => (store.clone(), node.clone()),
+            Parts::Open {
+                store,
+                node,
+                writes,
+            } => (store.clone(), node.clone(), writes.clone()),
         };
         if node.incarnation().is_none() {
             let failure = node.health().last_failure;
@@ -128,6 +140,12 @@ impl Health {
             reasons.push(Reason {
                 reason: "no-lease",
                 detail: format!("this node cannot renew its lease, and runs nothing{why}"),
+            });
+        }
+        if let Some(error) = writes.trouble() {
+            reasons.push(Reason {
+                reason: "read-only",
+                detail: error.to_string(),
             });
         }
         reasons.extend(self.ask(&store).await);
@@ -143,10 +161,7 @@ impl Health {
             return reason.clone();
         }
         let trouble = match clock::timeout(ANSWER_WITHIN, store.health()).await {
-            Ok(health) => health
-                .answer
-                .err()
-                .map(|error| format!("{error} ({})", error.code())),
+            Ok(health) => health.answer.err().map(|error| error.to_string()),
             Err(_) => Some(format!("no answer within {ANSWER_WITHIN:?}")),
         };
         let reason = trouble.map(|detail| Reason {

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::api::{Api, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
+use crate::sql;
 use certificates::Certificates;
 use health::Health;
 use ids::IdServer;
@@ -195,6 +196,7 @@ impl Parts {
     ) -> Result<Self, jobs::Error> {
         let store = Store::open(place).await?;
         let jobs = Jobs::open(&store).await?;
+        store.migrate(&sql::PACKAGE).await?;
         let schedules = Schedules::new(&jobs);
         for (name, schedule) in &config.schedules {
             let registered = schedules.register(&schedule.0).await?;

@@ -17,6 +17,8 @@ statements! {
     pub(crate) AUDIT_END = "audit_end";
     /// Lists actions.
     pub(crate) AUDIT_LIST = "audit_list";
+    /// Sees whether the store takes writes.
+    pub(crate) WRITES_LOOK = "writes_look";
     /// Tells the clock, for `doctor`.
     pub(crate) CLOCK_LOOK = "clock_look";
 }
@@ -24,7 +26,7 @@ statements! {
 /// The tables and statements of the program.
 pub(crate) static PACKAGE: Package = Package {
     name: "server",
-    migrations: migrations!["0001_api"],
+    migrations: migrations!["0001_api", "0002_token_actions"],
     statements: STATEMENTS,
 };
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use steadfast_core::batch::Look;
+use steadfast_core::batch::{Look, Permits};
 use steadfast_core::clock;
 use steadfast_core::decide::batch::{Lag, Pressure};
 
@@ -40,7 +40,8 @@ use crate::{Dialect, Error, Store, binds, schema};
 /// ```
 ///
 /// A clone is the same look: writers that have clones of one share its connection, and what it has seen within the last
-/// 50 ms, so that many of them are no load.
+/// 50 ms, so that many of them are no load. They take turns, too: when too many wait for locks, fewer of them write at
+/// once, the others have their next batch ready meanwhile, and together they write about as much.
 #[derive(Clone)]
 pub struct DatabaseLook(Arc<Shared>);
 
@@ -50,6 +51,7 @@ struct Shared {
     store: Store,
     replicas: Replicas,
     positions: Mutex<Positions>,
+    permits: Permits,
     /// What was seen last, and when it was asked for.
     last: tokio::sync::Mutex<Option<(u64, Seen)>>,
 }
@@ -83,6 +85,7 @@ impl DatabaseLook {
             store: store.clone(),
             replicas,
             positions: Mutex::default(),
+            permits: Permits::new(),
             last: tokio::sync::Mutex::default(),
         }))
     }
@@ -152,6 +155,10 @@ impl Look for DatabaseLook {
             },
             Err(_) => Pressure::default(),
         }
+    }
+
+    fn permits(&self) -> Option<Permits> {
+        Some(self.0.permits.clone())
     }
 }
 

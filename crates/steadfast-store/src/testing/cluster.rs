@@ -250,7 +250,7 @@ impl Cluster {
             Stop::Fast => "fast",
             Stop::Immediate => "immediate",
         };
-        output(self.pg_ctl(&["stop", "-w", "-m", how]));
+        output(self.pg_ctl(&[], &["stop", "-w", "-m", how]));
     }
 
     /// Starts it after a [`stop`](Self::stop), with the same data on the same port.
@@ -258,10 +258,18 @@ impl Cluster {
     /// # Panics
     /// When it does not start; the message has its log.
     pub fn start_again(&self) {
+        self.start_again_with(&[]);
+    }
+
+    /// Starts it after a [`stop`](Self::stop) with more in its environment, such as a clock that a test moves.
+    ///
+    /// # Panics
+    /// As [`start_again`](Self::start_again).
+    pub fn start_again_with(&self, environment: &[(&str, &str)]) {
         let log = self.folder.join("log");
         let log_option = format!("--log={}", log.display());
         let started = self
-            .pg_ctl(&["start", "-w", "-t", "60", &log_option])
+            .pg_ctl(environment, &["start", "-w", "-t", "60", &log_option])
             .output();
         let started = started.expect("pg_ctl can be run");
         assert!(
@@ -281,9 +289,15 @@ impl Cluster {
         first.trim().parse().expect("it is a number")
     }
 
-    fn pg_ctl(&self, arguments: &[&str]) -> Command {
-        let mut command = as_postgres(self.bin.join("pg_ctl"));
+    fn pg_ctl(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Command {
+        // Set by PostgreSQL's user: what is preloaded must not see how it became that one.
+        let mut command = as_postgres("env");
+        let set = environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
         command
+            .args(set)
+            .arg(self.bin.join("pg_ctl"))
             .arg("-D")
             .arg(self.folder.join("data"))
             .args(arguments)

@@ -23,7 +23,8 @@
 //! unless the policy has a route `unmatched`.
 //!
 //! Routes are the templates under which a router knows them: `/orders/{id}`, for all its methods,
-//! or `GET /orders/{id}` for one, which goes first. With the feature `axum`,
+//! or `GET /orders/{id}` for one, which goes first; that of `GET` governs `HEAD`, too, unless this has
+//! its own. With the feature `axum`,
 //! [`protect`](Guard::protect) takes a finished router; without it, [`layer`](Guard::layer) goes
 //! around any service, and a closure names the route.
 //!

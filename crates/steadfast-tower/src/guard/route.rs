@@ -73,13 +73,10 @@ impl Routes {
         let mut by_template: HashMap<String, Vec<Arc<Route>>, OwnKeys> = HashMap::default();
         for route in routes {
             let of_template = by_template.entry(route.template().to_owned()).or_default();
-            // The one of a single method goes before the one of all.
-            let at = if route.of_one_method() {
-                0
-            } else {
-                of_template.len()
-            };
-            of_template.insert(at, Arc::new(route));
+            of_template.push(Arc::new(route));
+        }
+        for of_template in by_template.values_mut() {
+            of_template.sort_by_key(|route| route.rank());
         }
         let unmatched = by_template.remove(UNMATCHED);
         Self {
@@ -88,13 +85,11 @@ impl Routes {
         }
     }
 
-    /// Gives what governs a request of this method to this template. A `HEAD` that the policy does not
-    /// name is a `GET`, whose handler does its work: it is not to go past the limits of that.
+    /// Gives what governs a request of this method to this template.
     pub(super) fn find(&self, method: &Method, template: Option<&str>) -> Option<&Arc<Route>> {
         let of_template = template.and_then(|template| self.by_template.get(template));
-        let of = |method| of_template?.iter().find(|route| route.governs(method));
-        let of_get = || of(&Method::GET).filter(|_| *method == Method::HEAD);
-        of(method).or_else(of_get).or(self.unmatched.as_ref())
+        let found = of_template.and_then(|of| of.iter().find(|route| route.governs(method)));
+        found.or(self.unmatched.as_ref())
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Route>> {
@@ -121,15 +116,22 @@ impl Route {
         }
     }
 
-    fn of_one_method(&self) -> bool {
-        self.template().len() < self.key.len()
+    /// Where it is searched: the one of a single method goes before the one of all, and that of `HEAD`
+    /// before that of `GET`.
+    fn rank(&self) -> u8 {
+        match policy::Route::split_name(&self.key).0 {
+            Some("HEAD") => 0,
+            Some(_) => 1,
+            None => 2,
+        }
     }
 
     /// A key without a method is for all of them: a request of a method that the policy does not
-    /// list is not to go ungoverned.
+    /// list is not to go ungoverned. A `HEAD` without a key of its own is a `GET`, whose handler does
+    /// its work: it is not to go past the limits of that.
     fn governs(&self, method: &Method) -> bool {
         let (of, _) = policy::Route::split_name(&self.key);
-        of.is_none_or(|of| of == method.as_str())
+        of.is_none_or(|of| of == method.as_str() || of == "GET" && *method == Method::HEAD)
     }
 }
 

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::armed::{Passed, Probe};
 use super::clients::PeerOf;
-use super::governed::{GovernedBody, GovernedFuture, Rules};
+use super::governed::{GovernedBody, GovernedFuture, Rules, Unlisted};
 use super::route::Route;
 use super::seen::Seen;
 use super::{Inner, TemplateOf};
@@ -78,6 +78,7 @@ impl<S: Clone> Guarded<S> {
         route: Option<Arc<Route>>,
         came: Instant,
         is_again: bool,
+        unlisted: Option<Box<Unlisted>>,
     ) -> Recovered<S, In, Out>
     where
         S: Service<Request<In>, Response = Response<Out>>,
@@ -90,6 +91,7 @@ impl<S: Clone> Guarded<S> {
                 route,
                 protocol,
                 is_again,
+                unlisted,
             };
             rules.serve(inner, request, drain, came)
         })
@@ -104,7 +106,7 @@ impl<S: Clone> Guarded<S> {
         let placed = Placed::within(None, request.extensions());
         let passed = request.extensions().get::<Passed>();
         let came = passed.map_or_else(clock::now, |passed| passed.at);
-        TraceIdFuture::new(self.serve(request, None, came, true), placed, None)
+        TraceIdFuture::new(self.serve(request, None, came, true, None), placed, None)
     }
 }
 
@@ -150,8 +152,16 @@ where
             return self.again(Request::from_parts(parts, body));
         }
         guard.watch.request();
+        let mut unlisted = None;
         if route.is_none() {
-            guard.watch.ungoverned(template, &parts.method);
+            let template = guard.watch.ungoverned(template, &parts.method);
+            unlisted = template.map(|template| {
+                Box::new(Unlisted {
+                    guard: self.layer.guard.clone(),
+                    template,
+                    method: parts.method.clone(),
+                })
+            });
         }
         let route = route.cloned();
         let mut client = None;
@@ -187,7 +197,7 @@ where
         };
         let (mut placed, request_id) = trace_id::begin(&mut parts, state.trust, begun, facts);
         let request = Request::from_parts(parts, body);
-        let future = placed.enter(|| self.serve(request, route, now, false));
+        let future = placed.enter(|| self.serve(request, route, now, false, unlisted));
         TraceIdFuture::new(future, placed, Some(request_id))
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn number(answer: &[u8]) -> Result<f64, AskError> {
     number_of(sample)
 }
 
-/// Reads the numbers of an answer, each with what a label of it says.
+/// Reads the numbers of an answer, each with what a label of it says; none of what is not counted.
 pub(super) fn numbers(answer: &[u8], label: &str) -> Result<Vec<(String, f64)>, AskError> {
     let answer = read(answer)?;
     let data = &answer["data"];
@@ -38,9 +38,10 @@ pub(super) fn numbers(answer: &[u8], label: &str) -> Result<Vec<(String, f64)>, 
     let samples = data["result"].as_array().ok_or(Why::NotPrometheus)?;
     let samples = samples.iter().map(|sample| {
         let says = sample["metric"][label].as_str().ok_or(Why::NotPrometheus)?;
-        Ok((told(says), number_of(&sample["value"])?))
+        Ok((says.to_owned(), number_of(&sample["value"])?))
     });
-    samples.collect()
+    let is_nothing = |read: &Result<_, AskError>| read.as_ref().is_err_and(AskError::is_nothing);
+    samples.filter(|read| !is_nothing(read)).collect()
 }
 
 fn read(answer: &[u8]) -> Result<Value, AskError> {
@@ -68,7 +69,7 @@ fn number_of(sample: &Value) -> Result<f64, AskError> {
             .parse()
             .ok()
             .filter(|number: &f64| !number.is_nan())
-            .ok_or_else(|| Why::NoTime(told(text)).into()),
+            .ok_or_else(|| Why::NoNumber(told(text)).into()),
     }
 }
 
@@ -117,8 +118,8 @@ mod tests {
             (one("0.5"), "the answer is not one of a Prometheus"),
             (answer("vector", "[]"), "there are no values yet"),
             (one(r#""NaN""#), "there are no values yet"),
-            (one(r#""-nan""#), "\"-nan\" is no length of time"),
-            (one(r#""soon""#), "\"soon\" is no length of time"),
+            (one(r#""-nan""#), "the answer is a \"-nan\", and no number"),
+            (one(r#""soon""#), "the answer is a \"soon\", and no number"),
             (
                 answer("vector", "[1,2,3]"),
                 "there are 3 values, where one is needed",
@@ -152,6 +153,23 @@ mod tests {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(numbers(answer("scalar", "[1,\"2\"]").as_bytes(), "le").is_err());
+    }
+
+    #[test]
+    fn labels_are_whole_and_what_is_nothing_takes_no_other_number_along() {
+        let long = "a".repeat(2 * TOLD_MAX);
+        let samples = [("b", "NaN"), (&long, "1"), ("", "+Inf")]
+            .map(|(says, value)| serde_json::json!({"metric": {"r": says}, "value": [1, value]}));
+
+        let found = numbers(
+            answer("vector", &serde_json::json!(samples).to_string()).as_bytes(),
+            "r",
+        );
+
+        assert_eq!(
+            found.unwrap(),
+            [(long, 1.0), (String::new(), f64::INFINITY)]
+        );
     }
 
     proptest! {

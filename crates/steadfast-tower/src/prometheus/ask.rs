@@ -77,11 +77,12 @@ impl<S> Prometheus<S> {
         self.value_within(query, ASK_TIME).await
     }
 
-    /// Asks for the present values of a query that gives several, each with what one of its labels
-    /// says: the buckets of a histogram by `le`.
+    /// Asks for the present values of a query that gives any number of them, each with what one of its
+    /// labels says: the buckets of a histogram by `le`. What Prometheus does not know is left out; of
+    /// nothing, there are none.
     ///
     /// # Errors
-    /// As [`value`](Self::value); also when one of them has no such label.
+    /// As [`value`](Self::value), but for the number of them; also when one has no such label.
     ///
     /// # Cancel safety
     /// Nothing is lost but the answer.

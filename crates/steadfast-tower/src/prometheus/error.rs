@@ -36,7 +36,7 @@ pub(super) enum Why {
     Refused(String),
     Nothing,
     Many(usize),
-    /// Of which type the answer is.
+    /// What it is, or of which type.
     NoNumber(String),
     NoTime(String),
 }
@@ -55,9 +55,7 @@ impl AskError {
             _ => false,
         }
     }
-}
 
-impl AskError {
     /// Tells whether Prometheus has answered, and knows no value: no series has these labels, or
     /// nothing was counted in the window.
     pub fn is_nothing(&self) -> bool {

@@ -356,6 +356,25 @@ async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
 }
 
 #[tokio::test]
+async fn a_guard_without_routes_is_armed_until_something_is_served() {
+    let policy = "[timeouts.call]\ntimeout = \"1s\"\n\
+         [dependencies.bank]\nmethods = [\"GET\"]\ntimeout = \"call\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    assert!(!guard.armed().is_clean(), "nothing is called by it yet");
+    let _bank = guard.client("bank").unwrap();
+    let armed = guard.armed();
+    assert!(armed.is_clean(), "{armed}");
+    assert_eq!(armed.to_string(), "no routes to guard; 0 requests");
+
+    let app = Router::new().route("/page", route(async || "a page"));
+    let app = guard.protect(app).await.unwrap();
+    app.oneshot(ask("/page")).await.unwrap();
+
+    assert_eq!(guard.armed().ungoverned, ["/page"]);
+    assert!(!guard.armed().is_clean());
+}
+
+#[tokio::test]
 async fn a_method_that_no_handler_has_is_no_forgotten_route() {
     let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"GET /page\"]\ntimeout = \"page\"\n";
     let document = PolicyDocument::new("policy.toml", policy).unwrap();
@@ -380,6 +399,78 @@ async fn a_method_that_no_handler_has_is_no_forgotten_route() {
     let armed = guard.armed();
     assert!(armed.is_clean(), "{armed}");
     assert_eq!((armed.requests, armed.ungoverned_requests), (5, 3));
+}
+
+#[tokio::test]
+async fn what_a_fallback_serves_under_a_template_is_a_forgotten_route() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"GET /page\"]\ntimeout = \"page\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    // The router says `Allow: GET,HEAD` of it all the same.
+    let served = route(async || "a page").fallback(async || "served as well");
+    let app = guard.protect(Router::new().route("/page", served)).await;
+    let app = app.unwrap();
+    let post = |late: bool| {
+        let mut request = Request::post("/page");
+        if late {
+            request = request.header("x-steadfast-timeout-ms", "0");
+        }
+        request.body(Body::empty()).unwrap()
+    };
+
+    // What never reached the router says nothing about it.
+    let late = app.clone().oneshot(post(true)).await.unwrap();
+    assert_eq!(late.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert!(guard.armed().is_clean());
+    for _ in 0..2 {
+        let served = app.clone().oneshot(post(false)).await.unwrap();
+        assert_eq!(served.status(), StatusCode::OK);
+    }
+
+    let armed = guard.armed();
+    assert_eq!(armed.ungoverned, ["/page"]);
+    assert_eq!(armed.ungoverned_requests, 3);
+    assert_eq!(lines.with("that the policy does not name").len(), 1);
+}
+
+#[tokio::test]
+async fn a_head_has_the_limits_of_its_get_also_where_other_methods_have_theirs() {
+    let policy = "[timeouts.page]\ntimeout = \"1s\"\n\
+         [rates.few]\nrequests = 1\nperiod = \"1h\"\nburst = 1\n\
+         [routes.\"GET /a\"]\ntimeout = \"page\"\nquota = \"few\"\n\
+         [routes.\"/a\"]\ntimeout = \"page\"\n\
+         [routes.\"GET /b\"]\ntimeout = \"page\"\nquota = \"few\"\n\
+         [routes.\"HEAD /b\"]\ntimeout = \"page\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    let served = || route(async || "read").post(async || "written");
+    let app = Router::new().route("/a", served()).route("/b", served());
+    let app = guard.protect(app).await.unwrap();
+    let ask = async |method: &str, path: &str| {
+        let mut request = ask(path);
+        *request.method_mut() = method.parse().unwrap();
+        app.clone()
+            .oneshot(request)
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+
+    assert_eq!(ask("HEAD", "/a").await, 200);
+    assert_eq!(ask("HEAD", "/a").await, 429);
+    assert_eq!(ask("POST", "/a").await, 200);
+    for _ in 0..3 {
+        assert_eq!(ask("HEAD", "/b").await, 200, "it has a policy of its own");
+    }
+    for (request, subject) in [
+        ("HEAD /a", "routes.\"GET /a\""),
+        ("POST /a", "routes./a"),
+        ("HEAD /b", "routes.\"HEAD /b\""),
+    ] {
+        let told = guard.in_force().explain_route(request).unwrap();
+        assert_eq!(told.subject, subject);
+    }
 }
 
 #[tokio::test(start_paused = true)]

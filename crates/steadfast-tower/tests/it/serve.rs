@@ -1,8 +1,11 @@
 //! A server over real sockets, of HTTP/1.1 and HTTP/2, with clients that mean no good.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,7 +21,7 @@ use steadfast_core::report::Value;
 use steadfast_core::{Task, clock, spawn};
 use steadfast_tower::guard::{Peer, Served};
 use steadfast_tower::{Guard, PolicyDocument};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -213,7 +216,9 @@ impl Service {
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
+    let limit = clock::now() + Duration::from_secs(60);
     while !holds() {
+        assert!(clock::now() < limit, "it does not come to that");
         tokio::task::yield_now().await;
     }
 }
@@ -444,6 +449,16 @@ async fn a_service_whose_clone_panics_is_answered_for() {
     }
 }
 
+/// Says whether some server has counted so many ends of this kind.
+fn counted(kind: &str, count: u64) -> bool {
+    let snapshot = steadfast_core::report::snapshot();
+    snapshot.metrics().any(|metric| {
+        metric.name == "steadfast_serve_connection_errors_total"
+            && metric.labels.iter().any(|(_, one)| one.as_str() == kind)
+            && metric.value == Value::Counter(count)
+    })
+}
+
 #[tokio::test]
 async fn what_is_no_request_is_answered_counted_and_told_once_a_second() {
     let lines = Lines::default();
@@ -467,18 +482,7 @@ async fn what_is_no_request_is_answered_counted_and_told_once_a_second() {
     }
 
     // One server among those of all tests; no other one is asked for such things.
-    let counted = || {
-        let snapshot = steadfast_core::report::snapshot();
-        snapshot.metrics().any(|metric| {
-            metric.name == "steadfast_serve_connection_errors_total"
-                && metric
-                    .labels
-                    .iter()
-                    .any(|(_, kind)| kind.as_str() == "malformed")
-                && metric.value == Value::Counter(2)
-        })
-    };
-    until(counted).await;
+    until(|| counted("malformed", 2)).await;
     until(|| !lines.with("kind=\"too_large\"").is_empty()).await;
     let told = lines.with("a request was refused before the guard");
     let of = |kind: &str| {
@@ -570,6 +574,123 @@ async fn a_client_that_stops_reading_is_not_waited_for_and_its_permit_comes_back
 
     service.go_on.add_permits(1);
     while !service.answer("/wait").await.starts_with("HTTP/1.1 200") {}
+}
+
+/// Serves over something that keeps bytes until it is flushed, as TLS does: all of `/core/large`.
+fn over_what_keeps_bytes(
+    serve: steadfast_tower::guard::Serve<Router>,
+) -> steadfast_tower::guard::Serve<Router> {
+    serve.over(|stream| async { Ok(BufWriter::with_capacity(40 << 20, stream)) })
+}
+
+/// Shakes hands by one letter: well, badly, with a panic, or never.
+async fn shake(mut stream: TcpStream) -> io::Result<TcpStream> {
+    match stream.read_u8().await? {
+        b'w' => Ok(stream),
+        b'b' => Err(io::Error::other("no hand")),
+        b'p' => panic!("serve: handshake"),
+        _ => std::future::pending().await,
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_comes_to_nothing_is_closed_counted_and_in_nobodys_way() {
+    let panics = Panics::of("serve: handshake");
+    let service = Service::start(|serve| {
+        let serve = serve.over(shake);
+        serve.connections(1).header_read(Duration::from_millis(50))
+    })
+    .await;
+
+    for letter in ["b", "p", "never", ""] {
+        let mut socket = service.connect().await;
+        write(&mut socket, letter).await;
+        assert_eq!(rest(socket).await, "", "{letter}");
+    }
+    let mut socket = service.connect().await;
+    let request = "wGET /page HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    write(&mut socket, request).await;
+    assert!(rest(socket).await.ends_with("127.0.0.1"));
+
+    assert_eq!(panics.heard().len(), 1);
+    // One server among those of all tests; no other one shakes hands so badly.
+    until(|| counted("handshake", 4)).await;
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_handshake() {
+    let service = Service::start(|serve| serve.over(shake)).await;
+    let mut socket = service.connect().await;
+    write(&mut socket, "never").await;
+    let mut shaken = service.connect().await;
+    write(&mut shaken, "wGET /core HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    service.runs(1).await;
+
+    service.guard.drain().start();
+
+    assert_eq!(rest(socket).await, "");
+    service.go_on.add_permits(1);
+    assert!(rest(shaken).await.ends_with("done"));
+    assert_eq!(service.served.await.unwrap().cut, 0);
+}
+
+/// Has a last word that nobody takes.
+struct LastWord(TcpStream);
+
+impl AsyncRead for LastWord {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, to)
+    }
+}
+
+impl AsyncWrite for LastWord {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn what_stands_over_a_connection_and_is_not_taken_is_not_waited_for() {
+    let keeps: Change = |serve| {
+        let serve = over_what_keeps_bytes(serve).connections(1);
+        serve.write(Duration::from_millis(50))
+    };
+    let last_word: Change = |serve| {
+        let serve = serve.over(|stream| async { Ok(LastWord(stream)) });
+        serve.connections(1).write(Duration::from_millis(50))
+    };
+    for (change, path, connection) in [
+        (keeps, "/core/large", "keep-alive"),
+        (last_word, "/page", "close"),
+    ] {
+        let service = Service::start(change).await;
+        let mut stuck = service.connect().await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: {connection}\r\n\r\n");
+        write(&mut stuck, &request).await;
+        assert!(head(&mut stuck).await.starts_with("HTTP/1.1 200"));
+
+        // Its place comes back: long before an idle connection is closed.
+        let mut next = service.send("/page").await;
+        let answered = clock::timeout(Duration::from_secs(60), head(&mut next)).await;
+
+        assert!(answered.expect(path).starts_with("HTTP/1.1 200"));
+    }
 }
 
 #[tokio::test]
@@ -664,7 +785,12 @@ async fn what_is_below_core_is_cut_off_first() {
 
 #[tokio::test]
 async fn an_answer_of_core_that_is_not_sent_yet_is_not_cut_off_with_what_is_below() {
-    let service = Service::start(|serve| serve).await;
+    core_that_is_not_sent_is_not_cut_off(|serve| serve).await;
+    core_that_is_not_sent_is_not_cut_off(over_what_keeps_bytes).await;
+}
+
+async fn core_that_is_not_sent_is_not_cut_off(change: Change) {
+    let service = Service::start(change).await;
     let (lower, mut core) = (
         service.send("/wait").await,
         service.send("/core/large").await,

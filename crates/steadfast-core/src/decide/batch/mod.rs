@@ -38,20 +38,35 @@
 //!   about them, [`UnknownLag`] says what to do.
 //! - **The cap**, 200 rows by default, is never exceeded, whatever the rest says.
 //!
+//! [`InFlight`] is for several writers to one database that know of each other: with more waiting than are tolerated,
+//! fewer of them have a batch in flight at once, and the others their next one ready. That costs nothing where they
+//! would have waited for each other anyway, so it comes before rests and smaller batches.
+//!
 //! [`Search`] finds the rows that cannot be written by halving, with at most 2·⌈log₂(n)⌉ more
 //! transactions for one among n. [`Circuit`] notices that it is not the rows: when one after the
 //! other fails and nothing succeeds, it stops before all of them are given up.
 
 mod circuit;
+mod config;
 #[cfg(test)]
 mod contention;
+mod in_flight;
+mod rates;
 mod search;
 mod size;
+mod step;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub use circuit::{Circuit, CircuitState};
+pub use config::{InvalidSize, SizeConfig, UnknownLag};
+pub use in_flight::{InFlight, Turns};
 pub use search::{Search, Tried};
-pub use size::{
-    BatchSize, Constraint, InvalidSize, Lag, Pressure, SizeConfig, Step, UnknownLag, Wrote,
-};
+pub use size::BatchSize;
+pub use step::{Constraint, Lag, Pressure, Step, Wrote};
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,122 +1,9 @@
 //! The controller: from what was seen to how much comes next.
 
-use std::time::Duration;
-
-/// What a [`BatchSize`] aims at and never exceeds.
-///
-/// # Examples
-///
-/// ```
-/// # use steadfast_core as steadfast;
-/// use std::time::Duration;
-/// use steadfast::decide::batch::SizeConfig;
-///
-/// let config = SizeConfig {
-///     lag_max: Some(Duration::from_secs(1)),
-///     ..SizeConfig::default()
-/// };
-/// assert_eq!(config.rows_max, 200);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SizeConfig {
-    /// The most rows of a batch: 1 to [`SizeConfig::ROWS_MAX_LIMIT`], 200 by default. On hot rows
-    /// more do not write faster, and hold their locks longer; up to that what a row costs falls.
-    pub rows_max: u32,
-    /// How long a batch should take: 1 ms to 10 s, 50 ms by default. A lock that is held for so
-    /// long is not noticed by a person, and a commit of a few milliseconds is still a small part
-    /// of it.
-    pub target: Duration,
-    /// The most bytes of a batch: at least 1, 1 MiB by default, which a connection sends within a
-    /// few milliseconds and a server holds many times over.
-    pub bytes_max: usize,
-    /// How many may wait for locks while we write: 2 by default. Somebody always waits for a moment
-    /// on a busy table; three and more are a queue. With more, batches become smaller or fewer: it
-    /// writes for a sixteenth of the time at least, and no rest is longer than twenty targets.
-    pub waiters_max: u32,
-    /// How far replicas may be behind; `None`, the default, for a database without any, or whose
-    /// lag is nobody's concern: then nothing is asked and nothing is paused.
-    pub lag_max: Option<Duration>,
-    /// What to do while nothing is known about the replicas; only of meaning with `lag_max`.
-    pub unknown_lag: UnknownLag,
-    /// How long nothing at all is written because of replicas: 100 ms to an hour, 10 s by default.
-    /// Then one batch of the smallest size passes, so that a replica which is gone for good slows
-    /// the writer down instead of stopping it.
-    pub pause_max: Duration,
-}
-
-/// What to do while nothing is known about the replicas: nobody has looked, the look failed, or it
-/// is too long ago.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownLag {
-    /// Writes as if there were no replica.
-    Proceed,
-    /// Writes a tenth of the cap at once, and then rests as long as that took. The default: it goes
-    /// on, and no replica that keeps up with half of the writes falls behind.
-    #[default]
-    Slow,
-    /// Writes as if the replicas were over their limit: one smallest batch each
-    /// [`pause_max`](SizeConfig::pause_max).
-    Pause,
-}
-
-/// How far the replicas are behind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lag {
-    /// Nobody could tell.
-    #[default]
-    Unknown,
-    /// The one that is farthest behind is so far behind.
-    Known(Duration),
-}
-
-/// What a look at the database has found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pressure {
-    /// How many wait for locks; `None` when nobody could tell, which changes nothing.
-    pub lock_waiters: Option<u32>,
-    /// How far the replicas are behind.
-    pub lag: Lag,
-}
-
-/// A batch that was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrote {
-    /// How many rows it had.
-    pub rows: u32,
-    /// How long it took, from the first byte to the answer to its commit.
-    pub took_ns: u64,
-}
-
-/// What may be written next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// At most so many rows; at least one.
-    pub rows: u32,
-    /// At most so many bytes, but always one row.
-    pub bytes: usize,
-    /// Not before this instant, in nanoseconds. It may come earlier with the next look.
-    pub not_before: u64,
-    /// What bounds it.
-    pub constraint: Constraint,
-}
-
-/// Names what bounds the size of a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Constraint {
-    /// The cap on rows: nothing else does.
-    #[default]
-    Cap,
-    /// The time that a batch takes.
-    Time,
-    /// Larger batches were seen to write fewer rows a second.
-    Throughput,
-    /// Others wait for locks.
-    LockWaiters,
-    /// Replicas are behind.
-    Lag,
-    /// Nothing is known about the replicas.
-    UnknownLag,
-}
+use super::rates::Rates;
+use super::{
+    Constraint, InvalidSize, Lag, Pressure, SizeConfig, Step, Turns, UnknownLag, Wrote, nanos,
+};
 
 /// Finds how much to write at once; see the [module](super).
 ///
@@ -151,6 +38,8 @@ pub struct BatchSize {
     bound: Constraint,
     /// Which part of the time it writes; for the rest of it, it rests.
     share: f64,
+    /// Whose turn it is, of this writer and others that it knows of.
+    turns: Turns,
     /// Where the last fall began, and when.
     fell: Option<(f64, u64)>,
     rates: Rates,
@@ -166,16 +55,6 @@ pub struct BatchSize {
     latest: u64,
 }
 
-/// Refuses a [`SizeConfig`] whose numbers are out of range; the message names the bound.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is {value}, but must be from {least} to {most}")]
-pub struct InvalidSize {
-    what: &'static str,
-    value: String,
-    least: String,
-    most: String,
-}
-
 /// A batch that was at least so full says something about larger ones.
 const FULL: f64 = 0.9;
 
@@ -189,7 +68,7 @@ const NEAR_FALL: f64 = 0.85;
 const NEAR_GROWTH: f64 = 1.02;
 
 /// After so long a fall is forgotten: 30 s, a few hundred batches. Whatever made it may be over.
-const FALL_FORGOTTEN_NS: u64 = 30_000_000_000;
+pub(super) const FALL_FORGOTTEN_NS: u64 = 30_000_000_000;
 
 /// A batch may take so much longer than its target before it counts as a fall: times scatter.
 const SCATTER: f64 = 1.25;
@@ -217,89 +96,6 @@ const SHARE_MIN: f64 = 1.0 / 16.0;
 /// By how much the share grows with each look that finds few who wait: back from the least in three seconds.
 const SHARE_GROWTH: f64 = 1.1;
 
-/// No rest is longer than so many targets, a second by default.
-const REST_TARGETS: u64 = 20;
-
-// === impl SizeConfig ===
-
-impl SizeConfig {
-    /// The highest cap on rows: 65,535, as many as a statement can have parameters.
-    pub const ROWS_MAX_LIMIT: u32 = 65_535;
-
-    /// How old a look may be before it tells nothing any more: 300 ms, three looks of the
-    /// [`BatchWriter`](crate::batch::BatchWriter).
-    pub const LOOK_VALID: Duration = Duration::from_millis(300);
-
-    const TARGET: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(10));
-    const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3_600));
-
-    fn check(&self) -> Result<(), InvalidSize> {
-        let rows = i64::from(self.rows_max);
-        within("rows_max", &rows, &1, &i64::from(Self::ROWS_MAX_LIMIT))?;
-        within("target", &self.target, &Self::TARGET.0, &Self::TARGET.1)?;
-        within("bytes_max", &self.bytes_max, &1, &usize::MAX)?;
-        within("pause_max", &self.pause_max, &Self::PAUSE.0, &Self::PAUSE.1)
-    }
-}
-
-fn within<T: PartialOrd + std::fmt::Debug>(
-    what: &'static str,
-    value: &T,
-    least: &T,
-    most: &T,
-) -> Result<(), InvalidSize> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    Err(InvalidSize {
-        what,
-        value: format!("{value:?}"),
-        least: format!("{least:?}"),
-        most: format!("{most:?}"),
-    })
-}
-
-impl Default for SizeConfig {
-    fn default() -> Self {
-        Self {
-            rows_max: 200,
-            target: Duration::from_millis(50),
-            bytes_max: 1 << 20,
-            waiters_max: 2,
-            lag_max: None,
-            unknown_lag: UnknownLag::default(),
-            pause_max: Duration::from_secs(10),
-        }
-    }
-}
-
-// === impl Constraint ===
-
-impl Constraint {
-    /// All of them.
-    pub const ALL: [Constraint; 6] = [
-        Constraint::Cap,
-        Constraint::Time,
-        Constraint::Throughput,
-        Constraint::LockWaiters,
-        Constraint::Lag,
-        Constraint::UnknownLag,
-    ];
-
-    /// Gives the name, as labels have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Constraint::Cap => "cap",
-            Constraint::Time => "time",
-            Constraint::Throughput => "throughput",
-            Constraint::LockWaiters => "lock_waiters",
-            Constraint::Lag => "lag",
-            Constraint::UnknownLag => "unknown_lag",
-        }
-    }
-}
-
 // === impl BatchSize ===
 
 impl BatchSize {
@@ -316,6 +112,7 @@ impl BatchSize {
             config,
             bound: Constraint::Time,
             share: 1.0,
+            turns: Turns::All,
             fell: None,
             rates: Rates::default(),
             looked: None,
@@ -334,7 +131,7 @@ impl BatchSize {
             rows: (self.rows as u32).clamp(1, self.config.rows_max),
             bytes: self.config.bytes_max,
             not_before: self.rest.unwrap_or(0),
-            constraint: match self.share < 1.0 {
+            constraint: match self.share < 1.0 || self.turns != Turns::All {
                 true => Constraint::LockWaiters,
                 false => self.bound,
             },
@@ -375,10 +172,8 @@ impl BatchSize {
         }
         let slow = self.config.unknown_lag == UnknownLag::Slow
             && self.replicas(now) == Some(Constraint::UnknownLag);
-        let rest_ns = match slow {
-            true => wrote.took_ns,
-            false => self.rest_ns(wrote.took_ns, now),
-        };
+        let for_replicas = if slow { wrote.took_ns } else { 0 };
+        let rest_ns = self.rest_ns(wrote.took_ns, now).max(for_replicas);
         self.rest = (rest_ns > 0).then(|| now.saturating_add(rest_ns));
 
         let target = nanos(self.config.target) as f64;
@@ -413,12 +208,21 @@ impl BatchSize {
         self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, now);
     }
 
+    /// Learns whose turn it is, where writers know of each other ([`InFlight`](super::InFlight)): until one in flight is
+    /// too many, those who wait are not for this writer to see to.
+    pub fn takes_turns(&mut self, turns: Turns) {
+        self.turns = turns;
+    }
+
     /// Learns from a look at the database.
     pub fn looked(&mut self, pressure: Pressure, now: u64) {
         let now = self.at(now);
         self.looked = Some((pressure, now));
         if !self.is_waited_for(now) {
             self.share = (self.share * SHARE_GROWTH).min(1.0);
+            return;
+        }
+        if self.turns == Turns::Some {
             return;
         }
         let quick = self.took <= QUICK * nanos(self.config.target) as f64;
@@ -461,7 +265,7 @@ impl BatchSize {
 
     /// Says whether there are others who write as we do: they were seen to wait, and so were we.
     fn has_rivals(&self) -> bool {
-        self.share < 1.0 && self.waited >= RIVALS
+        (self.share < 1.0 || self.turns == Turns::Some) && self.waited >= RIVALS
     }
 
     /// Says how long to rest after a batch that took so long. Nobody rests by what was seen too long ago.
@@ -471,7 +275,8 @@ impl BatchSize {
             return 0;
         }
         let rest = took_ns as f64 * (1.0 / self.share - 1.0);
-        (rest as u64).min(nanos(self.config.target).saturating_mul(REST_TARGETS))
+        (rest as u64)
+            .min(nanos(self.config.target).saturating_mul(u64::from(SizeConfig::REST_TARGETS)))
     }
 
     fn is_near_fall(&self, now: u64) -> bool {
@@ -531,147 +336,4 @@ impl BatchSize {
         self.latest = self.latest.max(now);
         self.latest
     }
-}
-
-/// How many rows a second batches of about one size have written.
-#[derive(Clone, Debug)]
-struct Rates {
-    sizes: [Rate; Rates::SIZES],
-    /// How many batches in a row were not at all as others of their size.
-    surprises: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Rate {
-    rows: f64,
-    /// Rows a nanosecond, averaged.
-    rate: f64,
-    /// The best one.
-    best: f64,
-    batches: u32,
-    latest: u64,
-}
-
-impl Rates {
-    /// Sizes a fifth apart are told apart, up to the highest cap: 1.2⁶² rows.
-    const RATIO: f64 = 1.2;
-    const SIZES: usize = 63;
-
-    /// So many batches make a rate: one may have met a checkpoint.
-    const BATCHES_MIN: u32 = 3;
-
-    /// A size is worse if it writes a tenth less; less is chance.
-    const WORSE: f64 = 0.9;
-
-    /// A batch so many times quicker or slower than others of its size is not averaged.
-    const SURPRISE: f64 = 1.6;
-
-    /// What is kept of the best with each batch: it is forgotten within a hundred or two.
-    const BEST_KEEP: f64 = 0.99;
-
-    /// How much of the average the latest batch is.
-    const WEIGHT: f64 = 0.25;
-
-    fn of(rows: f64) -> usize {
-        ((rows.max(1.0).ln() / Self::RATIO.ln()) as usize).min(Self::SIZES - 1)
-    }
-
-    /// Notes what a batch took. Gives how long it would have taken at most with nobody in its way: in proportion, as the
-    /// best of the smaller ones have.
-    fn work_ns(&mut self, rows: f64, took_ns: f64, now: u64) -> f64 {
-        let size = Self::of(rows);
-        if !self.sizes[size].is_fresh(now) {
-            self.sizes[size] = Rate::default();
-        }
-        let known = &mut self.sizes[size];
-        known.latest = now;
-        known.best = (rows / took_ns).max(known.best * Self::BEST_KEEP);
-        let best = self.sizes[..=size]
-            .iter()
-            .filter(|rate| rate.is_fresh(now))
-            .map(|rate| rate.best)
-            .fold(0.0, f64::max);
-        rows / best
-    }
-
-    /// Averages a batch whose size was noted just now.
-    fn note(&mut self, rows: f64, took_ns: f64) {
-        let size = Self::of(rows);
-        let rate = rows / took_ns;
-        let known = self.sizes[size];
-        if known.batches > 0 {
-            let usual = known.rate / Self::SURPRISE..known.rate * Self::SURPRISE;
-            if usual.contains(&rate) {
-                self.surprises = 0;
-            } else if self.surprises == 0 {
-                self.surprises = 1;
-                return;
-            } else {
-                // Twice in a row is no chance: what is known is of another time.
-                *self = Self::default();
-                self.sizes[size] = Rate {
-                    best: rate,
-                    latest: known.latest,
-                    ..Rate::default()
-                };
-            }
-        }
-        let known = &mut self.sizes[size];
-        known.batches = known.batches.saturating_add(1);
-        // The plain mean of the first ones.
-        let weight = Self::WEIGHT.max(1.0 / f64::from(known.batches));
-        known.rate += weight * (rate - known.rate);
-        known.rows += weight * (rows - known.rows);
-    }
-
-    /// Gives the size below that writes more, the best of them.
-    fn better_below(&self, rows: f64, now: u64) -> Option<f64> {
-        let here = Self::of(rows);
-        let own = self.known(here, now)?;
-        let below = (0..here).filter_map(|size| self.known(size, now));
-        let best = below.max_by(|one, other| one.rate.total_cmp(&other.rate))?;
-        (own.rate < Self::WORSE * best.rate).then_some(best.rows)
-    }
-
-    /// Tells whether a smaller size is known to write no less.
-    fn is_as_good(&self, rows: f64, than: f64, now: u64) -> bool {
-        let known = |rows| self.known(Self::of(rows), now);
-        known(rows)
-            .zip(known(than))
-            .is_some_and(|(one, other)| one.rate >= Self::WORSE * other.rate)
-    }
-
-    /// Tells whether a larger size is known to write less.
-    fn is_worse(&self, rows: f64, than: f64, now: u64) -> bool {
-        let (one, other) = (Self::of(rows), Self::of(than));
-        let known = |size| self.known(size, now);
-        one != other
-            && known(one)
-                .zip(known(other))
-                .is_some_and(|(one, other)| one.rate < Self::WORSE * other.rate)
-    }
-
-    fn known(&self, size: usize, now: u64) -> Option<&Rate> {
-        let rate = &self.sizes[size];
-        (rate.batches >= Self::BATCHES_MIN && rate.is_fresh(now)).then_some(rate)
-    }
-}
-
-impl Rate {
-    fn is_fresh(&self, now: u64) -> bool {
-        now - self.latest < FALL_FORGOTTEN_NS
-    }
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            sizes: [Rate::default(); Self::SIZES],
-            surprises: 0,
-        }
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -211,6 +211,130 @@ fn nobody_rests_by_a_look_that_is_too_old() {
     assert_eq!(size.step(now).not_before, 0);
 }
 
+#[test]
+fn while_the_lag_is_unknown_others_are_let_through_for_no_less() {
+    let mut size = with_lag(UnknownLag::Slow);
+    let mut now = 0;
+
+    let step = write_waited_for(&mut size, &mut now, (1_000, 1_000), |_| 5 * MS);
+
+    assert_eq!(step.constraint, Constraint::UnknownLag);
+    assert_eq!(step.not_before - now, 75 * MS, "a sixteenth of the time");
+}
+
+#[test]
+fn who_takes_turns_leaves_those_who_wait_to_the_others_until_one_alone_is_too_many() {
+    let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+    let mut now = 0;
+    let took = |_| 5 * MS;
+    write_waited_for(&mut size, &mut now, (0, 30), took);
+
+    size.takes_turns(Turns::Some);
+    let step = write_waited_for(&mut size, &mut now, (9, 30), took);
+    assert_eq!((step.rows, step.not_before), (200, 0));
+    assert_eq!(step.constraint, Constraint::LockWaiters);
+
+    size.takes_turns(Turns::One);
+    let step = write_waited_for(&mut size, &mut now, (9, 1), took);
+    assert!(step.not_before > now);
+
+    size.takes_turns(Turns::All);
+    let step = write_waited_for(&mut size, &mut now, (0, 100), took);
+    assert_eq!((step.not_before, step.constraint), (0, Constraint::Cap));
+}
+
+/// So many writers, each with a batch in flight.
+fn in_flight(writers: u32) -> InFlight {
+    let mut batches = InFlight::default();
+    for _ in 0..writers {
+        batches.joined(2);
+        batches.started();
+    }
+    batches
+}
+
+#[test]
+fn turns_come_back_once_fewer_wait() {
+    let mut batches = in_flight(8);
+    batches.looked(Some(7), 0);
+    assert_eq!(batches.permits(0), 3);
+    for _ in 0..5 {
+        batches.ended();
+    }
+
+    let (mut look, mut permits) = (0, Vec::new());
+    let mut looks = |batches: &mut InFlight, waiters, count| {
+        for _ in 0..count {
+            look += 1;
+            batches.looked(Some(waiters), look * 100 * MS);
+            permits.push(batches.permits(look * 100 * MS));
+        }
+        *permits.last().unwrap()
+    };
+
+    // As many wait as may: one more is tried after five seconds, and found to be one too many.
+    assert_eq!(looks(&mut batches, 2, 49), 3);
+    assert_eq!(looks(&mut batches, 2, 1), 4);
+    batches.started();
+    assert_eq!(looks(&mut batches, 3, 1), 3);
+    batches.ended();
+    assert_eq!(looks(&mut batches, 0, 4), 3);
+    assert_eq!(looks(&mut batches, 0, 1), 4);
+    assert_eq!(looks(&mut batches, 0, 20), 8);
+    assert_eq!(batches.turns(look * 100 * MS), Turns::All);
+}
+
+#[test]
+fn batches_that_wait_for_each_other_for_longer_than_their_target_become_fewer() {
+    let mut batches = in_flight(4);
+    let (target, took) = (Duration::from_millis(50), Duration::from_millis(60));
+    batches.wrote(took, target);
+    batches.looked(Some(0), 100 * MS);
+    assert_eq!(batches.permits(100 * MS), 3);
+
+    // With one more they would take 48 ms, and then 60.
+    batches.ended();
+    for look in 2..=30 {
+        batches.wrote(took * 3 / 5, target);
+        batches.looked(Some(0), look * 100 * MS);
+    }
+    assert_eq!(batches.permits(3_000 * MS), 4);
+    batches.wrote(took, target);
+    batches.looked(Some(0), 3_100 * MS);
+    assert_eq!(batches.permits(3_100 * MS), 2);
+    for look in 32..=60 {
+        batches.wrote(Duration::from_millis(40), target);
+        batches.looked(Some(0), look * 100 * MS);
+    }
+    assert_eq!(batches.permits(6_000 * MS), 2);
+}
+
+#[test]
+fn nobody_waits_for_a_turn_by_a_look_that_is_too_old_or_has_seen_nothing() {
+    let mut batches = in_flight(8);
+    batches.looked(None, 0);
+    assert_eq!(batches.turns(0), Turns::All);
+    batches.looked(Some(1_000), 100 * MS);
+    assert_eq!(batches.turns(100 * MS), Turns::One);
+
+    assert_eq!(batches.turns(400 * MS), Turns::One);
+    assert_eq!(batches.turns(401 * MS), Turns::All);
+}
+
+#[test]
+fn the_strictest_of_the_writers_rules_as_long_as_it_is_there() {
+    let mut batches = in_flight(3);
+    batches.joined(0);
+    batches.looked(Some(1), 0);
+    assert_eq!(batches.permits(0), 2);
+
+    batches.left(0);
+    for look in 1..=5 {
+        batches.looked(Some(1), look * 100 * MS);
+    }
+    assert_eq!(batches.turns(500 * MS), Turns::All);
+}
+
 fn with_lag(unknown_lag: UnknownLag) -> BatchSize {
     let config = SizeConfig {
         lag_max: Some(Duration::from_secs(1)),
@@ -312,6 +436,44 @@ fn numbers_out_of_range_are_refused_with_their_bound() {
 }
 
 proptest! {
+    #[test]
+    fn permits_are_one_at_least_and_no_more_than_writers_and_rise_by_one(
+        events in prop::collection::vec((0u8..7, 0u32..20, 0u64..400), 0..300),
+    ) {
+        let mut batches = InFlight::default();
+        let (mut writers, mut now) = (Vec::new(), 0);
+        for (kind, small, ms) in events {
+            now += ms * MS;
+            let before = batches.permits(now);
+            match kind {
+                0 => {
+                    batches.joined(small);
+                    writers.push(small);
+                }
+                1 => {
+                    if let Some(one) = writers.pop() {
+                        batches.left(one);
+                    }
+                }
+                2 => batches.started(),
+                3 => batches.ended(),
+                4 => batches.wrote(Duration::from_millis(ms), Duration::from_millis(50)),
+                5 => batches.looked(Some(small), now),
+                // Late, or of another clock.
+                _ => batches.looked(Some(small), ms),
+            }
+            let (permits, all) = (batches.permits(now), writers.len() as u32);
+            prop_assert!(permits <= all && permits >= all.min(1), "{permits} of {all}");
+            let is_over = writers.iter().min().is_some_and(|most| small > *most);
+            if kind == 5 && is_over {
+                prop_assert!(permits <= before);
+            }
+            if kind == 5 && before > 0 && batches.turns(now) == Turns::Some {
+                prop_assert!(permits <= before + 1);
+            }
+        }
+    }
+
     #[test]
     fn no_step_exceeds_the_cap_or_is_empty(
         cap in 1u32..1_000,

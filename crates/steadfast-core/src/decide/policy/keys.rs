@@ -409,7 +409,7 @@ pub const SECTIONS: &[Section] = &[
         name: "routes",
         what: "What is served, and which policies govern it.",
         names: Some(
-            "the template, `\"/orders/{id}\"`, or method and template, `\"GET /orders\"`; `unmatched` for what no other route has",
+            "the template, `\"/orders/{id}\"`, or method and template, `\"GET /orders\"`, which is for `HEAD`, too; `unmatched` for what no other route has",
         ),
         keys: &[
             key(

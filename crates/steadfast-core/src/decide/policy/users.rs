@@ -107,14 +107,17 @@ pub struct Dependency {
 
 impl Policy {
     /// Finds the route of a request, by its method and the template that it matched, with the name
-    /// that the route has here. One with this method comes before one for all methods.
+    /// that the route has here. One with this method comes before one for all methods. A `HEAD` that is
+    /// not named is a `GET`, whose handler does its work.
     #[must_use]
     pub fn route(&self, method: &str, template: &str) -> Option<(&str, &Route)> {
-        let named = format!("{method} {template}");
-        let with_method = self.routes.get_key_value(&named);
+        let named = |method| self.routes.get_key_value(&format!("{method} {template}"));
+        let get = (method == "HEAD").then_some("GET");
+        let with_method = named(method).or_else(|| named(get?));
         let found = with_method.or_else(|| self.routes.get_key_value(template));
         let (name, route) = found?;
-        let serves = route.methods.is_empty() || route.methods.iter().any(|one| one == method);
+        let is_this = |one: &String| one == method || Some(one.as_str()) == get;
+        let serves = route.methods.is_empty() || route.methods.iter().any(is_this);
         serves.then_some((name.as_str(), route))
     }
 }
@@ -198,6 +201,10 @@ mod tests {
             ("/orders", vec![]),
             ("POST /orders", vec!["POST"]),
             ("/carts", vec!["GET", "PUT"]),
+            ("/pages", vec![]),
+            ("GET /pages", vec!["GET"]),
+            ("GET /files", vec!["GET"]),
+            ("HEAD /files", vec!["HEAD"]),
         ] {
             policy.routes.insert(name.into(), Route::new(methods));
         }
@@ -210,6 +217,10 @@ mod tests {
         check("GET", "/orders", Some("/orders"));
         check("PUT", "/carts", Some("/carts"));
         check("POST", "/carts", None);
+        // Its handler is that of GET.
+        check("HEAD", "/carts", Some("/carts"));
+        check("HEAD", "/pages", Some("GET /pages"));
+        check("HEAD", "/files", Some("HEAD /files"));
         check("GET", "/nothing", None);
     }
 

@@ -8,6 +8,7 @@ WITH seen AS MATERIALIZED (
 found AS (
     SELECT * FROM seen
     WHERE ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR queue = $3) AND ($4::text IS NULL OR kind = $4)
+        AND ($7::text IS NULL OR limit_key = $7)
     ORDER BY id DESC LIMIT $6
 )
 SELECT

@@ -4,12 +4,13 @@
 -- Along `steadfast_job_history_ended`; reads a window of a bounded number of rows, whatever matches.
 WITH seen AS MATERIALIZED (
     SELECT * FROM steadfast_job_history
-    WHERE state = ?2 AND (finished_us, id) < (?7, ?1)
+    WHERE state = ?2 AND (finished_us, id) < (?8, ?1)
     ORDER BY finished_us DESC, id DESC LIMIT ?5
 ),
 found AS (
     SELECT * FROM seen
     WHERE (?3 IS NULL OR queue = ?3) AND (?4 IS NULL OR kind = ?4)
+        AND (?7 IS NULL OR limit_key = ?7)
     ORDER BY finished_us DESC, id DESC LIMIT ?6
 ),
 last AS (

@@ -230,7 +230,11 @@ impl Engine {
             if draining && operation.is_none() && (given_up || self.is_empty()) {
                 return (Exit::Drained, self.legacy);
             }
-            let wake_at = self.wake_at(now, draining).min(next_look);
+            // What is due while an operation is under way has to wait for its end, not for a time.
+            let wake_at = match operation {
+                Some(_) => next_look,
+                None => self.wake_at(now, draining).min(next_look),
+            };
             let under_way = async {
                 match &mut operation {
                     Some(operation) => operation.await,
@@ -250,11 +254,7 @@ impl Engine {
                     operation = None;
                     self.apply(clock::nanos(), outcome);
                 }
-                order = orders.recv() => {
-                    if let Some(order) = order {
-                        self.obey(order);
-                    }
-                }
+                Some(order) = orders.recv() => self.obey(order),
                 _ = drain.cancelled(), if !draining => draining = true,
                 _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
                 _ = woken.changed(), if !draining => self.wake(),

@@ -1,4 +1,7 @@
+use std::future::poll_fn;
+
 use steadfast_core::Cancel;
+use steadfast_store::Fault;
 use steadfast_store::testing::{Database, Kind as On};
 use tokio::sync::mpsc;
 
@@ -50,4 +53,38 @@ async fn what_waits_too_long_for_a_permit_goes_back_and_is_not_claimed_again_at_
     assert_eq!(engine.back.len(), 50);
     assert!(engine.queues[0].ready.is_empty());
     assert_eq!(engine.wants(over), [], "others are to have them");
+}
+
+/// Neither what is overdue meanwhile nor that nobody gives orders any more must have it turn over and over: that
+/// takes a whole core from the store that it waits for.
+#[tokio::test]
+async fn an_engine_rests_while_an_operation_is_under_way() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let faults = jobs.store().config().faults.clone();
+    faults.on_name("settled", Fault::Delay(Duration::from_secs(1)));
+    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+    let (to, mut ended) = mpsc::unbounded_channel();
+    let (_, orders) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    let drain = Cancel::new();
+    drain.cancel(Cause::Shutdown);
+    let mut run = Box::pin(engine.run(&mut ended, orders, drain, Cancel::new()));
+    let mut polls = 0;
+
+    let (exit, _) = poll_fn(|cx| {
+        polls += 1;
+        run.as_mut().poll(cx)
+    })
+    .await;
+
+    assert_eq!(exit, Exit::Drained);
+    assert!(faults.hits() > 0, "it waited for the store");
+    assert!(
+        polls < 100,
+        "polled {polls} times while the store took a second"
+    );
 }

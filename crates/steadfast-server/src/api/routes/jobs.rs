@@ -7,7 +7,8 @@ use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, Options, State 
 use super::*;
 
 pub(super) async fn list(State(api): State<Api>, Query(asked): Asked) -> Answer<types::JobPage> {
-    known(&asked, &["cursor", "limit", "state", "kind", "queue"])?;
+    let names = ["cursor", "limit", "state", "kind", "queue", "limit_key"];
+    known(&asked, &names)?;
     let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
     let mut filter = match asked.get("state") {
         None => Filter::live(),
@@ -18,6 +19,9 @@ pub(super) async fn list(State(api): State<Api>, Query(asked): Asked) -> Answer<
     }
     if let Some(queue) = asked.get("queue") {
         filter = filter.queue(queue);
+    }
+    if let Some(key) = asked.get("limit_key") {
+        filter = filter.limit_key(key);
     }
     if let Some(cursor) = cursor::<Cursor>(&asked)? {
         filter = filter.after(cursor);
@@ -128,67 +132,6 @@ pub(super) async fn retry(
     .await
 }
 
-pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<types::DoneAll> {
-    let actor = actor(&request)?;
-    let (which, detail): (types::Redrive, _) = body(request).await?;
-    let state = state(&which.state)?;
-    if !matches!(
-        state,
-        JobState::Discarded | JobState::Quarantined | JobState::Cancelled
-    ) {
-        return Err(Problem::refused(
-            "only discarded, quarantined and cancelled jobs are put back to work",
-        ));
-    }
-    if !(1..=PAGE_MAX as u32).contains(&which.limit) {
-        return Err(Problem::refused(format!(
-            "limit is not from 1 to {PAGE_MAX}"
-        )));
-    }
-    let mut filter = Filter::state(state);
-    if let Some(kind) = &which.kind {
-        filter = filter.kind(kind);
-    }
-    if let Some(queue) = &which.queue {
-        filter = filter.queue(queue);
-    }
-    let mut ids = Vec::new();
-    // A page of rare jobs may be short and go on; ten windows are as far as one call looks.
-    for _ in 0..10 {
-        let wanted = which.limit as usize - ids.len();
-        let page = api.0.jobs.list(&filter, wanted).await?;
-        ids.extend(page.jobs.iter().map(|job| job.id));
-        match page.next {
-            Some(next) if ids.len() < which.limit as usize => filter = filter.after(next),
-            _ => break,
-        }
-    }
-    if which.dry_run {
-        let jobs = ids.iter().map(|id| id.get()).collect();
-        return Ok(Json(types::DoneAll {
-            jobs,
-            refused: Vec::new(),
-            dry_run: true,
-        }));
-    }
-    let entry = Entry {
-        actor: &actor,
-        action: "jobs.redrive",
-        subject: format!("{} jobs", ids.len()),
-        reason: &which.reason,
-        detail,
-    };
-    let done = audited(&api.0.store, entry, async {
-        Ok(api.0.jobs.redrive(&ids).await?)
-    });
-    let redriven = done.await?;
-    Ok(Json(types::DoneAll {
-        jobs: redriven.jobs.iter().map(|id| id.get()).collect(),
-        refused: redriven.refused.iter().map(|(id, _)| id.get()).collect(),
-        dry_run: false,
-    }))
-}
-
 pub(super) async fn pause(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -283,7 +226,7 @@ fn job_id(id: u64) -> Result<JobId, Problem> {
     JobId::new(id).ok_or_else(|| Problem::not_found(format!("no job has the number {id}")))
 }
 
-fn state(text: &str) -> Result<JobState, Problem> {
+pub(super) fn state(text: &str) -> Result<JobState, Problem> {
     JobState::of(text).ok_or_else(|| {
         let known: Vec<&str> = JobState::ALL.iter().map(|state| state.as_str()).collect();
         Problem::refused(format!("no job is {text:?}"))

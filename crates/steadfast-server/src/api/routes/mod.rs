@@ -1,5 +1,6 @@
 //! What the endpoints do.
 
+mod bulk;
 mod guard;
 mod jobs;
 mod others;
@@ -26,7 +27,7 @@ use steadfast::jobs::State as JobState;
 use super::audit::{Entry, audited};
 use super::auth::Actor;
 use super::problem::Problem;
-use super::server::Api;
+use super::server::{Api, READ_ONLY};
 use super::{document, live, types};
 use crate::time;
 
@@ -75,7 +76,8 @@ pub(super) fn router(api: Api) -> Router {
             get(async |State(api): State<Api>| live::tell(api)),
         )
         .route("/api/v1/jobs", get(jobs::list).post(jobs::enqueue))
-        .route("/api/v1/jobs/redrive", post(jobs::redrive))
+        .route("/api/v1/jobs/redrive", post(bulk::redrive))
+        .route("/api/v1/jobs/cancel", post(bulk::cancel))
         .route("/api/v1/jobs/{id}", get(jobs::find))
         .route("/api/v1/jobs/{id}/run", post(jobs::run))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
@@ -139,6 +141,10 @@ pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
         steadfast::store::Dialect::Postgres => "postgres",
     };
     let jobs = JobState::ALL.map(|state| (state.as_str().to_owned(), counts.of(state)));
+    let read_only_because = match inner.writes.trouble() {
+        _ if inner.read_only => Some(READ_ONLY.to_owned()),
+        trouble => trouble.map(|error| error.to_string()),
+    };
     let alive = nodes.iter().filter(|node| node.ended.is_none()).count();
     Ok(types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -149,7 +155,8 @@ pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
             Ok(_) => "up".to_owned(),
             Err(error) => format!("down: {error}"),
         },
-        read_only: inner.read_only,
+        read_only: read_only_because.is_some(),
+        read_only_because,
         jobs: jobs.into_iter().collect(),
         nodes_alive: alive as u64,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
@@ -213,8 +220,11 @@ fn limit(
 }
 
 fn cursor<T: FromStr>(asked: &BTreeMap<String, String>) -> Result<Option<T>, Problem> {
-    let parsed = asked.get("cursor").map(|text| text.parse());
-    parsed.transpose().map_err(|_| {
+    asked.get("cursor").map(|text| parsed(text)).transpose()
+}
+
+fn parsed<T: FromStr>(cursor: &str) -> Result<T, Problem> {
+    cursor.parse().map_err(|_| {
         Problem::refused("this is no cursor of such a list")
             .with_fix("take `next` of the page before")
     })

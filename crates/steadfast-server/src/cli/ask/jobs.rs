@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::print::{confirmed, table};
+use super::bulk::{self, All, Bulk};
+use super::print::{agreed, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
-use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, NewJob, Reason, Redrive};
+use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, Reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -22,6 +23,9 @@ pub(crate) enum Command {
         /// Only those of this queue.
         #[arg(long, value_name = "QUEUE")]
         queue: Option<String>,
+        /// Only those with this key of a limit.
+        #[arg(long, value_name = "KEY")]
+        limit_key: Option<String>,
         /// At most so many, up to 500.
         #[arg(long, value_name = "NUMBER", default_value_t = 50)]
         limit: u32,
@@ -47,17 +51,23 @@ pub(crate) enum Command {
         #[command(flatten)]
         why: Why,
     },
-    /// Puts a job that was discarded, cancelled or quarantined back to work.
+    /// Puts a job that was discarded, cancelled or quarantined back to work, or all such jobs.
     Retry {
         /// The number of the job.
-        id: u64,
+        #[arg(required_unless_present = "all")]
+        id: Option<u64>,
+        #[command(flatten)]
+        all: All,
         #[command(flatten)]
         why: Why,
     },
-    /// Cancels a job; one that runs is told to stop.
+    /// Cancels a job, or all such jobs; those that run are told to stop.
     Cancel {
         /// The number of the job.
-        id: u64,
+        #[arg(required_unless_present = "all")]
+        id: Option<u64>,
+        #[command(flatten)]
+        all: All,
         #[command(flatten)]
         why: Why,
     },
@@ -75,7 +85,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         why: Why,
     },
-    /// Puts many ended jobs back to work.
+    /// Puts some ended jobs back to work, the latest first, and tells which.
     Redrive {
         /// The state they are in: discarded, quarantined or cancelled.
         #[arg(long, value_name = "STATE", default_value = "discarded")]
@@ -107,6 +117,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 state,
                 kind,
                 queue,
+                limit_key,
                 limit,
                 cursor,
             } => {
@@ -114,6 +125,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                     ("state", state),
                     ("kind", kind),
                     ("queue", queue),
+                    ("limit_key", limit_key),
                     ("limit", Some(limit.to_string())),
                     ("cursor", cursor),
                 ];
@@ -158,8 +170,14 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 let job = made.job.unwrap_or_default();
                 done(printer, &made, &format!("job {job} is {}", made.outcome));
             }
-            Command::Retry { id, why } => act(client, printer, id, "retry", why).await?,
-            Command::Cancel { id, why } => act(client, printer, id, "cancel", why).await?,
+            Command::Retry { id, all, why } => match id {
+                Some(id) => act(client, printer, id, "retry", why).await?,
+                None => bulk::run(client, printer, Bulk::Retry, all, why).await?,
+            },
+            Command::Cancel { id, all, why } => match id {
+                Some(id) => act(client, printer, id, "cancel", why).await?,
+                None => bulk::run(client, printer, Bulk::Cancel, all, why).await?,
+            },
             Command::Pause { queue, why } => {
                 queue_act(client, printer, &queue, "pause", why).await?
             }
@@ -175,28 +193,24 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 yes,
                 why,
             } => {
-                let mut which = Redrive {
-                    state,
+                let mut which = Many {
+                    state: Some(state),
                     kind,
                     queue,
+                    limit_key: None,
                     limit,
+                    cursor: None,
                     dry_run: true,
                     reason: why.reason,
                 };
-                let send = async |which: &Redrive| {
+                let send = async |which: &Many| {
                     let asked = client.change("POST", "/api/v1/jobs/redrive", which);
                     asked.send::<DoneAll>().await
                 };
                 let found = send(&which).await?;
                 if !dry_run && !found.jobs.is_empty() {
-                    let count = found.jobs.len();
-                    match yes {
-                        Some(expected) => anyhow::ensure!(
-                            expected == count,
-                            "there are {count} such jobs, not {expected}; nothing was changed"
-                        ),
-                        None => confirmed(count, "jobs")?,
-                    }
+                    agreed(yes, found.jobs.len(), "jobs")?;
+                    which.cursor = found.first.clone();
                     which.dry_run = false;
                 }
                 let redriven = if which.dry_run {

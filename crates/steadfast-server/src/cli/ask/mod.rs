@@ -1,5 +1,6 @@
 //! Commands that ask a server, by its API alone.
 
+mod bulk;
 pub(crate) mod jobs;
 pub(crate) mod nodes;
 pub(crate) mod panics;

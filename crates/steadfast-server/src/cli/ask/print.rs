@@ -74,8 +74,22 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
+/// Makes sure that it is known how many are changed: by `--yes`, or typed.
+pub(crate) fn agreed(yes: Option<usize>, count: usize, what: &str) -> anyhow::Result<()> {
+    match yes {
+        None => confirmed(count, what),
+        Some(expected) => {
+            anyhow::ensure!(
+                expected == count,
+                "there are {count} such {what}, not {expected}; nothing was changed"
+            );
+            Ok(())
+        }
+    }
+}
+
 /// Asks people to type a number; without a terminal nobody can.
-pub(crate) fn confirmed(count: usize, what: &str) -> anyhow::Result<()> {
+fn confirmed(count: usize, what: &str) -> anyhow::Result<()> {
     let hint = format!("say --yes {count}, or see with --dry-run which they are");
     anyhow::ensure!(std::io::stdin().is_terminal(), "{count} {what}: {hint}");
     let _ = write!(

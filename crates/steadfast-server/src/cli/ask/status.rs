@@ -43,8 +43,12 @@ fn shown(status: &Status) -> String {
         true => "none overdue".to_owned(),
         false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
     };
+    let changes = match &status.read_only_because {
+        Some(why) => format!("changes    REFUSED: {why}\n"),
+        None => String::new(),
+    };
     format!(
-        "steadfast {}\nstore      {}: {}\nnodes      {} alive\nschedules  {overdue}\njobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\njobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
         status.version,
         status.store,
         status.store_detail,

@@ -1,7 +1,6 @@
 //! `steadfast db`: the tables of the store, and copies of it.
 
 mod postgres;
-mod progress;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -15,10 +14,10 @@ use steadfast::{clock, jobs, store};
 
 use super::ask::print::{Printer, table};
 use super::fail;
+use super::progress::{self, Progress};
 use crate::config;
 use crate::{sql, time};
 use postgres::Postgres;
-use progress::Progress;
 
 /// Everything of ours that is in the store.
 const PACKAGES: [&Package; 3] = [&store::PACKAGE, &jobs::PACKAGE, &sql::PACKAGE];
@@ -199,7 +198,7 @@ async fn status(place: Config, printer: &Printer) -> anyhow::Result<()> {
 }
 
 async fn back_up(path: &Path, to: &Path, printer: &Printer) -> anyhow::Result<()> {
-    let mut progress = Progress::new("copied");
+    let mut progress = Progress::new("copied", progress::size);
     let bytes = copy::back_up(path, to, &mut |done, of| progress.tell(done, of)).await;
     progress.end();
     told(to, bytes?, printer);
@@ -219,7 +218,7 @@ fn told(to: &Path, bytes: u64, printer: &Printer) {
 
 async fn restore(from: &Path, to: &Path, yes: bool, printer: &Printer) -> anyhow::Result<()> {
     confirm(&to.display().to_string(), yes)?;
-    let mut progress = Progress::new("copied");
+    let mut progress = Progress::new("copied", progress::size);
     let at = time::text(clock::timestamp()).replace(':', "");
     let ending = format!(".before-{at}");
     let tell = &mut |done, of| progress.tell(done, of);

@@ -1,13 +1,18 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod api;
+mod bulk;
 mod cluster;
+mod crontab;
 mod exec;
 mod http;
 mod ids;
 mod import;
 mod lives;
+mod served;
 mod tls;
+mod tokens;
+mod writes;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -52,11 +57,14 @@ impl Folder {
 
     /// Writes a configuration with the store here and any free port.
     pub(crate) fn configure(&self, rest: &str) -> PathBuf {
-        let store = self.store();
+        self.configure_at(&format!("sqlite:{}", self.store().display()), rest)
+    }
+
+    /// Writes one with the store somewhere else.
+    pub(crate) fn configure_at(&self, store: &str, rest: &str) -> PathBuf {
         let path = self.0.join("steadfast.toml");
         let text = format!(
-            "[store]\nurl = \"sqlite:{}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}",
-            store.display()
+            "[store]\nurl = \"{store}\"\n[health]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"\n{rest}"
         );
         std::fs::write(&path, text).unwrap();
         path
@@ -207,6 +215,20 @@ pub(crate) async fn until_state(jobs: &Jobs, id: JobId, state: State) -> JobDeta
     .await;
     assert_eq!(job.info.state, state, "{job:?}");
     job
+}
+
+/// Waits until something is so.
+pub(crate) async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let since = clock::now();
+    while !is_so().await {
+        assert!(clock::now() - since < PATIENCE, "not in time: {what}");
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whether the long forms are asked for: `STEADFAST_TEST_LONG=1`, or `./failures`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("STEADFAST_TEST_LONG").is_some_and(|long| !long.is_empty())
 }
 
 /// As `[handlers.NAME]` with a script of the shell.

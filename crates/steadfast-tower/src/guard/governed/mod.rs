@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use steadfast_core::clock::{self, Instant};
 use steadfast_core::{Context as Facts, context};
 use tower_service::Service;
 
+use super::Inner;
 use super::armed::Probe;
 use super::route::Route;
 use crate::access_log::{Asked, Record, Sending};
@@ -41,6 +42,15 @@ pub(super) struct Rules {
     pub(super) protocol: Protocol,
     /// A guard outside governs it: nothing is decided, counted or told of it here.
     pub(super) is_again: bool,
+    /// Present if the answer has to show whether this is a route which the policy forgot.
+    pub(super) unlisted: Option<Box<Unlisted>>,
+}
+
+/// A request whose method the router does not list under this template, and who wants to know.
+pub(super) struct Unlisted {
+    pub(super) guard: Arc<Inner>,
+    pub(super) template: Box<str>,
+    pub(super) method: Method,
 }
 
 /// All that is known of a request: in one place from its beginning to the end of its answer, so that the
@@ -273,6 +283,16 @@ impl State {
         }
         if self.closes {
             drain::tell_last(self.held.entered.as_ref(), &mut answer);
+        }
+        // What was rejected before says nothing about the router.
+        let unlisted = self.rules.unlisted.take();
+        if let Some(unlisted) = unlisted.filter(|_| self.held.call.is_some()) {
+            let Unlisted {
+                guard,
+                template,
+                method,
+            } = &*unlisted;
+            guard.watch.answered(template, method, answer.status());
         }
         self.pace = Pace::new(times, now);
         let (head, body) = answer.into_parts();

@@ -1,5 +1,5 @@
 use std::error::Error;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use steadfast_core::clock::{self, Alarm};
 use steadfast_core::context::Captured;
-use steadfast_core::spawn;
+use steadfast_core::{recover_async, spawn};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
@@ -144,13 +144,15 @@ async fn shaken(shared: &Shared, stream: TcpStream, peer: SocketAddr) -> Option<
     let Some(handshake) = &shared.handshake else {
         return Some(Stream::Socket(stream));
     };
-    let made = clock::timeout(shared.bounds.header_read, handshake(stream));
+    let made = recover_async(async { handshake(stream).await });
+    let made = clock::timeout(shared.bounds.header_read, made);
     let error = tokio::select! {
         biased;
         made = made => match made {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error,
-            Err(_) => std::io::Error::new(ErrorKind::TimedOut, "the handshake did not end in time"),
+            Ok(Ok(Ok(stream))) => return Some(stream),
+            Ok(Ok(Err(error))) => error,
+            Ok(Err(_)) => io::Error::other("the handshake panicked"),
+            Err(_) => io::Error::new(ErrorKind::TimedOut, "the handshake did not end in time"),
         },
         // Who is not known yet has sent no request.
         () = shared.guard.drain().stop_accepting() => return None,

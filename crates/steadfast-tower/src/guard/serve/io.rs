@@ -26,6 +26,8 @@ pub(super) struct Io {
     begun: usize,
     /// Until when the client has to take something, while it does not.
     blocked: Option<Alarm>,
+    /// The same of what was written already, which something over the socket may keep.
+    unflushed: Option<Alarm>,
 }
 
 impl Io {
@@ -46,6 +48,7 @@ impl Io {
             head: Some(Alarm::new(clock::now() + header_read)),
             begun: 0,
             blocked: None,
+            unflushed: None,
         }
     }
 
@@ -74,18 +77,40 @@ impl Io {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.blocked = None;
+            // What keeps bytes has room only for so many that are not taken.
+            (self.blocked, self.unflushed) = (None, None);
             return polled;
         }
-        let write = self.write;
-        let blocked = self
-            .blocked
-            .get_or_insert_with(|| Alarm::new(clock::now() + write));
-        match blocked.poll_over(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(self.late(Late::Unread))),
-            Poll::Pending => Poll::Pending,
+        let is_over = is_over(&mut self.blocked, self.write, cx);
+        self.unread(is_over)
+    }
+
+    fn flushed(
+        &mut self,
+        polled: Poll<io::Result<()>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if polled.is_ready() {
+            // Of a socket that says nothing about what waits to be written.
+            self.unflushed = None;
+            return polled;
+        }
+        let is_over = is_over(&mut self.unflushed, self.write, cx);
+        self.unread(is_over)
+    }
+
+    fn unread<T>(&self, is_over: bool) -> Poll<io::Result<T>> {
+        match is_over {
+            true => Poll::Ready(Err(self.late(Late::Unread))),
+            false => Poll::Pending,
         }
     }
+}
+
+/// Tells whether it was waited for so long since it was first asked.
+fn is_over(alarm: &mut Option<Alarm>, wait: Duration, cx: &mut Context<'_>) -> bool {
+    let alarm = alarm.get_or_insert_with(|| Alarm::new(clock::now() + wait));
+    alarm.poll_over(cx).is_ready()
 }
 
 impl Drop for Io {
@@ -144,12 +169,17 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
         // Asked for once nothing is left to be written.
-        self.line.flushed();
-        Pin::new(&mut self.stream).poll_flush(cx)
+        if polled.is_ready() {
+            self.line.flushed();
+        }
+        self.flushed(polled, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // What stands over a socket has a last word, which is written.
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(polled, cx)
     }
 }

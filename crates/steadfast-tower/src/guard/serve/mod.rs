@@ -174,9 +174,12 @@ impl<S> Serve<S> {
 
     /// Serves over what a handshake makes of each connection, such as TLS. It runs beside those of
     /// others, has as long as [a head](Self::header_read), and counts as one of the
-    /// [connections](Self::connections). One that fails is closed, and counted in
-    /// `steadfast_serve_connection_errors_total` as `handshake`; so is one that is not done when the
-    /// drain takes no connection any more.
+    /// [connections](Self::connections). One that fails, panics or takes too long is closed, and counted
+    /// in `steadfast_serve_connection_errors_total` as `handshake`. One that is not done when the drain
+    /// takes no connection any more is closed, too.
+    ///
+    /// What stands over a connection may keep bytes on their way to the client; it has
+    /// [as long](Self::write) to give all of them as a client has to take any.
     ///
     /// # Examples
     /// ```

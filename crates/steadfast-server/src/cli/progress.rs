@@ -5,15 +5,18 @@ use std::io::{IsTerminal, Write};
 /// Tells in one line, which is written anew.
 pub(super) struct Progress {
     what: &'static str,
+    /// How the whole is told.
+    whole: fn(u64) -> String,
     is_shown: bool,
     /// What was told last, in percent.
     last: Option<u64>,
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str, whole: fn(u64) -> String) -> Self {
         Self {
             what,
+            whole,
             is_shown: std::io::stderr().is_terminal(),
             last: None,
         }
@@ -30,8 +33,21 @@ impl Progress {
             std::io::stderr(),
             "\r[{bar:25}] {percent:3} % {} of {}",
             self.what,
-            size(of)
+            (self.whole)(of)
         );
+    }
+
+    /// Tells how many there are so far, of who knows how many.
+    pub(super) fn count(&mut self, so_far: u64) {
+        if self.is_shown && self.last != Some(so_far) {
+            self.last = Some(so_far);
+            let _ = write!(
+                std::io::stderr(),
+                "\r{} {}",
+                self.what,
+                (self.whole)(so_far)
+            );
+        }
     }
 
     pub(super) fn end(&mut self) {
