@@ -146,22 +146,28 @@ async fn load(arena: &Arena, is_over: &AtomicBool) -> usize {
 }
 
 /// Asks for the tables as every statement that writes does, and gives the longest time for which they were
-/// not to be had.
+/// not to be had. On PostgreSQL that has a limit; on SQLite whoever writes waits for a step.
 async fn ask_for_the_tables(arena: &Arena, is_over: &AtomicBool) -> Duration {
-    let mut longest = Duration::ZERO;
-    if arena.store.dialect() == Dialect::Sqlite {
-        return longest;
+    let (mut config, statements) = (
+        arena.config.clone(),
+        match arena.store.dialect() {
+            Dialect::Sqlite => [
+                "UPDATE steadfast_job SET error = error WHERE id = -1",
+                "UPDATE steadfast_job_history SET error = error WHERE id = -1",
+            ],
+            Dialect::Postgres => [
+                "UPDATE steadfast.job SET error = error WHERE id = -1",
+                "UPDATE steadfast.job_history SET error = error WHERE id = -1",
+            ],
+        },
+    );
+    if arena.store.dialect() == Dialect::Postgres {
+        config.statement_timeout = LOCK_LIMIT * 3;
     }
-    let config = Config {
-        statement_timeout: LOCK_LIMIT * 3,
-        ..arena.config.clone()
-    };
     let store = Store::open(config).await.unwrap();
+    let mut longest = Duration::ZERO;
     while !is_over.load(Ordering::Relaxed) {
-        for text in [
-            "UPDATE steadfast.job SET error = error WHERE id = -1",
-            "UPDATE steadfast.job_history SET error = error WHERE id = -1",
-        ] {
+        for text in statements {
             let began = clock::now();
             let asked: Result<_, Error> = store
                 .write(async |mut tx| tx.sql(text, binds![]).await)
