@@ -1,5 +1,6 @@
 //! Who may do what: tokens, roles, named actions.
 
+use std::fmt;
 use std::time::Duration;
 
 use hmac_sha256::Hash;
@@ -38,6 +39,9 @@ pub(crate) struct Role {
     /// What it may do, in groups.
     actions: &'static [&'static [&'static str]],
 }
+
+/// Every action, in groups.
+pub(crate) const ACTIONS: [&[&str]; 3] = [LOOK, OPERATE, ADMINISTER];
 
 const LOOK: &[&str] = &[
     "status.read",
@@ -95,11 +99,104 @@ impl Role {
     }
 }
 
+/// What somebody may do: what a role may, or actions that were named one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rights {
+    Role(Role),
+    Actions(Vec<Action>),
+}
+
+impl Rights {
+    /// Reads what a token is to be made for.
+    pub(crate) fn asked(role: Option<&str>, actions: Option<&[String]>) -> Result<Self, Problem> {
+        let known = |name: &str| {
+            let known = ACTIONS.into_iter().flatten().find(|known| **known == name);
+            known.map(|known| Action(known)).ok_or_else(|| {
+                let known: Vec<&str> = ACTIONS.concat();
+                Problem::refused(format!("there is no action {name:?}"))
+                    .with_fix(format!("say some of {}", known.join(", ")))
+            })
+        };
+        match (role, actions) {
+            (Some(name), None) => Role::named(name).map(Self::Role).ok_or_else(|| {
+                Problem::refused(format!("there is no role {name:?}"))
+                    .with_fix("say viewer, operator or admin")
+            }),
+            (None, Some(names)) if !names.is_empty() => {
+                let mut actions = names
+                    .iter()
+                    .map(|name| known(name))
+                    .collect::<Result<Vec<_>, _>>()?;
+                actions.sort_unstable_by_key(|action| action.0);
+                actions.dedup();
+                Ok(Self::Actions(actions))
+            }
+            _ => Err(Problem::refused(
+                "a token has a role, or actions that are named, and not both",
+            )),
+        }
+    }
+
+    /// Reads what a token was made for. What only a newer program knows gives no rights here.
+    fn stored(role: &str, actions: Option<&str>) -> Option<Self> {
+        let Some(actions) = actions else {
+            return Role::named(role).map(Self::Role);
+        };
+        let known = ACTIONS.into_iter().flatten().copied();
+        let known = known.filter(|known| actions.split(' ').any(|name| name == *known));
+        Some(Self::Actions(known.map(Action).collect()))
+    }
+
+    pub(crate) fn may(&self, action: Action) -> bool {
+        match self {
+            Self::Role(role) => role.may(action),
+            Self::Actions(actions) => actions.contains(&action),
+        }
+    }
+
+    /// Gives something that others may and these may not.
+    pub(crate) fn lacks(&self, others: &Self) -> Option<Action> {
+        let all = ACTIONS.into_iter().flatten().copied().map(Action);
+        all.into_iter()
+            .find(|action| others.may(*action) && !self.may(*action))
+    }
+
+    fn role(&self) -> Option<&'static str> {
+        match self {
+            Self::Role(role) => Some(role.name),
+            Self::Actions(_) => None,
+        }
+    }
+
+    fn actions(&self) -> Option<String> {
+        match self {
+            Self::Role(_) => None,
+            Self::Actions(actions) => {
+                let names: Vec<&str> = actions.iter().map(|action| action.0).collect();
+                Some(names.join(" "))
+            }
+        }
+    }
+}
+
+/// In words: `viewer`, or `jobs.read, jobs.run`.
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => f.write_str(role.name),
+            Self::Actions(_) => {
+                let actions = self.actions().unwrap_or_default();
+                f.write_str(&actions.replace(' ', ", "))
+            }
+        }
+    }
+}
+
 /// Somebody who is known by a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     pub(crate) name: String,
-    pub(crate) role: Role,
+    pub(crate) rights: Rights,
 }
 
 /// Finds who is known by a token.
@@ -111,11 +208,11 @@ pub(crate) async fn find(store: &Store, token: &str) -> Result<Option<Actor>, Er
     let Some(row) = rows.first() else {
         return Ok(None);
     };
-    let (id, name, role): (i64, &str, &str) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    // A role that a newer program knows gives no rights here.
-    Ok(Role::named(role).map(|role| Actor {
+    let (id, name): (i64, &str) = (row.get(0)?, row.get(1)?);
+    let rights = Rights::stored(row.get(2)?, row.get(3)?);
+    Ok(rights.map(|rights| Actor {
         name: format!("{name} (token {id})"),
-        role,
+        rights,
     }))
 }
 
@@ -123,13 +220,9 @@ pub(crate) async fn find(store: &Store, token: &str) -> Result<Option<Actor>, Er
 pub(crate) async fn make(
     store: &Store,
     name: &str,
-    role: &str,
+    rights: &Rights,
     holds: Duration,
 ) -> Result<types::MadeToken, Problem> {
-    let role = Role::named(role).ok_or_else(|| {
-        Problem::refused(format!("there is no role {role:?}"))
-            .with_fix("say viewer, operator or admin")
-    })?;
     if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
         return Err(Problem::refused(
             "a name has 1 to 100 bytes without control characters",
@@ -141,7 +234,8 @@ pub(crate) async fn make(
     }
     let token = random()?;
     let holds_us = i64::try_from(holds.as_micros()).unwrap_or(i64::MAX);
-    let binds = binds![name, hash(&token), role.name, holds_us];
+    let role = rights.role().unwrap_or_default();
+    let binds = binds![name, hash(&token), role, holds_us, rights.actions()];
     let rows = store.run(&sql::TOKEN_PUT, binds).await?;
     let row = rows.one()?;
     Ok(types::MadeToken {
@@ -169,10 +263,13 @@ pub(crate) async fn list(
         Ok(types::Token {
             id: row.get(0)?,
             name: row.get(1)?,
-            role: row.get(2)?,
-            created: moment(row.get(3)?),
-            expires: moment(row.get(4)?),
-            revoked: row.get::<Option<i64>>(5)?.map(moment),
+            role: Some(row.get::<String>(2)?).filter(|role| !role.is_empty()),
+            actions: row
+                .get::<Option<&str>>(3)?
+                .map(|actions| actions.split(' ').map(str::to_owned).collect()),
+            created: moment(row.get(4)?),
+            expires: moment(row.get(5)?),
+            revoked: row.get::<Option<i64>>(6)?.map(moment),
         })
     });
     tokens.collect()

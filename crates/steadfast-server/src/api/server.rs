@@ -273,9 +273,12 @@ async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
                 .with_fix(fix)
         })?;
     let action = endpoint.action;
-    if !actor.role.may(action) {
-        let title = format!("the role {} may not do {}", actor.role.name, action.0);
-        return Err(Problem::forbidden(title).with_fix("use a token of another role"));
+    if !actor.rights.may(action) {
+        let title = match &actor.rights {
+            auth::Rights::Role(role) => format!("the role {} may not do {}", role.name, action.0),
+            named => format!("this token may do {named}, and not {}", action.0),
+        };
+        return Err(Problem::forbidden(title).with_fix("use a token that may"));
     }
     if action.changes() {
         if api.0.read_only {

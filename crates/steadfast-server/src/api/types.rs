@@ -385,8 +385,10 @@ types! {
         id: i64,
         /// Whose it is.
         name: String,
-        /// What it may do.
-        role: String,
+        /// Its role; absent where its actions are named.
+        role: Option<String>,
+        /// What it may do, where that is no role.
+        actions: Option<Vec<String>>,
         /// When it was made.
         created: String,
         /// Until when it holds.
@@ -409,7 +411,9 @@ types! {
         /// Whose it is.
         name: String,
         /// What it may do: `viewer`, `operator` or `admin`.
-        role: String,
+        role: Option<String>,
+        /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
+        actions: Option<Vec<String>>,
         /// How long it holds: an hour to a year, `720h`.
         expires_in: String,
         /// Why.

@@ -52,6 +52,9 @@ enum Token {
         /// What it may do: viewer, operator or admin.
         #[arg(long, value_name = "ROLE", default_value = "viewer")]
         role: String,
+        /// What it may do, action by action, in place of a role; can be given many times.
+        #[arg(long = "action", value_name = "ACTION", conflicts_with = "role", value_parser = auth::ACTIONS.concat())]
+        actions: Vec<String>,
         /// How long it holds, an hour to a year.
         #[arg(long, value_name = "TIME", default_value = "2160h", value_parser = time)]
         expires_in: Duration,
@@ -96,12 +99,18 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
         Token::Create {
             name,
             role,
+            actions,
             expires_in,
         } => {
-            let made = auth::make(store, &name, &role, expires_in).await;
+            let rights = match actions.is_empty() {
+                true => auth::Rights::asked(Some(&role), None),
+                false => auth::Rights::asked(None, Some(&actions)),
+            };
+            let rights = rights.map_err(|problem| anyhow::anyhow!(problem.line()))?;
+            let made = auth::make(store, &name, &rights, expires_in).await;
             let made = made.map_err(|problem| anyhow::anyhow!(problem.line()))?;
             printer.talk(&format!(
-                "token {} of {name} ({role}) holds until {}; it is shown this once:",
+                "token {} of {name} ({rights}) holds until {}; it is shown this once:",
                 made.id, made.expires
             ));
             printer.print(&made, || made.token.clone());
@@ -116,12 +125,15 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
                 [
                     token.id.to_string(),
                     token.name.clone(),
-                    token.role.clone(),
+                    match (&token.role, &token.actions) {
+                        (Some(role), _) => role.clone(),
+                        (None, actions) => actions.clone().unwrap_or_default().join(" "),
+                    },
                     state,
                 ]
             });
             let rows: Vec<_> = rows.collect();
-            printer.print(&tokens, || table(["ID", "NAME", "ROLE", "HOLDS"], &rows));
+            printer.print(&tokens, || table(["ID", "NAME", "MAY", "HOLDS"], &rows));
         }
         Token::Revoke { id } => {
             anyhow::ensure!(auth::revoke(store, id).await?, "no token {id} holds");

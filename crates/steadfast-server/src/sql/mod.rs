@@ -26,7 +26,7 @@ statements! {
 /// The tables and statements of the program.
 pub(crate) static PACKAGE: Package = Package {
     name: "server",
-    migrations: migrations!["0001_api"],
+    migrations: migrations!["0001_api", "0002_token_actions"],
     statements: STATEMENTS,
 };
 

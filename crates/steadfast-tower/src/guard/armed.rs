@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,8 @@ pub(super) struct Watch {
     twice: AtomicU64,
     past: AtomicU64,
     unknown_clients: AtomicU64,
-    ungoverned: Mutex<BTreeSet<String>>,
+    /// The templates that had no policy, each with the method that was requested last.
+    ungoverned: Mutex<BTreeMap<String, Method>>,
     /// The templates that were asked at the start.
     asked: Mutex<BTreeMap<String, Methods>>,
 }
@@ -81,7 +82,7 @@ pub struct Armed {
     pub checked: bool,
     /// The routes of the policy, in order.
     pub routes: Vec<String>,
-    /// Templates of routes that were requested and that the policy does not name.
+    /// Templates of routes that were requested and that the policy in force does not name.
     pub ungoverned: Vec<String>,
     /// How many requests came.
     pub requests: u64,
@@ -149,25 +150,29 @@ impl Watch {
         if unlisted {
             return Some(template.into());
         }
-        self.forgotten(template);
+        self.forgotten(template, method);
         None
     }
 
     /// Takes notice of the answer to a method that the router does not list: its own 405, or that of a
     /// fallback, which serves whatever it likes.
-    pub(super) fn answered(&self, template: &str, status: StatusCode) {
+    pub(super) fn answered(&self, template: &str, method: &Method, status: StatusCode) {
         if status != StatusCode::METHOD_NOT_ALLOWED {
-            self.forgotten(template);
+            self.forgotten(template, method);
         }
     }
 
     /// Tells a template without a policy once.
-    fn forgotten(&self, template: &str) {
+    fn forgotten(&self, template: &str, method: &Method) {
         let mut known = self.known();
-        if known.len() >= UNGOVERNED_MAX || known.contains(template) {
+        if let Some(last) = known.get_mut(template) {
+            last.clone_from(method);
             return;
         }
-        known.insert(template.to_owned());
+        if known.len() >= UNGOVERNED_MAX {
+            return;
+        }
+        known.insert(template.to_owned(), method.clone());
         drop(known);
         tracing::warn!(
             target: "steadfast::guard",
@@ -206,7 +211,7 @@ impl Watch {
         }
         let asked = self.of_the_router();
         let Some(known) = asked.get(template) else {
-            let requested = self.known().contains(template);
+            let requested = self.known().contains_key(template);
             return (!requested).then(|| {
                 "was not asked at the start, so nobody knows whether there is such a route; add it \
                  with the next start"
@@ -248,11 +253,19 @@ impl Watch {
         let routes = state.routes.all();
         let mut names: Vec<_> = routes.map(|route| route.key.clone()).collect();
         names.sort();
+        // A policy since may name them.
+        let known = self.known();
+        let ungoverned = known
+            .iter()
+            .filter(|(template, method)| state.routes.find(method, Some(template)).is_none())
+            .map(|(template, _)| template.clone())
+            .collect();
+        drop(known);
         Armed {
             // One for calls alone has nothing to be asked.
             checked: names.is_empty() || self.probed.load(Ordering::Relaxed),
             routes: names,
-            ungoverned: self.known().iter().cloned().collect(),
+            ungoverned,
             requests: self.requests.load(Ordering::Relaxed),
             ungoverned_requests: self.ungoverned_requests.load(Ordering::Relaxed),
             twice: self.twice.load(Ordering::Relaxed),
@@ -269,7 +282,7 @@ impl Watch {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Method>> {
         self.ungoverned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -310,16 +323,12 @@ impl Armed {
 /// A few lines for people.
 impl fmt::Display for Armed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let checked = match self.checked {
-            true => "armed, asked at the start",
-            false => "not asked at the start",
-        };
-        write!(
-            f,
-            "{} routes {checked}; {} requests",
-            self.routes.len(),
-            self.requests
-        )?;
+        match (self.routes.len(), self.checked) {
+            (0, _) => write!(f, "no routes to guard")?,
+            (routes, true) => write!(f, "{routes} routes armed, asked at the start")?,
+            (routes, false) => write!(f, "{routes} routes not asked at the start")?,
+        }
+        write!(f, "; {} requests", self.requests)?;
         if !self.ungoverned.is_empty() {
             let names = self.ungoverned.join(", ");
             write!(

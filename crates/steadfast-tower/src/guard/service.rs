@@ -156,8 +156,11 @@ where
         if route.is_none() {
             let template = guard.watch.ungoverned(template, &parts.method);
             unlisted = template.map(|template| {
-                let guard = self.layer.guard.clone();
-                Box::new(Unlisted { guard, template })
+                Box::new(Unlisted {
+                    guard: self.layer.guard.clone(),
+                    template,
+                    method: parts.method.clone(),
+                })
             });
         }
         let route = route.cloned();

@@ -41,8 +41,9 @@ pub trait PolicyObserver: Send + Sync {
 
     /// Says why a policy cannot be put in force here; then nobody has it. By default any can.
     ///
-    /// It is asked by whoever changes the policy, while others who want to change it wait: it must
-    /// not change it itself. One that panics has refused.
+    /// It is asked by whoever changes the policy or ends an override, of a document by itself and of
+    /// what overrides make of it, while others who want to change it wait: it must not change it
+    /// itself. One that panics has refused.
     fn refuses(&self, next: &Policy) -> Option<String> {
         let _ = next;
         None
@@ -71,14 +72,20 @@ impl InForce {
         })
     }
 
-    /// Holds those of the overrides that still can be held; the others are over.
-    pub(super) fn with_those_that_fit(revision: Arc<Revision>, overrides: &[Override]) -> Self {
+    /// Holds those of the overrides that still can be held, with what can be followed; the others are
+    /// over.
+    pub(super) fn with_those_that_fit(
+        revision: Arc<Revision>,
+        overrides: &[Override],
+        can_be_followed: impl Fn(&Policy) -> bool,
+    ) -> Self {
         let mut in_force = Self::new(revision);
         for one in overrides {
             let mut held = in_force.overrides.clone();
             held.push(one.clone());
-            if let Ok(with) = Self::with(in_force.revision.clone(), held) {
-                in_force = with;
+            match Self::with(in_force.revision.clone(), held) {
+                Ok(with) if can_be_followed(with.policy()) => in_force = with,
+                Ok(_) | Err(_) => {}
             }
         }
         in_force

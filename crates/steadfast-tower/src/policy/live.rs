@@ -120,7 +120,7 @@ impl LivePolicy {
     }
 
     /// Puts a proposal in force as the next revision. Overrides go on, except for those that no
-    /// longer fit.
+    /// longer fit, or with which an observer could not follow it.
     ///
     /// # Errors
     /// When another revision has come in force since it was made, or an observer refuses it.
@@ -241,10 +241,10 @@ impl LivePolicy {
         let in_force = self.in_force();
         let held = in_force.overrides().iter().filter(|held| held.holds(now));
         let held: Vec<Override> = held.cloned().collect();
-        let next = InForce::with_those_that_fit(next, &held);
-        match state.refused(next.policy()) {
+        // By itself: it is what holds once all overrides have ended, and nobody can refuse it then.
+        match state.refused(next.document().policy()) {
             Some(refused) => Err(NotApplied::Refused(refused).into()),
-            None => Ok(next),
+            None => Ok(state.with_those_that_fit(next, &held)),
         }
     }
 
@@ -305,7 +305,7 @@ impl LivePolicy {
         if held.len() == in_force.overrides().len() {
             return false;
         }
-        let next = InForce::with_those_that_fit(in_force.revision().clone(), &held);
+        let next = state.with_those_that_fit(in_force.revision().clone(), &held);
         self.in_force.store(Arc::new(next));
         drop(state);
         self.tell();
@@ -327,6 +327,10 @@ impl State {
             refused.unwrap_or_else(|_| Some("whoever has to follow it panicked".to_owned()))
         });
         refusals.find_map(|refused| refused)
+    }
+
+    fn with_those_that_fit(&self, revision: Arc<Revision>, held: &[Override]) -> InForce {
+        InForce::with_those_that_fit(revision, held, |policy| self.refused(policy).is_none())
     }
 }
 

@@ -525,6 +525,40 @@ fn what_an_observer_cannot_do_is_refused_and_all_is_as_it_was() {
     assert_eq!(change(&live, with_permits(500)), 2);
 }
 
+/// Lets as many wait as are served, at least.
+struct Patient;
+
+impl PolicyObserver for Patient {
+    fn changed(&self, change: &PolicyChange) {
+        assert!(self.refuses(change.after.policy()).is_none());
+    }
+
+    fn refuses(&self, next: &Policy) -> Option<String> {
+        let http = &next.admissions["http"];
+        (http.queue < http.permits.most()).then(|| "too few may wait".to_owned())
+    }
+}
+
+#[test]
+fn an_override_ends_with_the_one_without_which_an_observer_cannot_follow_it() {
+    let queue = "admissions.http.queue";
+    let page = document(
+        "[timeouts.page]\ntimeout = \"1s\"\n\
+         [admissions.http]\npermits = 20\nqueue = 40\nqueue_wait = \"100ms\"\n\
+         [routes.\"/\"]\ntimeout = \"page\"\nadmission = \"http\"\n",
+    );
+    let live = LivePolicy::new(Revision::new("page", 1, page, signed("first"), at(0)));
+    let told = Arc::new(Patient);
+    live.observe(&told);
+    hold(&live, queue, "600").unwrap();
+    hold(&live, "admissions.http.permits", "600").unwrap();
+
+    assert!(live.release(&queue.parse().unwrap()));
+
+    assert_eq!(permits(&live), 20);
+    assert!(live.in_force().overrides().is_empty());
+}
+
 #[test]
 fn an_observer_that_panics_when_it_is_asked_has_refused() {
     let live = live();

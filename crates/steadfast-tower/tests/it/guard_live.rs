@@ -450,6 +450,63 @@ fn of_two_proposals_for_one_revision_the_second_is_told_that_it_is_outdated() {
     assert!(guard.apply_proposal(second).unwrap_err().is_outdated());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_document_that_cannot_be_followed_is_refused_also_while_an_override_hides_it() {
+    let document = |share: &str| {
+        document(&format!(
+            "[timeouts.page]\ntimeout = \"1s\"\n\
+             [admissions.http]\npermits = 500\nqueue = 5\nqueue_wait = \"1s\"\n\
+             guaranteed_core = {share:?}\n\
+             [routes.\"/a\"]\ntimeout = \"page\"\nadmission = \"http\"\n"
+        ))
+    };
+    let guard = Guard::new(document("50 %")).unwrap();
+    let path = "admissions.http.guaranteed_core";
+    guard
+        .hold(path.parse().unwrap(), "10 %", MINUTE, signed())
+        .unwrap();
+
+    let proposal = guard.propose(document("0.5 %"), signed());
+    let refused = guard.check_proposal(&proposal).unwrap_err().to_string();
+    let applied = guard.apply_proposal(proposal).map(|_| ());
+
+    assert!(refused.contains("is less than 1 %"), "{refused}");
+    assert_eq!(applied.unwrap_err().to_string(), refused);
+    assert_eq!(guard.in_force().overrides().len(), 1);
+    clock::sleep(MINUTE).await;
+    let told = guard.in_force();
+    assert_eq!((told.revision().n(), told.overrides().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_route_is_forgotten_until_the_policy_names_what_was_requested() {
+    let policy = |routes: &[&str]| {
+        let of = |key| format!("[routes.{key:?}]\ntimeout = \"page\"\n");
+        let routes = routes.iter().map(of).collect::<String>();
+        document(&format!("[timeouts.page]\ntimeout = \"1s\"\n{routes}"))
+    };
+    let guard = Guard::new(policy(&["/a"])).unwrap();
+    let served = route(async || "read").post(async || "written");
+    let app = Router::new().route("/a", served.clone());
+    let app = guard.protect(app.route("/b", served)).await.unwrap();
+    let ask = async |method: &str| {
+        let request = Request::builder().method(method).uri("/b");
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(app.clone().oneshot(request).await.unwrap().status(), 200);
+    };
+    ask("GET").await;
+    assert_eq!(guard.armed().ungoverned, ["/b"]);
+
+    guard.apply(policy(&["/a", "GET /b"]), signed()).unwrap();
+
+    ask("GET").await;
+    assert!(guard.armed().is_clean(), "{}", guard.armed());
+    ask("POST").await;
+    assert_eq!(guard.armed().ungoverned, ["/b"]);
+    guard.apply(policy(&["/a", "/b"]), signed()).unwrap();
+    assert!(guard.armed().is_clean(), "{}", guard.armed());
+}
+
 #[test]
 fn routes_tell_what_holds_for_them_now() {
     let guard = Guard::new(document(

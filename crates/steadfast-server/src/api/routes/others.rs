@@ -50,6 +50,14 @@ pub(super) async fn make_token(
     let actor = actor(&request)?;
     let (new, detail): (types::NewToken, _) = body(request).await?;
     let holds = length(&new.expires_in)?;
+    let rights = auth::Rights::asked(new.role.as_deref(), new.actions.as_deref())?;
+    if let Some(action) = actor.rights.lacks(&rights) {
+        let title = format!(
+            "your token may not do {}, and so makes none that may",
+            action.0
+        );
+        return Err(Problem::forbidden(title).with_fix("use a token that may, or ask for less"));
+    }
     let entry = entry(
         &actor,
         format!("token of {}", new.name),
@@ -59,7 +67,7 @@ pub(super) async fn make_token(
     let made = audited(
         &api.0.store,
         entry,
-        auth::make(&api.0.store, &new.name, &new.role, holds),
+        auth::make(&api.0.store, &new.name, &rights, holds),
     );
     Ok(Json(made.await?))
 }

@@ -120,8 +120,13 @@ impl Asked {
         let store = books.jobs().store();
         let place = store.config().clone();
         let address = Api::start(&api, place, None, guard.clone(), shutdown).await?;
-        let made = auth::make(store, "dev", "admin", TOKEN_HOLDS).await;
-        let made = made.map_err(|problem| anyhow::anyhow!(problem.line()))?;
+        let made = async {
+            let rights = auth::Rights::asked(Some("admin"), None)?;
+            auth::make(store, "dev", &rights, TOKEN_HOLDS).await
+        };
+        let made = made
+            .await
+            .map_err(|problem| anyhow::anyhow!(problem.line()))?;
         let token = options.data.join("token");
         write_secret(&token, &made.token)
             .with_context(|| format!("cannot write {}", token.display()))?;

@@ -1,5 +1,5 @@
 -- Adds a token; gives its id and when it expires.
-INSERT INTO {schema}.api_token (name, hash, role, created_us, expires_us)
-SELECT $1, $2, $3, clock.now_us, clock.now_us + $4
+INSERT INTO {schema}.api_token (name, hash, role, actions, created_us, expires_us)
+SELECT $1, $2, $3, $5, clock.now_us, clock.now_us + $4
 FROM (SELECT {schema}.now_us() AS now_us) AS clock
 RETURNING id, expires_us

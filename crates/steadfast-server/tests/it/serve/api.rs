@@ -261,7 +261,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &viewer,
         &["jobs", "cancel", "1", "--reason", "x"],
         5,
-        "error[SF-2203]: the role viewer may not do jobs.cancel\n  fix: use a token of another role\n",
+        "error[SF-2203]: the role viewer may not do jobs.cancel\n  fix: use a token that may\n",
     );
     check(
         &admin,
@@ -298,7 +298,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
     assert_eq!(served.ask(&viewer, &["status"]).status.code(), Some(5));
     let tokens = text(&served.admin(&["token", "list"]).stdout);
     assert!(
-        tokens.starts_with("ID  NAME    ROLE    HOLDS\n2   viewer  viewer  revoked "),
+        tokens.starts_with("ID  NAME    MAY     HOLDS\n2   viewer  viewer  revoked "),
         "{tokens}"
     );
 

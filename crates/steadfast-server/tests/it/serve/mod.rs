@@ -11,6 +11,7 @@ mod import;
 mod lives;
 mod served;
 mod tls;
+mod tokens;
 mod writes;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use steadfast_core::clock::{self, Instant};
 use steadfast_core::{Context as Facts, context};
@@ -46,10 +46,11 @@ pub(super) struct Rules {
     pub(super) unlisted: Option<Box<Unlisted>>,
 }
 
-/// The template of a request whose method the router does not list, and who wants to know.
+/// A request whose method the router does not list under this template, and who wants to know.
 pub(super) struct Unlisted {
     pub(super) guard: Arc<Inner>,
     pub(super) template: Box<str>,
+    pub(super) method: Method,
 }
 
 /// All that is known of a request: in one place from its beginning to the end of its answer, so that the
@@ -286,8 +287,12 @@ impl State {
         // What was rejected before says nothing about the router.
         let unlisted = self.rules.unlisted.take();
         if let Some(unlisted) = unlisted.filter(|_| self.held.call.is_some()) {
-            let watch = &unlisted.guard.watch;
-            watch.answered(&unlisted.template, answer.status());
+            let Unlisted {
+                guard,
+                template,
+                method,
+            } = &*unlisted;
+            guard.watch.answered(template, method, answer.status());
         }
         self.pace = Pace::new(times, now);
         let (head, body) = answer.into_parts();

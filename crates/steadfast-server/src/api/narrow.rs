@@ -1,0 +1,75 @@
+//! What the document says beyond the type of a field: as narrow as what the endpoints take, so that whoever keeps to it
+//! is not refused for what was sent. `./api-check` asks with it, in both directions.
+//!
+//! Lengths are those of ASCII: what is counted by the store are bytes.
+
+use serde_json::{Value, json};
+use steadfast::jobs::{KEY_BYTES_MAX, NAME_BYTES_MAX, State};
+
+use super::audit::REASON_BYTES_MAX;
+
+/// A text of so many bytes at most, and one at least.
+fn text(most: usize) -> Value {
+    json!({ "minLength": 1, "maxLength": most, "pattern": "^[^\\u0000]+$" })
+}
+
+/// The name of a kind, a queue, a schedule.
+pub(super) fn name() -> Value {
+    text(NAME_BYTES_MAX)
+}
+
+/// The name of somebody who has a token.
+pub(super) fn owner() -> Value {
+    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$" })
+}
+
+pub(super) fn key() -> Value {
+    text(KEY_BYTES_MAX)
+}
+
+/// Words for people: at least one that can be seen, and nothing that a terminal obeys.
+pub(super) fn reason() -> Value {
+    let control = "\\u0000-\\u001f\\u007f-\\u009f";
+    let pattern = format!("^[^{control}]*[^\\s{control}][^{control}]*$");
+    json!({ "minLength": 1, "maxLength": REASON_BYTES_MAX, "pattern": pattern })
+}
+
+pub(super) fn one_of(words: &[&str]) -> Value {
+    json!({ "enum": words })
+}
+
+pub(super) fn state() -> Value {
+    one_of(&State::ALL.map(State::as_str))
+}
+
+pub(super) fn within(least: i64, most: i64) -> Value {
+    json!({ "minimum": least, "maximum": most })
+}
+
+/// Something that has a form of its own, which its name and the description of the field tell.
+pub(super) fn of_form(name: &str) -> Value {
+    json!({ "format": name })
+}
+
+/// Where a list of jobs goes on.
+pub(super) fn place_of_a_job() -> Value {
+    json!({ "pattern": "^[0-9a-f]{1,15}-[0-9a-f]{1,15}$" })
+}
+
+/// Where a list by number goes on.
+pub(super) fn place_of_a_number() -> Value {
+    json!({ "pattern": "^[0-9]{1,18}$" })
+}
+
+/// An `ETag` of what is numbered.
+pub(super) fn tag() -> Value {
+    json!({ "pattern": "^\"[0-9]{1,18}\"$" })
+}
+
+/// Adds to a shape what makes it narrower.
+pub(super) fn narrowed(mut shape: Value, by: Value) -> Value {
+    if let (Some(shape), Value::Object(by)) = (shape.as_object_mut(), by) {
+        shape.extend(by);
+    }
+    shape
+}

@@ -1,0 +1,185 @@
+//! Tokens for machines, which may do the actions that they were made for.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::served::{Served, bearer, text};
+use super::*;
+
+/// Every endpoint as (method, path, action).
+fn endpoints(served: &Served) -> Vec<(String, String, String)> {
+    let (_, _, document) = served.send("GET", "/api/v1/openapi.json", "", "");
+    let document: Value = serde_json::from_str(&document).unwrap();
+    let mut endpoints = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", "999999").replace("{name}", "nowhere");
+        for (method, operation) in methods.as_object().unwrap() {
+            let needs = operation["description"].as_str().unwrap();
+            let action = needs.split('`').nth(1).unwrap().to_owned();
+            endpoints.push((method.to_uppercase(), path.clone(), action));
+        }
+    }
+    endpoints
+}
+
+/// Makes a token over the API, as a token may.
+fn make(served: &Served, maker: &str, rights: &Value) -> (u16, String) {
+    let mut new = json!({ "name": "machine", "expires_in": "1h", "reason": "a test" });
+    let rights = rights.as_object().unwrap().clone();
+    new.as_object_mut().unwrap().extend(rights);
+    let path = "/api/v1/tokens";
+    let (status, _, told) = served.send("POST", path, &bearer(maker), &new.to_string());
+    if status != 200 {
+        return (status, told);
+    }
+    let made: Value = serde_json::from_str(&told).unwrap();
+    (status, made["token"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_token_of_an_action_opens_what_needs_it_and_nothing_else() {
+    // Its lines are not read, and there would be a thousand.
+    let quiet = "[log]\nlevel = \"warn,steadfast::serve=info\"\n";
+    let rest = format!("{quiet}{}", shell("nothing", "true", ""));
+    let served = Served::start("actions", &rest);
+    let admin = served.token("admin");
+    let endpoints = endpoints(&served);
+    let actions: BTreeSet<&str> = endpoints.iter().map(|(.., action)| &**action).collect();
+    let check = |token: &str, method: &str, path: &str, may: bool, who: &str| {
+        let (status, _, told) = served.send(method, path, &bearer(token), "{}");
+        assert_ne!(status, 401, "{who}: {method} {path}");
+        let is_refused = status == 403 && told.contains("SF-2203");
+        assert_eq!(!is_refused, may, "{who}: {method} {path}: {status} {told}");
+        assert!(status < 500, "{who}: {method} {path}: {status} {told}");
+    };
+
+    let mut checked = 0;
+    for action in &actions {
+        let (status, only) = make(&served, &admin, &json!({ "actions": [action] }));
+        assert_eq!(status, 200, "{only}");
+        let others: Vec<_> = actions.iter().filter(|other| *other != action).collect();
+        let (status, but) = make(&served, &admin, &json!({ "actions": others }));
+        assert_eq!(status, 200, "{but}");
+        for (method, path, needs) in &endpoints {
+            check(
+                &only,
+                method,
+                path,
+                needs == action,
+                &format!("only {action}"),
+            );
+            if needs == action {
+                check(&but, method, path, false, &format!("all but {action}"));
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20 * 39, "all of them: {checked}");
+    served.server.stop();
+}
+
+#[test]
+fn tokens_of_actions_are_made_listed_and_never_more_than_who_makes_them() {
+    let served = Served::start("action-tokens", &shell("nothing", "true", ""));
+    let create =
+        |args: &[&str]| served.admin(&[&["token", "create", "--name", "ci"], args].concat());
+    let made = create(&["--action", "jobs.run", "--action", "jobs.read"]);
+    assert!(
+        text(&made.stderr).starts_with("token 1 of ci (jobs.read, jobs.run) holds until "),
+        "{}",
+        text(&made.stderr)
+    );
+    let token = text(&made.stdout).trim().to_owned();
+    assert_eq!(served.told(&token, &["jobs", "list"]), "no jobs\n");
+    let refused = served.ask(&token, &["jobs", "run", "nothing", "--reason", "x"]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert_eq!(
+        text(&refused.stderr),
+        "error[SF-2203]: this token may do jobs.read, jobs.run, and not jobs.enqueue\n  fix: use a token that may\n"
+    );
+    let listed = text(&served.admin(&["token", "list"]).stdout);
+    assert!(
+        listed.starts_with(
+            "ID  NAME  MAY                 HOLDS\n1   ci    jobs.read jobs.run  until "
+        ),
+        "{listed}"
+    );
+    // Of a token only its hash is in the store.
+    for ending in ["jobs.db", "jobs.db-wal"] {
+        let file = std::fs::read(served.folder.path().join(ending)).unwrap_or_default();
+        let secret = token.as_bytes();
+        assert!(
+            !file.windows(secret.len()).any(|part| part == secret),
+            "{ending}"
+        );
+    }
+
+    let wrong = create(&["--action", "jobs.rnu"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let told = text(&wrong.stderr);
+    assert!(
+        told.contains("tip: a similar value exists: 'jobs.run'"),
+        "{told}"
+    );
+    let both = create(&["--role", "admin", "--action", "jobs.run"]);
+    assert_eq!(both.status.code(), Some(2));
+
+    // Whoever may make tokens makes none that may more.
+    let maker = create(&["--action", "tokens.write", "--action", "jobs.read"]);
+    let maker = text(&maker.stdout).trim().to_owned();
+    for more in [
+        json!({ "role": "admin" }),
+        json!({ "role": "viewer" }),
+        json!({ "actions": ["jobs.read", "jobs.run"] }),
+    ] {
+        let (status, told) = make(&served, &maker, &more);
+        assert_eq!(status, 403, "{more}: {told}");
+        assert!(told.contains("and so makes none that may"), "{told}");
+    }
+    let (status, lesser) = make(&served, &maker, &json!({ "actions": ["jobs.read"] }));
+    assert_eq!(status, 200, "{lesser}");
+    assert_eq!(served.told(&lesser, &["jobs", "list"]), "no jobs\n");
+    for wrong in [
+        json!({}),
+        json!({ "actions": [] }),
+        json!({ "actions": ["jobs.everything"] }),
+        json!({ "role": "viewer", "actions": ["jobs.read"] }),
+    ] {
+        let (status, told) = make(&served, &maker, &wrong);
+        assert_eq!(status, 400, "{wrong}: {told}");
+    }
+    served.server.stop();
+}
+
+#[tokio::test]
+async fn a_token_whose_time_is_over_opens_nothing() {
+    let served = Served::start("expired", &shell("nothing", "true", ""));
+    let made = served.admin(&[
+        "token",
+        "create",
+        "--name",
+        "ci",
+        "--action",
+        "jobs.read",
+        "--expires-in",
+        "1h",
+    ]);
+    let token = text(&made.stdout).trim().to_owned();
+    assert!(served.ask(&token, &["jobs", "list"]).status.success());
+    let store = Store::open(Config::sqlite(served.folder.store()))
+        .await
+        .unwrap();
+    let passed: Result<_, steadfast::store::Error> = store
+        .write(async |mut tx| {
+            let hours = "UPDATE steadfast_api_token SET expires_us = expires_us - 3600000000";
+            tx.sql(hours, steadfast::store::binds![]).await
+        })
+        .await;
+    passed.unwrap();
+
+    let refused = served.ask(&token, &["jobs", "list"]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(text(&refused.stderr).starts_with("error[SF-2202]: "));
+    served.server.stop();
+}

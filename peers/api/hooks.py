@@ -1,0 +1,37 @@
+"""What has a form that no pattern tells: texts of it, so that they are asked for as well."""
+
+import schemathesis
+from hypothesis import strategies as st
+
+
+def lengths(seconds):
+    """Lengths of time, with all of their units."""
+    units = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)]
+    texts = [
+        f"{number}{unit}"
+        for unit, of in units
+        for number in (1, 2, 59, 60, 90, 8784)
+        if seconds[0] <= number * of <= seconds[1]
+    ]
+    return st.sampled_from(texts)
+
+
+DAY = 24 * 3600
+FORMS = {
+    "length": lengths((0, 366 * DAY)),
+    "length-up-to-a-day": lengths((1, DAY)),
+    "length-of-a-token": lengths((3600, 366 * DAY)),
+    "missed": st.sampled_from(["skip", "run_once", "run_all(24h)", "run_all(7d)"]),
+    "rule": st.sampled_from(
+        ["0 1 * * *", "*/5 8-18 * jan-jun mon", "30 0 1 * * *", "@daily", "@Hourly", "every 15m", "0 0 L * *"]
+    ),
+    "time-zone": st.sampled_from(["UTC", "utc", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
+    "policy": st.sampled_from(
+        ["", "[timeouts.page]\ntimeout = \"2s\"\n", "[admissions.http]\npermits = 10\n[routes.\"GET /\"]\nadmission = \"http\"\n"]
+    ),
+    "policy-field": st.sampled_from(
+        ["timeouts.page.timeout", "admissions.http.permits", 'routes."GET /orders".tier', "drain.lower"]
+    ),
+}
+for name, strategy in FORMS.items():
+    schemathesis.openapi.format(name, strategy)
