@@ -323,16 +323,12 @@ impl Armed {
 /// A few lines for people.
 impl fmt::Display for Armed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let checked = match self.checked {
-            true => "armed, asked at the start",
-            false => "not asked at the start",
-        };
-        write!(
-            f,
-            "{} routes {checked}; {} requests",
-            self.routes.len(),
-            self.requests
-        )?;
+        match (self.routes.len(), self.checked) {
+            (0, _) => write!(f, "no routes to guard")?,
+            (routes, true) => write!(f, "{routes} routes armed, asked at the start")?,
+            (routes, false) => write!(f, "{routes} routes not asked at the start")?,
+        }
+        write!(f, "; {} requests", self.requests)?;
         if !self.ungoverned.is_empty() {
             let names = self.ungoverned.join(", ");
             write!(

@@ -356,6 +356,25 @@ async fn what_the_policy_forgot_and_what_is_guarded_twice_is_told() {
 }
 
 #[tokio::test]
+async fn a_guard_without_routes_is_armed_until_something_is_served() {
+    let policy = "[timeouts.call]\ntimeout = \"1s\"\n\
+         [dependencies.bank]\nmethods = [\"GET\"]\ntimeout = \"call\"\n";
+    let guard = Guard::new(PolicyDocument::new("policy.toml", policy).unwrap()).unwrap();
+    assert!(!guard.armed().is_clean(), "nothing is called by it yet");
+    let _bank = guard.client("bank").unwrap();
+    let armed = guard.armed();
+    assert!(armed.is_clean(), "{armed}");
+    assert_eq!(armed.to_string(), "no routes to guard; 0 requests");
+
+    let app = Router::new().route("/page", route(async || "a page"));
+    let app = guard.protect(app).await.unwrap();
+    app.oneshot(ask("/page")).await.unwrap();
+
+    assert_eq!(guard.armed().ungoverned, ["/page"]);
+    assert!(!guard.armed().is_clean());
+}
+
+#[tokio::test]
 async fn a_method_that_no_handler_has_is_no_forgotten_route() {
     let policy = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"GET /page\"]\ntimeout = \"page\"\n";
     let document = PolicyDocument::new("policy.toml", policy).unwrap();
