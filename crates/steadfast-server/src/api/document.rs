@@ -7,8 +7,8 @@ use super::schema::Schema;
 use super::table::{ENDPOINTS, Endpoint};
 use super::types::*;
 
-/// Writes the document of the API.
-pub(crate) fn document() -> Value {
+/// Writes the document of the API, as it is served below a path.
+pub(crate) fn document(prefix: &str) -> Value {
     let mut named = Map::new();
     define(&mut named);
     let mut paths: Map<String, Value> = Map::new();
@@ -18,7 +18,7 @@ pub(crate) fn document() -> Value {
             methods.insert(endpoint.method.to_lowercase(), operation(endpoint));
         }
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "steadfast",
@@ -31,7 +31,11 @@ pub(crate) fn document() -> Value {
             "schemas": named,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
-    })
+    });
+    if !prefix.is_empty() {
+        document["servers"] = json!([{ "url": prefix }]);
+    }
+    document
 }
 
 fn operation(endpoint: &Endpoint) -> Value {

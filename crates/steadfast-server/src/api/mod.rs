@@ -15,7 +15,8 @@ mod server;
 mod table;
 pub(crate) mod types;
 
-pub(crate) use server::{Api, check_exposure};
+pub(crate) use server::check_exposure;
+pub use server::{Api, ApiOptions};
 
 #[cfg(test)]
 mod tests;

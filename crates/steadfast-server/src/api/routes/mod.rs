@@ -61,10 +61,11 @@ where
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// What everybody may read.
-pub(super) fn public() -> Router {
+pub(super) fn public(prefix: &str) -> Router {
+    let document = document::document(prefix);
     Router::new().route(
         "/api/v1/openapi.json",
-        get(async || Json(document::document())),
+        get(async move || Json(document.clone())),
     )
 }
 
