@@ -160,7 +160,7 @@ impl<'d> Table<'d, '_> {
 
     /// Says that a key is missing, and what to do about it; nothing while lines are broken.
     pub fn missing(&mut self, key: &'d str, fix: impl Into<String>) {
-        self.asked.push(key);
+        self.ask(key);
         if self.notes.broken.is_empty() && !self.unreadable {
             let wrong = Wrong::new(format!("[{}] has no {key:?}", self.path));
             self.notes.wrong(self.header.clone(), wrong.with_fix(fix));
@@ -212,14 +212,15 @@ impl<'d> Table<'d, '_> {
         });
     }
 
-    fn take(
-        &mut self,
-        key: &'d str,
-    ) -> Option<(
-        &'d Spanned<std::borrow::Cow<'d, str>>,
-        &'d Spanned<DeValue<'d>>,
-    )> {
-        self.asked.push(key);
+    /// Notes a key as known. A required one is asked for twice.
+    fn ask(&mut self, key: &'d str) {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+    }
+
+    fn take(&mut self, key: &'d str) -> Option<(&'d Key<'d>, &'d Spanned<DeValue<'d>>)> {
+        self.ask(key);
         self.entries?.get_key_value(key)
     }
 

@@ -56,6 +56,21 @@ fn dotted_and_inline_tables_are_the_same() {
 }
 
 #[test]
+fn what_is_known_is_told_once_also_if_it_is_missing() {
+    let told = told("[listen]\nsomething_else_entirely = 1\n");
+
+    let known: Vec<_> = told
+        .lines()
+        .filter(|line| line.contains("known are"))
+        .collect();
+    let [known] = known[..] else { panic!("{told}") };
+    assert!(
+        known.ends_with("known are port, idle, share, tls, names"),
+        "{known}"
+    );
+}
+
+#[test]
 fn every_mistake_is_told_with_its_line() {
     check(
         "[listen]\nport = 0\nidle = 250\nshare = \"ten\"\nnames = [\"a\", 7]\nidel = \"1s\"\n\n\

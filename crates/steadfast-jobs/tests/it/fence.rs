@@ -11,7 +11,7 @@ use super::support::{Act, kill, look, node, rescue, statement};
 const FENCED: &[&str] = &["exchange", "put_back", "complete_in"];
 
 /// What changes nothing.
-const READS: &[&str] = &[
+pub(crate) const READS: &[&str] = &[
     "find",
     "find_unique",
     "held",

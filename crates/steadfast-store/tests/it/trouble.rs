@@ -40,9 +40,9 @@ async fn count(store: &Store) -> i64 {
     rows.one().unwrap().get(0).unwrap()
 }
 
-const LARGE: [Migration; 1] = [Migration::new("0009_later", true, "SELECT 1", "SELECT 1")];
-const SMALL: [Migration; 1] = [Migration::new("0009_later", false, "SELECT 1", "SELECT 1")];
-const EDITED: [Migration; 1] = [Migration::new("0009_later", false, "SELECT 2", "SELECT 2")];
+const LARGE: [Migration; 1] = [Migration::new("0009_later", "SELECT 1", "SELECT 1").breaking()];
+const SMALL: [Migration; 1] = [Migration::new("0009_later", "SELECT 1", "SELECT 1")];
+const EDITED: [Migration; 1] = [Migration::new("0009_later", "SELECT 2", "SELECT 2")];
 
 fn package(migrations: &'static [Migration]) -> Package {
     Package {

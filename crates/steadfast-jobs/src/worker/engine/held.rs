@@ -148,7 +148,7 @@ impl Engine {
             Alike::Rows(rows) => self.of_rows(now, &rows, &mut large),
         };
         read.unwrap_or_else(|error| {
-            tracing::error!(target: "steadfast::jobs", %error, "claimed jobs cannot be read");
+            tracing::error!(target: "steadfast::jobs", %error, "a claimed job cannot be read");
             Vec::new()
         })
     }
