@@ -159,6 +159,15 @@ async fn text(conn: &mut SqliteConnection, sql: &'static str) -> Result<String, 
     rows.one()?.get(0)
 }
 
+/// Tells whether a file is on a disk that takes no writes: SQLite only says that it could not open one of those that
+/// it needs beside it.
+fn on_read_only_disk(path: &Path) -> Option<std::io::Error> {
+    let opened = std::fs::File::options().append(true).open(path);
+    opened
+        .err()
+        .filter(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,13 +184,4 @@ mod tests {
             assert_eq!(version(text) < VERSION_LEAST, old, "{text}");
         }
     }
-}
-
-/// Tells whether a file is on a disk that takes no writes: SQLite only says that it could not open one of those that
-/// it needs beside it.
-fn on_read_only_disk(path: &Path) -> Option<std::io::Error> {
-    let opened = std::fs::File::options().append(true).open(path);
-    opened
-        .err()
-        .filter(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
