@@ -7,6 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod client;
 mod document;
 mod live;
+mod narrow;
 mod problem;
 pub(crate) mod routes;
 mod schema;

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use steadfast::Timestamp;
 use steadfast::jobs::State as JobState;
 
-use super::audit::{Entry, audited};
+use super::audit::{Entry, audited, check_reason};
 use super::auth::Actor;
 use super::problem::Problem;
 use super::server::{Api, READ_ONLY};

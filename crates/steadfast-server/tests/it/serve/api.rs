@@ -267,7 +267,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &admin,
         &["jobs", "cancel", "1", "--reason", ""],
         1,
-        "error[SF-2201]: a reason has 1 to 500 bytes\n  fix: say why, in words that help whoever reads the audit\n",
+        "error[SF-2201]: a reason has 1 to 500 bytes, and no control characters\n  fix: say why, in words that help whoever reads the audit\n",
     );
     check(
         &admin,

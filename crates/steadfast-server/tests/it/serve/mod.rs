@@ -232,6 +232,15 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("STEADFAST_TEST_LONG").is_some_and(|long| !long.is_empty())
 }
 
+/// Tells what was seen, to whoever runs a long form, and where a test fails.
+#[allow(
+    clippy::print_stdout,
+    reason = "what a test prints is shown when it fails"
+)]
+pub(crate) fn tell(seen: &str) {
+    println!("{seen}");
+}
+
 /// As `[handlers.NAME]` with a script of the shell.
 pub(crate) fn shell(name: &str, script: &str, rest: &str) -> String {
     format!("[handlers.{name}]\nexec = [\"/bin/sh\", \"-c\", '''{script}''']\n{rest}\n")
