@@ -12,6 +12,7 @@ mod lives;
 mod served;
 mod tls;
 mod tokens;
+mod watch;
 mod writes;
 
 use std::io::{BufRead, BufReader, Read, Write};
