@@ -121,5 +121,14 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
         // There is neither such a node nor such a job.
         let told = told.unwrap();
         assert!(!told.lease && told.ended.is_empty());
+
+        // Whichever reply is lost, the outcome of the whole is unknown.
+        for nth in 1..=statements {
+            engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
+            faults.on(nth, Fault::After);
+            let outcome = engine.exchange(vec![(0, i64::MIN, SIDE_BY_SIDE)]).await;
+            let failed = matches!(outcome, Outcome::Exchanged { told: Err(_), .. });
+            assert!(failed, "{ends} ends on {on:?}, statement {nth}");
+        }
     }
 }
