@@ -98,6 +98,9 @@ pub(crate) struct Engine {
     lost: Cancel,
     /// The token of runs that go on nevertheless; outlives this engine.
     beyond: Cancel,
+    /// Cancelled when the store has not answered in time after that: what is under way ends, and gives back the ends
+    /// that it was to tell.
+    hurry: Cancel,
     queues: Vec<Queue>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
@@ -172,6 +175,7 @@ impl Engine {
             incarnation,
             lost,
             beyond,
+            hurry: Cancel::new(),
             legacy,
             flights: HashMap::new(),
             done: Vec::new(),

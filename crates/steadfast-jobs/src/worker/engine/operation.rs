@@ -6,13 +6,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::{Cancel, clock};
 use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
+use tokio::sync::Mutex;
 
 use super::held::Flight;
 use super::runs::wanted;
 use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
+use crate::error::Repr;
 use crate::job::micros;
 use crate::worker::execute::Finished;
 use crate::worker::run::settled;
@@ -20,6 +22,10 @@ use crate::{Error, sql};
 
 /// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
 const UNBLOCK_KEYS: i64 = 200;
+
+/// Held while a suspect is claimed, until that can be seen: two workers of this process that ask at once would each
+/// find that none runs here.
+static ASKS_FOR_SUSPECT: Mutex<()> = Mutex::const_new(());
 
 pub(super) type Operation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -122,9 +128,9 @@ impl Engine {
             let ends = std::mem::take(&mut first);
             runs.push(self.exchange_run(self.incarnation, ends, &part));
         }
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
-            let told = exchange(&lane, runs).await;
+            let told = unless(&hurry, exchange(&lane, runs)).await;
             Outcome::Exchanged {
                 sent,
                 asked,
@@ -194,7 +200,7 @@ impl Engine {
             ],
             self.incarnation
         ];
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::PUT_BACK, binds).await?;
@@ -211,7 +217,7 @@ impl Engine {
                 }
                 Ok(back)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::PutBack { sent, told }
         })
     }
@@ -229,7 +235,7 @@ impl Engine {
         // Those that their handlers have completed are there, or are not to be.
         let plain = sent.iter().filter(|end| end.settled == settled::NO);
         let run = self.exchange_run(incarnation, plain, &[]);
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 // It may be the second time that we tell it.
@@ -239,7 +245,7 @@ impl Engine {
                 ended.extend(exchange(&lane, vec![run]).await?.ended);
                 Ok(ended)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Late {
                 incarnation,
                 sent,
@@ -289,6 +295,10 @@ impl Engine {
         ];
         let lane = self.lane.clone();
         Box::pin(async move {
+            // Whoever finds it taken asks again before long, and keeps no end waiting.
+            let Ok(_asks) = ASKS_FOR_SUSPECT.try_lock() else {
+                return Outcome::Suspect(Ok(Rows::default()));
+            };
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
             Outcome::Suspect(told.map_err(Error::from))
         })
@@ -304,6 +314,9 @@ impl Engine {
         let (alone, new) = (!self.suspect, queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
+            // To the end of the transaction.
+            let asks = alone.then(|| ASKS_FOR_SUSPECT.try_lock().ok()).flatten();
+            let alone = asks.is_some();
             let claimed = store.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,
@@ -374,16 +387,27 @@ impl Engine {
         let asked = std::mem::take(&mut self.perhaps);
         let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
         let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
                 Ok(ids?)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Checked { asked, told }
         })
+    }
+}
+
+/// Waits for an answer, unless there is no time for it: what has been sent is to be given back then.
+async fn unless<T>(
+    hurry: &Cancel,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        told = asked => told,
+        _ = hurry.cancelled() => Err(Repr::Unanswered.into()),
     }
 }
 
