@@ -35,3 +35,17 @@ FORMS = {
 }
 for name, strategy in FORMS.items():
     schemathesis.openapi.format(name, strategy)
+
+
+def whole(value):
+    """Whole numbers as the API takes them: without a fraction, which they may have for JSON Schema."""
+    if isinstance(value, dict):
+        return {name: whole(part) for name, part in value.items()}
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+@schemathesis.hook
+def map_body(context, body):
+    return whole(body)

@@ -25,12 +25,22 @@ pub struct Package {
 /// index), then *move* in a later release, then *contract* in one after that. One that cannot is
 /// marked `breaking`: nodes that do not know it refuse to run, with code SF-1104.
 ///
-/// Each runs in one transaction, under a lock that all nodes share, with a limit of a second on
-/// each wait for a table lock; waits over it are tried again.
+/// Each runs in one transaction, under a lock that all nodes share. On PostgreSQL nodes at work wait for
+/// it less than a second: it waits for the lock of a table for 250 ms and has 750 ms for all it does, and
+/// is tried again if it got in nobody's way by giving up. So it changes what a table *is*, and never goes
+/// over its rows. The first steps of a package, whose tables nobody uses yet, may take longer.
+///
+/// **Indexes of tables that are in use** are a step of their own, marked `concurrent`. PostgreSQL builds
+/// them while rows are written, outside of a transaction; what is left of one that was interrupted is
+/// dropped and built anew. SQLite, which has no such, builds them in one transaction: who writes waits.
+///
+/// A step of indexes has nothing but `CREATE [UNIQUE] INDEX CONCURRENTLY IF NOT EXISTS name ON …;`, under
+/// a name that was never used before, and `DROP INDEX CONCURRENTLY IF EXISTS {schema}.name;`.
 #[derive(Debug, Clone, Copy)]
 pub struct Migration {
     pub(crate) file: &'static str,
-    pub(crate) breaking: bool,
+    breaking: bool,
+    concurrent: bool,
     pub(crate) sqlite: &'static str,
     pub(crate) postgres: &'static str,
 }
@@ -38,17 +48,31 @@ pub struct Migration {
 impl Migration {
     /// Used by [`migrations!`](crate::migrations).
     #[doc(hidden)]
-    pub const fn new(
-        file: &'static str,
-        breaking: bool,
-        sqlite: &'static str,
-        postgres: &'static str,
-    ) -> Self {
+    pub const fn new(file: &'static str, sqlite: &'static str, postgres: &'static str) -> Self {
         Self {
             file,
-            breaking,
+            breaking: false,
+            concurrent: false,
             sqlite,
             postgres,
+        }
+    }
+
+    /// Has nodes that do not know it refuse to run.
+    #[must_use]
+    pub const fn breaking(self) -> Self {
+        Self {
+            breaking: true,
+            ..self
+        }
+    }
+
+    /// Has PostgreSQL build and drop its indexes while rows are written.
+    #[must_use]
+    pub const fn concurrent(self) -> Self {
+        Self {
+            concurrent: true,
+            ..self
         }
     }
 
@@ -74,6 +98,11 @@ impl Migration {
         self.breaking
     }
 
+    /// Tells whether it has indexes alone, which PostgreSQL builds while rows are written.
+    pub fn is_concurrent(&self) -> bool {
+        self.concurrent
+    }
+
     /// Gives the hash of its text for one database, as it is stored.
     pub(crate) fn hash(text: &str) -> String {
         let hash = hmac_sha256::Hash::hash(text.as_bytes());
@@ -84,16 +113,15 @@ impl Migration {
     }
 }
 
-/// Declares the migrations of a package, in order: `migrations!["0001_tables", "0002_drop_old"
-/// breaking]` is a `&'static [Migration]` of the files `src/migrations/sqlite/0001_tables.sql`,
-/// `src/migrations/postgres/0001_tables.sql` and so on.
+/// Declares the migrations of a package, in order: `migrations!["0001_tables", "0002_by_time"
+/// concurrent, "0003_drop_old" breaking]` is a `&'static [Migration]` of the files
+/// `src/migrations/sqlite/0001_tables.sql`, `src/migrations/postgres/0001_tables.sql` and so on.
 #[macro_export]
 macro_rules! migrations {
-    ($($file:literal $($breaking:ident)?),* $(,)?) => {
+    ($($file:literal $($how:ident)?),* $(,)?) => {
         &[$(
             $crate::Migration::new(
                 $file,
-                $crate::migrations!(@ $($breaking)?),
                 ::core::include_str!(::core::concat!(
                     ::core::env!("CARGO_MANIFEST_DIR"), "/src/migrations/sqlite/", $file, ".sql"
                 )),
@@ -101,10 +129,9 @@ macro_rules! migrations {
                     ::core::env!("CARGO_MANIFEST_DIR"), "/src/migrations/postgres/", $file, ".sql"
                 )),
             )
+            $(.$how())?
         ),*]
     };
-    (@) => { false };
-    (@ breaking) => { true };
 }
 
 /// A migration that the database has.
@@ -160,8 +187,8 @@ pub(crate) fn next(migrations: &[Migration], hashes: &[String], applied: &[Appli
 mod tests {
     use super::*;
 
-    const ONE: Migration = Migration::new("0001_one", false, "a", "a");
-    const TWO: Migration = Migration::new("0002_two", false, "b", "b");
+    const ONE: Migration = Migration::new("0001_one", "a", "a");
+    const TWO: Migration = Migration::new("0002_two", "b", "b");
 
     fn applied(migration: Migration, breaking: bool) -> Applied {
         Applied {
@@ -203,7 +230,7 @@ mod tests {
 
     #[test]
     fn one_that_was_edited_after_its_release_is_refused() {
-        let edited = Migration::new("0001_one", false, "A", "A");
+        let edited = Migration::new("0001_one", "A", "A");
 
         assert!(matches!(
             step(&[edited], &[applied(ONE, false)]),

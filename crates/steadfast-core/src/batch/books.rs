@@ -60,7 +60,13 @@ impl BatchStats {
 
 /// The stats of one writer.
 pub(super) struct Books {
-    stats: Mutex<BatchStats>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    stats: BatchStats,
+    /// Nothing that is sent now would be read.
+    is_ended: bool,
 }
 
 impl Books {
@@ -86,22 +92,32 @@ impl Books {
             is_broken: false,
         };
         Self {
-            stats: Mutex::new(stats),
+            inner: Mutex::new(Inner {
+                stats,
+                is_ended: false,
+            }),
         }
     }
 
     pub(super) fn stats(&self) -> BatchStats {
-        self.open().clone()
+        self.open().stats.clone()
     }
 
-    pub(super) fn accepted(&self) {
-        let mut stats = self.open();
-        stats.offered += 1;
-        stats.queued += 1;
+    /// Counts a row and sends it, unless the writer has ended, which gives it back: its receipt would never be answered.
+    pub(super) fn accept<R>(&self, row: R, send: impl FnOnce(R)) -> Result<(), R> {
+        let mut inner = self.open();
+        if inner.is_ended {
+            return Err(row);
+        }
+        inner.stats.offered += 1;
+        inner.stats.queued += 1;
+        // Still locked, so that the end comes before or after all of it.
+        send(row);
+        Ok(())
     }
 
     pub(super) fn rejected(&self, reason: Reason) {
-        let mut stats = self.open();
+        let stats = &mut self.open().stats;
         stats.offered += 1;
         match reason {
             Reason::Full => stats.rejected_full += 1,
@@ -111,12 +127,12 @@ impl Books {
     }
 
     pub(super) fn closed(&self) {
-        self.open().is_open = false;
+        self.open().stats.is_open = false;
     }
 
     /// Notes a transaction that was committed, for so many rows.
     pub(super) fn written(&self, rows: u64, folded: u64, took: Duration) {
-        let mut stats = self.open();
+        let stats = &mut self.open().stats;
         stats.queued -= rows;
         stats.written += rows;
         stats.folded += folded;
@@ -125,40 +141,42 @@ impl Books {
     }
 
     pub(super) fn failed(&self, kind: Kind) {
-        self.open().failed[kind as usize] += 1;
+        self.open().stats.failed[kind as usize] += 1;
     }
 
     pub(super) fn dead(&self, rows: u64) {
-        let mut stats = self.open();
+        let stats = &mut self.open().stats;
         stats.queued -= rows;
         stats.dead += rows;
     }
 
     pub(super) fn next(&self, rows_limit: u32, constraint: Constraint) {
-        let mut stats = self.open();
+        let stats = &mut self.open().stats;
         stats.rows_limit = rows_limit;
         stats.constraint = constraint;
     }
 
     pub(super) fn paused(&self, is_paused: bool) {
-        self.open().is_paused = is_paused;
+        self.open().stats.is_paused = is_paused;
     }
 
     pub(super) fn broken(&self, is_broken: bool) {
-        self.open().is_broken = is_broken;
+        self.open().stats.is_broken = is_broken;
     }
 
     /// Ends the books: what is queued now is left. Returns the last stats.
     pub(super) fn end(&self) -> BatchStats {
-        let mut stats = self.open();
+        let mut inner = self.open();
+        inner.is_ended = true;
+        let stats = &mut inner.stats;
         stats.is_open = false;
         stats.is_paused = false;
         stats.left += std::mem::take(&mut stats.queued);
         stats.clone()
     }
 
-    fn open(&self) -> MutexGuard<'_, BatchStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

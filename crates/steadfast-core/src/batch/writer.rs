@@ -135,10 +135,15 @@ impl<T: Send + Sync + 'static> BatchWriter<T> {
         let bytes = self.owner.bytes.as_ref().map_or(0, |bytes| bytes(&row));
         let (answer, receipt) = Receipt::new();
         let answer = Answer::new(answer, context::current().trace_id());
-        // First, or the worker might be quicker.
-        self.owner.books.accepted();
-        room.send(Item::Row(Entry { row, bytes, answer }));
-        Ok(receipt)
+        let entry = Entry { row, bytes, answer };
+        let sent = self
+            .owner
+            .books
+            .accept(entry, |entry| room.send(Item::Row(entry)));
+        match sent {
+            Ok(()) => Ok(receipt),
+            Err(entry) => Err(self.rejected(entry.row, Reason::Closed)),
+        }
     }
 
     fn rejected(&self, row: T, reason: Reason) -> Rejected<T> {

@@ -574,6 +574,39 @@ async fn a_drain_ends_at_its_deadline_and_counts_what_is_left() {
     );
 }
 
+/// What says how large a row is takes its time, and the writer ends meanwhile.
+#[tokio::test]
+async fn a_row_that_comes_with_the_end_is_given_back_and_nobody_waits_for_it() {
+    let (measures, is_measured) = std::sync::mpsc::channel::<()>();
+    let (goes_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = Mutex::new(may_go_on);
+    let writer = BatchWriter::builder(config(), Table::default())
+        .sized(move |_: &u32| {
+            measures.send(()).unwrap();
+            may_go_on.lock().unwrap().recv().unwrap();
+            1
+        })
+        .start()
+        .unwrap();
+    let sender = writer.clone();
+    let sent = std::thread::spawn(move || sender.try_send(7));
+    is_measured.recv().unwrap();
+
+    let drained = writer.drain(clock::now()).await;
+    goes_on.send(()).unwrap();
+    let sent = sent.join().unwrap();
+
+    assert_eq!((drained.offered, drained.left), (0, 0));
+    let rejected = sent.unwrap_err();
+    assert!(rejected.is_closed());
+    assert_eq!(rejected.into_row(), 7);
+    let stats = writer.stats();
+    assert_eq!(
+        (stats.offered, stats.queued, stats.rejected_closed),
+        (1, 0, 1)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_drop_of_the_last_handle_is_a_drain_with_the_limit_of_the_config() {
     let (table, gate) = Table::gated();

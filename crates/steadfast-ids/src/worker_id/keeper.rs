@@ -12,9 +12,10 @@ use crate::atomic::Ordering::Relaxed;
 use crate::error::Error;
 
 /// Renews until the generator is dropped or gives its worker id back; gets another one when it is lost.
-pub(super) async fn keep(tenancy: Arc<Tenancy>, mut vigil: Vigil) {
-    // Whatever ends this task: nobody waits for the worker id to be given back.
-    let _end = Left(&tenancy);
+///
+/// Whatever ends this task, and be it before it has begun: nobody waits for the worker id to be given back.
+pub(super) async fn keep(left: Left, mut vigil: Vigil) {
+    let tenancy = &*left.0;
     let mut ended = None;
     loop {
         let now = clock::nanos();
@@ -30,13 +31,13 @@ pub(super) async fn keep(tenancy: Arc<Tenancy>, mut vigil: Vigil) {
         };
         tokio::select! {
             () = tenancy.leaving.notified() => break,
-            () = act(&tenancy, &mut vigil, step, &mut ended) => {}
+            () = act(tenancy, &mut vigil, step, &mut ended) => {}
         }
     }
     if let Some(last) = tenancy.end().or(ended)
         && let Err(error) = tenancy.give_back(last).await
     {
-        told_not_renewed(&tenancy, &error);
+        told_not_renewed(tenancy, &error);
     }
 }
 
@@ -84,9 +85,10 @@ fn lose(tenancy: &Tenancy, vigil: &mut Vigil, ended: &mut Option<Ended>) {
     );
 }
 
-struct Left<'a>(&'a Tenancy);
+/// Says that nobody keeps it any more, when it is dropped.
+pub(super) struct Left(pub(super) Arc<Tenancy>);
 
-impl Drop for Left<'_> {
+impl Drop for Left {
     fn drop(&mut self) {
         self.0.left.send_replace(true);
     }

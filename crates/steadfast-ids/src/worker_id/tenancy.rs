@@ -114,7 +114,10 @@ impl Tenancy {
         // One too many to be seen is no reason not to work.
         let _ = report::register("ids lease", &tenancy);
         keeper::told_leased(&tenancy, &granted);
-        steadfast_core::spawn("worker id", keeper::keep(tenancy.clone(), vigil));
+        steadfast_core::spawn(
+            "worker id",
+            keeper::keep(keeper::Left(tenancy.clone()), vigil),
+        );
         Ok(tenancy)
     }
 
@@ -202,6 +205,8 @@ impl Tenancy {
         let mut left = self.left.subscribe();
         self.leave();
         let _ = left.wait_for(|left| *left).await;
+        // Nobody has done so if it ended with its runtime.
+        self.end();
     }
 
     fn now_ns(&self) -> u64 {

@@ -446,3 +446,28 @@ async fn a_holder_whose_runtime_hangs_makes_no_id_past_its_lease() {
     );
     assert!(!held.is_held());
 }
+
+#[test]
+fn a_worker_id_whose_runtime_has_ended_is_given_up_without_waiting_for_anybody() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    let (_database, held) = first.block_on(async {
+        let database = Database::make(Kind::Sqlite).await;
+        let ids = Ids::open(&database.open().await).await.unwrap();
+        let held = ids.lease(restless()).await.unwrap();
+        (database, held)
+    });
+    // What renews has not even begun.
+    drop(first);
+
+    runtime().block_on(async {
+        let released = clock::timeout(Duration::from_secs(60), held.release()).await;
+        assert!(released.is_ok(), "nobody gives it back");
+    });
+
+    assert!(!held.is_held());
+    assert!(!held.try_next().unwrap_err().is_fenced(), "that would pass");
+}

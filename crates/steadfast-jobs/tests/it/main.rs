@@ -1,5 +1,6 @@
 //! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
 
+mod aimed;
 mod ends;
 mod enqueue;
 mod failures;
@@ -9,6 +10,7 @@ mod killed;
 mod limits;
 mod lists;
 mod model;
+mod older;
 mod oracle;
 mod plans;
 mod prepare;
@@ -18,5 +20,6 @@ mod retention;
 mod runs;
 mod schedules;
 mod schema;
+mod snapshots;
 mod states;
 mod support;

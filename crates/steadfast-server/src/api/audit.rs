@@ -9,7 +9,7 @@ use super::types;
 use crate::sql;
 
 /// The longest reason: 500 bytes, as that of a job.
-const REASON_BYTES_MAX: usize = 500;
+pub(super) const REASON_BYTES_MAX: usize = 500;
 
 /// How much of what was asked for is kept: 4 KiB.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
@@ -36,12 +36,7 @@ pub(crate) async fn audited<T>(
         reason,
         mut detail,
     } = entry;
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.contains('\0') {
-        return Err(
-            Problem::refused(format!("a reason has 1 to {REASON_BYTES_MAX} bytes"))
-                .with_fix("say why, in words that help whoever reads the audit"),
-        );
-    }
+    check_reason(reason)?;
     let cut = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev();
     let cut = cut.into_iter().find(|at| detail.is_char_boundary(*at));
     detail.truncate(cut.unwrap_or(0));
@@ -65,6 +60,16 @@ pub(crate) async fn audited<T>(
         tracing::error!(target: "steadfast::api", audit = id, %error, "what became of an action was not noted");
     }
     done
+}
+
+/// Refuses a reason that says nothing, or says it to a terminal; also where nothing is done, and so nothing noted.
+pub(crate) fn check_reason(reason: &str) -> Result<(), Problem> {
+    let is_read = !reason.trim().is_empty() && !reason.contains(char::is_control);
+    if is_read && reason.len() <= REASON_BYTES_MAX {
+        return Ok(());
+    }
+    let title = format!("a reason has 1 to {REASON_BYTES_MAX} bytes, and no control characters");
+    Err(Problem::refused(title).with_fix("say why, in words that help whoever reads the audit"))
 }
 
 pub(crate) async fn list(

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::narrow::*;
 use super::schema::Schema;
 use super::table::{ENDPOINTS, Endpoint};
 use super::types::*;
 
-/// Writes the document of the API.
-pub(crate) fn document() -> Value {
+/// Writes the document of the API, as it is served below a path.
+pub(crate) fn document(prefix: &str) -> Value {
     let mut named = Map::new();
     define(&mut named);
     let mut paths: Map<String, Value> = Map::new();
@@ -17,7 +18,7 @@ pub(crate) fn document() -> Value {
             methods.insert(endpoint.method.to_lowercase(), operation(endpoint));
         }
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "steadfast",
@@ -30,7 +31,11 @@ pub(crate) fn document() -> Value {
             "schemas": named,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
-    })
+    });
+    if !prefix.is_empty() {
+        document["servers"] = json!([{ "url": prefix }]);
+    }
+    document
 }
 
 fn operation(endpoint: &Endpoint) -> Value {
@@ -43,23 +48,28 @@ fn operation(endpoint: &Endpoint) -> Value {
             // Panics are told apart by a hash, all else by a number.
             let is_number = name == "id" && !endpoint.path.contains("/panics/");
             let kind = if is_number { "integer" } else { "string" };
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
+            let shape = json!({ "type": kind });
+            let shape = match is_number {
+                true => narrowed(shape, within(0, i64::MAX)),
+                false => shape,
+            };
+            json!({ "name": name, "in": "path", "required": true, "schema": shape })
         })
         .collect();
     parameters.extend(endpoint.query.iter().map(|(name, says)| {
-        let kind = if matches!(*name, "limit" | "count") {
-            "integer"
-        } else {
-            "string"
-        };
-        json!({ "name": name, "in": "query", "description": says, "schema": { "type": kind } })
+        let shape = asked(endpoint.path, name);
+        json!({ "name": name, "in": "query", "description": says, "schema": shape })
     }));
-    parameters.extend(
-        endpoint
-            .headers
-            .iter()
-            .map(|name| json!({ "name": name, "in": "header", "schema": { "type": "string" } })),
-    );
+    parameters.extend(endpoint.headers.iter().map(|name| {
+        let by = match *name {
+            "If-None-Match" => one_of(&["*"]),
+            _ => tag(),
+        };
+        let shape = narrowed(json!({ "type": "string" }), by);
+        // Where there are two, one of them is.
+        let required = endpoint.headers.len() == 1;
+        json!({ "name": name, "in": "header", "required": required, "schema": shape })
+    }));
     let kind = match endpoint.is_stream {
         true => "text/event-stream",
         false => "application/json",
@@ -84,6 +94,22 @@ fn operation(endpoint: &Endpoint) -> Value {
         operation.insert("requestBody".into(), body);
     }
     operation
+}
+
+/// Says the shape of what is asked for behind a `?`.
+fn asked(path: &str, name: &str) -> Value {
+    let text = |by| narrowed(json!({ "type": "string" }), by);
+    let number = |by| narrowed(json!({ "type": "integer" }), by);
+    match (path, name) {
+        (_, "limit") => number(within(1, 500)),
+        (_, "count") => number(within(1, 100)),
+        ("/api/v1/jobs", "state") => text(state()),
+        ("/api/v1/jobs", "cursor") => text(place_of_a_job()),
+        // A name, whether or not there is a schedule of it.
+        ("/api/v1/schedules", "cursor") => text(json!({})),
+        (_, "cursor") => text(place_of_a_number()),
+        _ => text(json!({})),
+    }
 }
 
 fn define(named: &mut Map<String, Value>) {

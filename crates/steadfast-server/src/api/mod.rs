@@ -7,6 +7,7 @@ pub(crate) mod auth;
 pub(crate) mod client;
 mod document;
 mod live;
+mod narrow;
 mod problem;
 pub(crate) mod routes;
 mod schema;
@@ -14,7 +15,8 @@ mod server;
 mod table;
 pub(crate) mod types;
 
-pub(crate) use server::{Api, check_exposure};
+pub(crate) use server::check_exposure;
+pub use server::{Api, ApiOptions};
 
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,18 @@ pub(super) fn name() -> Value {
     text(NAME_BYTES_MAX)
 }
 
+/// What a terminal obeys, as it stands in a class of characters.
+const CONTROL: &str = "\\u0000-\\u001f\\u007f-\\u009f";
+
 /// The name of somebody who has a token.
 pub(super) fn owner() -> Value {
-    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$" })
+    let pattern = format!("^[^{CONTROL}]+$");
+    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": pattern })
+}
+
+/// A value of a policy, in one line.
+pub(super) fn one_line() -> Value {
+    json!({ "pattern": format!("^[^{CONTROL}]*$") })
 }
 
 pub(super) fn key() -> Value {
@@ -29,13 +38,28 @@ pub(super) fn key() -> Value {
 
 /// Words for people: at least one that can be seen, and nothing that a terminal obeys.
 pub(super) fn reason() -> Value {
-    let control = "\\u0000-\\u001f\\u007f-\\u009f";
-    let pattern = format!("^[^{control}]*[^\\s{control}][^{control}]*$");
+    let pattern = format!("^[^{CONTROL}]*[^\\s{CONTROL}][^{CONTROL}]*$");
     json!({ "minLength": 1, "maxLength": REASON_BYTES_MAX, "pattern": pattern })
 }
 
 pub(super) fn one_of(words: &[&str]) -> Value {
     json!({ "enum": words })
+}
+
+/// A list of words, with one of them at least.
+pub(super) fn some_of(words: &[&str]) -> Value {
+    json!({ "minItems": 1, "items": { "type": "string", "enum": words } })
+}
+
+/// An object that has one of two fields, and not both.
+pub(super) fn either(shape: &Value, one: &str, other: &str) -> Value {
+    let only = |has: &str, lacks: &str| {
+        json!({
+            "required": [has],
+            "properties": { has: { "not": { "type": "null" } }, lacks: { "type": "null" } },
+        })
+    };
+    json!({ "allOf": [shape, { "oneOf": [only(one, other), only(other, one)] }] })
 }
 
 pub(super) fn state() -> Value {

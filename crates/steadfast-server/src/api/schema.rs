@@ -74,7 +74,7 @@ macro_rules! types {
     ($(
         $(#[doc = $about:literal])+
         $(#[serde($serde:ident)])?
-        $name:ident { $($(#[doc = $says:literal])+ $field:ident: $type:ty,)* }
+        $name:ident { $($(#[doc = $says:literal])+ $field:ident: $type:ty $(where $narrow:expr)?,)* }
     )*) => {$(
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -91,6 +91,8 @@ macro_rules! types {
 
             fn define(named: &mut serde_json::Map<String, serde_json::Value>) {
                 use $crate::api::schema::{Schema, described};
+                #[allow(unused_imports, reason = "types of answers are as wide as they are")]
+                use $crate::api::narrow::*;
                 if named.contains_key(stringify!($name)) {
                     return;
                 }
@@ -98,10 +100,15 @@ macro_rules! types {
                     stringify!($field),
                     concat!($($says),+),
                     <$type as Schema>::REQUIRED,
-                    <$type as Schema>::schema(),
+                    {
+                        let shape = <$type as Schema>::schema();
+                        $(let shape = narrowed(shape, $narrow);)?
+                        shape
+                    },
                 ),)*];
                 let about = concat!($($about),+);
-                named.insert(stringify!($name).to_owned(), described(about, fields));
+                let refuses = [$(stringify!($serde))?].contains(&"deny_unknown_fields");
+                named.insert(stringify!($name).to_owned(), described(about, fields, refuses));
                 $(<$type as Schema>::define(named);)*
             }
         }
@@ -110,8 +117,12 @@ macro_rules! types {
 
 pub(crate) use types;
 
-/// Says the shape of a type with fields.
-pub(crate) fn described(about: &str, fields: Vec<(&str, &str, bool, Value)>) -> Value {
+/// Says the shape of a type with fields, and whether it refuses those that it does not know.
+pub(crate) fn described(
+    about: &str,
+    fields: Vec<(&str, &str, bool, Value)>,
+    refuses_unknown: bool,
+) -> Value {
     let required: Vec<&str> = fields
         .iter()
         .filter(|(_, _, required, _)| *required)
@@ -130,10 +141,14 @@ pub(crate) fn described(about: &str, fields: Vec<(&str, &str, bool, Value)>) -> 
         }
         properties.insert(name.trim_start_matches("r#").to_owned(), schema);
     }
-    json!({
+    let mut shape = json!({
         "type": "object",
         "description": about.trim(),
         "properties": properties,
         "required": required,
-    })
+    });
+    if refuses_unknown {
+        shape["additionalProperties"] = false.into();
+    }
+    shape
 }

@@ -14,11 +14,11 @@ use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use steadfast::clock::Instant;
-use steadfast::jobs::Jobs;
 use steadfast::jobs::schedule::Schedules;
+use steadfast::jobs::{self, Jobs};
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{Cause, Shutdown, clock, report, spawn};
+use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
 use super::problem::{NoWrites, Problem};
@@ -37,15 +37,56 @@ const CONNECTIONS: usize = 4;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why an API takes no changes that was told so.
-pub(super) const READ_ONLY: &str = "[api] has read_only = true";
+pub(super) const READ_ONLY: &str = "it was started with read_only = true";
 
 /// How often it is noted what has become of requests: every 2 s, so that a rate of the last minute is
 /// off by little.
 const NOTE_EVERY: Duration = Duration::from_secs(2);
 
-/// What endpoints need.
+/// The API of the program over a store, to be mounted in a service: jobs, schedules and nodes are seen and changed by
+/// tokens, every change with a reason and in the audit.
+///
+/// It is what `steadfast serve` serves. The commands of the program ask it where `--server` says so, with the path that
+/// it is mounted below: `steadfast jobs list --server http://127.0.0.1:8080/ops`. There is no token until somebody has
+/// made one with the rights on the store: `steadfast admin token create`.
+///
+/// Compared with `steadfast serve`, it has the listener, the runtime and the end of your service: whoever looks at
+/// trouble shares them with those who have it. Give it a [`Store`] of its own, so that at least its connections are
+/// others. Tokens cross the network, so whoever reaches the service from outside must do so by TLS.
+///
+/// A cheap clone.
+///
+/// # Examples
+/// ```
+/// use axum::{Router, routing::get};
+/// use steadfast::store::{Config, Store};
+/// use steadfast_server::{Api, ApiOptions};
+///
+/// # #[tokio::main] async fn main() -> Result<(), steadfast::BoxError> {
+/// # let folder = std::env::temp_dir().join(format!("steadfast-mounted-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// # let file = folder.join("jobs.db");
+/// let store = Store::open(Config::sqlite(file)).await?;
+/// let api = Api::open(&store, ApiOptions::default()).await?;
+/// let app = Router::new()
+///     .route("/orders", get(async || "orders"))
+///     .merge(api.router("/ops").await?);
+/// # drop(app);
+/// # store.close().await;
+/// # std::fs::remove_dir_all(folder)?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
-pub(crate) struct Api(pub(super) Arc<Inner>);
+pub struct Api(pub(super) Arc<Inner>);
+
+/// How an [`Api`] is.
+#[derive(Debug, Clone, Default)]
+pub struct ApiOptions {
+    /// The guard of the service, whose routes, breakers and policy it shows and changes. Without one it has none to show.
+    pub guard: Option<Guard>,
+    /// Whether it refuses every change, whoever asks.
+    pub read_only: bool,
+}
 
 pub(super) struct Inner {
     pub(super) store: Store,
@@ -135,11 +176,11 @@ impl Api {
                     Err(error) => return drop(started.send(Err(error.into()))),
                 };
                 runtime.block_on(async {
-                    let opened = Self::open(place, read_only, Some(watched)).await;
-                    let served = match opened {
-                        Ok(api) => api.router().await.map(|app| (api, app)),
-                        Err(error) => Err(error),
+                    let options = ApiOptions {
+                        guard: Some(watched),
+                        read_only,
                     };
+                    let served = Self::guarded(place, options).await;
                     match served {
                         Err(error) => drop(started.send(Err(error))),
                         Ok((api, (guard, app))) => {
@@ -166,18 +207,18 @@ impl Api {
         Ok(address)
     }
 
-    async fn open(
-        place: steadfast::store::Config,
-        read_only: bool,
-        guard: Option<Guard>,
-    ) -> anyhow::Result<Self> {
-        let store = Store::open(place).await?;
-        let jobs = Jobs::open(&store).await?;
+    /// Opens the API over a store, and brings its tables up to date where the store may.
+    ///
+    /// # Errors
+    /// When the store refuses, or its tables are not those of this version.
+    pub async fn open(store: &Store, options: ApiOptions) -> Result<Self, jobs::Error> {
+        let ApiOptions { guard, read_only } = options;
+        let jobs = Jobs::open(store).await?;
         store.migrate(&sql::PACKAGE).await?;
         let inner = Arc::new(Inner {
-            writes: Writes::follow(&store),
+            writes: Writes::follow(store),
             schedules: Schedules::new(&jobs),
-            store,
+            store: store.clone(),
             jobs,
             read_only,
             guard,
@@ -188,14 +229,42 @@ impl Api {
         Ok(Self(inner))
     }
 
-    async fn router(&self) -> anyhow::Result<(Guard, axum::Router)> {
-        let policy = PolicyDocument::new("the API", policy())
-            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-        let guard = Guard::new(policy)?;
-        let known = from_fn_with_state(self.clone(), known);
-        let routes = routes::router(self.clone()).route_layer(known);
-        let app = guard.protect(routes.merge(routes::public())).await?;
-        Ok((guard, app))
+    /// Gives the routes of the API below a path, such as `/ops`, or `` for none, to be merged into your own once those
+    /// are [protected](Guard::protect): it has a guard of its own, with limits on how much is asked at once.
+    ///
+    /// # Errors
+    /// When the path does not begin with a slash, ends with one, or names parameters.
+    pub async fn router(&self, prefix: &str) -> Result<axum::Router, BoxError> {
+        let is_path = prefix.starts_with('/') && !prefix.ends_with('/');
+        if !prefix.is_empty() && (!is_path || prefix.contains(['{', '}', '*', '?', '#', '"'])) {
+            return Err(format!("{prefix:?} is no path to mount below; write it as /ops").into());
+        }
+        let (_, app) = self.protected(prefix).await?;
+        Ok(app)
+    }
+
+    async fn guarded(
+        place: steadfast::store::Config,
+        options: ApiOptions,
+    ) -> anyhow::Result<(Self, (Guard, axum::Router))> {
+        let store = Store::open(place).await?;
+        let api = Self::open(&store, options).await?;
+        let app = api.protected("").await;
+        Ok((api, app.map_err(|error| anyhow::anyhow!(error))?))
+    }
+
+    async fn protected(&self, prefix: &str) -> Result<(Guard, axum::Router), BoxError> {
+        let guard = Guard::new(PolicyDocument::new("the API", policy(prefix))?)?;
+        let below: Arc<str> = prefix.into();
+        let known = from_fn_with_state((self.clone(), below), known);
+        let routes = routes::router(self.clone())
+            .route_layer(known)
+            .merge(routes::public(prefix));
+        let routes = match prefix {
+            "" => routes,
+            prefix => axum::Router::new().nest(prefix, routes),
+        };
+        Ok((guard.clone(), guard.protect(routes).await?))
     }
 
     async fn serve(
@@ -236,8 +305,12 @@ fn watch(inner: &Arc<Inner>) {
 }
 
 /// Lets only those through who are known and may do what they want.
-async fn known(State(api): State<Api>, mut request: Request, next: Next) -> Response<Body> {
-    match judge(&api, &mut request).await {
+async fn known(
+    State((api, prefix)): State<(Api, Arc<str>)>,
+    mut request: Request,
+    next: Next,
+) -> Response<Body> {
+    match judge(&api, &prefix, &mut request).await {
         Ok(()) => {
             let response = next.run(request).await;
             if let Some(NoWrites(error)) = response.extensions().get() {
@@ -249,9 +322,10 @@ async fn known(State(api): State<Api>, mut request: Request, next: Next) -> Resp
     }
 }
 
-async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
+async fn judge(api: &Api, prefix: &str, request: &mut Request) -> Result<(), Problem> {
     let matched = request.extensions().get::<MatchedPath>();
     let path = matched.map_or("", |matched| matched.as_str());
+    let path = path.strip_prefix(prefix).unwrap_or_default();
     // One that the table does not know is served to nobody.
     let endpoint = table::find(request.method().as_str(), path).ok_or_else(|| {
         let methods = table::methods(path);
@@ -294,8 +368,8 @@ async fn judge(api: &Api, request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What is said of the API, as a policy.
-pub(super) fn policy() -> String {
+/// What is said of the API below a path, as a policy.
+pub(super) fn policy(prefix: &str) -> String {
     let mut policy = String::from(
         r#"
 [drain]
@@ -309,18 +383,18 @@ queue_wait = "5s"
 [streams.live]
 connections = 64
 idle = "1m"
-[routes."GET /api/v1/openapi.json"]
-timeout = "api"
-admission = "api"
 "#,
     );
+    policy.push_str(&format!(
+        "[routes.\"GET {prefix}/api/v1/openapi.json\"]\ntimeout = \"api\"\nadmission = \"api\"\n"
+    ));
     for endpoint in table::ENDPOINTS {
         let (method, path) = (endpoint.method, endpoint.path);
         let governed = match endpoint.is_stream {
             true => "kind = \"stream\"\nstream = \"live\"\n",
             false => "timeout = \"api\"\nadmission = \"api\"\n",
         };
-        policy.push_str(&format!("[routes.\"{method} {path}\"]\n{governed}"));
+        policy.push_str(&format!("[routes.\"{method} {prefix}{path}\"]\n{governed}"));
     }
     policy
 }

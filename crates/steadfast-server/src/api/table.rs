@@ -1,9 +1,11 @@
 //! Every endpoint: what may be done there, by whom, and what it is made of. The router, the rights, the
 //! guard's policy and the [document](super::document) of the API are made of this one table.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use steadfast::jobs::State;
 
 use super::auth::Action;
+use super::narrow::{either, one_of};
 use super::schema::Schema;
 use super::types::*;
 
@@ -149,7 +151,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/jobs/redrive",
         "jobs.redrive",
         "Puts many of them back to work, or tells which it would be.",
-        Many::schema,
+        || many(&[State::Discarded, State::Quarantined, State::Cancelled]),
         DoneAll::schema,
     ),
     change(
@@ -157,7 +159,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/jobs/cancel",
         "jobs.cancel",
         "Cancels many jobs, or tells which it would be.",
-        Many::schema,
+        || many(&[State::Pending, State::Running, State::Waiting]),
         DoneAll::schema,
     ),
     change(
@@ -373,7 +375,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/api/v1/tokens",
         "tokens.write",
         "Makes a token, and shows it this once.",
-        NewToken::schema,
+        || either(&NewToken::schema(), "role", "actions"),
         MadeToken::schema,
     ),
     change(
@@ -385,6 +387,12 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Done::schema,
     ),
 ];
+
+/// Says the shape of `Many` where jobs are in one of these states.
+fn many(states: &[State]) -> Value {
+    let words: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    json!({ "allOf": [Many::schema(), { "properties": { "state": one_of(&words) } }] })
+}
 
 /// Finds the endpoint of a request that the router has matched.
 pub(crate) fn find(method: &str, path: &str) -> Option<&'static Endpoint> {

@@ -4,6 +4,7 @@ mod guard;
 
 pub(crate) use guard::*;
 
+use super::auth::{ACTIONS, ROLES};
 use super::schema::types;
 
 types! {
@@ -91,28 +92,28 @@ types! {
     #[serde(deny_unknown_fields)]
     NewJob {
         /// Its kind: the name of a handler.
-        kind: String,
+        kind: String where name(),
         /// What it is about.
         payload: Option<serde_json::Value>,
         /// Its queue: `default` unless said.
-        queue: Option<String>,
+        queue: Option<String> where name(),
         /// Who goes sooner: -100 to 100.
-        priority: Option<i16>,
+        priority: Option<i16> where within(-100, 100),
         /// How many attempts it has: 20 unless said.
-        max_attempts: Option<u32>,
+        max_attempts: Option<u32> where within(1, 1_000),
         /// How long to wait before it is due: `10m`.
-        delay: Option<String>,
+        delay: Option<String> where of_form("length"),
         /// Keeps others with this key out while the job is live.
-        unique: Option<String>,
+        unique: Option<String> where key(),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// Says why something is done.
     #[serde(deny_unknown_fields)]
     Reason {
         /// Why, in words: it stands in the audit.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// To which jobs something is done.
@@ -120,7 +121,7 @@ types! {
     Many {
         /// In which state they are. To go back to work: `discarded`, which it is unless said, `quarantined` or `cancelled`.
         /// To be cancelled: `pending`, `running` or `waiting`, all of them unless said.
-        state: Option<String>,
+        state: Option<String> where state(),
         /// Of which kind.
         kind: Option<String>,
         /// Of which queue.
@@ -128,13 +129,13 @@ types! {
         /// With which key of a limit.
         limit_key: Option<String>,
         /// At most so many: 1 to 500.
-        limit: u32,
+        limit: u32 where within(1, 500),
         /// Where to go on: `next` of the answer before; or where to begin: `first` of a dry run.
-        cursor: Option<String>,
+        cursor: Option<String> where place_of_a_job(),
         /// Only tells which it would be.
         dry_run: bool,
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// What an action has done to a job.
@@ -209,25 +210,25 @@ types! {
     #[serde(deny_unknown_fields)]
     NewSchedule {
         /// When it is due: `30 2 * * *`, `every 15m`.
-        rule: String,
+        rule: String where of_form("rule"),
         /// In which zone: `UTC` unless said.
-        zone: Option<String>,
+        zone: Option<String> where of_form("time-zone"),
         /// `skip`, `run_once` or `run_all(24h)`.
-        missed: Option<String>,
+        missed: Option<String> where of_form("missed"),
         /// `allow`, `skip`, `queue_one` or `cancel_other`.
-        overlap: Option<String>,
+        overlap: Option<String> where one_of(&["allow", "skip", "queue_one", "cancel_other"]),
         /// The kind of its jobs: its own name unless said.
-        kind: Option<String>,
+        kind: Option<String> where name(),
         /// Their queue: `default` unless said.
-        queue: Option<String>,
+        queue: Option<String> where name(),
         /// What they are about.
         payload: Option<serde_json::Value>,
         /// How many attempts they have: 20 unless said.
-        max_attempts: Option<u32>,
+        max_attempts: Option<u32> where within(1, 1_000),
         /// Who goes sooner: -100 to 100.
-        priority: Option<i16>,
+        priority: Option<i16> where within(-100, 100),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// A due time to come.
@@ -250,11 +251,11 @@ types! {
     #[serde(deny_unknown_fields)]
     Backfill {
         /// The first point in time, in RFC 3339.
-        from: String,
+        from: String where of_form("date-time"),
         /// The end, which is not part of it.
-        to: String,
+        to: String where of_form("date-time"),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// What filling in has done.
@@ -409,15 +410,15 @@ types! {
     #[serde(deny_unknown_fields)]
     NewToken {
         /// Whose it is.
-        name: String,
+        name: String where owner(),
         /// What it may do: `viewer`, `operator` or `admin`.
-        role: Option<String>,
+role: Option<String> where one_of(&ROLES.map(|role| role.name)),
         /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
-        actions: Option<Vec<String>>,
+        actions: Option<Vec<String>> where some_of(&ACTIONS.concat()),
         /// How long it holds: an hour to a year, `720h`.
-        expires_in: String,
+        expires_in: String where of_form("length-of-a-token"),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// A token that was made. It is shown this once.

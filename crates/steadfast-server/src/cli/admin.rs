@@ -1,7 +1,6 @@
 //! `steadfast admin`: who may use the API. Works on the store itself, with the rights of whoever can read
 //! the configuration: so the first token needs none, and there are no default credentials.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,25 +8,15 @@ use clap::Subcommand;
 use steadfast::store::Store;
 
 use super::ask::print::{Printer, table};
-use super::fail;
+use super::{OfServer, fail};
 use crate::api::auth;
 use crate::config::Config;
 use crate::sql;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The configuration of the server, which says where the store is.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "steadfast.toml"
-    )]
-    config: PathBuf,
-
-    /// Prints JSON, with the version of its form, for programs.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    server: OfServer,
 
     #[command(subcommand)]
     command: Command,
@@ -69,10 +58,10 @@ enum Token {
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    let printer = Printer::new(options.json);
+    let printer = Printer::new(options.server.json);
     let Command::Token { command } = options.command;
     let work = || -> anyhow::Result<()> {
-        let config = Config::load(std::slice::from_ref(&options.config))?;
+        let config = Config::load(std::slice::from_ref(&options.server.config))?;
         let place = config.store.config("steadfast admin")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -90,7 +79,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     };
     match work() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail::tell(&error, options.json),
+        Err(error) => fail::tell(&error, options.server.json),
     }
 }
 

@@ -16,9 +16,11 @@ pub(crate) mod log;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod screen;
 mod serve;
 mod shell;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,23 @@ use crate::process::launch::Launch;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// What commands take that work on the store of a server instead of asking it.
+#[derive(Debug, clap::Args)]
+struct OfServer {
+    /// The configuration of the server, which says where the store is.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "steadfast.toml"
+    )]
+    config: PathBuf,
+
+    /// Prints JSON, with the version of its form, for programs.
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -335,7 +335,7 @@ fn a_gateway_that_fails_is_left_alone_until_it_is_well_again() {
 }
 
 /// What a terminal shows after all that was written to it: lines, and what moves among them.
-fn screen(written: &str) -> Vec<String> {
+pub(crate) fn screen(written: &str) -> Vec<String> {
     let (mut lines, mut row, mut rest) = (vec![String::new()], 0_usize, written);
     while let Some(char) = rest.chars().next() {
         rest = &rest[char.len_utf8()..];

@@ -74,6 +74,18 @@ impl Connections {
         Ok(connections)
     }
 
+    /// The same for a statement that takes long, is in nobody's way and stands in no transaction.
+    pub(super) fn patient(&self, limit: Duration) -> Self {
+        let mut connections = self.clone();
+        connections.statement_timeout = limit;
+        if self.pooler == Pooler::None {
+            let limit = limit.as_millis().to_string();
+            let limits = [("statement_timeout", limit.as_str()), ("lock_timeout", "0")];
+            connections.options = connections.options.options(limits);
+        }
+        connections
+    }
+
     pub(super) fn begin(&self, mode: Mode) -> &str {
         match mode {
             Mode::Write => &self.begin[0],

@@ -64,6 +64,13 @@ impl Postgres {
         Pool::new(manage.clone(), 1, manage.acquire_timeout())
     }
 
+    /// Gives a connection for statements that take long.
+    pub(crate) async fn patient(&self, limit: Duration) -> Result<Held<Connections>, Error> {
+        let manage = self.pool.manage().patient(limit);
+        let acquire_timeout = manage.acquire_timeout();
+        acquire(&Pool::new(manage, 1, acquire_timeout)).await
+    }
+
     /// Prepares a statement.
     #[cfg(feature = "test-util")]
     pub(crate) async fn prepare(&self, text: String) -> Result<(), Error> {
@@ -126,6 +133,23 @@ pub(crate) async fn script(
     limit: Duration,
 ) -> Result<(), Error> {
     within(limit, held, true, Ask::Script(text)).await.map(drop)
+}
+
+/// Runs statements without values, the last of which ends the transaction.
+pub(crate) async fn last_script(
+    held: &mut Held<Connections>,
+    text: String,
+    limit: Duration,
+) -> Result<(), Error> {
+    // One that fails leaves the transaction open, to be rolled back.
+    script(held, text, limit).await?;
+    held.idle(false);
+    Ok(())
+}
+
+/// Runs a statement that is never part of a transaction, whatever stands in between.
+pub(crate) async fn outside(held: &mut Held<Connections>, text: String) -> Result<(), Error> {
+    step(held, false, Ask::Script(text)).await.map(drop)
 }
 
 /// Sends rows inside of a transaction.

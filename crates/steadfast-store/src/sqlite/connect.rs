@@ -107,11 +107,14 @@ async fn open(
         Err(error) => {
             let error = trouble::classify(error);
             Err(match error.trouble() {
-                Trouble::Unreachable { .. } => Trouble::Unreachable {
-                    place: path.display().to_string(),
-                    source: Some(error.clone().into()),
-                }
-                .into(),
+                Trouble::Unreachable { .. } => match on_read_only_disk(path) {
+                    Some(source) => Trouble::ReadOnly(source.into()).into(),
+                    None => Trouble::Unreachable {
+                        place: path.display().to_string(),
+                        source: Some(error.clone().into()),
+                    }
+                    .into(),
+                },
                 _ => error,
             })
         }
@@ -154,6 +157,15 @@ async fn text(conn: &mut SqliteConnection, sql: &'static str) -> Result<String, 
     let ask = run::SqliteRun::bare(sql);
     let rows = run::run(conn, &ask).await.map_err(trouble::classify)?;
     rows.one()?.get(0)
+}
+
+/// Tells whether a file is on a disk that takes no writes: SQLite only says that it could not open one of those that
+/// it needs beside it.
+fn on_read_only_disk(path: &Path) -> Option<std::io::Error> {
+    let opened = std::fs::File::options().append(true).open(path);
+    opened
+        .err()
+        .filter(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use super::{Database, Kind};
 use crate::Package;
+use crate::schema::indexes::{self, Change};
 use crate::store::Backend;
 
 /// Makes sure that a package fits its databases: all its migrations apply, each of its statements
 /// can be prepared against the tables that they make, is one statement on PostgreSQL, and has a
-/// file on both sides; and that no file in `src/sql` is left out. `manifest_dir` is
-/// `env!("CARGO_MANIFEST_DIR")` of the package.
+/// file on both sides; that no file in `src/sql` is left out; and that no migration of PostgreSQL builds
+/// an index in the way of those who write. `manifest_dir` is `env!("CARGO_MANIFEST_DIR")` of the package.
 ///
 /// # Panics
 /// When anything of that is not so, with all that was found.
@@ -49,6 +50,7 @@ pub async fn assert_prepares(package: &Package, manifest_dir: &str) {
             found.push(format!("sqlite/{}.sql: {trouble}", statement.name));
         }
     }
+    found.extend(in_the_way(package));
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let database = Database::make(kind).await;
         let store = database.open().await;
@@ -79,6 +81,72 @@ pub async fn assert_prepares(package: &Package, manifest_dir: &str) {
         found.len(),
         found.join("\n")
     );
+}
+
+/// Migrations from before the first release: nobody has rows in their tables.
+const UNRELEASED: [(&str, &str); 1] = [("jobs", "0003_times")];
+
+/// Says which migrations of PostgreSQL would have those who write wait for an index, or could not be begun again.
+fn in_the_way(package: &Package) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, migration) in package.migrations.iter().enumerate() {
+        let name = migration.name();
+        if UNRELEASED.contains(&(package.name, name)) {
+            continue;
+        }
+        if !migration.is_concurrent() {
+            for table in indexed(migration.postgres) {
+                if !migration
+                    .postgres
+                    .contains(&format!("CREATE TABLE {table} "))
+                {
+                    found.push(format!(
+                        "{name}: nobody writes into {table} while its index is built: put it into a migration of \
+                         indexes alone, marked `concurrent`"
+                    ));
+                }
+            }
+            continue;
+        }
+        let changes = match indexes::read(migration.postgres) {
+            Ok(changes) => changes,
+            Err(statement) => {
+                found.push(format!("{name}: cannot be begun again: {statement}"));
+                continue;
+            }
+        };
+        let earlier = || package.migrations[..number].iter();
+        for change in changes {
+            if let Change::Create { name: index, .. } = change
+                && earlier().any(|earlier| words(earlier.postgres).any(|word| word == index))
+            {
+                found.push(format!("{name}: {index} was the name of another index"));
+            }
+        }
+    }
+    found
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or(line));
+    lines.flat_map(str::split_whitespace)
+}
+
+/// Gives the tables that a text makes indexes of.
+fn indexed(text: &str) -> Vec<&str> {
+    let words: Vec<&str> = words(text).collect();
+    let starts = (0..words.len()).filter(|at| {
+        let unique = usize::from(words.get(at + 1) == Some(&"UNIQUE"));
+        words[*at] == "CREATE" && words.get(at + 1 + unique) == Some(&"INDEX")
+    });
+    starts
+        .filter_map(|at| {
+            let on = words[at..].iter().position(|word| *word == "ON")?;
+            words.get(at + on + 1).copied()
+        })
+        .collect()
 }
 
 /// Says which of the statements of a text would be run with a null in place of a value.
@@ -130,6 +198,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Migration;
 
     #[test]
     fn placeholders_that_the_driver_would_leave_null_are_found() {
@@ -139,5 +208,35 @@ mod tests {
         let found = unbound("SELECT ?2; SELECT ?2; SELECT ?2");
 
         assert!(found.is_some_and(|found| found.contains("statement 3")));
+    }
+
+    #[test]
+    fn an_index_in_the_way_of_those_who_write_is_found() {
+        const TABLES: Migration = Migration::new(
+            "0001_tables",
+            "",
+            "CREATE TABLE {schema}.t (x bigint);\nCREATE UNIQUE INDEX a ON {schema}.t (x);",
+        );
+        const fn second(text: &'static str) -> Migration {
+            Migration::new("0002_more", "", text)
+        }
+        fn found(migration: Migration) -> Vec<String> {
+            in_the_way(&Package {
+                name: "test",
+                migrations: Box::leak(Box::new([TABLES, migration])),
+                statements: &[],
+            })
+        }
+
+        let beside = second("CREATE INDEX CONCURRENTLY IF NOT EXISTS b ON {schema}.t (x);");
+        assert_eq!(found(beside.concurrent()), Vec::<String>::new());
+        let column = second("ALTER TABLE {schema}.t ADD COLUMN y bigint; -- CREATE INDEX b ON u");
+        assert_eq!(found(column), Vec::<String>::new());
+
+        let within = second("CREATE INDEX b\n    ON {schema}.t (x);");
+        assert!(found(within)[0].contains("nobody writes into {schema}.t"));
+        assert!(found(within.concurrent())[0].contains("cannot be begun again"));
+        let again = second("CREATE INDEX CONCURRENTLY IF NOT EXISTS a ON {schema}.t (x);");
+        assert!(found(again.concurrent())[0].contains("the name of another index"));
     }
 }

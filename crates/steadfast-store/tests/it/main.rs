@@ -2,6 +2,7 @@
 
 mod conformance;
 mod foreign;
+mod migrate;
 mod node;
 mod pool;
 mod prepare;

@@ -97,6 +97,7 @@ async fn a_role_of_a_test() {
         Ok("hold_the_file") => hold_the_file().await,
         Ok("be_a_node") => be_a_node().await,
         Ok("relay") => relay().await,
+        Ok("migrate_until_killed") => crate::migrate::migrate_until_killed().await,
         Ok("write_until_killed") => crate::sink::write_until_killed().await,
         Ok(role) => panic!("{role} is no role"),
         Err(_) => {}
@@ -104,7 +105,7 @@ async fn a_role_of_a_test() {
 }
 
 #[allow(clippy::print_stdout, reason = "this is how it answers")]
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     println!("{what}");
 }
 

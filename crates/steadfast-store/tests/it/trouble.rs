@@ -40,9 +40,9 @@ async fn count(store: &Store) -> i64 {
     rows.one().unwrap().get(0).unwrap()
 }
 
-const LARGE: [Migration; 1] = [Migration::new("0009_later", true, "SELECT 1", "SELECT 1")];
-const SMALL: [Migration; 1] = [Migration::new("0009_later", false, "SELECT 1", "SELECT 1")];
-const EDITED: [Migration; 1] = [Migration::new("0009_later", false, "SELECT 2", "SELECT 2")];
+const LARGE: [Migration; 1] = [Migration::new("0009_later", "SELECT 1", "SELECT 1").breaking()];
+const SMALL: [Migration; 1] = [Migration::new("0009_later", "SELECT 1", "SELECT 1")];
+const EDITED: [Migration; 1] = [Migration::new("0009_later", "SELECT 2", "SELECT 2")];
 
 fn package(migrations: &'static [Migration]) -> Package {
     Package {
@@ -594,6 +594,56 @@ async fn a_file_that_was_replaced_or_deleted_takes_no_writes() {
     assert!(!store.health().await.is_up());
     std::fs::rename(&elsewhere, &file).unwrap();
     insert(&store, 1).await.unwrap();
+}
+
+/// A disk of its own, for a file of SQLite.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(folder: std::path::PathBuf) -> Self {
+        std::fs::create_dir_all(&folder).unwrap();
+        let disk = Self(folder);
+        disk.run("mount", &["-t", "tmpfs", "-o", "size=8m", "tmpfs"]);
+        disk
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let ran = std::process::Command::new(program)
+            .args(arguments)
+            .arg(&self.0)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{program} {arguments:?}: {told}");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_on_a_disk_that_takes_no_writes_is_not_worked_on() {
+    let database = Database::make(Kind::Sqlite).await;
+    let disk = Disk::mount(database.file().with_file_name("disk"));
+    let config = Config::sqlite(disk.0.join("store.db"));
+    let store = Store::open(config.clone()).await.unwrap();
+    table(&store).await;
+    insert(&store, 1).await.unwrap();
+    store.close().await;
+
+    disk.run("mount", &["-o", "remount,ro"]);
+    let refused = Store::open(config.clone()).await.unwrap_err();
+    disk.run("mount", &["-o", "remount,rw"]);
+
+    assert_eq!(refused.code(), "SF-1106", "{refused}");
+    assert!(!refused.is_retryable());
+    let store = Store::open(config).await.unwrap();
+    insert(&store, 2).await.unwrap();
+    assert_eq!(count(&store).await, 2);
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,4 +5,11 @@ mod client;
 mod document;
 mod logs;
 mod pages;
+#[cfg(all(
+    feature = "jobs",
+    feature = "sqlite",
+    feature = "postgres",
+    feature = "test-util"
+))]
+mod programs;
 mod prometheus;

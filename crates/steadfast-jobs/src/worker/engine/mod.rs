@@ -4,7 +4,8 @@
 //! Everything comes together here, so that nothing has to be locked: runs that have ended, in a
 //! channel; permits; jobs that are claimed and not started. One operation of the store is under way
 //! at a time. What ends meanwhile is in the next one, so that a slow flush makes larger batches and
-//! not a longer queue.
+//! not a longer queue. Many ends and a large claim are one operation all the same, of two statements
+//! side by side.
 //!
 //! 1. A job is in exactly one of `ready`, `flights`, `done` and `back` from the claim on until the
 //!    store has told its end.
@@ -92,6 +93,8 @@ pub(crate) struct Engine {
     settings: Arc<Settings>,
     jobs: Jobs,
     lane: Lane,
+    /// For ends, where many of them go beside a claim.
+    second: Lane,
     tally: Arc<Tally>,
     incarnation: i64,
     /// Cancelled when the lease is lost; every run has a child of it.
@@ -169,6 +172,7 @@ impl Engine {
                 .filter(|stray| stray.written_off)
                 .count(),
             lane: jobs.store().lane(),
+            second: jobs.store().lane(),
             settings,
             jobs,
             tally,

@@ -1,12 +1,12 @@
 //! What to ask the store for next, and when.
 
 use super::held::Queue;
-use super::operation::Operation;
+use super::operation::{Asked, Operation};
 use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
 
 impl Engine {
     /// Gives how many jobs each queue could take, with where to look for them.
-    pub(super) fn wants(&self, now: u64) -> Vec<(usize, i64, usize)> {
+    pub(super) fn wants(&self, now: u64) -> Vec<Asked> {
         let permits: usize = self.queues.iter().map(|queue| queue.permits).sum();
         let ahead = self.pace.ahead();
         let want = |(index, queue): (usize, &Queue)| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use steadfast_core::{Cause, clock, rng};
 
 use super::held::{Claimed, Flight};
-use super::operation::{Limited, Outcome, Told};
+use super::operation::{Asked, Limited, Outcome, Told};
 use super::runs::released;
 use super::{Engine, nanos};
 use crate::Error;
@@ -159,16 +159,12 @@ impl Engine {
     }
 
     /// Takes what an exchange has claimed.
-    pub(super) fn take(&mut self, now: u64, asked: &[(usize, i64, usize)], began: u64, told: Told) {
+    pub(super) fn take(&mut self, now: u64, asked: &[Asked], began: u64, told: Told) {
         let mut found: Vec<Vec<Claimed>> = self.queues.iter().map(|_| Vec::new()).collect();
-        for row in &told.claimed {
-            if let Some(job) = self.claimed(now, row, 1) {
+        for packed in told.claimed {
+            for job in self.unpacked(now, packed) {
                 found[job.queue].push(job);
             }
-        }
-        for packed in told.packed {
-            let queue = packed.queue;
-            found[queue].extend(self.unpacked(now, packed));
         }
         if asked.is_empty() {
             return;

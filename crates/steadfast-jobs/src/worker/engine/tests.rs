@@ -6,6 +6,7 @@ use steadfast_store::testing::{Database, Kind as On};
 use tokio::sync::mpsc;
 
 use super::held::Claimed;
+use super::operation::{Outcome, SIDE_BY_SIDE};
 use super::*;
 use crate::{Kind, Worker};
 
@@ -87,4 +88,47 @@ async fn an_engine_rests_while_an_operation_is_under_way() {
         polls < 100,
         "polled {polls} times while the store took a second"
     );
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
+    for (on, ends, statements) in [
+        (On::Postgres, SIDE_BY_SIDE, 2),
+        (On::Postgres, SIDE_BY_SIDE - 1, 1),
+        (On::Sqlite, SIDE_BY_SIDE, 1),
+    ] {
+        let database = Database::make(on).await;
+        let jobs = Jobs::open(&database.open().await).await.unwrap();
+        let faults = jobs.store().config().faults.clone();
+        let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+        let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+        let (to, _from) = mpsc::unbounded_channel();
+        let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+        let tokens = (Cancel::new(), Cancel::new());
+        let legacy = (to, Legacy::default());
+        let mut engine = Engine::new(settings, jobs, tally, 1, tokens, legacy);
+        engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
+        faults.on_name("exchange", Fault::Delay(Duration::ZERO));
+
+        let outcome = engine.exchange(vec![(0, i64::MIN, SIDE_BY_SIDE)]).await;
+
+        assert_eq!(faults.hits(), statements, "{ends} ends on {on:?}");
+        let Outcome::Exchanged { sent, told, .. } = outcome else {
+            panic!("it was an exchange");
+        };
+        assert_eq!(sent.len(), ends);
+        // There is neither such a node nor such a job.
+        let told = told.unwrap();
+        assert!(!told.lease && told.ended.is_empty());
+
+        // Whichever reply is lost, the outcome of the whole is unknown.
+        for nth in 1..=statements {
+            engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
+            faults.on(nth, Fault::After);
+            let outcome = engine.exchange(vec![(0, i64::MIN, SIDE_BY_SIDE)]).await;
+            let failed = matches!(outcome, Outcome::Exchanged { told: Err(_), .. });
+            assert!(failed, "{ends} ends on {on:?}, statement {nth}");
+        }
+    }
 }

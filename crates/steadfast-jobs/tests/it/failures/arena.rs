@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::{clock, rng};
-use steadfast_jobs::{Batch, JobDetail, JobId, Jobs, Options, PACKAGE, Running, State};
+use steadfast_jobs::{Batch, Job, JobDetail, JobId, Jobs, Options, PACKAGE, Running, State};
 use steadfast_store::testing::{Cluster, Database, Kind};
 use steadfast_store::{Binds, Config, Dialect, Error, Place, Rows, Statement, Store, binds};
 
@@ -153,7 +153,7 @@ impl Arena {
 
     pub(crate) async fn enqueue_many(
         &self,
-        deed: &Deed,
+        job: &impl Job,
         options: Options,
         count: usize,
     ) -> Vec<JobId> {
@@ -162,7 +162,7 @@ impl Arena {
             let mut batch = Batch::new();
             for _ in 0..(count - ids.len()).min(5_000) {
                 batch
-                    .push(deed, options.clone())
+                    .push(job, options.clone())
                     .expect("it is within bounds");
             }
             ids.extend(self.jobs.enqueue_batch(batch).await.expect("it is taken"));

@@ -36,6 +36,7 @@
 //! | undecodable payload, unknown kind | `runs::what_cannot_be_read_…`, `runs::kinds_that_a_node_does_not_know_…` |
 //! | many jobs fall due at once | `crowd::many_fall_due_at_once` |
 //! | a retry storm | `handlers::retries_of_many_are_spread` |
+//! | what jobs need is down, and a breaker holds their kind | `dependency` |
 //! | killed around an occurrence | `occurrences::processes_are_killed_around_them`, `schedules::a_thousand_kills_…` |
 //! | all nodes down over three occurrences; clocks put forward and back; edits in the second; overlaps | `schedules`, and the tests of `schedule::cron` and `schedule::due` |
 //! | the disk is full | `server::its_disk_is_full`, `store::trouble::a_full_disk_…` |
@@ -47,11 +48,13 @@
 //! | a limit, with holders that are killed | `keys::a_limit_holds_while_its_holders_are_killed` |
 //! | a serial queue | `keys::a_serial_queue_runs_one_at_a_time` |
 //! | a late completion after rescue, cancel, time limit | `stopped::for_longer_than_its_lease`, `handlers::one_that_blocks_for_ever_is_written_off`, `fence` |
+//! | migration under load, old and new programs side by side | `upgrade`, `store::migrate` |
 //! | a held snapshot; millions of future and completed jobs | measured: `./jobs-bench` |
 
 pub(crate) mod arena;
 pub(crate) mod audit;
 pub(crate) mod crowd;
+pub(crate) mod dependency;
 pub(crate) mod drain;
 pub(crate) mod handlers;
 pub(crate) mod keys;
@@ -61,6 +64,7 @@ pub(crate) mod process;
 pub(crate) mod role;
 pub(crate) mod server;
 pub(crate) mod stopped;
+pub(crate) mod upgrade;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -122,11 +126,13 @@ pub(crate) fn all() -> Vec<Scenario> {
         killed::ALL,
         stopped::ALL,
         handlers::ALL,
+        dependency::ALL,
         crowd::ALL,
         server::ALL,
         drain::ALL,
         keys::ALL,
         occurrences::ALL,
+        upgrade::ALL,
     ];
     parts.concat()
 }

@@ -53,6 +53,8 @@ pub(crate) enum Part {
     Open,
     /// Makes the jobs of occurrences, as fast as it can.
     Occur,
+    /// Brings the tables to where a newer program wants them, and works.
+    Upgrade,
 }
 
 /// How a handler fares. In the process that runs the scenario itself, [`Deed::Wait`] and those that look
@@ -192,6 +194,12 @@ async fn act(role: Role, shutdown: Shutdown) -> Result<(), BoxError> {
     }
     match role.part {
         Part::Work | Part::Rescue => work(&jobs, &role, &shutdown).await,
+        Part::Upgrade => {
+            tell("migrating", "");
+            store.migrate(&super::upgrade::NEWER).await?;
+            tell("migrated", "");
+            work(&jobs, &role, &shutdown).await
+        }
         Part::Enqueue => {
             let id = jobs.enqueue(&Deed::Quick, Options::new()).await?;
             tell("enqueued", &id.to_string());
@@ -253,11 +261,12 @@ pub(crate) fn builder(jobs: &Jobs, role: &Role) -> WorkerBuilder {
     let store = jobs.store().clone();
     match role.part {
         Part::Rescue => builder.kind(Kind::new(async |_: Run, _: Other| Ok(()))),
-        _ => builder.kind(
-            Kind::new(move |run: Run, deed: Deed| done(store.clone(), run, deed))
+        _ => {
+            let kind = Kind::new(move |run: Run, deed: Deed| done(store.clone(), run, deed))
                 .timeout(role.timeout)
-                .backoff(backoff.expect("the shorter comes first")),
-        ),
+                .backoff(backoff.expect("the shorter comes first"));
+            builder.kind(kind).kind(super::dependency::kind())
+        }
     }
 }
 

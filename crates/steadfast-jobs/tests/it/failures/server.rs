@@ -7,7 +7,7 @@ use std::time::Duration;
 use steadfast_core::{BoxError, clock};
 use steadfast_jobs::{Jobs, Kind, Options, Run, State, Worker};
 use steadfast_store::testing::Stop;
-use steadfast_store::{Config, Place, Store, binds};
+use steadfast_store::{Config, NodeConfig, Place, Store, binds};
 
 use super::arena::{seconds, touch};
 use super::role::{Deed, Did, Role, builder};
@@ -316,7 +316,10 @@ async fn its_connections_are_all_taken(arena: Arena) -> String {
             Ok::<_, BoxError>(Did::in_run(&run))
         }
     });
-    let running = Worker::builder(&jobs).kind(kind).build().unwrap().start();
+    // Beats every few seconds, and nobody loses a lease by the load of this machine.
+    let node = NodeConfig::new("failures", "0").with_lease(Duration::from_secs(12));
+    let running = Worker::builder(&jobs).kind(kind).join(node);
+    let running = running.build().unwrap().start();
     let hogs = arena
         .enqueue_many(&Deed::Wait(file.clone()), Options::new(), 2)
         .await;
@@ -329,11 +332,19 @@ async fn its_connections_are_all_taken(arena: Arena) -> String {
     let others = arena.enqueue_many(&Deed::Quick, Options::new(), 20).await;
     arena.until_all(&others, State::Completed).await;
 
+    let last = "SELECT max(beat_us) FROM steadfast.node";
+    for _ in 0..2 {
+        let (before, until) = (arena.number("", last).await, clock::now() + PATIENCE);
+        while arena.number("", last).await <= before {
+            assert!(clock::now() < until, "it does not beat");
+            clock::sleep(Duration::from_millis(50)).await;
+        }
+    }
     // They have them to the end.
     arena.until_all(&hogs, State::Running).await;
     touch(&file);
     arena.until_all(&hogs, State::Completed).await;
     running.stop(PATIENCE).await;
     arena.ends().await;
-    "20 others claimed and completed beside it".into()
+    "20 others claimed and completed beside it, and beats went on".into()
 }

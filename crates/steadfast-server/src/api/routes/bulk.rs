@@ -55,6 +55,7 @@ pub(super) async fn cancel(State(api): State<Api>, request: Request) -> Answer<t
 async fn asked(request: Request) -> Result<(Actor, types::Many, String), Problem> {
     let actor = actor(&request)?;
     let (which, detail): (types::Many, _) = body(request).await?;
+    check_reason(&which.reason)?;
     if !(1..=PAGE_MAX as u32).contains(&which.limit) {
         return Err(Problem::refused(format!(
             "limit is not from 1 to {PAGE_MAX}"

@@ -185,6 +185,7 @@ pub(super) async fn force(
 ) -> Answer<types::Dependency> {
     let actor = actor(&request)?;
     let (force, detail): (types::Force, _) = body(request).await?;
+    check_reason(&force.reason)?;
     let over = match force.state.as_str() {
         "open" => Override::Open,
         "closed" => Override::Closed,

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use steadfast::Timestamp;
 use steadfast::jobs::State as JobState;
 
-use super::audit::{Entry, audited};
+use super::audit::{Entry, audited, check_reason};
 use super::auth::Actor;
 use super::problem::Problem;
 use super::server::{Api, READ_ONLY};
@@ -61,10 +61,11 @@ where
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// What everybody may read.
-pub(super) fn public() -> Router {
+pub(super) fn public(prefix: &str) -> Router {
+    let document = document::document(prefix);
     Router::new().route(
         "/api/v1/openapi.json",
-        get(async || Json(document::document())),
+        get(async move || Json(document.clone())),
     )
 }
 

@@ -213,7 +213,7 @@ types! {
         /// What it is called; it is only told, never opened.
         name: String,
         /// The document.
-        document: String,
+        document: String where of_form("policy"),
     }
 
     /// What a document would change.
@@ -246,9 +246,9 @@ types! {
         /// What it is called; it is only told, never opened.
         name: String,
         /// The document.
-        document: String,
+        document: String where of_form("policy"),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// What was put in force.
@@ -301,15 +301,15 @@ types! {
     #[serde(deny_unknown_fields)]
     NewOverride {
         /// The field: `timeouts.page.timeout`.
-        path: String,
+        path: String where of_form("policy-field"),
         /// The value, as in a document; quotes around a text may be left out.
-        value: String,
+        value: String where one_line(),
         /// For how long: `15m`, a day at most.
-        lasts: String,
+        lasts: String where of_form("length-up-to-a-day"),
         /// Only tells what it would change.
         dry_run: bool,
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// A value that holds now.
@@ -328,24 +328,24 @@ types! {
     #[serde(deny_unknown_fields)]
     EndOverride {
         /// The field.
-        path: String,
+        path: String where of_form("policy-field"),
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// What breakers are to do for a while.
     #[serde(deny_unknown_fields)]
     Force {
         /// `open`: reject all calls; `closed`: let all pass, and count; `disabled`: let all pass.
-        state: String,
+        state: String where one_of(&["open", "closed", "disabled"]),
         /// Only that of one endpoint.
         endpoint: Option<String>,
         /// For how long: `15m`, a day at most.
-        lasts: String,
+        lasts: String where of_form("length-up-to-a-day"),
         /// Only tells how they stand.
         dry_run: bool,
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 
     /// Breakers that are to do what they do by themselves.
@@ -354,6 +354,6 @@ types! {
         /// Only that of one endpoint.
         endpoint: Option<String>,
         /// Why.
-        reason: String,
+        reason: String where reason(),
     }
 }

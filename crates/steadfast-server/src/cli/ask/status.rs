@@ -6,6 +6,7 @@ use std::time::Duration;
 use steadfast::clock;
 
 use crate::api::types::Status;
+use crate::cli::screen::Screen;
 
 /// How often it is looked at again: every 2 s.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -15,18 +16,24 @@ pub(crate) struct Watching {
     #[command(flatten)]
     pub(crate) ask: super::Options,
 
-    /// Looks again every two seconds, and prints what has changed.
+    /// Looks again every two seconds: on a terminal in place, and elsewhere it prints how it is whenever that has
+    /// changed.
     #[arg(long)]
     watch: bool,
 }
 
 pub(crate) fn run(options: &Watching) -> ExitCode {
+    let screen = Screen::of_this_process();
+    let stays = options.watch && !options.ask.json && screen.is_terminal();
     super::run(&options.ask, async |client, printer| {
         let mut last = None;
         loop {
             let status: Status = client.get("/api/v1/status").send().await?;
             if last.as_ref() != Some(&status) {
-                printer.print(&status, || shown(&status));
+                match stays {
+                    true => screen.draw(shown(&status)),
+                    false => printer.print(&status, || shown(&status)),
+                }
             }
             if !options.watch {
                 return Ok(());

@@ -13,8 +13,8 @@ use steadfast::store::{Config, Dialect, Package, Place, Store, copy};
 use steadfast::{clock, jobs, store};
 
 use super::ask::print::{Printer, table};
-use super::fail;
 use super::progress::{self, Progress};
+use super::{OfServer, fail};
 use crate::config;
 use crate::{sql, time};
 use postgres::Postgres;
@@ -24,18 +24,8 @@ const PACKAGES: [&Package; 3] = [&store::PACKAGE, &jobs::PACKAGE, &sql::PACKAGE]
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The configuration of the server, which says where the store is.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        default_value = "steadfast.toml"
-    )]
-    config: PathBuf,
-
-    /// Prints JSON, with the version of its form, for programs.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    server: OfServer,
 
     #[command(subcommand)]
     command: Command,
@@ -65,9 +55,9 @@ enum Command {
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    let printer = Printer::new(options.json);
+    let printer = Printer::new(options.server.json);
     let work = || -> anyhow::Result<()> {
-        let config = config::Config::load(std::slice::from_ref(&options.config))?;
+        let config = config::Config::load(std::slice::from_ref(&options.server.config))?;
         let place = config.store.config("steadfast db")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -77,7 +67,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     };
     match work() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail::tell(&error, options.json),
+        Err(error) => fail::tell(&error, options.server.json),
     }
 }
 

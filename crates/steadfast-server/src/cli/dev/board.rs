@@ -9,8 +9,8 @@ use steadfast::tower::Guard;
 use steadfast::tower::breaker::EndpointStatus;
 use steadfast::{Shutdown, panic};
 
-use super::screen::Screen;
 use crate::cli::ask::routes::{left, seconds};
+use crate::cli::screen::Screen;
 use crate::traffic::{Recent, Totals, Traffic};
 
 /// How often it is written anew: each second.

@@ -2,7 +2,6 @@
 
 mod board;
 mod load;
-mod screen;
 
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -19,10 +18,10 @@ use steadfast_shop::books::Books;
 use tokio::net::TcpListener;
 
 use super::log;
+use super::screen::Screen;
 use crate::api::{Api, auth, check_exposure};
 use crate::config;
 use board::Places;
-use screen::Screen;
 
 /// Without what is shown by the board or told by the shop, and without a line for each request.
 const LOGGED: &str = "info,steadfast::panic=off,steadfast::scope=off,steadfast::access=off";

@@ -267,7 +267,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &admin,
         &["jobs", "cancel", "1", "--reason", ""],
         1,
-        "error[SF-2201]: a reason has 1 to 500 bytes\n  fix: say why, in words that help whoever reads the audit\n",
+        "error[SF-2201]: a reason has 1 to 500 bytes, and no control characters\n  fix: say why, in words that help whoever reads the audit\n",
     );
     check(
         &admin,
@@ -475,7 +475,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
     assert_eq!(refused.status.code(), Some(5));
     assert_eq!(
         text(&refused.stderr),
-        "error[SF-2204]: this API takes no changes: [api] has read_only = true\n"
+        "error[SF-2204]: this API takes no changes: it was started with read_only = true\n"
     );
     served.server.stop();
 }

@@ -166,12 +166,12 @@ async fn of_three_servers_one_is_killed_and_one_frozen_and_the_third_does_the_wo
     })
     .await;
     let told = clock::now() - since;
-    println!(
+    tell(&format!(
         "{} jobs, {rescued} of them taken over: all done {:.1} s after the kill, and the truth told after {:.1} s",
         ids.len(),
         done.as_secs_f64(),
         told.as_secs_f64()
-    );
+    ));
     // A promise of the usual lease; how fast this machine is says little where all tests run.
     assert!(!is_long() || told < Duration::from_secs(40), "{told:?}");
     let status = ask(&["status"]);

@@ -332,8 +332,7 @@ async fn no_due_run_is_lost(name: &str, on_postgres: bool) {
     let kills = if is_long() { 500 } else { 12 };
     let seed = std::env::var("STEADFAST_TEST_SEED").ok();
     let seed = seed.map_or_else(steadfast::rng::bits, |seed| seed.parse().unwrap());
-    // Shown where the test fails.
-    println!("STEADFAST_TEST_SEED={seed}");
+    tell(&format!("STEADFAST_TEST_SEED={seed}"));
     let night = Night::begin(name, on_postgres, seed);
     let began = night.clock.now();
 
@@ -414,7 +413,7 @@ async fn no_due_run_is_lost(name: &str, on_postgres: bool) {
     let end = minute_of(night.clock.now());
 
     let seen = judge(&night, &jobs, (first, last, end), &programs_killed).await;
-    println!("{killed} kills of servers, {seen}");
+    tell(&format!("{killed} kills of servers, {seen}"));
 }
 
 /// Compares what is due with what is in the store and with what the programs have said.

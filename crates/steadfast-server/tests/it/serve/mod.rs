@@ -12,6 +12,7 @@ mod lives;
 mod served;
 mod tls;
 mod tokens;
+mod watch;
 mod writes;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -229,6 +230,15 @@ pub(crate) async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 /// Whether the long forms are asked for: `STEADFAST_TEST_LONG=1`, or `./failures`.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("STEADFAST_TEST_LONG").is_some_and(|long| !long.is_empty())
+}
+
+/// Tells what was seen, to whoever runs a long form, and where a test fails.
+#[allow(
+    clippy::print_stdout,
+    reason = "what a test prints is shown when it fails"
+)]
+pub(crate) fn tell(seen: &str) {
+    println!("{seen}");
 }
 
 /// As `[handlers.NAME]` with a script of the shell.

@@ -1,5 +1,9 @@
 //! Our own tables, and how those of all packages are brought up to date.
 
+pub(crate) mod indexes;
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::time::Duration;
 
 use steadfast_core::decide::backoff::{Backoff, Jitter};
@@ -50,6 +54,22 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     .action("Nothing."),
     EventDoc::new(
         "steadfast::store",
+        &["info"],
+        "index is being built",
+        &["index", "migration", "package"],
+    )
+    .when("A migration builds an index of PostgreSQL; rows are written meanwhile, and this process begins its work afterwards.")
+    .action("Nothing. If it goes on: old transactions hold it up; end those that nobody needs."),
+    EventDoc::new(
+        "steadfast::store",
+        &["info"],
+        "another process migrates",
+        &[],
+    )
+    .when("This process waits for its turn to bring the tables up to date.")
+    .action("Nothing."),
+    EventDoc::new(
+        "steadfast::store",
         &["warn"],
         "migration not done yet",
         &["attempt", "error"],
@@ -58,20 +78,17 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     .action("If it goes on: find who holds the table for long, and have migrations run when it is quiet."),
 ];
 
-/// How long one migration may take: 10 min, for the index of a table with some ten million rows.
+/// How long the first migrations of a package may take, and those of SQLite: 10 min, for the index of a table with
+/// some ten million rows.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long a migration waits for the lock of a table: 1 s. Whoever comes after it waits behind it.
-#[cfg(feature = "postgres")]
-const TABLE_LOCK_TIMEOUT_MS: u32 = 1_000;
+/// How long a migration may take whose tables are in use, from the first lock that it asks for: 750 ms. With the
+/// commit, nobody who works on them waits for a second.
+const HOLD_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// How often a migration that was in somebody's way, or found the database gone, is tried: 20 times,
 /// a minute or so.
 const ATTEMPTS_MAX: u32 = 20;
-
-/// What all nodes that migrate lock. Any number that is not used by others; it is of letters.
-#[cfg(feature = "postgres")]
-const LOCK_KEY: i64 = i64::from_be_bytes(*b"steadfst");
 
 /// Makes the table in which migrations are noted.
 pub(crate) async fn prepare(store: &Store) -> Result<(), Error> {
@@ -86,13 +103,11 @@ pub(crate) async fn prepare(store: &Store) -> Result<(), Error> {
         return Err(missing().into());
     }
     again(|| async {
-        let mut tx = begin(store).await?;
-        tx.script(match store.dialect() {
-            Dialect::Sqlite => include_str!("migrations/sqlite/0000_migrations.sql"),
-            Dialect::Postgres => include_str!("migrations/postgres/0000_migrations.sql"),
-        })
-        .await?;
-        tx.commit().await
+        let text = match store.dialect() {
+            Dialect::Sqlite => include_str!("../migrations/sqlite/0000_migrations.sql"),
+            Dialect::Postgres => include_str!("../migrations/postgres/0000_migrations.sql"),
+        };
+        begin(store).await?.finish(text, MIGRATION_TIMEOUT).await
     })
     .await
 }
@@ -136,10 +151,11 @@ fn hashes(texts: &[&'static str]) -> Vec<String> {
     texts.iter().map(|text| Migration::hash(text)).collect()
 }
 
-/// Applies what is missing of a package, one transaction each.
+/// Applies what is missing of a package, one after the other.
 pub(crate) async fn migrate(store: &Store, package: &Package) -> Result<(), Error> {
     let texts = texts(store, package);
     let hashes = hashes(&texts);
+    let mut limit = None;
     loop {
         let applied = store
             .read(async |mut tx| applied(&mut tx, package).await)
@@ -154,7 +170,12 @@ pub(crate) async fn migrate(store: &Store, package: &Package) -> Result<(), Erro
             }
             .into());
         }
-        again(|| apply(store, package, &texts, &hashes)).await?;
+        // Tables that are made here and now are in nobody's use, until all of them are there.
+        let limit = *limit.get_or_insert(match applied.is_empty() {
+            true => MIGRATION_TIMEOUT,
+            false => HOLD_TIMEOUT,
+        });
+        again(|| apply(store, package, &texts, &hashes, limit)).await?;
     }
 }
 
@@ -199,6 +220,7 @@ async fn apply(
     package: &Package,
     texts: &[&'static str],
     hashes: &[String],
+    limit: Duration,
 ) -> Result<(), Error> {
     let mut tx = begin(store).await?;
     let applied = applied(&mut tx, package).await?;
@@ -206,21 +228,31 @@ async fn apply(
         return Ok(());
     };
     let migration = &package.migrations[missing];
-    tx.script(texts[missing])
-        .await
-        .map_err(|error| error.at(&format_args!("{} of {}", migration.name(), package.name)))?;
-    tx.run(
-        &MIGRATION_NOTE,
-        binds![
-            package.name,
-            migration.number(),
-            migration.name(),
-            hashes[missing].as_str(),
-            migration.is_breaking()
-        ],
-    )
-    .await?;
-    tx.commit().await?;
+    let note = binds![
+        package.name,
+        migration.number(),
+        migration.name(),
+        hashes[missing].as_str(),
+        migration.is_breaking()
+    ];
+    let at = |error: Error| {
+        let place = format!("{} of {}", migration.name(), package.name);
+        error.at(&place)
+    };
+    match store.backend() {
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(of) if migration.is_concurrent() => {
+            let built = postgres::build(of, &mut tx, package, migration).await;
+            built.map_err(at)?;
+            tx.run(&MIGRATION_NOTE, note).await?;
+            tx.commit().await?;
+        }
+        _ => {
+            // Noted first, so that with its last statement all is let go of that it locks.
+            tx.run(&MIGRATION_NOTE, note).await?;
+            tx.finish(texts[missing], limit).await.map_err(at)?;
+        }
+    }
     tracing::info!(
         target: "steadfast::store",
         package = package.name,
@@ -267,49 +299,40 @@ fn missing(
 
 /// Begins a transaction in which nobody else migrates.
 async fn begin(store: &Store) -> Result<Tx<'static>, Error> {
-    let carrier = match store.backend() {
+    match store.backend() {
         #[cfg(feature = "sqlite")]
         Backend::Sqlite(sqlite) => {
-            Carrier::SqliteWriting(sqlite.begin_long(MIGRATION_TIMEOUT).await?)
+            let door = sqlite.begin_long(MIGRATION_TIMEOUT).await?;
+            Ok(Tx::new(store.clone(), Carrier::SqliteWriting(door)))
         }
         #[cfg(feature = "postgres")]
-        Backend::Postgres(postgres) => {
-            let mut held = postgres.acquire().await?;
-            crate::postgres::begin_writing(&mut held).await?;
-            // The lock of the transaction, not of the session: it is gone whatever ends it, and
-            // poolers keep it apart. Whoever waits for it waits for a migration of another node.
-            let lock = format!(
-                "SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = 0; \
-                 SELECT pg_advisory_xact_lock({LOCK_KEY}); \
-                 SET LOCAL lock_timeout = {TABLE_LOCK_TIMEOUT_MS}",
-                statement = MIGRATION_TIMEOUT.as_millis(),
-            );
-            crate::postgres::script(&mut held, lock, MIGRATION_TIMEOUT).await?;
-            Carrier::Postgres(held)
-        }
+        Backend::Postgres(of) => postgres::begin(store, of).await,
         Backend::Never(never) => match *never {},
-    };
-    Ok(Tx::new(store.clone(), carrier))
+    }
 }
 
 impl Tx<'_> {
-    /// Runs statements without values, however many, within the time of a migration.
-    async fn script(&mut self, text: &'static str) -> Result<(), Error> {
+    /// Runs statements without values, however many, and commits.
+    async fn finish(mut self, text: &'static str, limit: Duration) -> Result<(), Error> {
         self.begin_step()?;
-        #[cfg(feature = "postgres")]
-        let schema = self.store().config().schema.clone();
-        match self.carrier() {
-            #[cfg(feature = "sqlite")]
-            Some(Carrier::SqliteWriting(door)) => drop(door.script(text).await?),
-            #[cfg(feature = "postgres")]
-            Some(Carrier::Postgres(held)) => {
-                let text = text.replace(crate::statement::SCHEMA, &schema);
-                crate::postgres::script(held, text, MIGRATION_TIMEOUT).await?;
+        let store = self.store().clone();
+        let carrier = self.carrier();
+        let finish = async {
+            match carrier {
+                #[cfg(feature = "sqlite")]
+                Some(Carrier::SqliteWriting(door)) => {
+                    door.script(text).await?;
+                    door.commit().await
+                }
+                #[cfg(feature = "postgres")]
+                Some(Carrier::Postgres(held)) => {
+                    let text = text.replace(crate::statement::SCHEMA, &store.config().schema);
+                    postgres::finish(held, &text, limit).await
+                }
+                _ => unreachable!("migrations run in transactions that were begun for them"),
             }
-            _ => unreachable!("migrations run in transactions that were begun for them"),
-        }
-        self.end_step();
-        Ok(())
+        };
+        store.through("migrate", true, finish).await
     }
 }
 
