@@ -234,6 +234,9 @@ impl Engine {
         }
         self.look_at_strays(now);
         self.hand_back_idle(now);
+        if self.ask_again.take_if(|at| now >= *at).is_some() {
+            self.uncertain = true;
+        }
     }
 
     /// Writes off what goes on although it was told to end long ago.
