@@ -125,9 +125,9 @@ pub async fn verify(path: &Path, packages: &[&Package]) -> Result<(), Error> {
 /// Puts a copy in place of a file, which is kept beside it.
 ///
 /// What is verified is a copy of `from` beside the file, and that very copy is put in place, in one
-/// step. `kept` is the ending of the name under which the old file stays, or what is left beside one that is gone. The thread is blocked while
-/// it copies: this is for programs that do nothing else. `progress` is told how many bytes of how many
-/// are copied.
+/// step. `kept` is the ending of the name under which the old file stays, or what is left beside one
+/// that is gone. The thread is blocked while it copies: this is for programs that do nothing else.
+/// `progress` is told how many bytes of how many are copied.
 ///
 /// # Errors
 /// When somebody has the file open (SF-1124); as [`verify`]; when a file cannot be read or written
