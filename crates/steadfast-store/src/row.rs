@@ -111,7 +111,7 @@ impl fmt::Debug for Row {
 }
 
 /// A type that a column can be read as: `bool i64 f64 &str String &[u8] Vec<u8>`, and `Option` of
-/// each.
+/// each; arrays, which PostgreSQL alone has, as `Vec<i64>` and `Vec<Option<String>>`.
 pub trait Column<'r>: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn read(row: &'r Row, index: usize) -> Result<Self, Error>;
@@ -172,3 +172,24 @@ macro_rules! column {
 }
 
 column!([] bool, [] i64, [] f64, ['r] &'r str, [] String, ['r] &'r [u8], [] Vec<u8>);
+
+macro_rules! array {
+    ($($type:ty),*) => {$(
+        impl sealed::Sealed for $type {}
+
+        impl Column<'_> for $type {
+            fn read(row: &Row, index: usize) -> Result<Self, Error> {
+                let read: Result<Self, sqlx::Error> = match &row.0 {
+                    #[cfg(feature = "sqlite")]
+                    Raw::Sqlite(_) => Err(sqlx::Error::Decode("SQLite has no arrays".into())),
+                    #[cfg(feature = "postgres")]
+                    Raw::Postgres(row) => sqlx::Row::try_get_unchecked(row, index),
+                    Raw::Never(never) => match *never {},
+                };
+                read.map_err(|error| Trouble::Column(index, error).into())
+            }
+        }
+    )*};
+}
+
+array!(Vec<i64>, Vec<Option<String>>);

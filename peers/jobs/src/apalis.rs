@@ -85,7 +85,8 @@ async fn on_sqlite(told: &Told, file: &str) -> Result<(), BoxError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
     let pool: SqlitePool = sqlx::sqlite::SqlitePoolOptions::new()
-        .max_connections(4)
+        // Its worker does one thing after the other, and the file has one writer.
+        .max_connections(1)
         .connect_with(options)
         .await?;
     if told.role == "setup" {
@@ -105,10 +106,12 @@ async fn on_sqlite(told: &Told, file: &str) -> Result<(), BoxError> {
             let tasks = numbers.map(|number| {
                 TaskBuilder::new(serde_json::to_vec(&number).expect("a number is JSON")).build()
             });
-            let mut conn = pool.acquire().await.expect("there is a connection");
-            queries::push_tasks(&mut *conn, "nothing", &tasks.collect::<Vec<_>>())
+            // In a transaction, as its storage pushes many.
+            let mut tx = pool.begin().await.expect("it is begun");
+            queries::push_tasks(&mut *tx, "nothing", &tasks.collect::<Vec<_>>())
                 .await
                 .expect("it is taken");
+            tx.commit().await.expect("it is committed");
         }
     };
     let worker = WorkerBuilder::new(format!("bench-{}", std::process::id()))

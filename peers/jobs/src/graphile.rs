@@ -25,21 +25,34 @@ impl TaskHandler for Nothing {
     }
 }
 
-async fn worker(url: &str) -> Result<Worker, BoxError> {
-    let worker = WorkerOptions::default()
+fn options(url: &str) -> WorkerOptions {
+    WorkerOptions::default()
         .database_url(url)
+        .define_job::<Nothing>()
+}
+
+/// For many: jobs are fetched ahead, and completed together.
+async fn in_bulk(url: &str) -> Result<Worker, BoxError> {
+    let worker = options(url)
         .concurrency(500)
         .poll_interval(Duration::from_millis(5))
         .complete_job_batch_delay(Duration::from_millis(5))
         .local_queue(LocalQueueConfig::default().with_size(5_000))
-        .define_job::<Nothing>()
         .init()
         .await?;
     Ok(worker)
 }
 
+/// For one at a time: a local queue that waits for its jobs to be taken is not told of new ones.
+async fn one_by_one(url: &str) -> Result<Worker, BoxError> {
+    Ok(options(url).concurrency(8).init().await?)
+}
+
 pub(crate) async fn play(told: Told) -> Result<(), BoxError> {
-    let worker = worker(&told.url).await?;
+    let worker = match told.role.as_str() {
+        "pickup" => one_by_one(&told.url).await?,
+        _ => in_bulk(&told.url).await?,
+    };
     let utils = worker.create_utils();
     match told.role.as_str() {
         "setup" => utils.migrate().await?,

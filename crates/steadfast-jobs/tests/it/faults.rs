@@ -1,12 +1,16 @@
 //! Operation 1, 2, 3 … of the store fails under a worker, before it is done and after it: nothing is
 //! lost, nothing is done twice, no attempt is spent by it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use steadfast_jobs::{Jobs, Options};
+use serde::{Deserialize, Serialize};
+use steadfast_core::clock;
+use steadfast_jobs::{Batch, Job, Jobs, Kind, Options, Run, Worker};
 use steadfast_store::{Config, Fault, Faults, NodeConfig};
 
-use super::support::{Act, PATIENCE, until_state, worker};
+use super::support::{Act, PATIENCE, look, until_state, worker};
 
 /// How many operations are hit, one by one: enough for claims, ends, retries, and the looks that
 /// follow a failure, to be hit several times.
@@ -46,4 +50,57 @@ steadfast_store::on_every_store! {
         faults.clear();
         running.stop(PATIENCE).await;
     }
+
+    async fn a_crowd_whose_replies_are_lost_runs_once_each(database) {
+        // Enough that PostgreSQL is told ends beside claims.
+        const CROWD: i64 = 4_000;
+        let store = database.open().await;
+        let clean = Jobs::open(&store).await.unwrap();
+        let mut batch = Batch::new();
+        for number in 0..CROWD {
+            batch.push(&Count(number), Options::new()).unwrap();
+        }
+        let ids = clean.enqueue_batch(batch).await.unwrap();
+        let faults = Faults::new();
+        let faulty = database.open_with(Config { faults: faults.clone(), ..database.config() }).await;
+        let jobs = Jobs::open(&faulty).await.unwrap();
+        let runs: Arc<Vec<AtomicU64>> = Arc::new((0..CROWD).map(|_| AtomicU64::new(0)).collect());
+        let counted = runs.clone();
+        let kind = Kind::new(move |_: Run, job: Count| {
+            let counted = counted.clone();
+            async move {
+                counted[job.0 as usize].fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        let node = NodeConfig::new("test", "0").with_lease(Duration::from_secs(300));
+        faults.on(3, Fault::After);
+        let builder = Worker::builder(&jobs).kind(kind).queue("default", 1_000).join(node);
+        let running = builder.build().unwrap().start();
+
+        // From here on another operation each time: whichever is under way.
+        let mut at = 3;
+        while running.completed() < CROWD as u64 {
+            if faults.hits() > 0 {
+                at = at % 5 + 1;
+                faults.on(at, if at % 2 == 0 { Fault::Before } else { Fault::After });
+            }
+            clock::sleep(Duration::from_millis(1)).await;
+        }
+
+        faults.clear();
+        running.stop(PATIENCE).await;
+        for id in ids {
+            assert_eq!(look(&store, id).await.unwrap().attempt, 1);
+        }
+        let runs: Vec<u64> = runs.iter().map(|runs| runs.load(Ordering::Relaxed)).collect();
+        assert!(runs.iter().all(|runs| *runs == 1), "{runs:?}");
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Count(i64);
+
+impl Job for Count {
+    const KIND: &'static str = "count";
 }

@@ -2,7 +2,7 @@
 
 use steadfast_jobs::{JobId, Jobs, Options, PACKAGE};
 use steadfast_store::testing::{Database, Kind};
-use steadfast_store::{Dialect, Rows, Store, Tx, batch, binds};
+use steadfast_store::{Dialect, Rows, Store, Tx, Value, batch, binds};
 
 use super::plans::{self, FILL, VALUES, text};
 use super::support::{Act, kill, look, node, rescue, statement};
@@ -90,38 +90,34 @@ pub(crate) async fn exchange(
     ends: &[(i64, i64, &str)],
     want: usize,
 ) -> Told {
-    let rest = |plain: bool| {
-        let ends = ends
-            .iter()
-            .filter(|(_, _, state)| !plain || *state != "completed");
-        let ends: Vec<_> = ends.collect();
-        batch![
-            ends.iter().map(|(id, _, _)| *id).collect::<Vec<_>>(),
-            ends.iter().map(|(_, term, _)| *term).collect::<Vec<_>>(),
-            ends.iter()
-                .map(|(_, _, state)| (*state).to_owned())
-                .collect::<Vec<_>>(),
-            vec![None::<String>; ends.len()],
-            vec![None::<String>; ends.len()]
-        ]
-    };
+    let (plain, rest): (Vec<_>, Vec<_>) =
+        ends.iter().partition(|(_, _, state)| *state == "completed");
+    let rest = batch![
+        rest.iter().map(|(id, _, _)| *id).collect::<Vec<_>>(),
+        rest.iter().map(|(_, term, _)| *term).collect::<Vec<_>>(),
+        rest.iter()
+            .map(|(_, _, state)| (*state).to_owned())
+            .collect::<Vec<_>>(),
+        vec![None::<String>; rest.len()],
+        vec![None::<String>; rest.len()]
+    ];
     let asked = batch![
         vec!["default".to_owned()],
         vec![want as i64],
         vec![i64::MIN]
     ];
     let kinds = vec!["act".to_owned()];
-    let binds = match store.dialect() {
-        Dialect::Postgres => binds![rest(false), incarnation, asked, kinds, 0_i64],
+    let plain: Value = match store.dialect() {
+        Dialect::Postgres => batch![
+            plain.iter().map(|(id, _, _)| *id).collect::<Vec<_>>(),
+            plain.iter().map(|(_, term, _)| *term).collect::<Vec<_>>()
+        ],
         Dialect::Sqlite => {
-            let plain = ends.iter().filter(|(_, _, state)| *state == "completed");
-            let plain: Vec<_> = plain
-                .map(|(id, term, _)| format!("\"{id}\":{term}"))
-                .collect();
-            let plain = format!("{{{}}}", plain.join(","));
-            binds![incarnation, plain, rest(true), asked, kinds, 0_i64]
+            let plain = plain.iter().map(|(id, term, _)| format!("\"{id}\":{term}"));
+            format!("{{{}}}", plain.collect::<Vec<_>>().join(",")).into()
         }
     };
+    let binds = binds![incarnation, plain, rest, asked, kinds, 0_i64];
     let mut told = Told {
         ended: Vec::new(),
         claimed: Vec::new(),
@@ -130,9 +126,10 @@ pub(crate) async fn exchange(
         match row.get::<i64>(0).unwrap() {
             0 | 5 => {}
             1 => told.ended.push(row.get(1).unwrap()),
-            2 => told
-                .claimed
-                .push((row.get(1).unwrap(), row.get(2).unwrap())),
+            2 => {
+                let (ids, terms): (Vec<i64>, Vec<i64>) = (row.get(8).unwrap(), row.get(9).unwrap());
+                told.claimed.extend(ids.into_iter().zip(terms));
+            }
             3 if row.get::<i64>(1).unwrap() == ends.len() as i64 => {
                 told.ended.extend(ends.iter().map(|(id, _, _)| *id));
             }
@@ -392,7 +389,7 @@ async fn no_statement_of_a_node_changes_what_another_holds() {
     let stale = [
         (
             "exchange",
-            "'{400001,400002}', '{1,0}', '{completed,completed}', '{null,null}', '{null,null}', 1, '{}', '{}', '{}', '{}', 0",
+            "1, '{400001,400002}', '{1,0}', '{400001,400002}', '{1,0}', '{discarded,discarded}', '{null,null}', '{null,null}', '{}', '{}', '{}', '{}', 0",
         ),
         (
             "put_back",

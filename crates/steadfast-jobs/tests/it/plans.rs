@@ -23,7 +23,7 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("find_unique", "'{one,two}'"),
     (
         "exchange",
-        "'{400001,400002}', '{1,1}', '{completed,discarded}', '{null,null}', '{null,null}', 1, '{default,other}', '{100,100}', '{-9223372036854775808,0}', '{act}', 0",
+        "1, '{400001}', '{1}', '{400002}', '{1}', '{discarded}', '{null}', '{null}', '{default,other}', '{100,100}', '{-9223372036854775808,0}', '{act}', 0",
     ),
     ("claim_suspect", "1, '{default,other}', '{act}', 0"),
     (
@@ -285,12 +285,19 @@ async fn many_ends_are_not_compared_with_every_row_when_statistics_know_of_no_ru
     let (zeros, nulls) = (each(&|_| "0".into()), each(&|_| "null".into()));
     let (done, yes) = (each(&|_| "completed".into()), each(&|_| "t".into()));
     let exchange = format!(
-        "{ids}, {ones}, {done}, {nulls}, {nulls}, 1, '{{default}}', '{{1000}}', '{{0}}', '{{act}}', 0"
+        "1, {ids}, {ones}, '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{default}}', '{{1000}}', '{{0}}', '{{act}}', 0"
+    );
+    let exchange_of_others = format!(
+        "1, '{{}}', '{{}}', {ids}, {ones}, {done}, {nulls}, {nulls}, '{{default}}', '{{1000}}', '{{0}}', '{{act}}', 0"
     );
     let put_back = format!("{ids}, {ones}, {zeros}, {yes}, {yes}, {nulls}, 1");
 
     for mode in ["force_generic_plan", "force_custom_plan"] {
-        for (name, values) in [("exchange", &exchange), ("put_back", &put_back)] {
+        for (name, values) in [
+            ("exchange", &exchange),
+            ("exchange", &exchange_of_others),
+            ("put_back", &put_back),
+        ] {
             let plan = Box::pin(explain(&store, name, values, mode)).await;
             let compared = plan.iter().filter_map(|line| {
                 let (_, count) = line.split_once("Rows Removed by Join Filter: ")?;

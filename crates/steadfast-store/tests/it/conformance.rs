@@ -1,6 +1,6 @@
 //! What is true on SQLite, on PostgreSQL, and on PostgreSQL behind PgBouncer.
 
-use steadfast_store::{Dialect, Error, Store, batch, binds, on_every_store};
+use steadfast_store::{Dialect, Error, Rows, Store, batch, binds, on_every_store};
 
 async fn table(store: &Store) {
     store
@@ -189,6 +189,28 @@ on_every_store! {
         .unwrap();
 
         assert_eq!(written.unwrap(), 1);
+    }
+
+    async fn arrays_are_read_where_there_are_some(database) {
+        let store = database.open().await;
+        let text = match store.dialect() {
+            Dialect::Sqlite => "SELECT '[1,2]', '[null]'",
+            Dialect::Postgres => "SELECT '{1,2}'::bigint[], '{one,null}'::text[]",
+        };
+
+        let rows: Result<Rows, Error> = store.read(async |mut tx| tx.sql(text, binds![]).await).await;
+        let rows = rows.unwrap();
+        let row = rows.one().unwrap();
+        let (numbers, texts) = (row.get::<Vec<i64>>(0), row.get::<Vec<Option<String>>>(1));
+
+        match store.dialect() {
+            Dialect::Sqlite => assert!(numbers.is_err() && texts.is_err()),
+            Dialect::Postgres => {
+                assert_eq!(numbers.unwrap(), [1, 2]);
+                assert_eq!(texts.unwrap(), [Some("one".to_owned()), None]);
+                assert!(row.get::<Vec<i64>>(2).is_err(), "there is no such column");
+            }
+        }
     }
 
     async fn many_nodes_may_migrate_at_once(database) {

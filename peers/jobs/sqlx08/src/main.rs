@@ -29,6 +29,11 @@ async fn main() -> Result<(), Failed> {
 
 // === underway: its workers at the limit of concurrency that served it best ===
 
+/// How often its worker looks, and takes one more of its places into use: a minute by default.
+fn each() -> jiff::Span {
+    jiff::Span::new().milliseconds(10)
+}
+
 async fn underway(told: Told, pool: PgPool) -> Result<(), Failed> {
     use underway::{Job, To};
     underway::run_migrations(&pool).await?;
@@ -83,11 +88,11 @@ async fn underway(told: Told, pool: PgPool) -> Result<(), Failed> {
         }
         "work" => {
             say("working");
-            work().run().await?;
+            work().run_every(each()).await?;
         }
         "pickup" => {
             let worker = work();
-            tokio::spawn(async move { worker.run().await });
+            tokio::spawn(async move { worker.run_every(each()).await });
             protocol::pickup(told.count, |number| {
                 let job = job.clone();
                 async move {

@@ -1,29 +1,40 @@
 -- Ends runs and claims jobs: one round trip, one commit.
 --
--- Ending is fenced: a row whose term or incarnation is another's is left alone, and is missing from
--- the answer. It goes by the primary key. `IS NOT DISTINCT FROM` keeps the planner from taking the
--- index of running jobs, which is full of dead entries. That the incarnation is one of the columns of
--- `ends` keeps it from counting on next to no rows where statistics know of no running job yet: it
--- compared each row of the table with each end then. Claiming goes along `job_ready` from the
--- floor given, locks what it takes and skips what others have locked, so that no two nodes wait for
--- each other. A node that was found dead claims nothing.
+-- Ending is fenced: a row whose term or incarnation is another's is left alone. It goes by the primary key.
+-- `IS NOT DISTINCT FROM` keeps the planner from taking the index of running jobs, which is full of dead entries. That the
+-- incarnation is one of the columns of `ends` keeps it from counting on next to no rows where statistics know of no
+-- running job yet: it compared each row of the table with each end then. Claiming goes along `job_ready` from the floor
+-- given, locks what it takes and skips what others have locked, so that no two nodes wait for each other. A node that was
+-- found dead claims nothing.
 --
--- Rows: (0, whether the lease holds), (1, id that has ended), (2, a claimed job).
+-- A row that crosses over to the program has it wait. So plain completions come as ids and terms alone ($2, $3), other
+-- ends with all they have ($4 to $8); of what has ended only the number is told as long as it is all of them; and of
+-- what is claimed those that are alike come as one row, but for payloads of more than 2,000 bytes, which together would
+-- be too long for one.
+--
+-- Rows: (0, whether the lease holds), (3, how many have ended), and if that is not all (1, id that has ended);
+-- (2, null, queue, kind, attempt, max_attempts, crashes, run_us_max, ids, terms, ranks, trace ids, payloads) for claimed
+-- jobs, and (5, id, payload) for each of which the payload is null there.
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
 lease AS MATERIALIZED (
-    SELECT 1 FROM {schema}.node WHERE node.id = $6 AND node.ended_us IS NULL
+    SELECT 1 FROM {schema}.node WHERE node.id = $1 AND node.ended_us IS NULL
 ),
 ends AS MATERIALIZED (
-    SELECT e.*, $6::bigint AS incarnation
-    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS e (id, term, state, error, result)
+    SELECT e.id, e.term, 'completed' AS state, NULL::text AS error, NULL::text AS result, $1::bigint AS incarnation
+    FROM unnest($2::bigint[], $3::bigint[]) AS e (id, term)
+    UNION ALL
+    SELECT e.*, $1::bigint
+    FROM unnest($4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[]) AS e (id, term, state, error, result)
 ),
 ended AS (
     DELETE FROM {schema}.job AS j
     USING ends AS e
     WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation
-    RETURNING j.*, e.state AS end_state, e.error AS end_error, e.result AS end_result
+    RETURNING j.id, j.queue, j.kind, j.priority, j.due_us, j.payload, j.attempt, j.max_attempts, j.crashes, j.held,
+        j.term, j.incarnation, j.claimed_us, j.created_us, j.limit_key, j.min_version, j.trace_id, j.cancel, j.error,
+        j.unique_key, j.unique_us, j.run_us_max, e.state AS end_state, e.error AS end_error, e.result AS end_result
 ),
 kept AS (
     INSERT INTO {schema}.job_history (
@@ -41,15 +52,15 @@ kept AS (
 ),
 claimed AS (
     UPDATE {schema}.job AS j
-    SET state = 'running', term = j.term + 1, incarnation = $6, claimed_us = clock.now_us
+    SET state = 'running', term = j.term + 1, incarnation = $1, claimed_us = clock.now_us
     FROM clock
     WHERE j.ctid = ANY (ARRAY (
         SELECT ready.ctid
-        FROM unnest($7::text[], $8::bigint[], $9::bigint[]) AS w (queue, want, floor_us)
+        FROM unnest($9::text[], $10::bigint[], $11::bigint[]) AS w (queue, want, floor_us)
         CROSS JOIN LATERAL (
             SELECT r.ctid FROM {schema}.job AS r
             WHERE r.queue = w.queue AND r.state = 'pending' AND r.crashes < 2 AND r.rank_us >= w.floor_us
-                AND r.kind = ANY ($10::text[]) AND r.min_version <= $11
+                AND r.kind = ANY ($12::text[]) AND r.min_version <= $13
                 AND (r.expires_us IS NULL OR r.expires_us > (SELECT now_us FROM clock))
             ORDER BY r.rank_us, r.id LIMIT w.want FOR UPDATE SKIP LOCKED
         ) AS ready
@@ -59,13 +70,21 @@ claimed AS (
                 AND (q.paused_us IS NOT NULL OR q.max_running IS NOT NULL OR q.max_running_per_key IS NOT NULL)
         )
     ))
-    RETURNING j.id, j.term, j.queue, j.kind, j.payload, j.attempt, j.max_attempts, j.crashes, j.rank_us, j.trace_id,
-        j.run_us_max
+    RETURNING j.id, j.term, j.queue, j.kind, j.payload::text AS payload, j.attempt, j.max_attempts, j.crashes, j.rank_us,
+        j.trace_id, j.run_us_max
 )
-SELECT 0 AS what, (SELECT count(*) FROM lease) AS id, NULL::bigint AS term, NULL::text AS queue, NULL::text AS kind,
-    NULL::text AS payload, NULL::bigint AS attempt, NULL::bigint AS max_attempts, NULL::bigint AS crashes,
-    NULL::bigint AS rank_us, NULL::text AS trace_id, NULL::bigint AS run_us_max
+SELECT 0 AS what, (SELECT count(*) FROM lease) AS id, NULL::text AS queue, NULL::text AS kind, NULL::bigint AS attempt,
+    NULL::bigint AS max_attempts, NULL::bigint AS crashes, NULL::bigint AS run_us_max, NULL::bigint[] AS ids,
+    NULL::bigint[] AS terms, NULL::bigint[] AS ranks, NULL::text[] AS trace_ids, NULL::text[] AS payloads
 UNION ALL
-SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
+SELECT 3, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
 UNION ALL
-SELECT 2, id, term, queue, kind, payload::text, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max FROM claimed
+SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
+WHERE (SELECT count(*) FROM kept) < (SELECT count(*) FROM ends)
+UNION ALL
+SELECT 2, NULL, queue, kind, attempt, max_attempts, crashes, run_us_max, array_agg(id), array_agg(term),
+    array_agg(rank_us), array_agg(trace_id), array_agg(CASE WHEN octet_length(payload) <= 2000 THEN payload END)
+FROM claimed GROUP BY queue, kind, attempt, max_attempts, crashes, run_us_max
+UNION ALL
+SELECT 5, id, payload, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM claimed
+WHERE octet_length(payload) > 2000

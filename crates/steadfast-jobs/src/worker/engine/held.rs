@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use steadfast_core::Cancel;
+use steadfast_core::{BoxError, Cancel};
+use steadfast_store::Row;
 
 use super::Engine;
-use super::operation::Packed;
+use super::operation::{Alike, Packed};
 use crate::decide::pace::Floor;
 use crate::decide::poll::Poll;
 use crate::worker::execute::Finished;
@@ -108,19 +109,13 @@ impl Legacy {
 
 impl Engine {
     /// Reads a claimed job; `skip` columns come before it.
-    pub(super) fn claimed(
-        &self,
-        now: u64,
-        row: &steadfast_store::Row,
-        skip: usize,
-    ) -> Option<Claimed> {
+    pub(super) fn claimed(&self, now: u64, row: &Row, skip: usize) -> Option<Claimed> {
         let read = || -> Result<Option<Claimed>, steadfast_store::Error> {
             let (queue, kind): (&str, &str) = (row.get(skip + 2)?, row.get(skip + 3)?);
             let queue = self.queues.iter().position(|known| known.name == queue);
             let (Some(queue), Some(kind)) = (queue, self.settings.kinds.get(kind)) else {
                 return Ok(None);
             };
-            let count = |value: i64| u32::try_from(value).unwrap_or(0);
             Ok(Some(Claimed {
                 id: row.get(skip)?,
                 term: row.get(skip + 1)?,
@@ -132,9 +127,7 @@ impl Engine {
                 crashes: count(row.get(skip + 7)?),
                 rank_us: row.get(skip + 8)?,
                 trace_id: row.get(skip + 9)?,
-                longest: row
-                    .get::<Option<i64>>(skip + 10)?
-                    .map(|us| Duration::from_micros(us.unsigned_abs())),
+                longest: row.get::<Option<i64>>(skip + 10)?.map(micros),
                 since: now,
             }))
         };
@@ -147,20 +140,27 @@ impl Engine {
         }
     }
 
-    /// Reads what SQLite has claimed of one queue.
+    /// Reads what a run of `exchange` has claimed.
     pub(super) fn unpacked(&self, now: u64, packed: Packed) -> Vec<Claimed> {
-        if packed.jobs.is_empty() {
-            return Vec::new();
-        }
-        let jobs: Vec<Fields> = match serde_json::from_str(&packed.jobs) {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                tracing::error!(target: "steadfast::jobs", %error, "a claimed job cannot be read");
-                return Vec::new();
-            }
+        let Packed { jobs, mut large } = packed;
+        let read = match jobs {
+            Alike::Json { queue, text } => self.of_json(now, queue, &text, &mut large),
+            Alike::Rows(rows) => self.of_rows(now, &rows, &mut large),
         };
-        let mut large = packed.large;
-        let count = |value: i64| u32::try_from(value).unwrap_or(0);
+        read.unwrap_or_else(|error| {
+            tracing::error!(target: "steadfast::jobs", %error, "a claimed job cannot be read");
+            Vec::new()
+        })
+    }
+
+    fn of_json(
+        &self,
+        now: u64,
+        queue: usize,
+        text: &str,
+        large: &mut HashMap<i64, String>,
+    ) -> Result<Vec<Claimed>, BoxError> {
+        let jobs: Vec<Fields> = serde_json::from_str(text)?;
         let mut claimed = Vec::with_capacity(jobs.len());
         for Fields(
             id,
@@ -181,7 +181,7 @@ impl Engine {
             claimed.push(Claimed {
                 id,
                 term,
-                queue: packed.queue,
+                queue,
                 kind: kind.clone(),
                 payload: payload.or_else(|| large.remove(&id)).unwrap_or_default(),
                 spent: count(spent),
@@ -189,12 +189,65 @@ impl Engine {
                 crashes: count(crashes),
                 rank_us,
                 trace_id,
-                longest: longest.map(|us| Duration::from_micros(us.unsigned_abs())),
+                longest: longest.map(micros),
                 since: now,
             });
         }
-        claimed
+        Ok(claimed)
     }
+
+    fn of_rows(
+        &self,
+        now: u64,
+        rows: &[Row],
+        large: &mut HashMap<i64, String>,
+    ) -> Result<Vec<Claimed>, BoxError> {
+        let mut claimed = Vec::new();
+        for row in rows {
+            let (queue, kind): (&str, &str) = (row.get(2)?, row.get(3)?);
+            let queue = self.queues.iter().position(|known| known.name == queue);
+            let (Some(queue), Some(kind)) = (queue, self.settings.kinds.get(kind)) else {
+                continue;
+            };
+            let spent = count(row.get(4)?);
+            let max_attempts = count(row.get(5)?);
+            let crashes = count(row.get(6)?);
+            let longest = row.get::<Option<i64>>(7)?.map(micros);
+            let (ids, terms): (Vec<i64>, Vec<i64>) = (row.get(8)?, row.get(9)?);
+            let ranks: Vec<i64> = row.get(10)?;
+            let trace_ids: Vec<Option<String>> = row.get(11)?;
+            let payloads: Vec<Option<String>> = row.get(12)?;
+            claimed.reserve(ids.len());
+            let ids = ids.into_iter().zip(terms).zip(ranks);
+            for (((id, term), rank_us), (trace_id, payload)) in
+                ids.zip(trace_ids.into_iter().zip(payloads))
+            {
+                claimed.push(Claimed {
+                    id,
+                    term,
+                    queue,
+                    kind: kind.clone(),
+                    payload: payload.or_else(|| large.remove(&id)).unwrap_or_default(),
+                    spent,
+                    max_attempts,
+                    crashes,
+                    rank_us,
+                    trace_id,
+                    longest,
+                    since: now,
+                });
+            }
+        }
+        Ok(claimed)
+    }
+}
+
+fn count(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+fn micros(us: i64) -> Duration {
+    Duration::from_micros(us.unsigned_abs())
 }
 
 /// A claimed job, as in the array that `exchange` gives on SQLite.

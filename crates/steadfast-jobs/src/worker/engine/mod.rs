@@ -4,7 +4,8 @@
 //! Everything comes together here, so that nothing has to be locked: runs that have ended, in a
 //! channel; permits; jobs that are claimed and not started. One operation of the store is under way
 //! at a time. What ends meanwhile is in the next one, so that a slow flush makes larger batches and
-//! not a longer queue.
+//! not a longer queue. Many ends and a large claim are one operation all the same, of two statements
+//! side by side.
 //!
 //! 1. A job is in exactly one of `ready`, `flights`, `done` and `back` from the claim on until the
 //!    store has told its end.
@@ -66,6 +67,9 @@ pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
 /// all the same.
 const REJECTED_MAX: usize = 1_000;
 
+/// How long after the longest time of a statement nothing of what was given up can be under way any more: 1 s.
+const SURELY_OVER: Duration = Duration::from_secs(1);
+
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
 const GIVE_UP_AFTER: u32 = 3;
@@ -92,12 +96,17 @@ pub(crate) struct Engine {
     settings: Arc<Settings>,
     jobs: Jobs,
     lane: Lane,
+    /// For ends, where many of them go beside a claim.
+    second: Lane,
     tally: Arc<Tally>,
     incarnation: i64,
     /// Cancelled when the lease is lost; every run has a child of it.
     lost: Cancel,
     /// The token of runs that go on nevertheless; outlives this engine.
     beyond: Cancel,
+    /// Cancelled when the store has not answered in time after that: what is under way ends, and gives back the ends
+    /// that it was to tell.
+    hurry: Cancel,
     queues: Vec<Queue>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
@@ -121,6 +130,8 @@ pub(crate) struct Engine {
     next_suspect: u64,
     /// Whether the outcome of the last operation is not known.
     uncertain: bool,
+    /// When it is to be asked once more, although it was: what we gave up may have been done after that.
+    ask_again: Option<u64>,
     failures: u32,
     /// No operation before this.
     not_before: u64,
@@ -166,12 +177,14 @@ impl Engine {
                 .filter(|stray| stray.written_off)
                 .count(),
             lane: jobs.store().lane(),
+            second: jobs.store().lane(),
             settings,
             jobs,
             tally,
             incarnation,
             lost,
             beyond,
+            hurry: Cancel::new(),
             legacy,
             flights: HashMap::new(),
             done: Vec::new(),
@@ -187,6 +200,7 @@ impl Engine {
             next_suspect: 0,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
+            ask_again: None,
             failures: 0,
             not_before: 0,
             stopping: false,

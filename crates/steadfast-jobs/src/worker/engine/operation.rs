@@ -6,13 +6,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::{Cancel, clock};
 use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
+use tokio::sync::Mutex;
 
 use super::held::Flight;
 use super::runs::wanted;
 use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
+use crate::error::Repr;
 use crate::job::micros;
 use crate::worker::execute::Finished;
 use crate::worker::run::settled;
@@ -21,13 +23,24 @@ use crate::{Error, sql};
 /// For how many keys of a queue with limits it is looked whether they have room, at each claim: 200.
 const UNBLOCK_KEYS: i64 = 200;
 
+/// From how many ends and jobs wanted on they go to PostgreSQL side by side, by two connections: 500, some
+/// milliseconds of work for each of two cores. Less is done in one statement, and flushed once.
+pub(super) const SIDE_BY_SIDE: usize = 500;
+
+/// Held while a suspect is claimed, until that can be seen: two workers of this process that ask at once would each
+/// find that none runs here.
+static ASKS_FOR_SUSPECT: Mutex<()> = Mutex::const_new(());
+
+/// A queue by its place, from which rank on, and how many jobs.
+pub(super) type Asked = (usize, i64, usize);
+
 pub(super) type Operation = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// What an operation of the store has told.
 pub(super) enum Outcome {
     Exchanged {
         sent: Vec<Finished>,
-        asked: Vec<(usize, i64, usize)>,
+        asked: Vec<Asked>,
         began: u64,
         told: Result<Told, Error>,
     },
@@ -84,21 +97,26 @@ pub(super) struct Back {
 pub(super) struct Told {
     pub(super) lease: bool,
     pub(super) ended: Vec<i64>,
-    pub(super) claimed: Vec<steadfast_store::Row>,
-    /// What SQLite has claimed: of each queue as one text.
-    pub(super) packed: Vec<Packed>,
+    pub(super) claimed: Vec<Packed>,
 }
 
-/// What was claimed of one queue, as SQLite tells it.
+/// What was claimed by one run.
 pub(super) struct Packed {
-    pub(super) queue: usize,
-    pub(super) jobs: String,
+    pub(super) jobs: Alike,
     /// Payloads that are left out there, by id.
     pub(super) large: HashMap<i64, String>,
 }
 
+/// Jobs as a store packs them.
+pub(super) enum Alike {
+    /// One text for a queue, of SQLite.
+    Json { queue: usize, text: String },
+    /// A row of PostgreSQL for each queue, kind and so on.
+    Rows(Vec<steadfast_store::Row>),
+}
+
 impl Engine {
-    pub(super) fn exchange(&mut self, asked: Vec<(usize, i64, usize)>) -> Operation {
+    pub(super) fn exchange(&mut self, asked: Vec<Asked>) -> Operation {
         let rest = self.done.split_off(self.done.len().min(ENDS_MAX));
         let sent = std::mem::replace(&mut self.done, rest);
         if self.done.is_empty() && self.back.is_empty() {
@@ -108,23 +126,40 @@ impl Engine {
         if !asked.is_empty() {
             self.woken = false;
         }
-        // SQLite takes the queues one by one: each is a statement of the same transaction writer.
-        let single = self.jobs.store().dialect() == Dialect::Sqlite;
-        let parts: Vec<Vec<(usize, i64, usize)>> = if single && asked.len() > 1 {
-            asked.iter().map(|part| vec![*part]).collect()
-        } else {
-            vec![asked.clone()]
-        };
-        let mut runs = Vec::new();
-        // The ends go along with the first one.
+        let dialect = self.jobs.store().dialect();
+        let wanted: usize = asked.iter().map(|(_, _, want)| want).sum();
+        let side_by_side = dialect == Dialect::Postgres && sent.len().min(wanted) >= SIDE_BY_SIDE;
+        let (mut runs, mut beside) = (Vec::new(), None);
+        // The ends go along with the first claim.
         let mut first = &sent[..];
+        if side_by_side {
+            let ends = std::mem::take(&mut first);
+            beside = Some(self.exchange_run(self.incarnation, ends, &[]));
+        }
+        // SQLite takes the queues one by one: each is a statement of the same transaction writer.
+        let parts: Vec<&[Asked]> = match dialect {
+            Dialect::Sqlite if asked.len() > 1 => asked.chunks(1).collect(),
+            _ => vec![&asked[..]],
+        };
         for part in parts {
             let ends = std::mem::take(&mut first);
-            runs.push(self.exchange_run(self.incarnation, ends, &part));
+            runs.push(self.exchange_run(self.incarnation, ends, part));
         }
-        let lane = self.lane.clone();
+        let (lane, second) = (self.lane.clone(), self.second.clone());
+        let hurry = self.hurry.clone();
         Box::pin(async move {
-            let told = exchange(&lane, runs).await;
+            let told = async {
+                match beside {
+                    None => exchange(&lane, runs).await,
+                    Some(ends) => {
+                        // Both to their end: what of a failure was done is only asked once nothing is under way.
+                        let (ended, claimed) =
+                            tokio::join!(exchange(&second, vec![ends]), exchange(&lane, runs));
+                        both(ended, claimed)
+                    }
+                }
+            };
+            let told = unless(&hurry, told).await;
             Outcome::Exchanged {
                 sent,
                 asked,
@@ -138,7 +173,7 @@ impl Engine {
         &self,
         incarnation: i64,
         sent: impl IntoIterator<Item = &'a Finished>,
-        asked: &[(usize, i64, usize)],
+        asked: &[Asked],
     ) -> Exchange {
         let names: Vec<String> = asked
             .iter()
@@ -148,17 +183,22 @@ impl Engine {
         let floors: Vec<i64> = asked.iter().map(|(_, floor, _)| *floor).collect();
         let sent: Vec<&Finished> = sent.into_iter().collect();
         let ids = sent.iter().map(|end| end.id).collect();
-        let asked_of = batch![names, wants, floors];
-        let (kinds, version) = (self.settings.wanted_kinds(), self.settings.version);
-        let binds = match self.jobs.store().dialect() {
-            Dialect::Postgres => binds![ends(&sent), incarnation, asked_of, kinds, version],
-            Dialect::Sqlite => {
-                let (plain, rest): (Vec<_>, Vec<_>) =
-                    sent.into_iter().partition(|end| is_plain(end));
-                let plain = pairs(&plain);
-                binds![incarnation, plain, ends(&rest), asked_of, kinds, version]
-            }
+        let (plain, rest): (Vec<_>, Vec<_>) = sent.into_iter().partition(|end| is_plain(end));
+        let plain = match self.jobs.store().dialect() {
+            Dialect::Postgres => batch![
+                plain.iter().map(|end| end.id).collect::<Vec<_>>(),
+                plain.iter().map(|end| end.term).collect::<Vec<_>>()
+            ],
+            Dialect::Sqlite => pairs(&plain).into(),
         };
+        let binds = binds![
+            incarnation,
+            plain,
+            ends(&rest),
+            batch![names, wants, floors],
+            self.settings.wanted_kinds(),
+            self.settings.version
+        ];
         Exchange {
             binds,
             ids,
@@ -194,7 +234,7 @@ impl Engine {
             ],
             self.incarnation
         ];
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::PUT_BACK, binds).await?;
@@ -211,7 +251,7 @@ impl Engine {
                 }
                 Ok(back)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::PutBack { sent, told }
         })
     }
@@ -229,7 +269,7 @@ impl Engine {
         // Those that their handlers have completed are there, or are not to be.
         let plain = sent.iter().filter(|end| end.settled == settled::NO);
         let run = self.exchange_run(incarnation, plain, &[]);
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 // It may be the second time that we tell it.
@@ -239,7 +279,7 @@ impl Engine {
                 ended.extend(exchange(&lane, vec![run]).await?.ended);
                 Ok(ended)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Late {
                 incarnation,
                 sent,
@@ -289,6 +329,10 @@ impl Engine {
         ];
         let lane = self.lane.clone();
         Box::pin(async move {
+            // Whoever finds it taken asks again before long, and keeps no end waiting.
+            let Ok(_asks) = ASKS_FOR_SUSPECT.try_lock() else {
+                return Outcome::Suspect(Ok(Rows::default()));
+            };
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
             Outcome::Suspect(told.map_err(Error::from))
         })
@@ -304,6 +348,9 @@ impl Engine {
         let (alone, new) = (!self.suspect, queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
+            // To the end of the transaction.
+            let asks = alone.then(|| ASKS_FOR_SUSPECT.try_lock().ok()).flatten();
+            let alone = asks.is_some();
             let claimed = store.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,
@@ -374,16 +421,27 @@ impl Engine {
         let asked = std::mem::take(&mut self.perhaps);
         let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
         let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
                 Ok(ids?)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Checked { asked, told }
         })
+    }
+}
+
+/// Waits for an answer, unless there is no time for it: what has been sent is to be given back then.
+async fn unless<T>(
+    hurry: &Cancel,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        told = asked => told,
+        _ = hurry.cancelled() => Err(Repr::Unanswered.into()),
     }
 }
 
@@ -439,33 +497,44 @@ fn ends(sent: &[&Finished]) -> Value {
     batch![ids, terms, states, errors, results]
 }
 
+/// Puts together what ends and claims that went side by side have told.
+fn both(ended: Result<Told, Error>, claimed: Result<Told, Error>) -> Result<Told, Error> {
+    let (ended, claimed) = (ended?, claimed?);
+    Ok(Told {
+        lease: ended.lease && claimed.lease,
+        ended: ended.ended,
+        ..claimed
+    })
+}
+
 async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
     let mut told = Told {
         lease: false,
         ended: Vec::new(),
         claimed: Vec::new(),
-        packed: Vec::new(),
     };
     for run in runs {
-        let mut packed = Packed {
-            queue: run.queue,
-            jobs: String::new(),
-            large: HashMap::new(),
-        };
+        let (mut rows, mut text) = (Vec::new(), None);
+        let mut large = HashMap::new();
         for row in lane.run(&sql::EXCHANGE, run.binds).await? {
             match row.get::<i64>(0)? {
                 0 => told.lease = row.get::<i64>(1)? > 0,
                 1 => told.ended.push(row.get(1)?),
-                2 => told.claimed.push(row),
+                2 => rows.push(row),
                 3 if row.get::<i64>(1)? == run.ids.len() as i64 => told.ended.extend(&run.ids),
                 3 => {}
-                4 => packed.jobs = row.get(1)?,
+                4 => text = Some(row.get(1)?),
                 _ => {
-                    packed.large.insert(row.get(1)?, row.get(2)?);
+                    large.insert(row.get(1)?, row.get(2)?);
                 }
             }
         }
-        told.packed.push(packed);
+        let queue = run.queue;
+        let jobs = match text {
+            Some(text) => Alike::Json { queue, text },
+            None => Alike::Rows(rows),
+        };
+        told.claimed.push(Packed { jobs, large });
     }
     Ok(told)
 }

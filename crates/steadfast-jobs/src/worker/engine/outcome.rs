@@ -6,9 +6,9 @@ use std::time::Duration;
 use steadfast_core::{Cause, clock, rng};
 
 use super::held::{Claimed, Flight};
-use super::operation::{Limited, Outcome, Told};
+use super::operation::{Asked, Limited, Outcome, Told};
 use super::runs::released;
-use super::{Engine, nanos};
+use super::{Engine, SURELY_OVER, nanos};
 use crate::Error;
 use crate::decide::poll::FLOOR;
 use crate::decide::retry::Follow;
@@ -138,6 +138,8 @@ impl Engine {
     pub(super) fn failed(&mut self, now: u64, error: &Error) {
         // Whatever the error says: asking again is cheap, and losing a job is not.
         self.uncertain = true;
+        let limit = self.jobs.store().config().statement_timeout + SURELY_OVER;
+        self.ask_again = Some(now.saturating_add(nanos(limit)));
         self.failures = self.failures.saturating_add(1);
         if !self.done.is_empty() || !self.back.is_empty() {
             self.since.get_or_insert(now);
@@ -159,16 +161,12 @@ impl Engine {
     }
 
     /// Takes what an exchange has claimed.
-    pub(super) fn take(&mut self, now: u64, asked: &[(usize, i64, usize)], began: u64, told: Told) {
+    pub(super) fn take(&mut self, now: u64, asked: &[Asked], began: u64, told: Told) {
         let mut found: Vec<Vec<Claimed>> = self.queues.iter().map(|_| Vec::new()).collect();
-        for row in &told.claimed {
-            if let Some(job) = self.claimed(now, row, 1) {
+        for packed in told.claimed {
+            for job in self.unpacked(now, packed) {
                 found[job.queue].push(job);
             }
-        }
-        for packed in told.packed {
-            let queue = packed.queue;
-            found[queue].extend(self.unpacked(now, packed));
         }
         if asked.is_empty() {
             return;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use steadfast_core::clock;
 use steadfast_jobs::{JobId, Options, State};
-use steadfast_store::{Dialect, NodeConfig, batch, binds};
+use steadfast_store::{Dialect, NodeConfig, Value, batch, binds};
 
 use super::arena::{seconds, statement};
 use super::audit;
@@ -109,16 +109,14 @@ async fn rescuers_and_completions_race(arena: Arena) -> String {
             let ends = batch![half, terms, states, errors, results];
             let no_claim = batch![Vec::<String>::new(), Vec::<i64>::new(), Vec::<i64>::new()];
             let kinds = Vec::<String>::new();
-            let (binds, what) = match store.dialect() {
-                Dialect::Postgres => (binds![ends, node, no_claim, kinds, 0_i64], 1),
-                Dialect::Sqlite => (binds![node, "{}", ends, no_claim, kinds, 0_i64], 3),
+            let plain: Value = match store.dialect() {
+                Dialect::Postgres => batch![Vec::<i64>::new(), Vec::<i64>::new()],
+                Dialect::Sqlite => "{}".into(),
             };
+            let binds = binds![node, plain, ends, no_claim, kinds, 0_i64];
             let rows = store.run(statement("exchange"), binds).await.unwrap();
-            let told = rows.iter().filter(|row| row.get::<i64>(0).unwrap() == what);
-            match what {
-                1 => told.count(),
-                _ => told.map(|row| row.get::<i64>(1).unwrap() as usize).sum(),
-            }
+            let told = rows.iter().find(|row| row.get::<i64>(0).unwrap() == 3);
+            told.unwrap().get::<i64>(1).unwrap() as usize
         });
         let (one, other) = (rescue(), rescue());
         let by_rescue = one.await.unwrap() + other.await.unwrap();

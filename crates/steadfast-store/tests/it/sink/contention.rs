@@ -8,6 +8,9 @@ use super::*;
 
 const KEYS: u64 = 400;
 
+/// The cap on rows: so low that batches reach it within the first few rows, and would exceed it if they could.
+const CAP: u32 = 20;
+
 /// Each transaction notes how many rows it has changed.
 async fn make_counted(store: &Store) {
     run(store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, hits BIGINT NOT NULL DEFAULT 1)").await;
@@ -61,6 +64,7 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
         .map(|_| {
             let mut config = BatchConfig::new("hot");
             config.queue_max = 512;
+            config.size.rows_max = CAP;
             BatchWriter::builder(config, sink(&store, table()))
                 .looking(DatabaseLook::new(&store, Replicas::Unwatched))
                 .start()
@@ -100,7 +104,7 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
     let largest = "SELECT max(changed)::bigint FROM (SELECT sum(changed) AS changed FROM audit GROUP BY tx) t";
     let largest = number(&store, largest).await;
     assert!(
-        (1..=200).contains(&largest),
+        (1..=i64::from(CAP)).contains(&largest),
         "{largest} rows in one transaction"
     );
     for writer in &writers {
