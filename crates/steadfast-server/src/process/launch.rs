@@ -24,11 +24,13 @@ pub(super) const GO: u8 = b'\n';
 
 /// Begins a command: not the program itself, but this one as its launcher, so that it dies with us
 /// ([`Launch`]).
+#[cfg(feature = "drill")]
 pub(crate) fn command(program: &[String]) -> Command {
     begin(&[], program)
 }
 
-/// A command that does not become the program before it is told to, by what launches it.
+/// A command that does not become the program before it is told to, by what launches it: this one is its launcher, so
+/// that it dies with us ([`Launch`]).
 pub(crate) struct Waiting(pub(crate) Command);
 
 impl Waiting {
