@@ -1,6 +1,6 @@
 //! A call to somebody else's service, which may be slow or gone: it is waited for as long as the
 //! policy says, tried again where that is safe, left alone when it fails, and never takes the shop
-//! with it.
+//! with it. Money that was put aside there is paid or released, also when whoever pays leaves in between.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use axum::response::IntoResponse;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
-use steadfast::rng;
 use steadfast::tower::guard::GuardError;
 use steadfast::tower::{CallError, Guard, Rejection};
+use steadfast::{ScopeError, rng, scope};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -63,13 +63,40 @@ pub struct Payments {
 type Client = BoxCloneSyncService<Request<Body>, Response<Body>, CallError<legacy::Error>>;
 
 /// `POST /payments`: puts money aside and pays it, for customers who pay later.
-pub async fn pay(State(payments): State<Payments>) -> Result<StatusCode, PaymentError> {
-    // Who the customer is.
-    database::ask(Duration::from_millis(4)).await;
-    let hold = Hold::new();
-    payments.put_aside(&hold).await?;
-    payments.confirm(hold).await?;
-    Ok(StatusCode::CREATED)
+pub async fn pay(State(payments): State<Payments>) -> axum::response::Response {
+    let ended = scope("pay")
+        .error::<PaymentError>()
+        .on_report(|report| tracing::info!(target: "shop", "{report}"))
+        .run(async |s| {
+            // Who the customer is.
+            database::ask(Duration::from_millis(4)).await;
+            let bank = payments.clone();
+            // A client may leave while the gateway is asked, so the hold is owned before.
+            let hold = s.own("release the hold", Hold::new(), async move |hold| {
+                match bank.release(hold).await {
+                    // It was paid, and the answer got lost: the gateway releases nothing that is paid.
+                    Err(PaymentError::Failed(StatusCode::CONFLICT)) => Ok(()),
+                    released => released,
+                }
+            });
+            if let Err(error) = payments.put_aside(&hold).await {
+                if error.is_unsent() {
+                    hold.disarm();
+                }
+                return Err(error);
+            }
+            payments.confirm(&hold).await?;
+            hold.disarm();
+            Ok(())
+        })
+        .await;
+    match ended {
+        Ok(()) => StatusCode::CREATED.into_response(),
+        Err(ScopeError::Failed(error)) => error.into_response(),
+        // The edge answers for everything that is nobody's fault in particular.
+        Err(ScopeError::Panicked(panic)) => panic.resume(),
+        Err(ScopeError::Cancelled(_)) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+    }
 }
 
 impl Payments {
@@ -103,8 +130,8 @@ impl Payments {
     }
 
     /// Pays what was put aside.
-    pub async fn confirm(&self, hold: Hold) -> Result<(), PaymentError> {
-        self.call(Method::POST, &hold).await
+    pub async fn confirm(&self, hold: &Hold) -> Result<(), PaymentError> {
+        self.call(Method::POST, hold).await
     }
 
     /// Gives back what was put aside.

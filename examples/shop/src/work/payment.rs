@@ -22,6 +22,6 @@ impl Job for ConfirmPayment {
 pub fn kind(payments: Payments) -> Kind {
     Kind::new(move |_: Run, job: ConfirmPayment| {
         let payments = payments.clone();
-        async move { Ok(payments.confirm(Hold::of(job.hold)).await?) }
+        async move { Ok(payments.confirm(&Hold::of(job.hold)).await?) }
     })
 }

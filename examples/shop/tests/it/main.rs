@@ -1,4 +1,6 @@
-//! The shop, without a socket of its own.
+//! The shop; without a socket of its own, where that is not what it is about.
+
+mod leaving;
 
 use std::path::PathBuf;
 
