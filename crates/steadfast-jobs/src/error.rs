@@ -22,6 +22,8 @@ pub(crate) enum Repr {
     Contended(String),
     #[error("the answer of the store cannot be read: {0}")]
     Answer(&'static str),
+    #[error("the store did not answer before the lease was over")]
+    Unanswered,
     #[error("there is no schedule {0:?}")]
     NoSchedule(String),
     #[error("the schedule {0:?} was changed since it was looked at")]
@@ -85,7 +87,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match &*self.0 {
             Repr::Store(error) => error.is_retryable(),
-            Repr::Contended(_) => true,
+            Repr::Contended(_) | Repr::Unanswered => true,
             Repr::Payload(_)
             | Repr::Result(_)
             | Repr::Refused(_)

@@ -124,7 +124,15 @@ async fn execute(kind: &Kind, run: &Run, payload: &str) -> Ending {
         .cleanup_limit(kind.cleanup_limit)
         .run(async |body| kind.handle(run.clone(), body, payload).await)
         .await;
-    judge(ended)
+    match judge(ended) {
+        // That of another run, perhaps: what becomes of this one the store knows.
+        (Ended::Lost, error, result)
+            if !run.0.cancel.is_cancelled() && !run.0.lost.is_cancelled() =>
+        {
+            (Ended::Failed, error, result)
+        }
+        ending => ending,
+    }
 }
 
 fn judge(ended: Result<Option<String>, ScopeError<BoxError>>) -> Ending {

@@ -104,6 +104,11 @@ impl Settings {
         wanted.map(|kind| kind.name.to_owned()).collect()
     }
 
+    /// Tells whether there are any. A claim for none would read through all that waits, to find nothing.
+    pub(crate) fn wants_any(&self) -> bool {
+        self.kinds.values().any(|kind| !kind.is_held())
+    }
+
     /// Gives the kinds whose runs give signs of progress.
     pub(crate) fn beating_kinds(&self) -> Vec<String> {
         let kinds = self.kinds.values().filter(|kind| kind.beat_every.is_some());

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
+use steadfast_core::{clock, spawn};
 use steadfast_jobs::{Batch, Cursor, Filter, Jobs, NoCursor, Options, State};
 use steadfast_store::testing::Database;
-use steadfast_store::{Rows, binds};
+use steadfast_store::{Rows, Statement, Store, binds};
 
-use super::support::{Act, PATIENCE, until_state, worker};
+use super::support::{Act, PATIENCE, sql, until_state, worker};
 
 steadfast_store::on_every_store! {
     async fn pages_have_every_job_once_also_while_others_come(database) {
@@ -134,4 +135,46 @@ async fn who_holds_an_old_snapshot_is_named() {
     tx.roll_back().await.unwrap();
     let held = jobs.held_snapshots(Duration::ZERO).await.unwrap();
     assert!(held.iter().all(|held| held.pid != Some(pid)), "{held:?}");
+}
+
+/// A vacuum, however long it takes, keeps no other one from cleaning up: to end it would be the wrong thing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vacuum_is_not_taken_for_somebody_who_holds_a_snapshot() {
+    static VACUUM: Statement = Statement::new("test", "vacuum", "", "VACUUM much");
+    let database = Database::make(steadfast_store::testing::Kind::Postgres).await;
+    let store = database.open().await;
+    let jobs = Jobs::open(&store).await.unwrap();
+    for text in [
+        "CREATE TABLE much (id bigint PRIMARY KEY, text text)",
+        "INSERT INTO much SELECT n, repeat('x', 1000) FROM generate_series(1, 20000) AS n",
+        "DELETE FROM much",
+        // After each page a nap: it is at work until somebody ends it.
+        "DO 'BEGIN EXECUTE format(''ALTER DATABASE %I SET vacuum_cost_delay = 100'', current_database()); END'",
+        "DO 'BEGIN EXECUTE format(''ALTER DATABASE %I SET vacuum_cost_limit = 1'', current_database()); END'",
+    ] {
+        sql(&store, "", text, binds![]).await;
+    }
+    let vacuums = Store::open(database.config()).await.unwrap();
+    let vacuum = spawn("vacuum", async move {
+        vacuums.run(&VACUUM, binds![]).await.map(drop)
+    });
+    let at_work = async {
+        loop {
+            let text = "SELECT coalesce(min(pid), 0)::bigint FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND query LIKE '%VACUUM much'";
+            let rows = sql(&store, "", text, binds![]).await;
+            match rows.one().unwrap().get::<i64>(0).unwrap() {
+                0 => clock::sleep(Duration::from_millis(5)).await,
+                pid => return pid,
+            }
+        }
+    };
+    let pid = clock::timeout(PATIENCE, at_work).await.unwrap();
+
+    let held = jobs.held_snapshots(Duration::ZERO).await.unwrap();
+
+    assert!(!vacuum.is_finished());
+    assert!(held.iter().all(|held| held.pid != Some(pid)), "{held:?}");
+    let end = "SELECT pg_terminate_backend($1::bigint::integer)";
+    sql(&store, "", end, binds![pid]).await;
+    assert!(vacuum.await.unwrap().is_err());
 }

@@ -102,6 +102,50 @@ steadfast_store::on_every_store! {
         assert!(!first.ends.contains(&rest.ends[0]));
     }
 
+    async fn an_end_that_was_on_its_way_when_the_lease_was_lost_is_told_all_the_same(database) {
+        let faults = Faults::new();
+        let config = Config { faults: faults.clone(), ..database.config() };
+        let store = Store::open(config).await.unwrap();
+        let jobs = Jobs::open(&store).await.unwrap();
+        for (fails, statement) in [(false, "exchange"), (true, "put_back")] {
+            let go = Arc::new(Notify::new());
+            let gate = go.clone();
+            let kind = Kind::new(move |_: Run, _: Slow| {
+                let go = gate.clone();
+                async move {
+                    go.notified().await;
+                    if fails { Err("no luck".into()) } else { Ok(()) }
+                }
+            });
+            // With its one permit taken it does not claim, so the end is all that is on its way.
+            let worker = worker(&jobs).kind(kind).queue("default", 1).join(brief());
+            let running = worker.build().unwrap().start();
+            let mut events = running.events();
+            let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
+            until(&mut events, id, |what| matches!(what, What::Started)).await;
+            let first = holder(&store, id).await;
+
+            faults.on_name(statement, Fault::Delay(Duration::from_secs(3_600)));
+            go.notify_one();
+            let sent = async {
+                while faults.hits() == 0 {
+                    clock::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            clock::timeout(PATIENCE, sent).await.unwrap();
+            kill(&store, first).await;
+            until(&mut events, id, |what| matches!(what, What::LeaseLost)).await;
+            faults.clear();
+
+            let told = |what: &What| matches!(what, What::Rejected { .. } | What::Completed);
+            let event = until(&mut events, id, told).await;
+            assert_eq!((event.term, event.attempt), (1, 1), "that of the first run");
+            go.notify_one();
+            sql(&store, "DELETE FROM steadfast_job", "DELETE FROM steadfast.job", binds![]).await;
+            running.stop(Duration::ZERO).await;
+        }
+    }
+
     async fn a_handler_that_ends_after_it_was_written_off_is_rejected_and_gives_its_permit_back(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();

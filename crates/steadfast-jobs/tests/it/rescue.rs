@@ -1,13 +1,19 @@
 //! What comes back to work, from whom, and how fast.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use steadfast_core::clock;
-use steadfast_jobs::{Batch, Jobs, Options};
-use steadfast_store::{Dialect, batch, binds};
+use steadfast_core::{BoxError, clock};
+use steadfast_jobs::{Batch, Jobs, Kind, Options, Run, Worker};
+use steadfast_store::testing::Database;
+use steadfast_store::{Dialect, NodeConfig, batch, binds};
+use tokio::sync::{mpsc, oneshot};
 
 use super::fence::{claim_up_to, end};
-use super::support::{Act, PATIENCE, kill, look, node, node_of, rescue, sql, statement, worker};
+use super::support::{
+    Act, PATIENCE, kill, look, node, node_of, rescue, sql, statement, until_state, worker,
+};
 
 steadfast_store::on_every_store! {
     async fn what_a_dead_node_held_comes_back_in_waves(database) {
@@ -218,5 +224,103 @@ steadfast_store::on_every_store! {
         kill(&store, theirs).await;
         rescue(&store).await;
         assert_eq!(suspect(ours, "two").await, 1);
+    }
+
+    async fn a_job_that_comes_back_to_a_node_which_still_runs_it_takes_no_permit_for_ever(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let (started, mut starts) = mpsc::unbounded_channel();
+        let kind = Kind::new(move |run: Run, _: Act| {
+            let started = started.clone();
+            async move {
+                let (go, gate) = oneshot::channel::<()>();
+                let _ = started.send((run.id(), run.term(), go));
+                let _ = gate.await;
+                Ok::<(), BoxError>(())
+            }
+        });
+        let worker = Worker::builder(&jobs).kind(kind).queue("default", 2);
+        let running = worker.join(NodeConfig::new("test", "0")).build().unwrap().start();
+        let mut next = async || clock::timeout(PATIENCE, starts.recv()).await.unwrap().unwrap();
+        let id = jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let (_, first, _old) = next().await;
+
+        // As one does whose program gives the kind less time.
+        sql(
+            &store,
+            "UPDATE steadfast_job SET state = 'pending', term = term + 1, incarnation = NULL, claimed_us = NULL",
+            "UPDATE steadfast.job SET state = 'pending', term = term + 1, incarnation = NULL, claimed_us = NULL",
+            binds![],
+        )
+        .await;
+        let (again, second, go) = next().await;
+        assert_eq!((again, second), (id, first + 2));
+        go.send(()).unwrap();
+        until_state(&store, id, "completed").await;
+
+        // The one that nobody wants any more has been told to end, so there are two permits.
+        let mut both = Vec::new();
+        for _ in 0..2 {
+            jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        }
+        for _ in 0..2 {
+            both.push(next().await);
+        }
+        drop(both);
+        running.stop(PATIENCE).await;
+    }
+}
+
+/// What each of two workers asks for is not there yet for the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_one_process_that_ask_at_once_have_one_suspect_between_them() {
+    let database = Database::make(steadfast_store::testing::Kind::Postgres).await;
+    let store = database.open().await;
+    let jobs = Jobs::open(&store).await.unwrap();
+    for queue in ["one", "two"] {
+        jobs.enqueue(&Act::Succeed, Options::new().queue(queue))
+            .await
+            .unwrap();
+    }
+    for text in [
+        "UPDATE steadfast.job SET crashes = 2",
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END'",
+        "CREATE TRIGGER nap BEFORE UPDATE ON steadfast.job FOR EACH ROW WHEN (NEW.state = 'running') EXECUTE FUNCTION nap()",
+    ] {
+        sql(&store, "", text, binds![]).await;
+    }
+    let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (done, mut ended) = mpsc::unbounded_channel();
+    let start = |queue: &str| {
+        let (at_once, most, done) = (at_once.clone(), most.clone(), done.clone());
+        let kind = Kind::new(move |_: Run, _: Act| {
+            let (at_once, most, done) = (at_once.clone(), most.clone(), done.clone());
+            async move {
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                clock::sleep(Duration::from_secs(3)).await;
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                let _ = done.send(());
+                Ok::<(), BoxError>(())
+            }
+        });
+        let worker = Worker::builder(&jobs).kind(kind).queue(queue, 1);
+        worker
+            .join(NodeConfig::new("test", "0"))
+            .build()
+            .unwrap()
+            .start()
+    };
+
+    let both = [start("one"), start("two")];
+    for _ in 0..2 {
+        clock::timeout(PATIENCE, ended.recv())
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+    for running in both {
+        running.stop(PATIENCE).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Whole runs by a worker.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -315,6 +315,35 @@ steadfast_store::on_every_store! {
         assert_eq!(until_state(&store, id, "completed").await.term, 2);
         let rows = sql(&store, "SELECT term FROM ledger", "SELECT term FROM ledger", binds![]).await;
         assert_eq!(rows.one().unwrap().get::<i64>(0).unwrap(), 2);
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_handler_that_says_the_lease_is_lost_while_it_is_not_has_failed(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let (first, store_of_handler) = (Arc::new(Mutex::new(None)), store.clone());
+        let backoff = steadfast_core::decide::backoff::Backoff::new(Duration::from_millis(1), Duration::from_millis(10));
+        let kind = Kind::of_name("confused", move |run: Run, _, _| {
+            let (first, store) = (first.clone(), store_of_handler.clone());
+            async move {
+                // By mistake it completes the run before, whose lease is over.
+                let before: Option<Run> = first.lock().unwrap().replace(run.clone());
+                match (run.attempt(), before) {
+                    (2, Some(before)) => before.complete_in(store.begin().await?, &()).await?,
+                    (1, _) => return Err("no luck at first".into()),
+                    _ => {}
+                }
+                Ok(None)
+            }
+        });
+        let kind = kind.backoff(backoff.unwrap());
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        let id = jobs.enqueue_kind("confused", "{}", Options::new()).await.unwrap();
+
+        let seen = until_state(&store, id, "completed").await;
+        assert_eq!(seen.attempt, 3);
+        assert!(seen.error.unwrap().starts_with("the lease of job"));
         running.stop(PATIENCE).await;
     }
 

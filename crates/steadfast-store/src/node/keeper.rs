@@ -226,12 +226,12 @@ impl Keeper {
             health.slowest_ns = health.slowest_ns.max(clock::nanos() - asked_at);
         }
         let breaking = row.get(0)?;
-        if self
-            .breaking
-            .replace(breaking)
-            .is_some_and(|known| known != breaking)
-        {
-            shared.store.check_packages().await?;
+        // Also at the first beat: it may have come since the tables were looked at.
+        if self.breaking != Some(breaking) {
+            // Boxed: it is many times larger than a beat, and this thread has a small stack.
+            self.in_time(Box::pin(shared.store.check_packages()))
+                .await?;
+            self.breaking = Some(breaking);
         }
         self.learn_peers(life.id).await;
         Ok(())
@@ -243,11 +243,16 @@ impl Keeper {
         statement: &'static crate::Statement,
         binds: crate::Binds,
     ) -> Result<crate::Rows, Error> {
+        self.in_time(self.shared.lane.run(statement, binds)).await
+    }
+
+    /// Waits for the database no longer than the lease can be relied on: nobody else looks at its end.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let limit = match self.vigil.fence_at() {
             Some(fence_at) => Duration::from_nanos(fence_at.saturating_sub(clock::nanos())),
             None => self.shared.config.lease,
         };
-        match clock::timeout(limit, self.shared.lane.run(statement, binds)).await {
+        match clock::timeout(limit, asked).await {
             Ok(answer) => answer,
             Err(_) => Err(Trouble::TimeLimit {
                 limit,
@@ -309,12 +314,9 @@ impl Keeper {
     }
 
     async fn learn_peers(&mut self, id: i64) {
-        let ask = self
-            .shared
-            .lane
-            .run(&NODE_PEERS, binds![self.shared.boot.as_str(), id]);
+        let binds = binds![self.shared.boot.as_str(), id];
         // They are only found sooner by it.
-        let Ok(rows) = ask.await else {
+        let Ok(rows) = self.ask(&NODE_PEERS, binds).await else {
             return;
         };
         self.peers = rows
@@ -335,7 +337,7 @@ impl Keeper {
             !dead
         });
         for id in found {
-            match self.shared.lane.run(&NODE_END, binds![id]).await {
+            match self.ask(&NODE_END, binds![id]).await {
                 Ok(rows) => {
                     tracing::warn!(target: "steadfast::store", node = id, "a process on this host has died");
                     self.shared.tell_deaths(rows.len());

@@ -263,3 +263,25 @@ async fn a_node_that_is_cut_off_stops_before_others_take_over() {
     faults.clear();
     assert!(node.alive().await.unwrap().id() > life.id());
 }
+
+/// What is asked beside beats must not keep the thread that beats from looking at the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_on_something_else_keeps_no_lease_alive() {
+    let database = Database::make(Kind::Sqlite).await;
+    let faults = Faults::new();
+    let config = Config {
+        faults: faults.clone(),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    let node = store.join(quick()).await.unwrap();
+    let life = node.incarnation().unwrap();
+
+    faults.on_name("node_peers", Fault::Delay(Duration::from_secs(3_600)));
+    let lost = life.cancel().cancelled();
+    let cause = steadfast_core::clock::timeout(Duration::from_secs(60), lost).await;
+
+    assert!(matches!(cause.unwrap(), Cause::LeaseLost));
+    faults.clear();
+    assert!(node.alive().await.unwrap().id() > life.id());
+}

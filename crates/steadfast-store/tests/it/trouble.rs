@@ -99,6 +99,39 @@ on_every_store! {
         assert!(node.incarnation().is_none());
     }
 
+    async fn a_node_that_cannot_look_at_a_migration_at_once_looks_again(database) {
+        let faults = Faults::new();
+        let config = Config { faults: faults.clone(), ..database.config() };
+        let older = Store::open(config).await.unwrap();
+        older.migrate(&package(&[])).await.unwrap();
+        let config = steadfast_store::NodeConfig::new("older", "1").with_lease(Duration::from_secs(6));
+        let node = older.join(config).await.unwrap();
+        let life = node.incarnation().unwrap();
+        // Before the first beat has told what there is.
+        faults.on_name("begin", Fault::Before);
+        let newer = database.open().await;
+        newer.migrate(&package(&LARGE)).await.unwrap();
+        let failed = async {
+            while node.health().failures == 0 {
+                clock::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        clock::timeout(Duration::from_secs(60), failed).await.unwrap();
+        assert!(node.health().refused.is_none());
+
+        faults.clear();
+        let over = clock::timeout(Duration::from_secs(60), life.cancel().cancelled());
+
+        over.await.unwrap();
+        let refused = async {
+            while node.health().refused.is_none() {
+                clock::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        clock::timeout(Duration::from_secs(60), refused).await.unwrap();
+        assert_eq!(node.health().refused.unwrap().code(), "SF-1104");
+    }
+
     async fn a_program_that_may_not_migrate_says_what_is_missing(database) {
         let config = Config { migrate: false, ..database.config() };
 

@@ -67,6 +67,9 @@ pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
 /// all the same.
 const REJECTED_MAX: usize = 1_000;
 
+/// How long after the longest time of a statement nothing of what was given up can be under way any more: 1 s.
+const SURELY_OVER: Duration = Duration::from_secs(1);
+
 /// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
 /// 3, some hundred milliseconds.
 const GIVE_UP_AFTER: u32 = 3;
@@ -101,6 +104,9 @@ pub(crate) struct Engine {
     lost: Cancel,
     /// The token of runs that go on nevertheless; outlives this engine.
     beyond: Cancel,
+    /// Cancelled when the store has not answered in time after that: what is under way ends, and gives back the ends
+    /// that it was to tell.
+    hurry: Cancel,
     queues: Vec<Queue>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
@@ -124,6 +130,8 @@ pub(crate) struct Engine {
     next_suspect: u64,
     /// Whether the outcome of the last operation is not known.
     uncertain: bool,
+    /// When it is to be asked once more, although it was: what we gave up may have been done after that.
+    ask_again: Option<u64>,
     failures: u32,
     /// No operation before this.
     not_before: u64,
@@ -176,6 +184,7 @@ impl Engine {
             incarnation,
             lost,
             beyond,
+            hurry: Cancel::new(),
             legacy,
             flights: HashMap::new(),
             done: Vec::new(),
@@ -191,6 +200,7 @@ impl Engine {
             next_suspect: 0,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
+            ask_again: None,
             failures: 0,
             not_before: 0,
             stopping: false,

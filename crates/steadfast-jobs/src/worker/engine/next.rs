@@ -7,6 +7,9 @@ use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
 impl Engine {
     /// Gives how many jobs each queue could take, with where to look for them.
     pub(super) fn wants(&self, now: u64) -> Vec<Asked> {
+        if !self.settings.wants_any() {
+            return Vec::new();
+        }
         let permits: usize = self.queues.iter().map(|queue| queue.permits).sum();
         let ahead = self.pace.ahead();
         let want = |(index, queue): (usize, &Queue)| {
@@ -61,7 +64,7 @@ impl Engine {
         if !self.legacy.rejected.is_empty() {
             return Some(self.note_rejected());
         }
-        if !draining && !self.suspect && now >= self.next_suspect {
+        if !draining && self.asks_for_suspect() && now >= self.next_suspect {
             self.next_suspect = now + nanos(SUSPECT_EVERY);
             return Some(self.claim_suspect());
         }
@@ -76,10 +79,10 @@ impl Engine {
             let full = self.wants(now).is_empty();
             let claims = if self.woken { now } else { self.next_poll };
             let claims = if full { u64::MAX } else { claims };
-            let suspects = if self.suspect {
-                u64::MAX
-            } else {
+            let suspects = if self.asks_for_suspect() {
                 self.next_suspect
+            } else {
+                u64::MAX
             };
             claims.min(suspects).min(self.next_limited())
         };
@@ -94,12 +97,19 @@ impl Engine {
 
     pub(super) fn limited_due(&self, now: u64) -> Option<usize> {
         let due = |queue: &Queue| queue.limited && queue.has_room() && now >= queue.next_poll;
-        self.queues.iter().position(due)
+        let place = self.queues.iter().position(due);
+        place.filter(|_| self.settings.wants_any())
     }
 
     pub(super) fn next_limited(&self) -> u64 {
         let queues = self.queues.iter();
         let polls = queues.filter(|queue| queue.limited && queue.has_room());
-        polls.map(|queue| queue.next_poll).min().unwrap_or(u64::MAX)
+        let next = polls.map(|queue| queue.next_poll).min();
+        next.filter(|_| self.settings.wants_any())
+            .unwrap_or(u64::MAX)
+    }
+
+    fn asks_for_suspect(&self) -> bool {
+        !self.suspect && self.settings.wants_any()
     }
 }

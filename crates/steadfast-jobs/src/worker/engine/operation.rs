@@ -6,13 +6,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::{Cancel, clock};
 use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
+use tokio::sync::Mutex;
 
 use super::held::Flight;
 use super::runs::wanted;
 use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
+use crate::error::Repr;
 use crate::job::micros;
 use crate::worker::execute::Finished;
 use crate::worker::run::settled;
@@ -24,6 +26,10 @@ const UNBLOCK_KEYS: i64 = 200;
 /// From how many ends and jobs wanted on they go to PostgreSQL side by side, by two connections: 500, some
 /// milliseconds of work for each of two cores. Less is done in one statement, and flushed once.
 pub(super) const SIDE_BY_SIDE: usize = 500;
+
+/// Held while a suspect is claimed, until that can be seen: two workers of this process that ask at once would each
+/// find that none runs here.
+static ASKS_FOR_SUSPECT: Mutex<()> = Mutex::const_new(());
 
 /// A queue by its place, from which rank on, and how many jobs.
 pub(super) type Asked = (usize, i64, usize);
@@ -140,16 +146,20 @@ impl Engine {
             runs.push(self.exchange_run(self.incarnation, ends, part));
         }
         let (lane, second) = (self.lane.clone(), self.second.clone());
+        let hurry = self.hurry.clone();
         Box::pin(async move {
-            let told = match beside {
-                None => exchange(&lane, runs).await,
-                Some(ends) => {
-                    // Both to their end: what of a failure was done is only asked once nothing is under way.
-                    let (ended, claimed) =
-                        tokio::join!(exchange(&second, vec![ends]), exchange(&lane, runs));
-                    both(ended, claimed)
+            let told = async {
+                match beside {
+                    None => exchange(&lane, runs).await,
+                    Some(ends) => {
+                        // Both to their end: what of a failure was done is only asked once nothing is under way.
+                        let (ended, claimed) =
+                            tokio::join!(exchange(&second, vec![ends]), exchange(&lane, runs));
+                        both(ended, claimed)
+                    }
                 }
             };
+            let told = unless(&hurry, told).await;
             Outcome::Exchanged {
                 sent,
                 asked,
@@ -224,7 +234,7 @@ impl Engine {
             ],
             self.incarnation
         ];
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::PUT_BACK, binds).await?;
@@ -241,7 +251,7 @@ impl Engine {
                 }
                 Ok(back)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::PutBack { sent, told }
         })
     }
@@ -259,7 +269,7 @@ impl Engine {
         // Those that their handlers have completed are there, or are not to be.
         let plain = sent.iter().filter(|end| end.settled == settled::NO);
         let run = self.exchange_run(incarnation, plain, &[]);
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 // It may be the second time that we tell it.
@@ -269,7 +279,7 @@ impl Engine {
                 ended.extend(exchange(&lane, vec![run]).await?.ended);
                 Ok(ended)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Late {
                 incarnation,
                 sent,
@@ -319,6 +329,10 @@ impl Engine {
         ];
         let lane = self.lane.clone();
         Box::pin(async move {
+            // Whoever finds it taken asks again before long, and keeps no end waiting.
+            let Ok(_asks) = ASKS_FOR_SUSPECT.try_lock() else {
+                return Outcome::Suspect(Ok(Rows::default()));
+            };
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
             Outcome::Suspect(told.map_err(Error::from))
         })
@@ -334,6 +348,9 @@ impl Engine {
         let (alone, new) = (!self.suspect, queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
+            // To the end of the transaction.
+            let asks = alone.then(|| ASKS_FOR_SUSPECT.try_lock().ok()).flatten();
+            let alone = asks.is_some();
             let claimed = store.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,
@@ -404,16 +421,27 @@ impl Engine {
         let asked = std::mem::take(&mut self.perhaps);
         let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
         let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
-        let lane = self.lane.clone();
+        let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
                 Ok(ids?)
             };
-            let told = told.await;
+            let told = unless(&hurry, told).await;
             Outcome::Checked { asked, told }
         })
+    }
+}
+
+/// Waits for an answer, unless there is no time for it: what has been sent is to be given back then.
+async fn unless<T>(
+    hurry: &Cancel,
+    asked: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        told = asked => told,
+        _ = hurry.cancelled() => Err(Repr::Unanswered.into()),
     }
 }
 

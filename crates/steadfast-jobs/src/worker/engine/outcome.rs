@@ -8,7 +8,7 @@ use steadfast_core::{Cause, clock, rng};
 use super::held::{Claimed, Flight};
 use super::operation::{Asked, Limited, Outcome, Told};
 use super::runs::released;
-use super::{Engine, nanos};
+use super::{Engine, SURELY_OVER, nanos};
 use crate::Error;
 use crate::decide::poll::FLOOR;
 use crate::decide::retry::Follow;
@@ -138,6 +138,8 @@ impl Engine {
     pub(super) fn failed(&mut self, now: u64, error: &Error) {
         // Whatever the error says: asking again is cheap, and losing a job is not.
         self.uncertain = true;
+        let limit = self.jobs.store().config().statement_timeout + SURELY_OVER;
+        self.ask_again = Some(now.saturating_add(nanos(limit)));
         self.failures = self.failures.saturating_add(1);
         if !self.done.is_empty() || !self.back.is_empty() {
             self.since.get_or_insert(now);

@@ -70,7 +70,9 @@ impl Engine {
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
-        self.flights.insert(job.id, flight);
+        if let Some(before) = self.flights.insert(job.id, flight) {
+            self.go_astray(now, before, false);
+        }
         execute::start(
             job.kind,
             run,
@@ -232,6 +234,9 @@ impl Engine {
         }
         self.look_at_strays(now);
         self.hand_back_idle(now);
+        if self.ask_again.take_if(|at| now >= *at).is_some() {
+            self.uncertain = true;
+        }
     }
 
     /// Writes off what goes on although it was told to end long ago.
@@ -358,39 +363,42 @@ impl Engine {
         self.settle(now, &flight, finished);
     }
 
+    /// Takes notice that the job of a run is not ours any more; its end is offered to the store if it goes on.
+    fn go_astray(&mut self, now: u64, flight: Flight, goes_on: bool) {
+        self.tell(&flight, What::LeaseLost);
+        let write_off_after = write_off_after(&flight.kind);
+        let over = if goes_on {
+            flight.over
+        } else {
+            flight.cancel.cancel(Cause::LeaseLost);
+            flight.over.min(now + write_off_after)
+        };
+        let stray = Stray {
+            queue: flight.queue,
+            kind: flight.kind.name,
+            attempt: flight.run.attempt(),
+            incarnation: self.incarnation,
+            cancel: flight.cancel.clone(),
+            offers: goes_on,
+            permit: true,
+            written_off: false,
+            write_off_after,
+            over,
+        };
+        let key = (flight.run.0.id.0, flight.run.0.term);
+        self.legacy.strays.insert(key, stray);
+    }
+
     /// Ends after the lease is lost. Handlers have been told by their token. What has ended well is
     /// offered to the store once more, which takes what nobody has rescued yet.
     pub(super) async fn lose(&mut self, under_way: Option<Operation>) {
         let now = clock::nanos();
-        for flight in self.flights.values() {
-            self.tell(flight, What::LeaseLost);
+        for flight in std::mem::take(&mut self.flights).into_values() {
             let goes_on = flight.kind.on_lease_lost == OnLeaseLost::Continue;
-            let write_off_after = write_off_after(&flight.kind);
-            let told = now + write_off_after;
-            let stray = Stray {
-                queue: flight.queue,
-                kind: flight.kind.name,
-                attempt: flight.run.attempt(),
-                incarnation: self.incarnation,
-                cancel: flight.cancel.clone(),
-                offers: goes_on,
-                permit: true,
-                written_off: false,
-                write_off_after,
-                over: if goes_on {
-                    flight.over
-                } else {
-                    flight.over.min(told)
-                },
-            };
-            let key = (flight.run.0.id.0, flight.run.0.term);
-            self.legacy.strays.insert(key, stray);
+            self.go_astray(now, flight, goes_on);
         }
-        self.flights.clear();
-        if let Some(under_way) = under_way
-            && let Ok(outcome) = clock::timeout(LAST_WORD, under_way).await
-        {
-            self.apply(clock::nanos(), outcome);
+        if let Some(under_way) = under_way {
+            self.hear(under_way).await;
         }
         for finished in std::mem::take(&mut self.back) {
             self.lose_end(self.incarnation, finished);
@@ -404,9 +412,20 @@ impl Engine {
         // What is left of them the next life goes on with.
         if !self.legacy.late.is_empty() {
             let last = self.offer_late();
-            if let Ok(outcome) = clock::timeout(LAST_WORD, last).await {
-                self.apply(clock::nanos(), outcome);
-            }
+            self.hear(last).await;
+        }
+    }
+
+    /// Hears what the store has to say, if it says it in time. If not, ends that were sent are ours again.
+    async fn hear(&mut self, mut operation: Operation) {
+        let mut told = clock::timeout(LAST_WORD, &mut operation).await;
+        if told.is_err() {
+            self.hurry.cancel(Cause::LeaseLost);
+            // What sends ends has come to its end by this; nothing is lost with others.
+            told = clock::timeout(Duration::ZERO, &mut operation).await;
+        }
+        if let Ok(outcome) = told {
+            self.apply(clock::nanos(), outcome);
         }
     }
 

@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::sync::atomic::AtomicBool;
 
 use steadfast_core::Cancel;
 use steadfast_store::Fault;
@@ -131,4 +132,59 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
             assert!(failed, "{ends} ends on {on:?}, statement {nth}");
         }
     }
+}
+
+/// A claim for kinds of which none is wanted would read through all that waits, at each poll and each wake-up.
+#[tokio::test]
+async fn an_engine_whose_kinds_are_all_held_asks_for_none() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let looks = is_down.clone();
+    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+    let kind = kind.hold_while(move || looks.load(Ordering::Relaxed));
+    let worker = Worker::builder(&jobs).kind(kind).queue("limited", 1);
+    let worker = worker.queue("default", 1).build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    engine.queues[0].limited = true;
+    engine.uncertain = false;
+
+    assert_eq!(engine.wants(0), []);
+    assert_eq!(engine.limited_due(0), None);
+    assert!(engine.next_operation(0, false).is_none());
+    assert!(engine.wake_at(0, false) > 0, "it would turn over and over");
+
+    is_down.store(false, Ordering::Relaxed);
+    assert_eq!(engine.wants(0).len(), 1);
+    assert_eq!(engine.limited_due(0), Some(0));
+}
+
+/// A server that nobody listens to any more may still be at work on what it was asked, and commit it later.
+#[tokio::test]
+async fn an_engine_looks_again_once_nothing_that_it_gave_up_can_be_under_way() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let limit = nanos(jobs.store().config().statement_timeout);
+    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    let failed = 1_000 * MILLI;
+    engine.failed(failed, &crate::error::Repr::Unanswered.into());
+    // What the books say at once.
+    engine.uncertain = false;
+
+    engine.look(failed + limit);
+    assert!(!engine.uncertain);
+    engine.look(failed + limit + 2_000 * MILLI);
+    assert!(engine.uncertain);
+
+    engine.uncertain = false;
+    engine.look(failed + 10 * limit);
+    assert!(!engine.uncertain, "once is enough");
 }
