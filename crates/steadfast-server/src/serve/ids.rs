@@ -21,7 +21,7 @@ use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{Cancel, Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
-use super::{WAIT_FIRST, WAIT_LONGEST};
+use super::{WAIT_FIRST, WAIT_LONGEST, passes};
 use crate::config::{self, Config};
 
 /// How many connections to the store it has of its own: 2. A lease is renewed and a range fetched now and then.
@@ -200,8 +200,7 @@ impl IdServer {
                 Ok(made) => return Ok(Some(made)),
                 Err(error) => error,
             };
-            let is_away = error.store().is_some_and(store::Error::is_unreachable);
-            if !error.is_retryable() && !is_away {
+            if !error.is_retryable() && !error.store().is_some_and(passes) {
                 let text = format!(
                     "ids cannot be handed out ({}): {}",
                     error.code(),
@@ -210,7 +209,9 @@ impl IdServer {
                 return Err(anyhow::Error::new(error).context(text));
             }
             let fix = error.fix();
-            self.handing.waits(error.to_string());
+            let store = error.store().map(ToString::to_string);
+            self.handing
+                .waits(store.unwrap_or_else(|| error.to_string()));
             tracing::error!(
                 target: "steadfast::serve",
                 error = &error as &(dyn std::error::Error + 'static),

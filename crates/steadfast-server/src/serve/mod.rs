@@ -20,6 +20,7 @@ use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
 use crate::sql;
+use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
 use ids::IdServer;
@@ -140,6 +141,12 @@ fn check_machine(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells whether a trouble of the store is waited for: it is away, or a standby that is promoted, and neither is a
+/// mistake of the configuration.
+fn passes(error: &steadfast::store::Error) -> bool {
+    error.is_unreachable() || is_about_writes(error)
+}
+
 /// What runs.
 struct Parts {
     store: Store,
@@ -175,7 +182,7 @@ impl Parts {
             };
             let store = error.store();
             let fix = store.map_or("", |error| error.fix());
-            if !error.is_retryable() && !store.is_some_and(|error| error.is_unreachable()) {
+            if !error.is_retryable() && !store.is_some_and(passes) {
                 let code = store.map_or("SF-2101", |error| error.code());
                 let error = anyhow::Error::new(error);
                 return Err(error.context(format!("the store cannot be used ({code}): {fix}")));

@@ -138,6 +138,60 @@ async fn while_postgres_takes_no_writes_changes_are_refused_and_all_else_goes_on
     served.server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_started_while_postgres_takes_no_writes_says_so_and_begins_once_it_does() {
+    let database = Database::make(Kind::Postgres).await;
+    let store = database.open().await;
+    let change = async |statement: &'static str| {
+        let changed: Result<Rows, Error> = store
+            .write(async |mut tx| {
+                tx.sql("SET TRANSACTION READ WRITE", binds![]).await?;
+                tx.sql(statement, binds![]).await
+            })
+            .await;
+        changed.unwrap();
+    };
+    change(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
+    )
+    .await;
+    let folder = Folder::new("started-read-only");
+    let ids = "[ids]\nlisten = \"127.0.0.1:0\"\n[generators.ticket]\ntag = \"ticket\"\n";
+    let rest = shell("nothing", "true", "") + ids;
+    let config = folder.configure_at(&database.direct_url(), &rest);
+
+    let mut server = Server::start(&config);
+    let says = [
+        server.line_with(" cannot be "),
+        server.line_with(" cannot be "),
+    ];
+    for line in &says {
+        assert!(line.contains("it is tried again"), "{line}");
+        assert!(line.contains("SF-1106"), "{line}");
+    }
+    let why = "the database takes no writes (SF-1106)";
+    let since = clock::now();
+    while server.get("/readyz").matches(why).count() < 2 {
+        assert!(clock::now() - since < PATIENCE, "{}", server.get("/readyz"));
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+    let told = server.get("/readyz");
+    assert!(told.contains("\"reason\":\"starting\""), "{told}");
+    assert!(told.contains("\"reason\":\"ids\""), "{told}");
+
+    change(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I RESET default_transaction_read_only', current_database()); END $$",
+    )
+    .await;
+    // Ids and jobs begin each by themselves.
+    let since = clock::now();
+    while !server.get("/readyz").contains("\"ready\":true") {
+        assert!(clock::now() - since < PATIENCE, "{}", server.get("/readyz"));
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop();
+}
+
 /// A file system that is soon full; gone with it.
 struct Small(PathBuf);
 
