@@ -33,6 +33,32 @@ async fn sql(store: &Store, sqlite: &'static str, postgres: &'static str) {
     ran.unwrap();
 }
 
+/// Nothing else runs meanwhile, as in a process that is stopped: what is left to refuse is the fence itself, since the
+/// mark is further away.
+#[tokio::test]
+async fn a_thread_that_stands_still_past_the_lease_makes_no_id_when_it_goes_on() {
+    let database = Database::make(Kind::Sqlite).await;
+    let ids = Ids::open(&database.open().await).await.unwrap();
+    let lease = Duration::from_secs(1);
+    let held = ids
+        .lease(LeaseConfig {
+            lease,
+            ..restless()
+        })
+        .await
+        .unwrap();
+    let leased = clock::now();
+
+    while clock::now() < leased + lease {
+        std::thread::yield_now();
+    }
+
+    let error = held.try_next().unwrap_err();
+    assert!(error.is_fenced() && !held.is_held(), "{error}");
+    // And then it gets another one.
+    make(&held, 1).await;
+}
+
 steadfast_store::on_every_store! {
     async fn each_process_gets_a_worker_id_of_its_own_and_gives_it_back(database) {
         let one = Ids::open(&database.open().await).await.unwrap();
@@ -157,16 +183,18 @@ steadfast_store::on_every_store! {
         let (worker, term) = (held.worker(), held.term().unwrap());
 
         // It makes ids for as long as the lease may be relied on, and not an instant longer.
-        let (mut made, mut last) = (Vec::new(), leased);
+        let mut made = Vec::new();
         let fenced = loop {
             let before = clock::now();
             match held.try_next() {
-                Ok(id) => (last, _) = (before, made.push(id)),
+                Ok(id) => {
+                    made.push(id);
+                    assert!(before < leased + lease - lease / 10, "an id {:?} into the lease", before - leased);
+                }
                 Err(error) if error.is_fenced() => break error,
                 Err(error) => clock::sleep(error.retry_after().unwrap()).await,
             }
         };
-        assert!(last < leased + lease - lease / 10, "an id {:?} after the lease", last - leased);
         assert!(fenced.is_retryable() && !held.is_held());
         assert!(held.next().await.unwrap_err().is_fenced(), "at once, and not when it is over");
 

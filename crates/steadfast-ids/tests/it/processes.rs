@@ -23,7 +23,8 @@ const FILE: &str = "FAKETIME_TIMESTAMP_FILE";
 /// How long a node makes ids between two lines that it writes.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What a node does until it is killed: makes ids, and writes each with the term of its lease, or that it is fenced.
+/// What a node does until it is killed: makes ids, and writes each with the term of its lease and when it was asked
+/// for, or that it is fenced.
 ///
 /// Nothing, when this runs as a test of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,18 +52,27 @@ async fn node() {
     let ids = Ids::open(&Store::open(config).await.unwrap())
         .await
         .unwrap();
-    let held = until(async || ids.lease(lease.clone()).await.ok()).await;
-    // What the usual generator makes, with the worker id that it was told or none.
+    // What the usual generator makes, with the worker id that it was told or none: from the start on, by the clock alone.
     let usual = Generator::builder(lease.worker.unwrap_or(0))
         .build()
         .unwrap();
+    let mut early = Vec::new();
+    for _ in 0..100 {
+        early.push(usual.next().await.unwrap());
+        clock::sleep(PAUSE).await;
+    }
+    let held = until(async || ids.lease(lease.clone()).await.ok()).await;
     let mut out = std::io::stdout().lock();
+    for id in early {
+        writeln!(out, "usual {id}").unwrap();
+    }
     loop {
         let term = held.term().unwrap();
+        let asked_ms = clock::timestamp().unix_millis();
         let line = match held.next().await {
-            Ok(id) if held.term() == Some(term) => format!("id {id} {term}\n"),
+            Ok(id) if held.term() == Some(term) => format!("id {id} {term} {asked_ms}\n"),
             // In between it got another lease.
-            Ok(id) => format!("id {id} 0\n"),
+            Ok(id) => format!("id {id} 0 {asked_ms}\n"),
             Err(error) => {
                 assert!(error.is_fenced(), "{error}");
                 format!("fenced {}\n", clock::timestamp().unix_millis())
@@ -94,6 +104,8 @@ struct Node {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
     made: Vec<(Id, i64)>,
+    /// When it was last asked for an id that it made.
+    asked_ms: i64,
     usual: Vec<Id>,
 }
 
@@ -137,6 +149,7 @@ impl Node {
             child,
             lines,
             made: Vec::new(),
+            asked_ms: 0,
             usual: Vec::new(),
         }
     }
@@ -149,8 +162,9 @@ impl Node {
             match (words.next(), words.next()) {
                 // A line that was cut off when the node was killed has fewer words.
                 (Some("id"), Some(id)) => {
-                    let term = words.next()?;
+                    let (term, asked_ms) = (words.next()?, words.next()?);
                     self.made.push((id.parse().unwrap(), term.parse().unwrap()));
+                    self.asked_ms = asked_ms.parse().ok()?;
                     return Some(Line::Id);
                 }
                 (Some("usual"), Some(id)) => self.usual.push(id.parse().unwrap()),
@@ -296,28 +310,36 @@ async fn nodes_whose_clocks_are_stepped_and_that_are_killed_make_no_id_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_with_the_clock_back_repeats_nothing_where_the_usual_one_does() {
     let database = Database::make(Kind::Sqlite).await;
-    Ids::open(&database.open().await).await.unwrap();
+    let ids = Ids::open(&database.open().await).await.unwrap();
     let (mut union, mut usual, mut made_usual) = (Union::default(), HashSet::new(), 0);
+    let known = LeaseConfig {
+        worker: Some(3),
+        ..restless()
+    };
 
-    // Each life begins at the same minute of the day: the clock is set back by what the one before has lived.
-    while made_usual == usual.len() {
+    // Each life has the same worker id and begins at the same minute of the day: the clock is set back by what the one
+    // before has lived.
+    for _ in 0..3 {
         let clock = FakedClock::new("@2030-01-01 12:00:00");
-        let mut node = Node::start(
-            &database,
-            None,
-            Duration::from_secs(600),
-            Some(&clock.file()),
-        );
+        let lease = Duration::from_secs(1);
+        let mut node = Node::start(&database, known.worker, lease, Some(&clock.file()));
         node.until_made(200);
         node.kill();
         union.add(node.made.iter().map(|(id, _)| *id));
         made_usual += node.usual.len();
         usual.extend(node.usual.iter().copied());
-        assert!(
-            union.len() < 100_000,
-            "the usual generator repeats sooner or later"
-        );
+        // So that the next one does not begin later because of a lease that lasts: nothing but the mark of the one
+        // before, years ahead of our clock, is in the way any more.
+        until(async || match ids.lease(known.clone()).await {
+            Ok(held) => {
+                held.release().await;
+                Some(())
+            }
+            Err(error) => (!error.is_taken()).then_some(()),
+        })
+        .await;
     }
+    assert!(usual.len() < made_usual, "the usual generator repeats");
 }
 
 steadfast_store::on_every_store! {
@@ -339,6 +361,7 @@ steadfast_store::on_every_store! {
             if matches!(line, Line::Fenced(at_ms) if at_ms >= taken_ms) {
                 break;
             }
+            assert!(node.asked_ms < taken_ms, "it was asked for when another had the lease");
         }
         let old = node.made.len();
         for _ in 0..100 {

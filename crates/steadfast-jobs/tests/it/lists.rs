@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::{clock, spawn};
 use steadfast_jobs::{Batch, Cursor, Filter, Jobs, NoCursor, Options, State};
 use steadfast_store::testing::Database;
 use steadfast_store::{Rows, Statement, Store, binds};
@@ -155,7 +155,9 @@ async fn a_vacuum_is_not_taken_for_somebody_who_holds_a_snapshot() {
         sql(&store, "", text, binds![]).await;
     }
     let vacuums = Store::open(database.config()).await.unwrap();
-    let vacuum = tokio::spawn(async move { vacuums.run(&VACUUM, binds![]).await.map(drop) });
+    let vacuum = spawn("vacuum", async move {
+        vacuums.run(&VACUUM, binds![]).await.map(drop)
+    });
     let at_work = async {
         loop {
             let text = "SELECT coalesce(min(pid), 0)::bigint FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND query LIKE '%VACUUM much'";

@@ -1,16 +1,17 @@
 //! `steadfast batches measure`: how many rows a batch should have on your database.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use steadfast::store::sink::Replicas;
-use steadfast::store::sink::measure::{MeasureConfig, Measured, Target, measure};
+use steadfast::store::sink::measure::{MeasureConfig, Target, measure};
 use steadfast::store::{Config, Store};
 
-use super::log;
+use super::ask::print::Printer;
+use super::{fail, log};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -62,7 +63,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER")]
     replicas: Option<u32>,
 
-    /// Prints JSON.
+    /// Prints JSON, with the version of its form, for programs.
     #[arg(long)]
     json: bool,
 
@@ -75,7 +76,17 @@ impl Command {
     pub(crate) fn run(self) -> ExitCode {
         let Command::Measure(options) = self;
         log::to_stderr("warn");
-        steadfast::run(async move |_| options.measure().await)
+        let json = options.json;
+        let failed = Arc::new(Mutex::new(None));
+        let to = failed.clone();
+        let ended = steadfast::run(async move |_| {
+            if let Err(error) = options.measure().await {
+                *to.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            Ok::<_, anyhow::Error>(())
+        });
+        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(ended, |error| fail::tell(&error, json))
     }
 }
 
@@ -105,18 +116,8 @@ impl Options {
             let wrote = std::fs::write(file, measured.svg());
             wrote.with_context(|| format!("cannot write {}", file.display()))?;
         }
-        print(&measured, self.json)
-    }
-}
-
-fn print(measured: &Measured, json: bool) -> anyhow::Result<()> {
-    let text = match json {
-        true => measured.json(),
-        false => measured.to_string(),
-    };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        wrote => wrote.context("cannot write to standard output"),
+        let data: serde_json::Value = serde_json::from_str(&measured.json())?;
+        Printer::new(self.json).print(&data, || measured.to_string());
+        Ok(())
     }
 }

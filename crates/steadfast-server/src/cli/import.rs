@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use serde::Serialize;
 
-use super::ask::print::plain;
+use super::ask::print::{Printer, plain};
 use super::fail;
 use crate::crontab::{self, Form};
 
@@ -33,8 +34,19 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Imported<'a> {
+    /// The configuration, unless it was written to a file.
+    document: Option<&'a str>,
+    zone: &'a str,
+    taken: usize,
+    lost: usize,
+    notes: &'a [crontab::Note],
+}
+
 pub(crate) fn run(options: &Options, json: bool) -> ExitCode {
-    match import(options) {
+    match import(options, json) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(NOT_ALL),
         Err(error) => fail::tell(&error, json),
@@ -42,7 +54,7 @@ pub(crate) fn run(options: &Options, json: bool) -> ExitCode {
 }
 
 /// Tells whether every line was taken over.
-fn import(options: &Options) -> anyhow::Result<bool> {
+fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     let name = options.file.display().to_string();
     let text = match name.as_str() {
         "-" => std::io::read_to_string(std::io::stdin()),
@@ -57,17 +69,32 @@ fn import(options: &Options) -> anyhow::Result<bool> {
     steadfast::jobs::schedule::Zone::new(&zone).context("--zone")?;
     let crontab = crontab::read(&text, form);
     let document = crontab::write(&crontab, &name, &zone);
-    match &options.output {
-        None => write!(std::io::stdout(), "{document}")?,
-        Some(path) => {
-            let file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(path);
-            let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
-            file.write_all(document.as_bytes())?;
-        }
+    if let Some(path) = &options.output {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path);
+        let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        file.write_all(document.as_bytes())?;
     }
+    let lost = crontab.notes.iter().filter(|note| note.lost).count();
+    let taken = crontab.entries.len();
+    let document = match &options.output {
+        None => Some(document.as_str()),
+        Some(_) => None,
+    };
+    if json {
+        let imported = Imported {
+            document,
+            zone: &zone,
+            taken,
+            lost,
+            notes: &crontab.notes,
+        };
+        Printer::new(json).print(&imported, String::new);
+        return Ok(lost == 0);
+    }
+    write!(std::io::stdout(), "{}", document.unwrap_or_default())?;
     let mut told = std::io::stderr().lock();
     for note in &crontab.notes {
         let what = if note.lost {
@@ -77,8 +104,6 @@ fn import(options: &Options) -> anyhow::Result<bool> {
         };
         writeln!(told, "line {}, {what}: {}", note.line, plain(&note.text))?;
     }
-    let lost = crontab.notes.iter().filter(|note| note.lost).count();
-    let taken = crontab.entries.len();
     writeln!(
         told,
         "{taken} lines are taken over, in {zone} unless they say another zone; {lost} are not"

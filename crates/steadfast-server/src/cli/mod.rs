@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::process::launch::Launch;
+use crate::process::warden::post;
 
 /// Keeps services up.
 #[derive(Debug, Parser)]
@@ -124,6 +125,9 @@ pub(crate) enum Command {
     /// Becomes a program that dies with its supervisor; `exec` uses it.
     #[command(hide = true)]
     Launch(Launch),
+    /// Ends what programs have started when their supervisor has died; `serve` and `exec` use it.
+    #[command(hide = true)]
+    Warden,
     #[cfg(feature = "drill")]
     #[command(hide = true)]
     DrillPart(crate::drill::part::Options),
@@ -152,6 +156,7 @@ impl Command {
             Command::Completions(options) => shell::completions(&options),
             Command::Man(options) => shell::man(&options),
             Command::Launch(launch) => launch.run(),
+            Command::Warden => post::run(),
             #[cfg(feature = "drill")]
             Command::DrillPart(options) => crate::drill::part::run(options),
         }

@@ -37,7 +37,9 @@ fn the_page_of_commands_is_what_the_program_takes() {
     }
     page.push_str(
         "\nWith `--json` a command prints `{\"version\": 1, \"data\": …}` to standard output, and an error \
-         `{\"version\": 1, \"error\": …}` to standard error.\n",
+         `{\"version\": 1, \"error\": …}` to standard error. Members may be added; what else changes raises the version. \
+         Commands without `--json` have nothing to tell programs: they run until they are ended, or write what is a form \
+         of its own.\n",
     );
     let mut program = Cli::command();
     program.build();

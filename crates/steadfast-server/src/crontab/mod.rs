@@ -15,6 +15,7 @@ pub(crate) use write::write;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use steadfast::jobs::schedule::Rule;
 
 /// The longest command that is taken over: 4,000 bytes, as long as an argument of a handler may be.
@@ -45,7 +46,7 @@ pub(crate) struct Entry {
 }
 
 /// Something that could not be taken over, or not as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Note {
     pub(crate) line: usize,
     pub(crate) text: String,

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use steadfast::clock;
 use steadfast::jobs::Jobs;
 use steadfast::store::{self, Error, Place, Store, binds};
+use steadfast::{clock, ids};
 
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::config::Config;
@@ -130,9 +130,13 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
     let jobs = Jobs::open(store).await.map(drop);
     let jobs = jobs.as_ref().map_err(|error| error.store());
     let own = store.migrate(&sql::PACKAGE).await;
-    findings.push(match (&jobs, &own) {
+    let ids = match config.ids {
+        Some(_) => store.migrate(&ids::PACKAGE).await,
+        None => Ok(()),
+    };
+    findings.push(match (&jobs, own.as_ref().and(ids.as_ref())) {
         (Err(Some(error)), _) => judge_schema(Err(error), may_migrate),
-        (_, own) => judge_schema(own.as_ref().copied(), may_migrate),
+        (_, others) => judge_schema(others.copied(), may_migrate),
     });
     let written = async {
         match own {

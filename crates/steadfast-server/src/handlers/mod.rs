@@ -14,6 +14,7 @@ use steadfast::jobs::schedule::Schedules;
 use steadfast::jobs::{Jobs, Kind, Run};
 
 use crate::config::{Handler, Work};
+use crate::process::warden::Warden;
 use crate::time;
 
 pub(crate) use exec::user::find as user;
@@ -27,14 +28,16 @@ pub(crate) struct Shared {
     schedules: Schedules,
     progress: Progresses,
     outside: Outside,
+    warden: Warden,
 }
 
 impl Shared {
-    pub(crate) fn new(jobs: &Jobs, outside: &Outside) -> Self {
+    pub(crate) fn new(jobs: &Jobs, outside: &Outside, warden: &Warden) -> Self {
         Self {
             schedules: Schedules::new(jobs),
             progress: Progresses::default(),
             outside: outside.clone(),
+            warden: warden.clone(),
         }
     }
 }
@@ -63,7 +66,7 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kin
                 async move {
                     let about = About::of(&name, &run, &shared).await?;
                     let progress = shared.progress.begin(run.id());
-                    exec::run(exec, about, run, scope, payload, progress).await
+                    exec::run(exec, about, run, scope, payload, progress, &shared.warden).await
                 }
             })
         }

@@ -1,12 +1,14 @@
 //! A program that dies with us, in a group of its own.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// The exit code when the program cannot be started because it is not there: 127, as a shell's.
 pub(crate) const NOT_FOUND: u8 = 127;
@@ -15,15 +17,44 @@ pub(crate) const NOT_FOUND: u8 = 127;
 pub(crate) const NOT_STARTED: u8 = 126;
 
 /// Ourselves, also once another version has taken our place on the disk.
-const OURSELVES: &str = "/proc/self/exe";
+pub(super) const OURSELVES: &str = "/proc/self/exe";
+
+/// What a program that waits is told, ahead of its standard input.
+pub(super) const GO: u8 = b'\n';
 
 /// Begins a command: not the program itself, but this one as its launcher, so that it dies with us
 /// ([`Launch`]).
+#[cfg(feature = "drill")]
 pub(crate) fn command(program: &[String]) -> Command {
+    begin(&[], program)
+}
+
+/// A command that does not become the program before it is told to, by what launches it: this one is its launcher, so
+/// that it dies with us ([`Launch`]).
+pub(crate) struct Waiting(pub(crate) Command);
+
+impl Waiting {
+    /// What is written to its standard input afterwards is the program's.
+    pub(crate) fn with_input(program: &[String]) -> Self {
+        Self(begin(&["--wait"], program))
+    }
+
+    /// The program has nothing to read.
+    pub(crate) fn without_input(program: &[String]) -> Self {
+        Self(begin(&["--wait", "--no-input"], program))
+    }
+
+    pub(super) fn spawn(mut self) -> io::Result<Child> {
+        self.0.stdin(Stdio::piped()).spawn()
+    }
+}
+
+fn begin(options: &[&str], program: &[String]) -> Command {
     let mut command = Command::new(OURSELVES);
     command
         .arg0("steadfast")
         .arg("launch")
+        .args(options)
         .arg(std::process::id().to_string())
         .arg("--")
         .args(program)
@@ -56,6 +87,14 @@ pub(crate) struct Launch {
     /// The process that must be the parent: it may have died before it could be watched.
     supervisor: u32,
 
+    /// Waits for a byte on standard input: until it is known to whoever ends it with all that it starts.
+    #[arg(long)]
+    wait: bool,
+
+    /// Gives the program nothing to read.
+    #[arg(long)]
+    no_input: bool,
+
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
@@ -67,13 +106,24 @@ impl Launch {
         if watched.is_err() || parent != i32::try_from(self.supervisor).ok() {
             return ExitCode::from(NOT_STARTED);
         }
-        let error = std::process::Command::new(&self.command[0])
-            .args(&self.command[1..])
-            .exec();
+        if self.wait && told_to_go().is_err() {
+            return ExitCode::from(NOT_STARTED);
+        }
+        let mut command = std::process::Command::new(&self.command[0]);
+        if self.no_input {
+            command.stdin(Stdio::null());
+        }
+        let error = command.args(&self.command[1..]).exec();
         let _ = writeln!(io::stderr(), "cannot start {}: {error}", self.command[0]);
         ExitCode::from(match error.kind() {
             io::ErrorKind::NotFound => NOT_FOUND,
             _ => NOT_STARTED,
         })
     }
+}
+
+/// Reads the one byte, and nothing of what comes after it, which is the program's.
+fn told_to_go() -> io::Result<()> {
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    input.read_exact(&mut [0])
 }

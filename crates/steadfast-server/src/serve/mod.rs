@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use crate::api::{Api, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
+use crate::process::warden::{self, Warden};
 use crate::sql;
 use certificates::Certificates;
 use health::Health;
@@ -61,6 +62,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         }
     };
     let outside = Outside::new(&config, calls_at)?;
+    let (warden, keeper) = warden::new();
     let ids = IdServer::bind(&config).await?;
     tracing::info!(target: "steadfast::serve", address = %listener.local_addr()?, "health is told");
     let health = Health::new(&shutdown, ids.as_ref().map(IdServer::handing));
@@ -71,7 +73,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     // A store that is away is waited for, and no reason to start all over.
     systemd::tell("READY=1\nSTATUS=the store is being opened");
     let work = async {
-        let Some(parts) = Parts::start(&config, &outside, &health, &shutdown).await? else {
+        let Some(parts) = Parts::start(&config, &outside, &warden, &health, &shutdown).await?
+        else {
             return Ok(());
         };
         if config.api.enabled {
@@ -98,6 +101,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     tokio::select! {
         ended = async { tokio::try_join!(work, handing) } => ended.map(drop),
         () = certificates.follow() => Ok(()),
+        never = keeper.run() => match never {},
         () = tell_the_end(&shutdown) => Ok(()),
         ended = taken => ended.context("words about long work cannot be taken"),
         // Nobody could tell any more how it is.
@@ -149,6 +153,7 @@ impl Parts {
     async fn start(
         config: &Config,
         outside: &Outside,
+        warden: &Warden,
         health: &Health,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Self>> {
@@ -156,7 +161,7 @@ impl Parts {
         let stop = shutdown.stop_accepting();
         let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
         loop {
-            let open = Self::open(config, outside, place.clone());
+            let open = Self::open(config, outside, warden, place.clone());
             let opened = tokio::select! {
                 opened = open => opened,
                 _ = stop.cancelled() => return Ok(None),
@@ -192,6 +197,7 @@ impl Parts {
     async fn open(
         config: &Config,
         outside: &Outside,
+        warden: &Warden,
         place: steadfast::store::Config,
     ) -> Result<Self, jobs::Error> {
         let store = Store::open(place).await?;
@@ -219,7 +225,7 @@ impl Parts {
                 worker: None,
             });
         }
-        let shared = Shared::new(&jobs, outside);
+        let shared = Shared::new(&jobs, outside, warden);
         let mut worker = Worker::builder(&jobs).node(node.clone());
         for (name, permits) in &config.queues {
             worker = worker.queue(name, *permits);

@@ -3,6 +3,12 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How long it is waited for an end: long enough for a machine that does much else, and shorter than what is to end
+/// would go on by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells when every process has ended that has inherited it.
 pub(crate) struct Alive {
@@ -51,6 +57,11 @@ impl Drop for Alive {
 
 /// Waits until then.
 pub(crate) fn until_all_have_ended(mut watched: std::fs::File) {
-    let mut nothing = Vec::new();
-    watched.read_to_end(&mut nothing).unwrap();
+    let (ended, all_ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        watched.read_to_end(&mut Vec::new()).unwrap();
+        let _ = ended.send(());
+    });
+    let seen = all_ended.recv_timeout(PATIENCE);
+    seen.expect("something that was started has not ended in time");
 }

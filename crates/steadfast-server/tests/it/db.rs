@@ -255,3 +255,50 @@ async fn a_store_in_postgresql_is_copied_and_put_back_by_its_own_tools() {
         "{says}"
     );
 }
+
+/// Says what a server does that hands ids out and may not change the tables.
+async fn check_ids(folder: &Folder, url: &str) {
+    let with = |ids: &str| {
+        let config = folder.configure_at(url, ids);
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("[health]", "migrate = false\n[health]");
+        fs::write(&config, text).unwrap();
+        config
+    };
+    let config = with("");
+    told(&config, &["migrate"]);
+    let shown = told(&config, &["status"]);
+    assert!(!shown.contains("\nids "), "{shown}");
+
+    let config = with("[ids]\nlisten = \"127.0.0.1:0\"\n[generators.ticket]\ntag = \"ticket\"\n");
+    let behind = db(&config, &["status"]);
+    assert_eq!(behind.status.code(), Some(6), "{}", text(&behind.stderr));
+    let shown = text(&behind.stdout);
+    let missing = |line: &&str| line.ends_with(" missing");
+    let missing: Vec<_> = shown.lines().filter(missing).collect();
+    assert!(!missing.is_empty(), "{shown}");
+    assert!(
+        missing.iter().all(|line| line.starts_with("ids ")),
+        "{shown}"
+    );
+    let mut stopped = Server::start(&config);
+    let (code, says) = stopped.ended();
+    assert_eq!(code, Some(1), "{says}");
+    assert!(says.contains("SF-1117"), "{says}");
+
+    told(&config, &["migrate"]);
+    assert!(!told(&config, &["status"]).contains("missing"));
+    let mut server = Server::start(&config);
+    server.line_with("ids are handed out");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tables_of_ids_are_among_them_where_ids_are_handed_out() {
+    let folder = Folder::new("db-ids");
+    let file = folder.path().join("jobs.db");
+    check_ids(&folder, &format!("sqlite:{}", file.display())).await;
+
+    let database = Database::make(Kind::Postgres).await;
+    check_ids(&Folder::new("db-ids-postgres"), &database.direct_url()).await;
+}

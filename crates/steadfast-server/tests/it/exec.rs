@@ -197,10 +197,9 @@ fn what_a_program_leaves_behind_is_killed_before_it_is_started_again() {
 }
 
 #[test]
-fn a_program_dies_with_a_supervisor_that_is_killed() {
+fn a_program_and_what_it_has_started_die_with_a_supervisor_that_is_killed() {
     let alive = Alive::new("orphan");
-    // Without a child of its own: nobody watches those.
-    let program = format!("exec 9>{}; echo up >&2; exec sleep 1000", alive.path());
+    let program = alive.held("{ (sleep 1000; :) & }");
     let mut supervisor = Supervisor::start(&["--supervise", "--", "sh", "-c", &program]);
     let watched = alive.watch();
     supervisor.line_with("up");
@@ -208,6 +207,13 @@ fn a_program_dies_with_a_supervisor_that_is_killed() {
     supervisor.signal("KILL");
 
     until_all_have_ended(watched);
+}
+
+#[test]
+fn a_program_has_nothing_to_read() {
+    let ended = output(&["--", "sh", "-c", "cat; readlink /proc/self/fd/0"]);
+
+    assert_eq!(text(&ended.stdout), "/dev/null\n");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod exec;
+mod json;
 mod mounted;
 mod pages;
 mod policy;

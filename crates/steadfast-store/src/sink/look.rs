@@ -41,7 +41,7 @@ use crate::{Dialect, Error, Store, binds, schema};
 ///
 /// A clone is the same look: writers that have clones of one share its connection, and what it has seen within the last
 /// 50 ms, so that many of them are no load. They take turns, too: when too many wait for locks, fewer of them write at
-/// once, the others have their next batch ready meanwhile, and together they write about as much.
+/// once, the others have their next batch ready meanwhile, and together they write nearly as much.
 #[derive(Clone)]
 pub struct DatabaseLook(Arc<Shared>);
 

@@ -125,9 +125,9 @@ pub async fn verify(path: &Path, packages: &[&Package]) -> Result<(), Error> {
 /// Puts a copy in place of a file, which is kept beside it.
 ///
 /// What is verified is a copy of `from` beside the file, and that very copy is put in place, in one
-/// step. `kept` is the ending of the name under which the old file stays. The thread is blocked while
-/// it copies: this is for programs that do nothing else. `progress` is told how many bytes of how many
-/// are copied.
+/// step. `kept` is the ending of the name under which the old file stays, or what is left beside one
+/// that is gone. The thread is blocked while it copies: this is for programs that do nothing else.
+/// `progress` is told how many bytes of how many are copied.
 ///
 /// # Errors
 /// When somebody has the file open (SF-1124); as [`verify`]; when a file cannot be read or written
@@ -179,6 +179,7 @@ pub async fn restore(
 /// Puts `part` in place of `to`, while nobody else can open that.
 async fn replace(part: &Path, to: &Path, kept: &str) -> Result<Option<PathBuf>, Error> {
     if fs::symlink_metadata(to).is_err() {
+        set_aside(to, kept)?;
         named(part, to)?;
         return Ok(None);
     }
@@ -194,6 +195,26 @@ async fn replace(part: &Path, to: &Path, kept: &str) -> Result<Option<PathBuf>, 
     let _ = sqlx::query("ROLLBACK").execute(&mut alone).await;
     drop(alone.close().await);
     Ok(Some(kept))
+}
+
+/// Takes away what is left beside a file that is gone: SQLite would take it for a part of the next one of that name.
+fn set_aside(gone: &Path, kept: &str) -> Result<(), Error> {
+    let holders = holder::users(gone);
+    if !holders.is_empty() {
+        let path = gone.display().to_string();
+        return Err(Trouble::InUse { path, holders }.into());
+    }
+    for ending in ["-wal", "-journal"] {
+        let left = with_ending(gone, ending);
+        let aside = with_ending(&left, kept);
+        match fs::rename(&left, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file("keep what is left as", &aside, error));
+            }
+            _ => {}
+        }
+    }
+    remove(&with_ending(gone, "-shm"))
 }
 
 /// Opens a file that nobody else has open, and keeps it so; what stood beside it is in it then.

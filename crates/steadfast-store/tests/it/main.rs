@@ -1,6 +1,7 @@
 //! The store through its public API, on every database.
 
 mod conformance;
+mod copy;
 mod foreign;
 mod migrate;
 mod node;

@@ -8,7 +8,7 @@ use super::{SizeConfig, nanos};
 /// each other for longer than a batch may take; see the [module](super).
 ///
 /// Writers on the same rows write one after the other, however many of them come at once: those that are too many only
-/// hold connections and locks meanwhile. So with fewer in flight they write as much, by batches as large as before,
+/// hold connections and locks meanwhile. So with fewer in flight they write nearly as much, by batches as large as before,
 /// since there is always one that is ready when another ends. What one writer alone can do, to rest and to write
 /// less, is left for when one in flight is still too many ([`Turns::One`]).
 ///

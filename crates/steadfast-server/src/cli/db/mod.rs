@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde::Serialize;
 use steadfast::store::{Config, Dialect, Package, Place, Store, copy};
-use steadfast::{clock, jobs, store};
+use steadfast::{clock, ids, jobs, store};
 
 use super::ask::print::{Printer, table};
 use super::progress::{self, Progress};
@@ -19,8 +19,12 @@ use crate::config;
 use crate::{sql, time};
 use postgres::Postgres;
 
-/// Everything of ours that is in the store.
-const PACKAGES: [&Package; 3] = [&store::PACKAGE, &jobs::PACKAGE, &sql::PACKAGE];
+/// Everything of ours that is in the store of a server with this configuration.
+fn packages(config: &config::Config) -> Vec<&'static Package> {
+    let mut packages = vec![&store::PACKAGE, &jobs::PACKAGE, &sql::PACKAGE];
+    packages.extend(config.ids.as_ref().map(|_| &ids::PACKAGE));
+    packages
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -63,7 +67,8 @@ pub(crate) fn run(options: Options) -> ExitCode {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        runtime.block_on(act(place, options.command, &printer))
+        let packages = packages(&config);
+        runtime.block_on(act(place, &packages, options.command, &printer))
     };
     match work() {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,10 +76,15 @@ pub(crate) fn run(options: Options) -> ExitCode {
     }
 }
 
-async fn act(place: Config, command: Command, printer: &Printer) -> anyhow::Result<()> {
+async fn act(
+    place: Config,
+    packages: &[&'static Package],
+    command: Command,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     match command {
-        Command::Migrate => migrate(place, printer).await,
-        Command::Status => status(place, printer).await,
+        Command::Migrate => migrate(place, packages, printer).await,
+        Command::Status => status(place, packages, printer).await,
         Command::Backup { to } => match &place.place {
             Place::Sqlite(path) => back_up(path, &to, printer).await,
             _ => Postgres::of(&place)?.back_up(&to, printer),
@@ -84,7 +94,7 @@ async fn act(place: Config, command: Command, printer: &Printer) -> anyhow::Resu
             let found = std::fs::metadata(&from);
             found.with_context(|| format!("cannot read {}", from.display()))?;
             match &place.place {
-                Place::Sqlite(path) => restore(&from, path, yes, printer).await,
+                Place::Sqlite(path) => restore(&from, path, packages, yes, printer).await,
                 _ => {
                     let postgres = Postgres::of(&place)?;
                     unused(place).await?;
@@ -110,9 +120,9 @@ struct TablesStep {
     state: &'static str,
 }
 
-async fn steps(store: &Store) -> anyhow::Result<Tables> {
+async fn steps(store: &Store, packages: &[&'static Package]) -> anyhow::Result<Tables> {
     let mut steps = Vec::new();
-    for package in PACKAGES {
+    for package in packages {
         for step in store.migrations(package).await? {
             steps.push(TablesStep {
                 package: package.name,
@@ -132,17 +142,21 @@ async fn steps(store: &Store) -> anyhow::Result<Tables> {
     Ok(Tables { store, steps })
 }
 
-async fn migrate(place: Config, printer: &Printer) -> anyhow::Result<()> {
+async fn migrate(
+    place: Config,
+    packages: &[&'static Package],
+    printer: &Printer,
+) -> anyhow::Result<()> {
     let place = Config {
         migrate: true,
         ..place
     };
     let store = Store::open(place).await?;
     let done = async {
-        for package in PACKAGES {
+        for package in packages {
             store.migrate(package).await?;
         }
-        steps(&store).await
+        steps(&store, packages).await
     };
     let done = done.await;
     store.close().await;
@@ -153,7 +167,11 @@ async fn migrate(place: Config, printer: &Printer) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn status(place: Config, printer: &Printer) -> anyhow::Result<()> {
+async fn status(
+    place: Config,
+    packages: &[&'static Package],
+    printer: &Printer,
+) -> anyhow::Result<()> {
     // A look makes no file.
     if let Place::Sqlite(path) = &place.place {
         let found = std::fs::metadata(path);
@@ -164,7 +182,7 @@ async fn status(place: Config, printer: &Printer) -> anyhow::Result<()> {
         ..place
     };
     let store = Store::open(place).await?;
-    let tables = steps(&store).await;
+    let tables = steps(&store, packages).await;
     store.close().await;
     let tables = tables?;
     printer.print(&tables, || {
@@ -206,13 +224,19 @@ fn told(to: &Path, bytes: u64, printer: &Printer) {
     });
 }
 
-async fn restore(from: &Path, to: &Path, yes: bool, printer: &Printer) -> anyhow::Result<()> {
+async fn restore(
+    from: &Path,
+    to: &Path,
+    packages: &[&Package],
+    yes: bool,
+    printer: &Printer,
+) -> anyhow::Result<()> {
     confirm(&to.display().to_string(), yes)?;
     let mut progress = Progress::new("copied", progress::size);
     let at = time::text(clock::timestamp()).replace(':', "");
     let ending = format!(".before-{at}");
     let tell = &mut |done, of| progress.tell(done, of);
-    let restored = copy::restore(from, to, &PACKAGES, &ending, tell).await;
+    let restored = copy::restore(from, to, packages, &ending, tell).await;
     progress.end();
     let restored = restored?;
     let done = serde_json::json!({

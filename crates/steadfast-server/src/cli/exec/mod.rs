@@ -24,6 +24,7 @@ use steadfast::{BoxError, Program, Shutdown};
 
 use super::log;
 use crate::process::launch::{NOT_FOUND, NOT_STARTED};
+use crate::process::warden::{self, Warden};
 use end::Ended;
 use health::Check;
 
@@ -124,8 +125,9 @@ async fn exec(options: Options, shutdown: Shutdown, verdict: Verdict) -> Result<
     let name = options.command[0].clone();
     let kept = verdict.clone();
     let options = Arc::new(options);
+    let (warden, keeper) = warden::new();
     let child = Child::new(name, restart, move |child| {
-        live(child, options.clone(), kept.clone())
+        live(child, options.clone(), kept.clone(), warden.clone())
     });
     // It is killed by its own life, which knows its process group; the group's limit comes after.
     let mut child = child
@@ -137,12 +139,16 @@ async fn exec(options: Options, shutdown: Shutdown, verdict: Verdict) -> Result<
     let group = Supervisor::builder("exec", rules)
         .child(child)
         .observe(tell)
-        .stop_on(&shutdown.stop_accepting())
-        .start()
-        .await;
-    let ended = match group {
-        Ok(group) => group.ended().await,
-        Err(error) => GroupEnd::Failed(error),
+        .stop_on(&shutdown.stop_accepting());
+    let ended = async {
+        match group.start().await {
+            Ok(group) => group.ended().await,
+            Err(error) => GroupEnd::Failed(error),
+        }
+    };
+    let ended = tokio::select! {
+        ended = ended => ended,
+        never = keeper.run() => match never {},
     };
     let GroupEnd::Failed(error) = ended else {
         // The exit code says how the program ended.
@@ -174,8 +180,13 @@ fn rules(options: &Options) -> Result<Rules, BoxError> {
 }
 
 /// One life of the program.
-async fn live(child: ChildContext, options: Arc<Options>, verdict: Verdict) -> Result<(), Ended> {
-    let process = match process::start(&options.command, &child).await {
+async fn live(
+    child: ChildContext,
+    options: Arc<Options>,
+    verdict: Verdict,
+    warden: Warden,
+) -> Result<(), Ended> {
+    let process = match process::start(&options.command, &child, &warden).await {
         Ok(process) => process,
         Err(error) => {
             verdict.set(match error.kind() {

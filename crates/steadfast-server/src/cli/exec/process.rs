@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Options;
 use super::end::Ended;
 use super::lines::{LastWords, pass_on};
-use crate::process::launch;
+use crate::process::launch::{self, Waiting};
+use crate::process::warden::Warden;
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
 /// group may live on with its outputs open.
@@ -33,20 +34,16 @@ pub(super) struct Process<'a> {
 pub(super) async fn start<'a>(
     command: &[String],
     child: &'a ChildContext,
+    warden: &Warden,
 ) -> io::Result<Process<'a>> {
     launch::found(&command[0], std::env::var_os("PATH").as_deref())?;
-    let mut process = launch::command(command)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let pid = process.id().and_then(|id| Pid::from_raw(id as i32));
-    let pid = pid.ok_or_else(|| io::Error::other("it ended before it began"))?;
-    let group = child.scope().defer("kill the process group", move || {
-        // There is nothing left of most.
-        let _ = kill_process_group(pid, Signal::KILL);
-    });
+    let mut waiting = Waiting::without_input(command);
+    waiting.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut process, group) = warden.launch(waiting).await?;
+    let pid = group.pid;
+    let group = child
+        .scope()
+        .defer("kill the process group", move || group.end());
     let words = LastWords::default();
     let mut outputs = Vec::new();
     if let Some(stdout) = process.stdout.take() {

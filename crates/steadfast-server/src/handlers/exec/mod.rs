@@ -12,7 +12,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Signal, kill_process};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use steadfast::jobs::{Body, Run, end};
@@ -25,8 +25,9 @@ use tokio::sync::watch;
 use super::About;
 use super::progress::{Progress, Teller};
 use crate::config::Exec;
-use crate::process::launch;
+use crate::process::launch::{self, Waiting};
 use crate::process::status::{write_last_words, write_status};
+use crate::process::warden::{Group, Warden};
 use output::Output;
 use protocol::{End, Word};
 
@@ -49,8 +50,10 @@ pub(super) async fn run(
     scope: Body,
     payload: String,
     progress: Teller,
+    warden: &Warden,
 ) -> Result<Option<String>, BoxError> {
-    let process = Arc::new(Process::start(&exec, &about, &run, payload, progress)?);
+    let process = Process::start(&exec, &about, &run, payload, progress, warden).await?;
+    let process = Arc::new(process);
     {
         let (process, run, stop_within) = (process.clone(), run.clone(), exec.stop_within);
         scope.defer_outcome_async("end the program", async move |edit| {
@@ -76,7 +79,7 @@ pub(super) async fn run(
 
 /// A program that runs, or has run.
 struct Process {
-    pid: Pid,
+    group: Group,
     status: watch::Receiver<Option<ExitStatus>>,
     output: Output,
     writer: Option<Task<()>>,
@@ -93,12 +96,13 @@ struct Told {
 }
 
 impl Process {
-    fn start(
+    async fn start(
         exec: &Exec,
         about: &About,
         run: &Run,
         payload: String,
         progress: Teller,
+        warden: &Warden,
     ) -> Result<Self, BoxError> {
         let user = exec.user.as_deref().map(user::find).transpose()?;
         let environment = environment::of(exec, user.as_ref(), about, run);
@@ -108,11 +112,11 @@ impl Process {
             error,
         };
         launch::found(&exec.command[0], path.map(|path| path.as_os_str())).map_err(not_started)?;
-        let mut command = launch::command(&exec.command);
+        let mut waiting = Waiting::with_input(&exec.command);
+        let command = &mut waiting.0;
         command
             .env_clear()
             .envs(&environment)
-            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(dir) = exec.dir.as_ref().or(user.as_ref().map(|user| &user.home)) {
@@ -121,9 +125,7 @@ impl Process {
         if let Some(user) = &user {
             command.uid(user.uid).gid(user.gid);
         }
-        let mut child = command.spawn().map_err(not_started)?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        let pid = pid.ok_or_else(|| not_started(std::io::Error::other("it has no process")))?;
+        let (mut child, group) = warden.launch(waiting).await.map_err(not_started)?;
         let output = Output::new(exec.output_bytes);
         let told = Arc::new(Mutex::new(Told::default()));
         let progress = Arc::new(progress);
@@ -142,7 +144,7 @@ impl Process {
             ended.send_replace(Some(status.unwrap_or_else(|_| ExitStatus::from_raw(9))));
         });
         Ok(Self {
-            pid,
+            group,
             status,
             output,
             writer,
@@ -167,7 +169,7 @@ impl Process {
 
     /// Kills what it has left behind, and reads on to the end of what was written.
     async fn finish(&self) {
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.group.end();
         if let Some(writer) = &self.writer {
             writer.abort();
         }
@@ -196,10 +198,10 @@ impl Process {
         };
         let mut killed = true;
         if !grace.is_zero() {
-            let _ = kill_process(self.pid, Signal::TERM);
+            let _ = kill_process(self.group.pid, Signal::TERM);
             killed = clock::timeout(grace, self.ended()).await.is_err();
         }
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.group.end();
         let status = clock::timeout(DEAD_WITHIN, self.ended()).await;
         self.finish().await;
         edit.change(|outcome| {

@@ -1,6 +1,6 @@
 //! `steadfast routes`, `policy` and `panics`, against the shop, whose guard is a real one.
 
-mod served;
+pub(crate) mod served;
 mod suggest;
 
 use serde_json::Value;

@@ -515,7 +515,12 @@ async fn judge(
             .collect();
         assert!(
             begun.is_sorted_by(|one, next| one < next),
-            "runs of one term, or of an older one after a newer: {begun:?} of {job:?}"
+            "two runs of one term, or not in their order: {begun:?} of {job:?}"
+        );
+        let terms: Vec<u64> = said.iter().map(|line| line.term).collect();
+        assert!(
+            terms.is_sorted(),
+            "a run has worked on while the next did: {terms:?} of {job:?}"
         );
         again += usize::from(begun.len() > 1);
     }

@@ -184,13 +184,13 @@ async fn a_program_that_takes_longer_than_the_end_is_handed_back_without_spendin
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_takes_its_programs_with_it_and_another_one_runs_their_jobs() {
+async fn a_server_that_is_killed_takes_all_that_runs_with_it_and_another_one_runs_the_jobs() {
     let folder = Folder::new("killed-server");
     let alive = Alive::new("serve-killed-server");
-    // The first run goes on for ever; those after it are done at once.
+    // The first run goes on, also in what it has started; those after it are done at once.
     let script = format!(
-        "if [ $STEADFAST_TERM = 1 ]; then exec 9>{}; exec sleep 1000; fi; echo term $STEADFAST_TERM",
-        alive.path()
+        "if [ $STEADFAST_TERM = 1 ]; then {}; fi; echo term $STEADFAST_TERM",
+        alive.held("{ (sleep 1000; :) & }")
     );
     let config = folder.configure(&shell("long", &script, ""));
     let mut first = Server::start(&config);

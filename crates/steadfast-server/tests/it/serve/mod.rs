@@ -12,6 +12,7 @@ mod lives;
 mod served;
 mod tls;
 mod tokens;
+mod warden;
 mod watch;
 mod writes;
 

@@ -90,11 +90,12 @@ async fn send<T: Send + Sync + 'static>(
     receipts
 }
 
-/// Waits for all answers.
+/// Waits for all answers, the first of which and each next one come sooner or later.
 async fn answers(receipts: Vec<Receipt>) -> Vec<Result<(), NotWritten>> {
     let mut answers = Vec::new();
     for receipt in receipts {
-        answers.push(receipt.await);
+        let answer = clock::timeout(Duration::from_secs(120), receipt).await;
+        answers.push(answer.expect("a row is answered for"));
     }
     answers
 }

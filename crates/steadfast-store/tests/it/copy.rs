@@ -1,0 +1,58 @@
+//! Copies of a file of SQLite, put back where only a part of the old one is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use steadfast_store::testing::{Database, Kind};
+use steadfast_store::{Place, Rows, Store, binds, copy};
+
+async fn write(store: &Store, text: &'static str) {
+    let written = store.write(async |mut tx| tx.sql(text, binds![]).await);
+    let _: Rows = written.await.unwrap();
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}{ending}", path.display()))
+}
+
+/// The file was deleted, and what stood beside it was not: SQLite would take that for a part of the copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_file_that_is_gone_does_not_get_into_the_copy() {
+    let database = Database::make(Kind::Sqlite).await;
+    let Place::Sqlite(path) = database.config().place else {
+        unreachable!("it was made on SQLite");
+    };
+    let store = database.open().await;
+    write(
+        &store,
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT)",
+    )
+    .await;
+    write(&store, "INSERT INTO item (text) VALUES ('kept')").await;
+    let backup = beside(&path, ".backup");
+    copy::back_up(&path, &backup, &mut |_, _| {}).await.unwrap();
+    write(
+        &store,
+        "INSERT INTO item (text) SELECT 'later' FROM json_each('[1,2,3]')",
+    )
+    .await;
+    let left = fs::read(beside(&path, "-wal")).unwrap();
+    assert!(!left.is_empty());
+    store.close().await;
+    fs::remove_file(&path).unwrap();
+    fs::write(beside(&path, "-wal"), &left).unwrap();
+
+    let restored = copy::restore(&backup, &path, &[], ".old", &mut |_, _| {}).await;
+
+    assert_eq!(restored.unwrap().kept, None);
+    let again = database.open().await;
+    let asked = again.read(async |mut tx| tx.sql("SELECT text FROM item", binds![]).await);
+    let rows: Rows = asked.await.unwrap();
+    let texts: Vec<&str> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+    assert_eq!(texts, ["kept"]);
+    assert_eq!(
+        fs::read(beside(&path, "-wal.old")).unwrap(),
+        left,
+        "somebody may want it"
+    );
+}
