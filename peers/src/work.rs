@@ -7,7 +7,9 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Barrier, OnceLock};
+use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -74,31 +76,43 @@ where
     })
 }
 
-/// Measures two such loops at a time, one on each worker. They meet before they begin: a task that is started from another
-/// one waits for the same worker, and would run after it.
-pub fn on_both_workers<Fut>(
-    name: impl Into<String>,
-    run: impl Fn(u64) -> Fut + 'static,
-) -> Contender
+/// Measures two such loops at a time, each on a thread of its own. Not as two tasks of one runtime: nothing sees to it that
+/// they run on different workers, and one that waits for the other keeps it from running.
+pub fn on_two_threads<Fut>(name: impl Into<String>, run: impl Fn(u64) -> Fut + 'static) -> Contender
 where
     Fut: Future<Output = u64> + Send + 'static,
 {
     Contender::new(name, move |iterations| {
         let together = Arc::new(Barrier::new(WORKERS));
-        let tasks: Vec<_> = (0..WORKERS)
-            .map(|_| {
-                let (together, run) = (together.clone(), run(iterations));
-                two_workers().spawn(async move {
-                    together.wait();
-                    run.await
-                })
-            })
-            .collect();
-        let ended = tasks.into_iter().map(|task| {
-            let ended = two_workers().block_on(task);
-            ended.expect("the measured loop does not panic")
-        });
-        ended.sum()
+        let (ended, ends) = mpsc::channel();
+        for thread in two_threads() {
+            let (together, ended, run) = (together.clone(), ended.clone(), run(iterations));
+            let work = Box::new(move || {
+                together.wait();
+                let count = two_workers().block_on(run);
+                ended.send(count).expect("it is asked for");
+            });
+            thread.send(work).expect("the thread is there");
+        }
+        // Without one of its own, so that a thread that panics is not waited for.
+        drop(ended);
+        let counts: Vec<u64> = ends.iter().collect();
+        assert_eq!(counts.len(), WORKERS, "the measured loops do not panic");
+        counts.iter().sum()
+    })
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads that are there beforehand: starting one takes longer than a short loop.
+fn two_threads() -> &'static [Sender<Work>; WORKERS] {
+    static THREADS: OnceLock<[Sender<Work>; WORKERS]> = OnceLock::new();
+    THREADS.get_or_init(|| {
+        std::array::from_fn(|_| {
+            let (thread, work) = mpsc::channel::<Work>();
+            thread::spawn(move || work.into_iter().for_each(|work| work()));
+            thread
+        })
     })
 }
 

@@ -20,7 +20,7 @@ use super::service::{
     Body, CALLERS, Handler, ORDERS, call, calls, calls_of_two, failed, refused, served,
 };
 use crate::budget::Budget;
-use crate::work::{beforehand, on_both_workers, on_one_thread};
+use crate::work::{beforehand, on_one_thread, on_two_threads};
 use crate::{Contender, Group};
 
 /// Longer than any run.
@@ -102,7 +102,7 @@ fn decision() -> Group {
 
 fn decision_of_two() -> Group {
     let of = |name, breaker: Arc<dyn Decides>| -> Contender {
-        on_both_workers(name, move |count| {
+        on_two_threads(name, move |count| {
             let breaker = breaker.clone();
             async move { breaker.decide(count) }
         })

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use tower::{Service, ServiceExt};
 
 use crate::Contender;
-use crate::work::{beforehand, on_both_workers, on_one_thread};
+use crate::work::{beforehand, on_one_thread, on_two_threads};
 
 /// What is sent and answered.
 pub(crate) type Body = Full<Bytes>;
@@ -152,7 +152,7 @@ where
     B::Data: Send,
     B::Error: Send,
 {
-    on_both_workers(name, move |count| {
+    on_two_threads(name, move |count| {
         drive(service.clone(), count, counts.clone())
     })
 }
