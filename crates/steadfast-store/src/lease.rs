@@ -175,7 +175,8 @@ impl Store {
             release: Notify::new(),
             released: watch::Sender::new(false),
         });
-        steadfast_core::spawn("lock", keep(self.clone(), held.clone(), config));
+        let end = End(held.clone());
+        steadfast_core::spawn("lock", keep(self.clone(), end, config));
         Ok(Some(Lock(held)))
     }
 }
@@ -240,9 +241,10 @@ impl Held {
 }
 
 /// Renews a lock until it is lost or given back.
-async fn keep(store: Store, held: Arc<Held>, config: LockConfig) {
-    // Whatever ends this task: nobody relies on the lock, or waits for it to be given back.
-    let _end = End(&held);
+///
+/// Whatever ends this task, and be it before it has begun: nobody relies on the lock, or waits for it to be given back.
+async fn keep(store: Store, end: End, config: LockConfig) {
+    let held = &*end.0;
     let mut pause = config.lease / 3;
     loop {
         tokio::select! {
@@ -285,9 +287,10 @@ async fn keep(store: Store, held: Arc<Held>, config: LockConfig) {
     }
 }
 
-struct End<'a>(&'a Held);
+/// Says that nobody keeps it any more, when it is dropped.
+struct End(Arc<Held>);
 
-impl Drop for End<'_> {
+impl Drop for End {
     fn drop(&mut self) {
         self.0.cancel.cancel(Cause::LeaseLost);
         self.0.released.send_replace(true);

@@ -230,6 +230,31 @@ async fn a_runtime_that_is_blocked_gets_no_beats() {
     tokio::task::block_in_place(|| blocked.join().unwrap());
 }
 
+#[test]
+fn a_lock_whose_runtime_has_ended_is_lost_and_given_back_without_waiting_for_anybody() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    let (_database, lock) = first.block_on(async {
+        let database = Database::make(Kind::Sqlite).await;
+        let store = database.open().await;
+        let lock = store.lock("report", LockConfig::default()).await.unwrap();
+        (database, lock)
+    });
+    // What renews has not even begun.
+    drop(first);
+
+    assert!(!lock.is_held());
+    assert!(matches!(lock.cancel().cause(), Some(Cause::LeaseLost)));
+    runtime().block_on(async {
+        let limit = Duration::from_secs(60);
+        let released = steadfast_core::clock::timeout(limit, lock.release()).await;
+        assert!(released.is_ok(), "nobody gives it back");
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_stops_before_others_take_over() {
     let database = Database::make(Kind::Postgres).await;
