@@ -111,11 +111,12 @@ impl InFlight {
         if last.is_some_and(|last| now - last < LOOK_GAP_NS) {
             return;
         }
-        self.looked = Some(now);
         let (batches, took) = std::mem::take(&mut self.written);
+        // Who sees nothing time after time does not keep up what was seen before.
         let Some(waiters) = waiters else {
             return;
         };
+        self.looked = Some(now);
         let permits = self.permits(now);
         let took = took / f64::from(batches.max(1));
         // The strictest of them rules: they all write to one database.

@@ -319,6 +319,14 @@ fn nobody_waits_for_a_turn_by_a_look_that_is_too_old_or_has_seen_nothing() {
 
     assert_eq!(batches.turns(400 * MS), Turns::One);
     assert_eq!(batches.turns(401 * MS), Turns::All);
+
+    // Nor while one look after the other sees nothing.
+    batches.looked(Some(1_000), 500 * MS);
+    for look in 6..=9 {
+        assert_eq!(batches.turns(look * 100 * MS - 100 * MS), Turns::One);
+        batches.looked(None, look * 100 * MS);
+    }
+    assert_eq!(batches.turns(900 * MS), Turns::All);
 }
 
 #[test]
