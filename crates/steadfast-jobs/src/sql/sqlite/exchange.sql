@@ -10,7 +10,7 @@
 --
 -- Rows: (0, whether the lease holds), (3, how many have ended), and if that is not all (1, id that has ended);
 -- (4, claimed jobs as [[id, term, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max], …]),
--- (5, id, payload) for each of which the payload is null there.
+-- (6, id, payload) for each of which the payload is null there. Payloads may be any bytes, whatever their type says.
 SELECT 0, count(*) FROM steadfast_node AS n WHERE n.id = ?1 AND n.ended_us IS NULL;
 
 INSERT INTO steadfast_job_history (
@@ -93,7 +93,7 @@ WHERE changes() > 0 AND j.state = 'running' AND j.incarnation = ?1 AND j.claimed
     WHERE o.state = 'running' AND o.incarnation = ?1
 );
 
-SELECT 5, j.id, j.payload
+SELECT 6, j.id, j.payload
 FROM steadfast_job AS j INDEXED BY steadfast_job_running_of
 WHERE changes() > 0 AND j.state = 'running' AND j.incarnation = ?1 AND j.claimed_us = (
     SELECT max(o.claimed_us) FROM steadfast_job AS o INDEXED BY steadfast_job_running_of

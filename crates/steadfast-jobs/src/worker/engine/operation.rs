@@ -507,6 +507,21 @@ fn both(ended: Result<Told, Error>, claimed: Result<Told, Error>) -> Result<Told
     })
 }
 
+/// SQLite takes any bytes for a text. Those that are none become something that JSON does not know, so that the
+/// payload which has them cannot be read, and all others can.
+fn text_of(bytes: Vec<u8>, instead: &str) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let mut text = String::new();
+        for chunk in error.as_bytes().utf8_chunks() {
+            text.push_str(chunk.valid());
+            if !chunk.invalid().is_empty() {
+                text.push_str(instead);
+            }
+        }
+        text
+    })
+}
+
 async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
     let mut told = Told {
         lease: false,
@@ -523,9 +538,12 @@ async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
                 2 => rows.push(row),
                 3 if row.get::<i64>(1)? == run.ids.len() as i64 => told.ended.extend(&run.ids),
                 3 => {}
-                4 => text = Some(row.get(1)?),
-                _ => {
+                4 => text = Some(text_of(row.get(1)?, r"\u0000")),
+                5 => {
                     large.insert(row.get(1)?, row.get(2)?);
+                }
+                _ => {
+                    large.insert(row.get(1)?, text_of(row.get(2)?, "\0"));
                 }
             }
         }
