@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::arrange::Arrange;
 use super::books::Books;
-use super::permits::Member;
+use super::permits::{Member, Permit};
 use super::queue::{Answer, Entry, Item};
 use super::sink::{BatchId, Kind};
 use super::{Batch, BatchConfig, BatchStats, Sink, WriteError};
@@ -29,7 +29,7 @@ pub(super) struct Worker<T, S> {
     /// What comes before the inbox: rows that were put back, and what was taken too early.
     held: VecDeque<Item<T>>,
     /// Absent where it knows of no other writer.
-    member: Option<Member>,
+    member: Option<Arc<Member>>,
     size: BatchSize,
     circuit: Circuit,
     writer: u64,
@@ -105,7 +105,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             books,
             inbox,
             held: VecDeque::new(),
-            member,
+            member: member.map(Arc::new),
             size,
             circuit,
             writer: rng::bits(),
@@ -143,6 +143,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>, mut looked: Looked) {
+        let member = self.member.clone();
         loop {
             let Some(first) = self.first(drain).await else {
                 return;
@@ -159,8 +160,17 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 self.wait(&mut looked).await;
                 continue;
             };
-            let load = self.collect(first, step, drain).await;
-            self.write(load).await;
+            let mut entries = self.collect(first, step, drain).await;
+            let permit = match &member {
+                Some(member) => Some(member.permit().await),
+                None => None,
+            };
+            // It may be some time since: what was seen meanwhile counts.
+            let rows = self.may_write(&mut looked).map_or(0, |step| step.rows);
+            for entry in entries.drain(entries.len().min(rows as usize)..).rev() {
+                self.held.push_front(Item::Row(entry));
+            }
+            self.write(entries, permit).await;
         }
     }
 
@@ -273,13 +283,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Writes rows, and finds those that cannot be written.
-    async fn write(&mut self, entries: Vec<Entry<T>>) {
+    async fn write(&mut self, entries: Vec<Entry<T>>, permit: Option<Permit<'_>>) {
         let mut load = self.arranged(entries).await;
         if load.rows.is_empty() {
             return;
         }
         let all = 0..load.rows.len();
-        match self.transaction(&mut load, all.clone()).await {
+        match self.transaction(&mut load, all.clone(), permit).await {
             Ended::Written => {}
             Ended::Failed(error) if error.at().is_some_and(|row| all.contains(&row)) => {
                 // The sink is certain, so this says nothing about the other rows, or the table.
@@ -306,7 +316,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     async fn search(&mut self, load: &mut Load<T>) {
         let mut search = Search::new(load.rows.len());
         while let Some(rows) = search.next() {
-            let ended = self.transaction(load, rows).await;
+            let ended = self.transaction(load, rows, None).await;
             let error = match ended {
                 Ended::Written => {
                     search.ended(true);
@@ -325,7 +335,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Runs one transaction, again and again while that may help; answers for what it has written.
-    async fn transaction(&mut self, load: &mut Load<T>, rows: Range<usize>) -> Ended {
+    async fn transaction(
+        &mut self,
+        load: &mut Load<T>,
+        rows: Range<usize>,
+        mut permit: Option<Permit<'_>>,
+    ) -> Ended {
         self.batches += 1;
         let id = BatchId {
             writer: self.writer,
@@ -340,7 +355,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 attempt,
                 rows: &load.rows[rows.clone()],
             };
-            let (ended, took_ns) = self.attempted(batch).await;
+            let (ended, took_ns) = self.attempted(batch, permit.take()).await;
             let error = match ended {
                 Ok(()) => {
                     self.written(load, rows, took_ns);
@@ -378,10 +393,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Tries once, when it is this writer's turn; gives how long that took. While it waits for its next attempt, or
     /// answers, others go on.
-    async fn attempted(&self, batch: Batch<'_, T>) -> (Result<(), WriteError>, u64) {
-        let permit = match &self.member {
-            Some(member) => Some(member.permit().await),
-            None => None,
+    async fn attempted(
+        &self,
+        batch: Batch<'_, T>,
+        permit: Option<Permit<'_>>,
+    ) -> (Result<(), WriteError>, u64) {
+        let permit = match (permit, &self.member) {
+            (None, Some(member)) => Some(member.permit().await),
+            (permit, _) => permit,
         };
         let began = clock::nanos();
         let ended = attempted(&self.sink, batch, self.config.write_timeout).await;

@@ -18,6 +18,8 @@ struct Database {
     most: AtomicU32,
     /// Others who wait, besides our own.
     others: AtomicU32,
+    /// A replica is over its limit.
+    is_behind: AtomicBool,
     /// Which writer has written when.
     commits: Mutex<Vec<(usize, clock::Instant)>>,
 }
@@ -78,6 +80,8 @@ impl Drop for Counted<'_> {
     }
 }
 
+const LAG_MAX: Duration = Duration::from_secs(1);
+
 #[derive(Clone)]
 struct Eye {
     database: Arc<Database>,
@@ -94,7 +98,10 @@ impl Look for Eye {
         let others = self.database.others.load(Ordering::SeqCst);
         Pressure {
             lock_waiters: Some(ours + others),
-            lag: Lag::Unknown,
+            lag: Lag::Known(match self.database.is_behind.load(Ordering::SeqCst) {
+                true => LAG_MAX * 2,
+                false => Duration::ZERO,
+            }),
         }
     }
 
@@ -131,6 +138,7 @@ impl Writers {
             .iter()
             .map(|door| {
                 let mut config = BatchConfig::new("turns");
+                config.size.lag_max = Some(LAG_MAX);
                 let pause = Duration::from_secs(5);
                 config.backoff = Backoff::new(pause, pause)
                     .unwrap()
@@ -327,4 +335,25 @@ async fn as_many_are_held_back_as_are_too_many() {
     receipt.await.unwrap();
 
     assert!(clock::now() - began < Duration::from_millis(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_turn_does_not_write_once_a_replica_is_over_its_limit() {
+    let three = Writers::start(3, Some(Permits::new()));
+    three.with_others(9).await;
+    three.hang(0).await;
+    let first = three.writers[1].send(0).await.unwrap();
+    let second = three.writers[2].send(0).await.unwrap();
+    clock::sleep(Duration::from_millis(50)).await;
+
+    three.database.is_behind.store(true, Ordering::SeqCst);
+    clock::sleep(Duration::from_millis(200)).await;
+    three.doors[0].goes_on.notify_one();
+    clock::sleep(Duration::from_secs(5)).await;
+    let commits = [1, 2].map(|writer| three.database.commits_of(writer));
+    assert_eq!(commits, [0, 0]);
+
+    three.database.is_behind.store(false, Ordering::SeqCst);
+    first.await.unwrap();
+    second.await.unwrap();
 }
