@@ -174,10 +174,10 @@ impl Store {
     }
 
     /// Makes sure that the database, which was changed by a newer node, still fits all packages.
-    pub(crate) async fn check_packages(&self) -> Result<(), Error> {
+    pub(crate) async fn check_packages(&self, lane: &Lane) -> Result<(), Error> {
         let packages = self.packages().clone();
         for package in &packages {
-            schema::check(self, package).await?;
+            schema::check(self, lane, package).await?;
         }
         Ok(())
     }

@@ -229,7 +229,7 @@ impl Keeper {
         // Also at the first beat: it may have come since the tables were looked at.
         if self.breaking != Some(breaking) {
             // Boxed: it is many times larger than a beat, and this thread has a small stack.
-            self.in_time(Box::pin(shared.store.check_packages()))
+            self.in_time(Box::pin(shared.store.check_packages(&shared.lane)))
                 .await?;
             self.breaking = Some(breaking);
         }

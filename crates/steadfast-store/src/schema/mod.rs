@@ -12,9 +12,9 @@ use steadfast_core::{clock, rng};
 
 use crate::error::Trouble;
 use crate::migrate::{Applied, Step, next};
-use crate::store::{Backend, Store};
+use crate::store::{Backend, Lane, Store};
 use crate::tx::{Carrier, Tx};
-use crate::{Dialect, Error, Migration, Package, binds};
+use crate::{Dialect, Error, Migration, Package, Rows, binds};
 
 crate::statements! {
     pub(crate) MIGRATIONS_APPLIED = "migrations_applied";
@@ -130,13 +130,12 @@ async fn is_prepared(store: &Store) -> Result<bool, Error> {
     Ok(rows.one()?.get::<i64>(0)? > 0)
 }
 
-/// Makes sure that a database which was changed meanwhile still fits a package.
-pub(crate) async fn check(store: &Store, package: &Package) -> Result<(), Error> {
+/// Makes sure that a database which was changed meanwhile still fits a package. It is asked through a lane: the
+/// thread that asks has a runtime of its own, and a connection for all would end with that.
+pub(crate) async fn check(store: &Store, lane: &Lane, package: &Package) -> Result<(), Error> {
     let hashes = hashes(&texts(store, package));
-    let applied = store
-        .read(async |mut tx| applied(&mut tx, package).await)
-        .await?;
-    missing(package, &hashes, &applied).map(drop)
+    let rows = lane.run(&MIGRATIONS_APPLIED, binds![package.name]).await?;
+    missing(package, &hashes, &applied_of(&rows)?).map(drop)
 }
 
 fn texts(store: &Store, package: &Package) -> Vec<&'static str> {
@@ -263,7 +262,10 @@ async fn apply(
 }
 
 async fn applied(tx: &mut Tx<'_>, package: &Package) -> Result<Vec<Applied>, Error> {
-    let rows = tx.run(&MIGRATIONS_APPLIED, binds![package.name]).await?;
+    applied_of(&tx.run(&MIGRATIONS_APPLIED, binds![package.name]).await?)
+}
+
+fn applied_of(rows: &Rows) -> Result<Vec<Applied>, Error> {
     rows.iter()
         .map(|row| {
             Ok(Applied {

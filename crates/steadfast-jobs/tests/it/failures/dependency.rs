@@ -176,7 +176,8 @@ async fn a_breaker_holds_its_kind_while_it_is_down(arena: Arena) -> String {
         (spent, most) = (spent + attempt - 1, most.max(attempt));
         assert_eq!(service.books().paid.get(&id.get()), Some(&1), "job {id}");
     }
-    assert!(most < Pay::MAX_ATTEMPTS / 2, "{most} attempts of one job");
+    // On average: which of them find out is left to chance. Without the hold all are near the end of their attempts.
+    assert!(spent < 4 * count as u32, "{spent} attempts of {count} jobs");
     arena.ends().await;
     format!(
         "down for {outage}: {spent} attempts of {count} jobs spent on finding out, {most} at most of one; each paid once"
