@@ -291,7 +291,12 @@ fn a_gateway_that_hangs_costs_a_second_and_says_so() {
     shop.make_gateway("failing");
     let failing = shop.answer("POST /payments", "");
     shop.make_gateway("well");
-    let again = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+    // So many calls have failed, those that release the money among them, that it is left alone for a while.
+    let again = (0..100).any(|_| {
+        steadfast::clock::block(std::time::Duration::from_millis(100));
+        let answer = shop.answer("POST /orders", r#"{"item": "tea"}"#);
+        answer.starts_with("HTTP/1.1 201")
+    });
 
     assert!(order.starts_with("HTTP/1.1 504"), "{order}");
     assert!(order.contains("no answer in time (policy payments)"));
@@ -301,7 +306,7 @@ fn a_gateway_that_hangs_costs_a_second_and_says_so() {
     );
     assert!(meanwhile.starts_with("HTTP/1.1 200"), "{meanwhile}");
     assert!(failing.starts_with("HTTP/1.1 502"), "{failing}");
-    assert!(again.starts_with("HTTP/1.1 201"), "{again}");
+    assert!(again, "it is well again");
     assert_eq!(shop.close(), 0);
 }
 
@@ -313,13 +318,16 @@ fn a_gateway_that_fails_is_left_alone_until_it_is_well_again() {
     let answers: Vec<_> = (0..6).map(|_| shop.answer("POST /payments", "")).collect();
     let catalogue = shop.answer("GET /catalogue", "");
 
-    for failed in &answers[..5] {
+    // Each fails twice: what may have been put aside cannot be released either.
+    for failed in &answers[..3] {
         assert!(failed.starts_with("HTTP/1.1 502"), "{failed}");
     }
     let told = line_with(&mut shop.stderr, "steadfast::breaker: the breaker is open");
     assert!(told.contains("5 failures in a row"), "{told}");
-    assert!(answers[5].starts_with("HTTP/1.1 503"), "{}", answers[5]);
-    assert!(answers[5].contains("the dependency is failing (policy payments)"));
+    for rejected in &answers[3..] {
+        assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
+        assert!(rejected.contains("the dependency is failing (policy payments)"));
+    }
     assert!(catalogue.starts_with("HTTP/1.1 200"), "{catalogue}");
 
     shop.make_gateway("well");

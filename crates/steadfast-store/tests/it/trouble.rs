@@ -108,7 +108,7 @@ on_every_store! {
         let node = older.join(config).await.unwrap();
         let life = node.incarnation().unwrap();
         // Before the first beat has told what there is.
-        faults.on_name("begin", Fault::Before);
+        faults.on_name("migrations_applied", Fault::Before);
         let newer = database.open().await;
         newer.migrate(&package(&LARGE)).await.unwrap();
         let failed = async {
