@@ -105,7 +105,7 @@ async fn who_leaves_in_the_middle_of_a_payment_leaves_no_money_aside() {
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = "POST /payments HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
-    let asked = tokio::time::timeout(PATIENCE, gateway.asked.acquire()).await;
+    let asked = steadfast::clock::timeout(PATIENCE, gateway.asked.acquire()).await;
     asked.unwrap().unwrap().forget();
     assert_eq!(
         gateway.books().await["open"],
