@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use steadfast::store::testing::{Database, Kind};
-use steadfast::store::{Error, Rows, binds};
+use steadfast::store::{Error, Rows, Store, binds};
 
 use super::served::{Served, bearer, text};
 use super::*;
@@ -38,6 +38,17 @@ async fn until_read_only(served: &Served, token: &str, wanted: bool) -> Value {
     }
 }
 
+/// Changes the database while it takes no writes.
+async fn change(store: &Store, statement: &'static str) {
+    let changed: Result<Rows, Error> = store
+        .write(async |mut tx| {
+            tx.sql("SET TRANSACTION READ WRITE", binds![]).await?;
+            tx.sql(statement, binds![]).await
+        })
+        .await;
+    changed.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_postgres_takes_no_writes_changes_are_refused_and_all_else_goes_on() {
     let database = Database::make(Kind::Postgres).await;
@@ -50,15 +61,7 @@ async fn while_postgres_takes_no_writes_changes_are_refused_and_all_else_goes_on
     let admin = served.token("admin");
     let admin_may = bearer(&admin);
     let store = database.open().await;
-    let change = async |statement: &'static str| {
-        let changed: Result<Rows, Error> = store
-            .write(async |mut tx| {
-                tx.sql("SET TRANSACTION READ WRITE", binds![]).await?;
-                tx.sql(statement, binds![]).await
-            })
-            .await;
-        changed.unwrap();
-    };
+    let change = async |statement| change(&store, statement).await;
     let enqueue = |served: &Served| {
         let body = r#"{"kind":"nothing","reason":"a test"}"#;
         served.send("POST", "/api/v1/jobs", &admin_may, body)
@@ -142,15 +145,7 @@ async fn while_postgres_takes_no_writes_changes_are_refused_and_all_else_goes_on
 async fn a_server_that_is_started_while_postgres_takes_no_writes_says_so_and_begins_once_it_does() {
     let database = Database::make(Kind::Postgres).await;
     let store = database.open().await;
-    let change = async |statement: &'static str| {
-        let changed: Result<Rows, Error> = store
-            .write(async |mut tx| {
-                tx.sql("SET TRANSACTION READ WRITE", binds![]).await?;
-                tx.sql(statement, binds![]).await
-            })
-            .await;
-        changed.unwrap();
-    };
+    let change = async |statement| change(&store, statement).await;
     change(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$",
     )
