@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
+use crate::decide::floor::SLACK;
 use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
@@ -172,11 +173,16 @@ impl Upkeep {
     /// Makes jobs due; gives how long until the next look.
     async fn due(&self) -> Result<Duration, Error> {
         for _ in 0..TURNS {
+            let began = clock::nanos();
             let rows = self.jobs.store().run(&sql::DUE, binds![BATCH]).await?;
             let row = rows.one()?;
             let (count, next): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-            if count > 0 {
+            // Half of what a claim allows for is left to the commit.
+            let half = u64::try_from(SLACK.as_nanos() / 2).unwrap_or(0);
+            if row.get::<i64>(2)? > 0 || clock::nanos().saturating_sub(began) > half {
                 self.jobs.wake();
+            } else if count > 0 {
+                self.jobs.wake_as_usual();
             }
             if count < BATCH {
                 let next = next.map(|us| Duration::from_micros(us.max(1_000).unsigned_abs()));
