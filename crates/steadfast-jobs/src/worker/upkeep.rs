@@ -13,6 +13,7 @@ use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
 use crate::decide::floor::SLACK;
+use crate::decide::poll::apart;
 use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
@@ -121,7 +122,7 @@ impl Upkeep {
             let now = clock::nanos();
             if now >= due_at {
                 let wait = self.due().await;
-                due_at = clock::nanos() + self.or_told("due", wait, DUE_EVERY);
+                due_at = clock::nanos() + self.look_again("due", wait, DUE_EVERY);
                 woken.mark_unchanged();
             }
             if now >= occur_at {
@@ -129,7 +130,7 @@ impl Upkeep {
                     self.tally.occurred(&occurred);
                     occurred.next_in
                 });
-                occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
+                occur_at = clock::nanos() + self.look_again("occur", occurred, DUE_EVERY);
             }
             if now >= overdue_at {
                 let beating = self.settings.beating_kinds();
@@ -144,7 +145,7 @@ impl Upkeep {
             }
             if now >= cancels_at {
                 let asked = self.cancels().await.map(|()| CANCELS_EVERY);
-                cancels_at = clock::nanos() + self.or_told("cancels", asked, CANCELS_EVERY);
+                cancels_at = clock::nanos() + self.look_again("cancels", asked, CANCELS_EVERY);
             }
             if now >= rescue_at {
                 let every = self.settings.rescue_every;
@@ -160,6 +161,12 @@ impl Upkeep {
                 prune_at = clock::nanos() + spread(PRUNE_EVERY);
             }
         }
+    }
+
+    /// Gives how long to wait before the next look: until something is known to be due, or about as long as usual.
+    fn look_again(&self, what: &'static str, due: Result<Duration, Error>, usual: Duration) -> u64 {
+        let usual = apart(usual, rng::bits());
+        self.or_told(what, due.map(|due| due.min(usual)), usual)
     }
 
     fn or_told(&self, what: &'static str, wait: Result<Duration, Error>, usual: Duration) -> u64 {

@@ -1,8 +1,11 @@
 //! What to ask the store for next, and when.
 
+use steadfast_core::rng;
+
 use super::held::Queue;
 use super::operation::{Asked, Operation};
 use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
+use crate::decide::poll::apart;
 
 impl Engine {
     /// Gives how many jobs each queue could take, with where to look for them.
@@ -68,7 +71,7 @@ impl Engine {
             return Some(self.note_rejected());
         }
         if !draining && self.asks_for_suspect() && now >= self.next_suspect {
-            self.next_suspect = now + nanos(SUSPECT_EVERY);
+            self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
             return Some(self.claim_suspect());
         }
         None
