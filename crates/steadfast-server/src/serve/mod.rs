@@ -80,8 +80,10 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, api_tls, outside.guard(), &shutdown).await;
-            let address = address.context("the API cannot be served")?;
+            // One name for all servers of a store, however each is called: the policy follows from the configuration.
+            let guard = outside.guard();
+            let address = Api::start(&config.api, place, api_tls, guard, "serve", &shutdown);
+            let address = address.await.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
         parts.run(&shutdown).await;

@@ -9,6 +9,7 @@ mod http;
 mod ids;
 mod import;
 mod lives;
+mod revisions;
 mod served;
 mod tls;
 mod tokens;
