@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -22,6 +22,7 @@ use steadfast::{Cancel, Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
 use super::{WAIT_FIRST, WAIT_LONGEST, passes};
+use crate::api::auth;
 use crate::config::{self, Config};
 
 /// How many connections to the store it has of its own: 2. A lease is renewed and a range fetched now and then.
@@ -270,9 +271,8 @@ async fn known(
     request: Request,
     next: Next,
 ) -> Response<axum::body::Body> {
-    let said = request.headers().get(AUTHORIZATION);
-    let said = said.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if said.is_some_and(|said| Hash::hash(said.trim().as_bytes()) == token) {
+    let said = auth::bearer(request.headers());
+    if said.is_some_and(|said| Hash::hash(said.as_bytes()) == token) {
         return next.run(request).await;
     }
     let problem = serde_json::json!({

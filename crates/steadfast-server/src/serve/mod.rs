@@ -15,7 +15,7 @@ use steadfast::store::{Node, NodeConfig, Store};
 use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
-use crate::api::{Api, check_exposure};
+use crate::api::{Api, Kinds, Usual, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
@@ -80,7 +80,9 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let address = Api::start(&config.api, place, api_tls, outside.guard(), &shutdown).await;
+            let (guard, kinds) = (outside.guard(), kinds(&config));
+            let address =
+                Api::start(&config.api, place, api_tls, guard, Some(kinds), &shutdown).await;
             let address = address.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
@@ -108,6 +110,19 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),
     }
+}
+
+/// What jobs have that somebody makes by hand, and says no more of.
+fn kinds(config: &Config) -> Kinds {
+    let handlers = config.handlers.iter();
+    let usual = handlers.map(|(name, handler)| {
+        let usual = Usual {
+            queue: handler.queue.clone(),
+            attempts: handler.attempts,
+        };
+        (name.clone(), usual)
+    });
+    usual.collect()
 }
 
 /// Tells systemd when the end begins; does not end by itself.

@@ -200,7 +200,7 @@ async fn show(client: &Client, printer: &Printer, revision: Option<u64>) -> anyh
     if let Some(n) = revision {
         let path = format!("/api/v1/policy/revisions/{n}");
         let detail: RevisionDetail = client.get(path).send().await?;
-        printer.print(&detail, || detail.document.clone());
+        printer.print_document(&detail, &detail.document);
         return Ok(());
     }
     let policy: Policy = client.get("/api/v1/policy").send().await?;
@@ -214,7 +214,7 @@ async fn show(client: &Client, printer: &Printer, revision: Option<u64>) -> anyh
     for held in &policy.overrides {
         printer.talk(&told_held(held));
     }
-    printer.print(&policy, || policy.document.clone());
+    printer.print_document(&policy, &policy.document);
     Ok(())
 }
 
