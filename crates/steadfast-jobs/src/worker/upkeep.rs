@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
+use crate::decide::floor::SLACK;
+use crate::decide::poll::apart;
 use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
@@ -120,7 +122,7 @@ impl Upkeep {
             let now = clock::nanos();
             if now >= due_at {
                 let wait = self.due().await;
-                due_at = clock::nanos() + self.or_told("due", wait, DUE_EVERY);
+                due_at = clock::nanos() + self.look_again("due", wait, DUE_EVERY);
                 woken.mark_unchanged();
             }
             if now >= occur_at {
@@ -128,7 +130,7 @@ impl Upkeep {
                     self.tally.occurred(&occurred);
                     occurred.next_in
                 });
-                occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
+                occur_at = clock::nanos() + self.look_again("occur", occurred, DUE_EVERY);
             }
             if now >= overdue_at {
                 let beating = self.settings.beating_kinds();
@@ -143,7 +145,7 @@ impl Upkeep {
             }
             if now >= cancels_at {
                 let asked = self.cancels().await.map(|()| CANCELS_EVERY);
-                cancels_at = clock::nanos() + self.or_told("cancels", asked, CANCELS_EVERY);
+                cancels_at = clock::nanos() + self.look_again("cancels", asked, CANCELS_EVERY);
             }
             if now >= rescue_at {
                 let every = self.settings.rescue_every;
@@ -161,6 +163,12 @@ impl Upkeep {
         }
     }
 
+    /// Gives how long to wait before the next look: until something is known to be due, or about as long as usual.
+    fn look_again(&self, what: &'static str, due: Result<Duration, Error>, usual: Duration) -> u64 {
+        let usual = apart(usual, rng::bits());
+        self.or_told(what, due.map(|due| due.min(usual)), usual)
+    }
+
     fn or_told(&self, what: &'static str, wait: Result<Duration, Error>, usual: Duration) -> u64 {
         let wait = wait.unwrap_or_else(|error| {
             tracing::debug!(target: "steadfast::jobs", what, %error, "upkeep failed; it is tried again");
@@ -172,11 +180,16 @@ impl Upkeep {
     /// Makes jobs due; gives how long until the next look.
     async fn due(&self) -> Result<Duration, Error> {
         for _ in 0..TURNS {
+            let began = clock::nanos();
             let rows = self.jobs.store().run(&sql::DUE, binds![BATCH]).await?;
             let row = rows.one()?;
             let (count, next): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-            if count > 0 {
+            // Half of what a claim allows for is left to the commit.
+            let half = u64::try_from(SLACK.as_nanos() / 2).unwrap_or(0);
+            if row.get::<i64>(2)? > 0 || clock::nanos().saturating_sub(began) > half {
                 self.jobs.wake();
+            } else if count > 0 {
+                self.jobs.wake_as_usual();
             }
             if count < BATCH {
                 let next = next.map(|us| Duration::from_micros(us.max(1_000).unsigned_abs()));

@@ -79,6 +79,8 @@ pub(crate) async fn claim_up_to(store: &Store, incarnation: i64, want: usize) ->
 #[derive(Debug, PartialEq)]
 pub(crate) struct Told {
     pub(crate) ended: Vec<i64>,
+    /// Ours, and locked by somebody.
+    pub(crate) locked: Vec<i64>,
     /// As (id, term).
     pub(crate) claimed: Vec<(i64, i64)>,
 }
@@ -120,6 +122,7 @@ pub(crate) async fn exchange(
     let binds = binds![incarnation, plain, rest, asked, kinds, 0_i64];
     let mut told = Told {
         ended: Vec::new(),
+        locked: Vec::new(),
         claimed: Vec::new(),
     };
     for row in store.run(statement("exchange"), binds).await.unwrap() {
@@ -134,6 +137,7 @@ pub(crate) async fn exchange(
                 told.ended.extend(ends.iter().map(|(id, _, _)| *id));
             }
             3 => {}
+            7 => told.locked.push(row.get(1).unwrap()),
             _ => {
                 let jobs: Vec<Vec<serde_json::Value>> =
                     serde_json::from_str(row.get(1).unwrap()).unwrap();

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 
 use super::live::Looks;
 use super::problem::{NoWrites, Problem};
+use super::revisions::Revisions;
 use super::routes::panics::Samples;
 use super::{auth, routes, table};
 use crate::config;
@@ -84,7 +85,14 @@ pub struct Api(pub(super) Arc<Inner>);
 #[derive(Debug, Clone, Default)]
 pub struct ApiOptions {
     /// The guard of the service, whose routes, breakers and policy it shows and changes. Without one it has none to show.
+    ///
+    /// What is put in force by it is kept in the store: it is followed by all processes of the service that were started
+    /// with the same policy, and taken up by those that are started later. [Protect](Guard::protect) the routes before
+    /// the API is opened, so that it is in force from the first request on.
     pub guard: Option<Guard>,
+    /// What the service is called, by which its revisions are told from those of others in the same store; empty by
+    /// default, which is enough where it has a store of its own.
+    pub service: String,
     /// Whether it refuses every change, whoever asks.
     pub read_only: bool,
 }
@@ -98,6 +106,8 @@ pub(super) struct Inner {
     pub(super) writes: Writes,
     /// The guard of the process, to be looked at and changed.
     pub(super) guard: Option<Guard>,
+    /// What was put in force by it.
+    pub(super) revisions: Option<Arc<Revisions>>,
     pub(super) traffic: Traffic,
     pub(super) panics: Samples,
     pub(super) kinds: Option<Kinds>,
@@ -170,12 +180,13 @@ pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
 
 impl Api {
     /// Starts to serve, on a thread with a runtime of its own; ends with the shutdown. What it shows of
-    /// routes and policies is that of `watched`, the guard of the service.
+    /// routes and policies is that of `watched`, the guard of the service, whose revisions are kept under its name.
     pub(crate) async fn start(
         api: &config::Api,
         place: steadfast::store::Config,
         tls: Option<Tls>,
         watched: Guard,
+        service: &'static str,
         kinds: Option<Kinds>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
@@ -194,6 +205,7 @@ impl Api {
             ..place
         };
         let (read_only, shutdown) = (api.read_only, shutdown.clone());
+
         let (started, start) = channel();
         std::thread::Builder::new()
             .name("api".into())
@@ -210,6 +222,7 @@ impl Api {
                 runtime.block_on(async {
                     let options = ApiOptions {
                         guard: Some(watched),
+                        service: service.to_owned(),
                         read_only,
                     };
                     let served = Self::guarded(place, options, kinds).await;
@@ -252,9 +265,17 @@ impl Api {
         options: ApiOptions,
         kinds: Option<Kinds>,
     ) -> Result<Self, jobs::Error> {
-        let ApiOptions { guard, read_only } = options;
+        let ApiOptions {
+            guard,
+            service,
+            read_only,
+        } = options;
         let jobs = Jobs::open(store).await?;
         store.migrate(&sql::PACKAGE).await?;
+        let revisions = match &guard {
+            Some(guard) => Some(Revisions::follow(guard.clone(), store, &service).await),
+            None => None,
+        };
         let inner = Arc::new(Inner {
             writes: Writes::follow(store),
             schedules: Schedules::new(&jobs),
@@ -262,6 +283,7 @@ impl Api {
             jobs,
             read_only,
             guard,
+            revisions,
             traffic: Traffic::begin(),
             panics: Samples::keep(),
             kinds,

@@ -306,7 +306,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             "PUT",
             "/api/v1/policy",
             "policy.write",
-            "Puts another document in force in place of the one that was seen (`If-Match`), for as long as the process lives.",
+            "Puts another document in force in place of the one that was seen (`If-Match`), in all processes that were started with the same one.",
             NewPolicy::schema,
             Applied::schema,
         )

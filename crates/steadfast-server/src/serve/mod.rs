@@ -80,10 +80,18 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
-            let (guard, kinds) = (outside.guard(), kinds(&config));
-            let address =
-                Api::start(&config.api, place, api_tls, guard, Some(kinds), &shutdown).await;
-            let address = address.context("the API cannot be served")?;
+            let (guard, kinds) = (outside.guard(), Some(kinds(&config)));
+            // One name for all servers of a store, however each is called: the policy follows from the configuration.
+            let address = Api::start(
+                &config.api,
+                place,
+                api_tls,
+                guard,
+                "serve",
+                kinds,
+                &shutdown,
+            );
+            let address = address.await.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
         parts.run(&shutdown).await;

@@ -11,7 +11,7 @@ use steadfast_store::Row;
 
 use super::Engine;
 use super::operation::{Alike, Packed};
-use crate::decide::pace::Floor;
+use crate::decide::floor::Floor;
 use crate::decide::poll::Poll;
 use crate::worker::execute::Finished;
 use crate::worker::{Kind, Run};

@@ -400,6 +400,7 @@ impl Engine {
         if let Some(under_way) = under_way {
             self.hear(under_way).await;
         }
+        self.try_locked(now);
         for finished in std::mem::take(&mut self.back) {
             self.lose_end(self.incarnation, finished);
         }

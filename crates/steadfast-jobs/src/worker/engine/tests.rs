@@ -121,7 +121,7 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
         assert_eq!(sent.len(), ends);
         // There is neither such a node nor such a job.
         let told = told.unwrap();
-        assert!(!told.lease && told.ended.is_empty());
+        assert!(told.at_us.is_none() && told.ended.is_empty());
 
         // Whichever reply is lost, the outcome of the whole is unknown.
         for nth in 1..=statements {

@@ -11,6 +11,7 @@ mod import;
 mod kinds;
 mod live;
 mod lives;
+mod revisions;
 mod served;
 mod tls;
 mod tokens;
