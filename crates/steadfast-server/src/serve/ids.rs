@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use super::{WAIT_FIRST, WAIT_LONGEST, passes};
 use crate::api::auth;
 use crate::config::{self, Config};
+use crate::tls::Tls;
 
 /// How many connections to the store it has of its own: 2. A lease is renewed and a range fetched now and then.
 const CONNECTIONS: usize = 2;
@@ -132,7 +133,7 @@ impl IdServer {
     }
 
     /// Hands ids out until the shutdown has drained it, and then gives the worker ids back.
-    pub(super) async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub(super) async fn run(self, tls: Option<Tls>, shutdown: &Shutdown) -> anyhow::Result<()> {
         let stop = shutdown.stop_accepting();
         let Some(store) = self
             .until(&stop, async || Ok(Store::open(self.place.clone()).await?))
@@ -154,10 +155,12 @@ impl IdServer {
         self.handing.state().waits = None;
         tracing::info!(target: "steadfast::serve", address = %self.address()?, "ids are handed out");
         // A line for each id would cost more than the id: they are counted.
-        guard
-            .serve(self.listener, app.layer(guard.exempt()))
-            .connections(CLIENTS)
-            .await;
+        let app = app.layer(guard.exempt());
+        let mut serve = guard.serve(self.listener, app).connections(CLIENTS);
+        if let Some(tls) = tls {
+            serve = serve.over(move |stream| tls.accept(stream));
+        }
+        serve.await;
         // Nobody is answered any more, so nobody gets an id of a worker id that is given back.
         let held = std::mem::take(&mut self.handing.state().held);
         for (_, generator) in held {

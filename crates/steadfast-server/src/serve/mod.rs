@@ -40,6 +40,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     check_exposure(&config.api)?;
     let certificates = Certificates::load(&config)?;
     let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
+    let ids_tls = certificates.ids.clone();
     let listener = TcpListener::bind(config.health).await;
     let listener = listener.with_context(|| {
         format!(
@@ -105,7 +106,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     };
     let handing = async {
         match ids {
-            Some(ids) => ids.run(&shutdown).await,
+            Some(ids) => ids.run(ids_tls, &shutdown).await,
             None => Ok(()),
         }
     };

@@ -480,6 +480,9 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
         "{told}"
     );
     assert!(told.contains("set behind_proxy = true"), "{told}");
+    let checked = output(&["--check", "--config", config.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(78));
+    assert!(text(&checked.stderr).contains("set behind_proxy = true"));
 
     let served = Served::start(
         "read-only",
