@@ -91,9 +91,8 @@ async fn rescuers_and_completions_race(arena: Arena) -> String {
         let rescue = || {
             let store = arena.store.clone();
             steadfast_core::spawn("rescue", async move {
-                let longest = batch![Vec::<String>::new(), Vec::<i64>::new()];
                 store
-                    .run(statement("rescue"), binds![1_000_i64, longest])
+                    .run(statement("rescue"), binds![1_000_i64, false])
                     .await
                     .unwrap()
                     .len()
