@@ -65,6 +65,8 @@ pub(crate) struct Upkeep {
     pruner: Pruner,
     /// Whether the store knows how long our kinds are kept.
     retention_is_set: bool,
+    /// Whether it knows how long our runs may take.
+    longest_is_noted: bool,
     /// The slowest beat that the brake has been told of.
     slowest: Duration,
 }
@@ -94,6 +96,7 @@ impl Upkeep {
             astray_at: clock::nanos() + spread(ASTRAY_EVERY),
             pruner: Pruner::default(),
             retention_is_set: false,
+            longest_is_noted: false,
         }
     }
 
@@ -103,6 +106,8 @@ impl Upkeep {
         let (mut due_at, mut cancels_at, mut rescue_at, mut occur_at) = (0, 0, 0, 0);
         let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
+        let told = self.note_longest().await.map(|()| PRUNE_EVERY);
+        self.or_told("longest", told, PRUNE_EVERY);
         let told = self.set_retention().await.map(|()| PRUNE_EVERY);
         self.or_told("retention", told, PRUNE_EVERY);
         loop {
@@ -251,22 +256,15 @@ impl Upkeep {
     }
 
     async fn rescue_wave(&mut self, now: u64) -> Result<Option<Duration>, Error> {
-        let (mut kinds, mut longest) = (Vec::new(), Vec::new());
-        if now >= self.astray_at {
+        let astray = now >= self.astray_at;
+        if astray {
             self.astray_at = now + spread(ASTRAY_EVERY);
-            for kind in self.settings.kinds.values() {
-                let written_off = Duration::from_nanos(write_off_after(kind));
-                let most = kind.longest(None).saturating_mul(2) + written_off + ASTRAY_AFTER;
-                kinds.push(kind.name.to_owned());
-                longest.push(micros(most));
-            }
         }
         let wave = self.spread.wave();
         let mut taken = 0;
         while taken < wave {
             let limit = (wave - taken).min(BATCH as usize);
-            let longest = batch![kinds.clone(), longest.clone()];
-            let binds = binds![limit as i64, longest];
+            let binds = binds![limit as i64, astray];
             let rows = self.jobs.store().run(&sql::RESCUE, binds).await?;
             for row in &rows {
                 self.tell_rescued(row)?;
@@ -381,7 +379,28 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Tells the store for how long our runs are to be left alone, once.
+    async fn note_longest(&mut self) -> Result<(), Error> {
+        if self.longest_is_noted {
+            return Ok(());
+        }
+        let (mut kinds, mut runs) = (Vec::new(), Vec::new());
+        let (mut fixed, mut extra) = (Vec::new(), Vec::new());
+        for kind in self.settings.kinds.values() {
+            let written_off = Duration::from_nanos(write_off_after(kind));
+            kinds.push(kind.name.to_owned());
+            runs.push(micros(kind.longest(None)));
+            fixed.push(kind.says_longest());
+            extra.push(micros(written_off + ASTRAY_AFTER));
+        }
+        let binds = binds![self.incarnation, batch![kinds, runs, fixed, extra]];
+        self.jobs.store().run(&sql::LONGEST, binds).await?;
+        self.longest_is_noted = true;
+        Ok(())
+    }
+
     async fn prune(&mut self, now: u64) -> Result<(), Error> {
+        self.note_longest().await?;
         self.set_retention().await?;
         let keep = self.settings.retention;
         self.pruner.prune(now, &self.jobs, keep).await?;

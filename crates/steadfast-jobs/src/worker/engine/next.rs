@@ -118,7 +118,8 @@ impl Engine {
             .unwrap_or(u64::MAX)
     }
 
-    fn asks_for_suspect(&self) -> bool {
-        !self.suspect && self.settings.wants_any()
+    /// Also one of an earlier life that goes on is in this process, and would kill it along with the next one.
+    pub(super) fn asks_for_suspect(&self) -> bool {
+        !self.suspect && !self.legacy.runs_suspect() && self.settings.wants_any()
     }
 }

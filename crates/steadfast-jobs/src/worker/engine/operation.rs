@@ -356,7 +356,7 @@ impl Engine {
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.wanted_kinds();
-        let (alone, new) = (!self.suspect, queue.limits_are_new);
+        let (alone, new) = (self.asks_for_suspect(), queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
             // To the end of the transaction.

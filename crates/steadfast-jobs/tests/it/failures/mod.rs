@@ -127,11 +127,12 @@ pub(crate) const POSTGRES: &[On] = &[On::Postgres];
 #[cfg_attr(test, allow(dead_code, reason = "the long form asks for it"))]
 pub(crate) fn all() -> Vec<Scenario> {
     let parts = [
+        // It takes longest.
+        crowd::ALL,
         killed::ALL,
         stopped::ALL,
         handlers::ALL,
         dependency::ALL,
-        crowd::ALL,
         server::ALL,
         fleet::ALL,
         drain::ALL,
