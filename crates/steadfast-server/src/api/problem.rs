@@ -128,20 +128,23 @@ impl From<jobs::Error> for Problem {
         if let Some(store) = error.store() {
             return store.clone().into();
         }
+        // With the code of the answer alone.
+        let said = error.to_string();
+        let code = format!(" ({})", error.code());
+        let said = said.strip_suffix(&code).unwrap_or(&said);
         if error.is_unknown_schedule() {
-            return Self::not_found(error.to_string());
+            return Self::not_found(said);
         }
         if error.is_changed() {
-            let fix = "look at it again, and decide anew";
-            return Self::changed(error.to_string()).with_fix(fix);
+            return Self::changed(said).with_fix(error.fix());
         }
         if error.is_refused() {
-            return Self::refused(error.to_string());
+            return Self::refused(said);
         }
         if error.is_retryable() {
-            return Self::conflict(error.to_string()).with_fix("try again");
+            return Self::conflict(said).with_fix("try again");
         }
-        Self::internal(error.to_string())
+        Self::internal(said)
     }
 }
 

@@ -22,7 +22,7 @@ types! {
         read_only: bool,
         /// Why it takes none.
         read_only_because: Option<String>,
-        /// How many jobs there are by state, each up to 10,000.
+        /// How many jobs there are by state, each up to 1,000.
         jobs: std::collections::BTreeMap<String, u64>,
         /// Nodes that are taken to be alive, up to 1,000.
         nodes_alive: u64,

@@ -225,6 +225,12 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         };
         return (store.code().into(), exit, Some(store.fix().into()));
     }
+    let jobs = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<steadfast::jobs::Error>());
+    if let Some(jobs) = jobs {
+        return (jobs.code().into(), 1, Some(jobs.fix().into()));
+    }
     let ids = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<steadfast::ids::Error>());
