@@ -21,6 +21,7 @@
 //! | blocking code on all threads of the runtime | `stopped::by_its_own_handlers_on_all_threads` |
 //! | one handler blocks for ever, ignores its cancellation | `handlers::one_that_blocks_for_ever_is_written_off` |
 //! | the wall clock of a worker jumps | `stopped::with_a_clock_that_jumps_by_an_hour` |
+//! | the host of a worker sleeps | `stopped::by_a_host_that_sleeps` |
 //! | the database restarts, fast and immediate | `server::restarts_with_jobs_in_every_phase`, `fleet::goes_on_with_its_handlers_over_a_restart` |
 //! | the database is away for long | `server::is_away_for_longer_than_the_lease` |
 //! | a fleet looks for its database, and finds it again | `fleet::is_in_no_step_when_its_server_is_away_and_back` |
@@ -126,11 +127,12 @@ pub(crate) const POSTGRES: &[On] = &[On::Postgres];
 #[cfg_attr(test, allow(dead_code, reason = "the long form asks for it"))]
 pub(crate) fn all() -> Vec<Scenario> {
     let parts = [
+        // It takes longest.
+        crowd::ALL,
         killed::ALL,
         stopped::ALL,
         handlers::ALL,
         dependency::ALL,
-        crowd::ALL,
         server::ALL,
         fleet::ALL,
         drain::ALL,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use steadfast_core::clock;
 use steadfast_jobs::{JobId, State};
+use steadfast_store::testing::SleepyHost;
 
 use super::arena::touch;
 use super::process::Process;
@@ -16,6 +17,7 @@ scenarios! {
     for_longer_than_its_lease on BOTH;
     by_its_own_handlers_on_all_threads on BOTH;
     with_a_clock_that_jumps_by_an_hour on BOTH;
+    by_a_host_that_sleeps on BOTH;
     by_a_cut_between_it_and_the_database on POSTGRES;
 }
 
@@ -143,6 +145,33 @@ async fn with_a_clock_that_jumps_by_an_hour(arena: Arena) -> String {
     assert!(process.said("lease_lost").is_empty());
     arena.ends().await;
     "an hour ahead, two back, one ahead: nothing changed".into()
+}
+
+async fn by_a_host_that_sleeps(arena: Arena) -> String {
+    let host = SleepyHost::new();
+    // Nothing but the sleep is to end it.
+    let role = Role {
+        lease: Duration::from_secs(600),
+        ..arena.role()
+    };
+    let mut process = arena.start_with(&role, &host.environment());
+    process.says("working", 1).await;
+    let file = arena.file();
+    let held = arena.enqueue(&Deed::Wait(file.clone())).await;
+    process.says("started", 1).await;
+
+    // To its monotonic clock nothing has happened.
+    host.sleep(role.lease * 2);
+    process.says("lease_lost", 1).await;
+
+    // It is a node again, of a new life, and has the job under a new term.
+    process.says("started", 2).await;
+    touch(&file);
+    arena.until(held, State::Completed).await;
+    let term = arena.find(held).await.info.term;
+    assert!(term > 1, "completed under the lease that was over");
+    arena.ends().await;
+    format!("told of its lost lease, and completed under term {term}")
 }
 
 async fn by_a_cut_between_it_and_the_database(arena: Arena) -> String {
