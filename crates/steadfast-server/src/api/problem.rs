@@ -102,6 +102,21 @@ impl Problem {
         }
     }
 
+    /// As it is told to whoever has asked.
+    pub(crate) fn told(&self) -> types::Problem {
+        let mistakes = self.mistakes.as_deref();
+        types::Problem {
+            r#type: format!("urn:steadfast:problem:{}", self.code),
+            title: self.title.clone(),
+            status: self.status.as_u16(),
+            code: self.code.to_owned(),
+            fix: self.fix.clone(),
+            detail: mistakes.map(|(text, _)| text.clone()),
+            mistakes: mistakes.map(|(_, list)| list.clone()),
+            trace_id: context::current().trace_id().map(|id| id.to_string()),
+        }
+    }
+
     /// In a line, for the audit.
     pub(crate) fn line(&self) -> String {
         format!("{}: {}", self.code, self.title)
@@ -149,17 +164,7 @@ impl From<store::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let problem = types::Problem {
-            r#type: format!("urn:steadfast:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code.to_owned(),
-            fix: self.fix,
-            detail: self.mistakes.as_ref().map(|mistakes| mistakes.0.clone()),
-            mistakes: self.mistakes.map(|mistakes| mistakes.1),
-            trace_id: context::current().trace_id().map(|id| id.to_string()),
-        };
-        let json = serde_json::to_string(&problem).unwrap_or_default();
+        let json = serde_json::to_string(&self.told()).unwrap_or_default();
         let mut response = (self.status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(

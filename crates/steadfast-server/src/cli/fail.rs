@@ -10,6 +10,7 @@ use steadfast::settings::Problems;
 use crate::api::client::{Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
+use crate::cli::ask::print::lines;
 
 /// Every exit code, and when.
 #[cfg(test)]
@@ -141,7 +142,7 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
             text
         }
     };
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    let _ = writeln!(std::io::stderr(), "{}", lines(text.trim_end()));
     ExitCode::from(exit)
 }
 

@@ -70,6 +70,8 @@ fn actions(served: &Served) -> Vec<(String, String, String)> {
     let audit: Value = serde_json::from_str(&audit).unwrap();
     let items = audit["items"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    // Tokens are made at the store.
+    let items = items.filter(|entry| entry["action"] != "tokens.write");
     let told = items.map(|entry| {
         assert!(text(&entry["actor"]).starts_with("operator (token "));
         assert_eq!(entry["outcome"], "done");
