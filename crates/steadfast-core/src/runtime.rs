@@ -12,7 +12,7 @@ use crate::panic::{self, Panic};
 use crate::scope::{BoxError, ScopeError, scope};
 use crate::shutdown::{Limits, Phase, Shutdown, ShutdownReport};
 use crate::task::spawn;
-use crate::voice::{self, say};
+use crate::voice::{self, say, say_at_end};
 
 /// The exit code when main returned an error: 1.
 pub const EXIT_FAILED: u8 = 1;
@@ -327,7 +327,9 @@ fn last_resort(shutdown: Shutdown, hard: Duration) -> mpsc::Sender<()> {
         if over(hard.saturating_add(GRACE)) {
             return;
         }
-        say("the shutdown did not end within its hard limit: code blocks the runtime's threads");
+        say_at_end(
+            "the shutdown did not end within its hard limit: code blocks the runtime's threads",
+        );
         panic::flush(FLUSH_LIMIT);
         std::process::exit(i32::from(EXIT_HARD_LIMIT));
     };
@@ -341,22 +343,22 @@ fn last_resort(shutdown: Shutdown, hard: Duration) -> mpsc::Sender<()> {
 fn exit_code(ended: Option<Ended>, report: &ShutdownReport) -> ExitCode {
     let code = match &ended {
         Some(Err(ScopeError::Panicked(panic))) => {
-            say(format_args!("error: main {}", panic.describe()));
+            say_at_end(format_args!("error: main {}", panic.describe()));
             EXIT_PANICKED
         }
         Some(Err(ScopeError::Failed(error))) => {
-            say(Chain(&**error));
+            say_at_end(Chain(&**error));
             EXIT_FAILED
         }
         None => {
-            say("main did not end within the limits of the shutdown");
+            say_at_end("main did not end within the limits of the shutdown");
             EXIT_HARD_LIMIT
         }
         _ if report.hit_hard_limit() => EXIT_HARD_LIMIT,
         _ if report.hurried => EXIT_HURRIED,
         Some(Ok(()) | Err(ScopeError::Cancelled(Cause::Shutdown))) => 0,
         Some(Err(ScopeError::Cancelled(cause))) => {
-            say(format_args!("main was cancelled: {cause}"));
+            say_at_end(format_args!("main was cancelled: {cause}"));
             EXIT_FAILED
         }
     };

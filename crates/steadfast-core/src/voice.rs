@@ -7,7 +7,8 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -15,6 +16,9 @@ use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Event, Level, Metadata, Subscriber, dispatcher};
 
 use crate::recover;
+
+/// How long the end of the process waits for somebody who reads its last line: 1 s.
+const READ_LIMIT: Duration = Duration::from_secs(1);
 
 /// There once a program is run by `run`.
 static VOICE: OnceLock<Dispatch> = OnceLock::new();
@@ -83,6 +87,20 @@ pub(crate) fn say(text: impl fmt::Display) {
     use io::Write;
 
     let _ = recover(|| writeln!(io::stderr(), "{text}"));
+}
+
+/// The same at the end of the process, which must come also when nobody reads: it waits a second.
+pub(crate) fn say_at_end(text: impl fmt::Display) {
+    let mut line = String::new();
+    let _ = recover(|| write!(line, "{text}"));
+    let (done, is_done) = mpsc::channel::<()>();
+    let write = move || {
+        say(line);
+        drop(done);
+    };
+    if std::thread::Builder::new().spawn(write).is_ok() {
+        let _ = is_done.recv_timeout(READ_LIMIT);
+    }
 }
 
 /// An event as text.

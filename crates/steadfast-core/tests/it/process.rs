@@ -1,6 +1,9 @@
 //! What becomes of whole processes: each test runs a program of `examples/dying.rs`.
 
+use std::io::Write;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -161,6 +164,21 @@ fn main_that_fails_or_panics_says_why_and_has_its_exit_code() {
     let panicked = run("panic-in-main");
     assert_eq!(panicked.status.code(), Some(101));
     assert!(panicked.stderr.contains("no config"), "{}", panicked.stderr);
+}
+
+#[test]
+fn main_that_fails_ends_although_nobody_reads_why() {
+    let (mut full, _unread) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[b'x'; 64]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+
+    let ended = Command::new(program())
+        .arg("fail")
+        .stderr(OwnedFd::from(full))
+        .status();
+
+    assert_eq!(ended.unwrap().code(), Some(1));
 }
 
 #[test]
