@@ -50,7 +50,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    log::as_told(&config.log);
+    let _flushed = log::as_told(&config.log);
     // Each is told as an event: no second copy that nothing parses.
     panic::install_quiet();
     let program = Program::new().limits(limits(&config));

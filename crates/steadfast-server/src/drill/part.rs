@@ -61,7 +61,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
         let _ = writeln!(std::io::stderr(), "{error}");
         return ExitCode::FAILURE;
     }
-    log::as_told(&Log {
+    let _flushed = log::as_told(&Log {
         json: true,
         level: LOGGED.into(),
     });

@@ -55,10 +55,13 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: Options) -> ExitCode {
     let screen = Screen::of_this_process();
-    match screen.is_terminal() {
-        true => log::to(LOGGED, screen.has_color(), screen.clone()),
-        false => log::to_stderr(LOGGED),
-    }
+    let _flushed = match screen.is_terminal() {
+        true => {
+            log::to(LOGGED, screen.has_color(), screen.clone());
+            None
+        }
+        false => Some(log::of_service(LOGGED)),
+    };
     // They are told below: no second copy on standard error.
     panic::install_quiet();
     let told = screen.clone();

@@ -92,7 +92,7 @@ enum Restarted {
 struct Verdict(Arc<Mutex<Option<u8>>>);
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    log::to_stderr(LOGGED);
+    let _flushed = log::of_service(LOGGED);
     let verdict = Verdict::default();
     let program = Program::new().limits(limits(options.stop_within));
     let ended = {

@@ -15,6 +15,7 @@ mod revisions;
 mod served;
 mod tls;
 mod tokens;
+mod unread;
 mod warden;
 mod watch;
 mod writes;

@@ -1,7 +1,9 @@
 //! Our own lines, on standard error.
 
+mod lossy;
+
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
 use steadfast::context;
 use tracing_subscriber::EnvFilter;
@@ -11,11 +13,26 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Log;
+pub(crate) use lossy::Flush;
 
-/// Logs from now on: what `RUST_LOG` says, or else this.
+/// Logs from now on: what `RUST_LOG` says, or else this. For commands that soon end: each line waits for its reader.
 pub(crate) fn to_stderr(unless_said: &str) {
-    let has_color = std::io::stderr().is_terminal() && !is_plain();
-    to(unless_said, has_color, std::io::stderr);
+    to(unless_said, has_color(), io::stderr);
+}
+
+/// The same for programs that others need: they go on when nobody reads, and say what was lost.
+pub(crate) fn of_service(unless_said: &str) -> Flush {
+    let (writer, flush) = lossy();
+    to(unless_said, has_color(), writer);
+    flush
+}
+
+fn lossy() -> (lossy::Lossy, Flush) {
+    lossy::start(io::stderr()).expect("a program that starts gets a thread")
+}
+
+fn has_color() -> bool {
+    io::stderr().is_terminal() && !is_plain()
 }
 
 /// Whether nothing is to be colored: `NO_COLOR` says so, unless it is empty.
@@ -37,19 +54,21 @@ where
         .init();
 }
 
-/// Logs from now on as a service does: text for people, or a line of JSON for each event.
-pub(crate) fn as_told(log: &Log) {
+/// Logs from now on as a service that was told how: text for people, or a line of JSON for each event.
+pub(crate) fn as_told(log: &Log) -> Flush {
     if !log.json {
-        return to_stderr(&log.level);
+        return of_service(&log.level);
     }
+    let (writer, flush) = lossy();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .json()
         .with_current_span(false)
         .with_span_list(false)
-        .with_writer(context::lines(std::io::stderr))
+        .with_writer(context::lines(writer))
         .init();
+    flush
 }
 
 /// Lines without the spans around them: what these say, the context says at the end of the line.
