@@ -110,6 +110,11 @@ fn what_no_recovery_inside_can_catch_is_restarted_until_it_is_too_often() {
             "{stderr}"
         );
         assert_eq!(stderr.matches("last words").count(), 6, "{stderr}");
+        assert!(!stderr.contains("in 0ns"), "{stderr}");
+        assert!(
+            stderr.contains("restarting at once; restart 1 of"),
+            "{stderr}"
+        );
         assert!(
             stderr.contains("needs more than 2 restarts within 300s"),
             "{stderr}"

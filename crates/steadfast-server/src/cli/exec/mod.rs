@@ -223,10 +223,13 @@ fn tell(event: &Event) {
             restarts,
             intensity,
         } => {
-            let after = Duration::from_millis(after.as_millis() as u64);
+            let when = match Duration::from_millis(after.as_millis() as u64) {
+                Duration::ZERO => "at once".to_owned(),
+                after => format!("in {after:?}"),
+            };
             tracing::warn!(
                 target: "steadfast::exec",
-                "restarting in {after:?}; restart {restarts} of at most {} within {:?}",
+                "restarting {when}; restart {restarts} of at most {} within {:?}",
                 intensity.restarts(),
                 intensity.within()
             );
