@@ -33,6 +33,7 @@ async fn serve(shutdown: Shutdown) -> Result<(), BoxError> {
     let guard = Guard::new(PolicyDocument::new("the policy", POLICY)?)?;
     guard.follow(&shutdown)?;
     let orders = Router::new().route("/orders", get(async || "no orders"));
+    let orders = guard.protect(orders).await?;
 
     // A store of its own: whoever looks at trouble takes no connection from those who have it.
     let store = Store::open(Config::sqlite("mounted.db")).await?;
@@ -42,10 +43,7 @@ async fn serve(shutdown: Shutdown) -> Result<(), BoxError> {
     };
     let api = Api::open(&store, options).await?;
 
-    let app = guard
-        .protect(orders)
-        .await?
-        .merge(api.router("/ops").await?);
+    let app = orders.merge(api.router("/ops").await?);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     guard.serve(listener, app).await;
     store.close().await;

@@ -372,6 +372,15 @@ pub(super) static IDS_TOKEN: Key = key(
         "\"env:IDS_TOKEN\"",
     ),
 );
+pub(super) static IDS_BEHIND_PROXY: Key = key(
+    "behind_proxy",
+    Flag,
+    "says that a proxy with TLS is the only way to it; without it, an address that other machines reach needs a certificate",
+    Default(
+        "false",
+        "a token that crosses the network in clear belongs to everybody",
+    ),
+);
 pub(super) static GENERATOR_GROUP: Key = key(
     "group",
     Text(100),
@@ -673,7 +682,13 @@ pub(super) static SECTIONS: &[Section] = &[
         name: "ids",
         what: "Where ids are handed out; what they are is said by `[generators.NAME]`. The guide is `docs/guide/run-the-id-service.md`.",
         example: "",
-        keys: &[&IDS_LISTEN, &IDS_TOKEN],
+        keys: &[
+            &IDS_LISTEN,
+            &IDS_TOKEN,
+            &TLS_CERTIFICATE,
+            &TLS_KEY,
+            &IDS_BEHIND_PROXY,
+        ],
     },
     Section {
         name: "generators.NAME",

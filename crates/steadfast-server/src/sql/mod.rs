@@ -17,6 +17,20 @@ statements! {
     pub(crate) AUDIT_END = "audit_end";
     /// Lists actions.
     pub(crate) AUDIT_LIST = "audit_list";
+    /// Adds a revision.
+    pub(crate) REVISION_PUT = "revision_put";
+    /// Gives the newest revision over a document.
+    pub(crate) REVISION_NEWEST = "revision_newest";
+    /// Gives a revision.
+    pub(crate) REVISION_FIND = "revision_find";
+    /// Lists revisions.
+    pub(crate) REVISION_LIST = "revision_list";
+    /// Notes a value that is held.
+    pub(crate) OVERRIDE_PUT = "override_put";
+    /// Takes it out.
+    pub(crate) OVERRIDE_END = "override_end";
+    /// Lists what is held.
+    pub(crate) OVERRIDE_LIST = "override_list";
     /// Sees whether the store takes writes.
     pub(crate) WRITES_LOOK = "writes_look";
     /// Tells the clock, for `doctor`.
@@ -26,7 +40,7 @@ statements! {
 /// The tables and statements of the program.
 pub(crate) static PACKAGE: Package = Package {
     name: "server",
-    migrations: migrations!["0001_api", "0002_token_actions"],
+    migrations: migrations!["0001_api", "0002_token_actions", "0003_revisions"],
     statements: STATEMENTS,
 };
 

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::routing::get;
 use serde_json::Value;
 use steadfast::jobs::{Jobs, Options};
-use steadfast::store::{Config, Store};
+use steadfast::store::{Config, Error, Store, binds};
 use steadfast::tower::{Guard, PolicyDocument};
 use steadfast_server::{Api, ApiOptions};
 use tokio::net::TcpListener;
@@ -36,6 +36,7 @@ impl Service {
         let options = ApiOptions {
             guard: has_guard.then(|| guard.clone()),
             read_only,
+            ..ApiOptions::default()
         };
         let api = Api::open(&store, options).await.unwrap();
         let orders = Router::new().route("/orders", get(async || "no orders"));
@@ -141,6 +142,56 @@ async fn commands_ask_a_service_below_the_path_that_its_api_is_mounted_at() {
     let armed = service.guard.armed();
     assert!(armed.is_clean() && armed.past == 0, "{armed:?}");
     service.store.close().await;
+}
+
+/// An API over a guard around a router with these routes, opened before these are protected.
+async fn opened_early(store: &Store, routes: &[&str]) -> (Guard, Api) {
+    let guard = Guard::new(PolicyDocument::new("policy", POLICY).unwrap()).unwrap();
+    let options = ApiOptions {
+        guard: Some(guard.clone()),
+        service: "orders".into(),
+        ..ApiOptions::default()
+    };
+    let api = Api::open(store, options).await.unwrap();
+    let router = routes.iter().fold(Router::new(), |router, route| {
+        router.route(route, get(async || "here"))
+    });
+    // What is kept is not in force yet: it may name a route that is gone, and then nothing could be started any more.
+    let _protected = guard.protect(router).await.unwrap();
+    (guard, api)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_for_a_route_that_is_gone_does_not_keep_a_service_from_starting() {
+    let folder = Folder::new("mounted-gone");
+    let store = Store::open(Config::sqlite(folder.path().join("jobs.db")));
+    let store = store.await.unwrap();
+    let (first, api) = opened_early(&store, &["/orders", "/old"]).await;
+    super::serve::wait_until("the policy is kept", async || {
+        first.in_force().revision().signed().author() == "the file"
+    })
+    .await;
+    let base = first.in_force().revision().hash().to_string();
+    let old = POLICY.to_owned() + "[routes.\"GET /old\"]\ntimeout = \"page\"\n";
+    let hash = PolicyDocument::new("policy", &old).unwrap().hash();
+    let put = "INSERT INTO steadfast_revision (namespace, n, base, hash, name, document, author, reason, at_us) \
+               VALUES ('orders', 2, ?1, ?2, 'policy', ?3, 'ann', 'INC-7', 0)";
+    let binds = binds![base, hash.to_string(), old];
+    let put: Result<_, Error> = store.write(async |mut tx| tx.sql(put, binds).await).await;
+    put.unwrap();
+    super::serve::wait_until("it is followed", async || {
+        first.in_force().revision().n() == 2
+    })
+    .await;
+    drop(api);
+
+    let (second, _api) = opened_early(&store, &["/orders"]).await;
+
+    super::serve::wait_until("it is taken up", async || {
+        second.in_force().revision().n() == 2
+    })
+    .await;
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -203,21 +203,20 @@ impl Watch {
         self.of_the_router().insert(template.to_owned(), methods);
     }
 
-    /// Says why the router has nothing under this template that answers to these methods, as far as
-    /// that is known.
+    /// Says why nobody knows whether there is a route under this template.
+    pub(super) fn does_not_know(&self, template: &str) -> Option<&'static str> {
+        let is_known = !self.probed.load(Ordering::Relaxed)
+            || self.of_the_router().contains_key(template)
+            || self.known().contains_key(template);
+        (!is_known).then_some(
+            "was not asked at the start, so nobody knows whether there is such a route; add it with the next start",
+        )
+    }
+
+    /// Says which of these methods a route of the router does not have, as far as that is known.
     pub(super) fn misses(&self, template: &str, methods: &[String]) -> Option<String> {
-        if !self.probed.load(Ordering::Relaxed) {
-            return None;
-        }
         let asked = self.of_the_router();
-        let Some(known) = asked.get(template) else {
-            let requested = self.known().contains_key(template);
-            return (!requested).then(|| {
-                "was not asked at the start, so nobody knows whether there is such a route; add it \
-                 with the next start"
-                    .to_owned()
-            });
-        };
+        let known = asked.get(template)?;
         methods.iter().find_map(|method| known.misses(method))
     }
 

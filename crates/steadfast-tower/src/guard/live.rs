@@ -89,6 +89,50 @@ impl Guard {
         self.inner.live.apply(proposal, self.inner.wall())
     }
 
+    /// Puts a revision in force that is kept elsewhere, under its own number: after a restart, or because another process
+    /// has put it in force. A guard keeps none beyond the life of its process; the API of the program does, in its store,
+    /// and so can you, by an [observer](LivePolicy::observe).
+    ///
+    /// [Protect](Self::protect) the routes before: a revision may be for a route that is gone, and then protecting them
+    /// is refused. Afterwards such a route is told in the log, and governs nothing.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply), but for what others do at the same moment.
+    ///
+    /// # Examples
+    /// ```
+    /// use steadfast_core::clock;
+    /// use steadfast_tower::policy::{Revision, Signed};
+    /// use steadfast_tower::{Guard, PolicyDocument};
+    ///
+    /// let policy = |timeout: &str| {
+    ///     let page = format!("[timeouts.page]\ntimeout = {timeout:?}\n");
+    ///     PolicyDocument::new("policy.toml", page + "[routes.\"/\"]\ntimeout = \"page\"\n")
+    /// };
+    /// let guard = Guard::new(policy("1s")?)?;
+    ///
+    /// let by_ann = Signed::new("ann", "the database is slow today")?;
+    /// guard.adopt(Revision::new("shop", 7, policy("2s")?, by_ann, clock::timestamp()))?;
+    ///
+    /// assert_eq!(guard.armed().revision, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn adopt(&self, revision: Revision) -> Result<Arc<Revision>, ApplyError> {
+        self.inner.end_overrides(clock::nanos());
+        let adopted = self.inner.live.adopt(revision, self.inner.wall())?;
+        for (key, _) in of_the_router(adopted.document().policy()) {
+            if let Some(doubt) = self.inner.doubt(key) {
+                tracing::warn!(
+                    target: "steadfast::policy",
+                    revision = adopted.n(),
+                    doubt,
+                    "a policy is in force that names a route which nobody knows"
+                );
+            }
+        }
+        Ok(adopted)
+    }
+
     /// Says whether a proposal could be [applied](Self::apply_proposal) now, and changes nothing.
     ///
     /// # Errors
@@ -213,6 +257,11 @@ impl Inner {
         self.next_end.store(next, Ordering::Relaxed);
     }
 
+    fn doubt(&self, key: &str) -> Option<String> {
+        let why = self.watch.does_not_know(template_of(key))?;
+        Some(format!("routes.{key:?} {why}"))
+    }
+
     fn steady(&self) -> MutexGuard<'_, Steady> {
         self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +311,14 @@ pub(crate) const LIVE_EVENTS: &[EventDoc] = &[
     EventDoc::new(
         "steadfast::policy",
         &["warn"],
+        "a policy is in force that names a route which nobody knows",
+        &["doubt", "revision"],
+    )
+    .when("A revision that is kept elsewhere was put in force; the route was not asked at the start, nor requested since.")
+    .action("None where the route is there, since it is governed; take it out of the policy where it is gone."),
+    EventDoc::new(
+        "steadfast::policy",
+        &["warn"],
         "an override is held",
         &["held"],
     )
@@ -300,7 +357,8 @@ impl PolicyObserver for Inner {
             }
         }
         let (before, after) = (change.before.revision(), change.after.revision());
-        if before.n() != after.n() {
+        // The same one may only have got the number under which it is kept.
+        if before.n() != after.n() || before.hash() != after.hash() {
             tracing::info!(
                 target: "steadfast::policy",
                 revision = after.n(),
@@ -317,9 +375,16 @@ impl PolicyObserver for Inner {
         self.note_next_end();
     }
 
+    fn doubts(&self, next: &Policy) -> Option<String> {
+        let in_force = self.live.in_force();
+        // One that is governed already was believed, or is known.
+        let known = &in_force.revision().document().policy().routes;
+        let mut new = of_the_router(next).filter(|(key, _)| !known.contains_key(key.as_str()));
+        new.find_map(|(key, _)| self.doubt(key))
+    }
+
     fn refuses(&self, next: &Policy) -> Option<String> {
-        let of_the_router = |(key, _): &(&String, &Route)| key.as_str() != UNMATCHED;
-        let mut routes = next.routes.iter().filter(of_the_router);
+        let mut routes = of_the_router(next);
         let missed = routes.find_map(|(key, route)| {
             let why = self.watch.misses(template_of(key), &route.methods)?;
             Some(format!("routes.{key:?} {why}"))
@@ -330,6 +395,12 @@ impl PolicyObserver for Inner {
         let wrong = compile::check(next).err().map(|error| error.to_string());
         wrong.or_else(|| self.dependencies.refuses(next))
     }
+}
+
+/// The routes of a policy that a router has to have.
+fn of_the_router(policy: &Policy) -> impl Iterator<Item = (&String, &Route)> {
+    let routes = policy.routes.iter();
+    routes.filter(|(key, _)| key.as_str() != UNMATCHED)
 }
 
 #[cfg(test)]

@@ -48,6 +48,14 @@ pub trait PolicyObserver: Send + Sync {
         let _ = next;
         None
     }
+
+    /// Says why it is not known whether a policy can be put in force here; then nobody has it who proposes it, and it is
+    /// taken where it is [adopted](super::LivePolicy::adopt), since it was in force elsewhere. Asked as
+    /// [`refuses`](Self::refuses). By default there is no doubt.
+    fn doubts(&self, next: &Policy) -> Option<String> {
+        let _ = next;
+        None
+    }
 }
 
 impl InForce {

@@ -127,8 +127,9 @@ impl LivePolicy {
     pub fn apply(&self, proposal: Proposal, now: Timestamp) -> Result<Arc<Revision>, ApplyError> {
         let state = self.lock();
         self.is_newest(&proposal)?;
-        let (document, signed) = (proposal.document, proposal.signed);
-        self.put(state, document, signed, now)
+        state.check_doubts(&proposal.document)?;
+        let next = proposal.base.next(proposal.document, proposal.signed, now);
+        self.put(state, next, now)
     }
 
     /// Says whether a proposal could be [applied](Self::apply) now, and changes nothing.
@@ -138,10 +139,9 @@ impl LivePolicy {
     pub fn check(&self, proposal: &Proposal, now: Timestamp) -> Result<(), ApplyError> {
         let state = self.lock();
         self.is_newest(proposal)?;
-        let n = proposal.base.n() + 1;
+        state.check_doubts(&proposal.document)?;
         let (document, signed) = (proposal.document.clone(), proposal.signed.clone());
-        let namespace = proposal.base.namespace();
-        let next = Revision::new(namespace, n, document, signed, now);
+        let next = proposal.base.next(document, signed, now);
         self.next(&state, Arc::new(next), now).map(drop)
     }
 
@@ -158,7 +158,19 @@ impl LivePolicy {
         let state = self.lock();
         let earlier = state.history.iter().find(|revision| revision.n() == n);
         let document = earlier.ok_or(NotApplied::Forgotten(n))?.document().clone();
-        self.put(state, document, signed, now)
+        state.check_doubts(&document)?;
+        let next = self.in_force().revision().next(document, signed, now);
+        self.put(state, next, now)
+    }
+
+    /// Puts a revision in force that is kept elsewhere, under its own number: after a restart, or because another process
+    /// has put it in force. What observers only [doubt](PolicyObserver::doubts) is taken. Overrides go on as with [`apply`](Self::apply). Revisions of its number and greater ones are
+    /// forgotten here: where it is kept, others have these numbers.
+    ///
+    /// # Errors
+    /// When an observer refuses it.
+    pub fn adopt(&self, revision: Revision, now: Timestamp) -> Result<Arc<Revision>, ApplyError> {
+        self.put(self.lock(), revision, now)
     }
 
     /// Holds a value against the document until a time. One that is held for the same field already
@@ -251,15 +263,13 @@ impl LivePolicy {
     fn put(
         &self,
         mut state: MutexGuard<'_, State>,
-        document: PolicyDocument,
-        signed: Signed,
+        next: Revision,
         now: Timestamp,
     ) -> Result<Arc<Revision>, ApplyError> {
-        let in_force = self.in_force();
-        let current = in_force.revision();
-        let (namespace, n) = (current.namespace(), current.n() + 1);
-        let next = Arc::new(Revision::new(namespace, n, document, signed, now));
+        let next = Arc::new(next);
         let next_in_force = self.next(&state, next.clone(), now)?;
+        // What is kept elsewhere may have a number that was given here.
+        state.history.retain(|earlier| earlier.n() < next.n());
         if state.history.len() == Self::HISTORY_MAX {
             state.history.pop_front();
         }
@@ -320,13 +330,24 @@ impl LivePolicy {
 impl State {
     /// Asks whether every observer can do what a policy says; gives the first reason why not.
     fn refused(&self, next: &Policy) -> Option<String> {
+        self.first_no(|observer| observer.refuses(next))
+    }
+
+    fn check_doubts(&self, next: &PolicyDocument) -> Result<(), NotApplied> {
+        match self.first_no(|observer| observer.doubts(next.policy())) {
+            Some(doubt) => Err(NotApplied::Refused(doubt)),
+            None => Ok(()),
+        }
+    }
+
+    fn first_no(&self, ask: impl Fn(&dyn PolicyObserver) -> Option<String>) -> Option<String> {
         let observers = self.observers.iter().filter_map(Weak::upgrade);
-        let mut refusals = observers.map(|observer| {
-            let refused = recover(|| observer.refuses(next));
+        let mut answers = observers.map(|observer| {
+            let no = recover(|| ask(&*observer));
             let _ = recover(|| drop(observer));
-            refused.unwrap_or_else(|_| Some("whoever has to follow it panicked".to_owned()))
+            no.unwrap_or_else(|_| Some("whoever has to follow it panicked".to_owned()))
         });
-        refusals.find_map(|refused| refused)
+        answers.find_map(|no| no)
     }
 
     fn with_those_that_fit(&self, revision: Arc<Revision>, held: &[Override]) -> InForce {

@@ -570,3 +570,82 @@ fn an_observer_that_panics_when_it_is_asked_has_refused() {
     assert!(live.apply(proposal, at(0)).is_err());
     assert_eq!(permits(&live), 200);
 }
+
+#[test]
+fn a_revision_that_is_kept_elsewhere_comes_in_force_under_its_own_number_and_overrides_go_on() {
+    let live = live();
+    let told = Arc::new(Told::default());
+    live.observe(&told);
+    hold(&live, "admissions.http.queue", "7").unwrap();
+    told.take();
+    let kept = |n, permits| Revision::new("shop", n, with_permits(permits), signed("kept"), at(3));
+
+    live.adopt(kept(7, 150), at(4)).unwrap();
+
+    assert_eq!(told.take(), ["admissions.http.permits 200 150"]);
+    let in_force = live.in_force();
+    assert_eq!(in_force.revision().n(), 7);
+    assert_eq!(in_force.revision().at(), at(3));
+    assert_eq!(in_force.overrides().len(), 1);
+    let numbers = |live: &LivePolicy| -> Vec<u64> {
+        live.history().iter().map(|revision| revision.n()).collect()
+    };
+    assert_eq!(numbers(&live), [1, 7]);
+
+    // What was put in force here alone has the number of another one there.
+    assert_eq!(change(&live, with_permits(180)), 8);
+    live.adopt(kept(8, 160), at(5)).unwrap();
+    assert_eq!(numbers(&live), [1, 7, 8]);
+    assert_eq!(permits(&live), 160);
+    assert_eq!(change(&live, with_permits(170)), 9);
+}
+
+#[test]
+fn a_revision_that_an_observer_refuses_is_not_adopted() {
+    struct Never;
+    impl PolicyObserver for Never {
+        fn changed(&self, _: &PolicyChange) {}
+        fn refuses(&self, next: &Policy) -> Option<String> {
+            (next.admissions["http"].permits.most().get() == 150).then(|| "too few".to_owned())
+        }
+    }
+    let live = live();
+    let never = Arc::new(Never);
+    live.observe(&never);
+    let kept = Revision::new("shop", 7, with_permits(150), signed("kept"), at(3));
+
+    let refused = live.adopt(kept, at(4)).unwrap_err();
+
+    assert_eq!(refused.to_string(), "it cannot be put in force: too few");
+    assert_eq!(live.in_force().revision().n(), 1);
+    assert_eq!(live.history().len(), 1);
+}
+
+#[test]
+fn what_an_observer_doubts_is_adopted_and_not_applied() {
+    struct Doubts;
+    impl PolicyObserver for Doubts {
+        fn changed(&self, _: &PolicyChange) {}
+        fn doubts(&self, _: &Policy) -> Option<String> {
+            Some("who knows".to_owned())
+        }
+    }
+    let live = live();
+    let doubts = Arc::new(Doubts);
+    live.observe(&doubts);
+    let proposal = live.propose(with_permits(150), signed("change"));
+
+    let refusals = [
+        live.check(&proposal, at(1)).unwrap_err(),
+        live.apply(proposal, at(1)).map(drop).unwrap_err(),
+        live.revert(1, signed("back"), at(1)).map(drop).unwrap_err(),
+    ];
+
+    for refused in refusals {
+        assert_eq!(refused.to_string(), "it cannot be put in force: who knows");
+    }
+    let kept = Revision::new("shop", 7, with_permits(150), signed("kept"), at(3));
+    assert!(live.adopt(kept, at(4)).is_ok());
+    // What is in force already is held against as ever.
+    assert!(hold(&live, "admissions.http.queue", "7").is_ok());
+}

@@ -17,7 +17,7 @@
 //!
 //! A [`LivePolicy`] is what is in force. [`propose`](LivePolicy::propose) a document, look at what it
 //! would change, [`apply`](LivePolicy::apply) it, [`revert`](LivePolicy::revert) it: each is a
-//! [`Revision`] with an author and a reason. Readers never wait, and whoever keeps state behind the
+//! [`Revision`] with an author and a reason. One that is kept elsewhere is [adopted](LivePolicy::adopt). Readers never wait, and whoever keeps state behind the
 //! numbers is told which of them changed, so that a breaker does not close because somebody touched a
 //! timeout. An [`Override`] holds one value against the document and ends by itself. A policy with
 //! `shadow = true` says what it would have rejected, and rejects nothing.

@@ -51,6 +51,11 @@ impl Revision {
         }
     }
 
+    /// Makes the one that comes after it.
+    pub(super) fn next(&self, document: PolicyDocument, signed: Signed, at: Timestamp) -> Self {
+        Self::new(self.namespace, self.n + 1, document, signed, at)
+    }
+
     /// Gives what the revisions belong to: most often the service.
     pub fn namespace(&self) -> Name {
         self.namespace

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::routing::get as route;
 use http::Request;
 use steadfast_core::{Task, clock, context, spawn, testing};
-use steadfast_tower::policy::Signed;
+use steadfast_tower::policy::{Revision, Signed};
 use steadfast_tower::{Guard, PolicyDocument};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -225,6 +225,28 @@ async fn a_change_that_cannot_be_followed_leaves_all_as_it_was() {
     drop(calls);
     service.go_on.add_permits(1);
     assert_eq!(running.await.unwrap().0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_was_in_force_elsewhere_is_adopted_with_a_route_that_is_not_known_here() {
+    let service = Service::start().await;
+    let more = format!("{POLICY}\n[routes.\"/unknown\"]\ntimeout = \"page\"\n");
+    let kept = Revision::new("shop", 7, document(&more), signed(), clock::timestamp());
+
+    service.guard.adopt(kept).unwrap();
+
+    let armed = service.guard.armed();
+    assert_eq!((armed.revision, armed.routes.len()), (7, 3));
+    // Whoever goes on from there is believed; another one that is unknown is refused as ever.
+    let other = more.replace("/unknown", "/other");
+    let refused = service.guard.apply(document(&other), signed()).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("routes.\"/other\" was not asked")
+    );
+    let change = more.replace("permits = 2", "permits = 4");
+    service.guard.apply(document(&change), signed()).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

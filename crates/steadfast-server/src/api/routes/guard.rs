@@ -268,10 +268,12 @@ fn found(guard: &Guard, name: &str) -> Answer<types::Dependency> {
 
 /// The guard of this process, if one was given to the API.
 pub(super) fn guard(api: &Api) -> Result<&Guard, Problem> {
-    api.0.guard.as_ref().ok_or_else(|| {
-        Problem::not_found("no guard is known to this API")
-            .with_fix("give it the guard of the service when the API is made")
-    })
+    api.0.guard.as_ref().ok_or_else(no_guard)
+}
+
+pub(super) fn no_guard() -> Problem {
+    Problem::not_found("no guard is known to this API")
+        .with_fix("give it the guard of the service when the API is made")
 }
 
 /// Whoever asks, as one who signs.

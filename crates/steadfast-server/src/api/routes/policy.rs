@@ -9,17 +9,18 @@ use axum::http::header::IF_MATCH;
 use steadfast::clock;
 use steadfast::decide::policy::{FieldChange, FieldPath, Policy};
 use steadfast::settings::{Level, Problems};
-use steadfast::tower::policy::{
-    ApplyError, Explanation, InvalidOverride, Origin, Override, Proposal, Revision,
-};
-use steadfast::tower::{Guard, PolicyDocument};
+use steadfast::tower::PolicyDocument;
+use steadfast::tower::policy::{Explanation, InForce, Origin, Override, Proposal};
 
-use super::guard::{by, guard};
+use super::super::revisions::{Revisions, not_held};
+use super::guard::{by, guard, no_guard};
 use super::*;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Problem> {
-    let in_force = guard(&api)?.in_force();
+    let revisions = revisions_of(&api)?;
+    let in_force = revisions.guard().in_force();
     let (revision, document) = (in_force.revision(), in_force.revision().document());
+    let behind = revisions.behind();
     let policy = types::Policy {
         revision: revision.n(),
         hash: revision.hash().to_string(),
@@ -28,6 +29,13 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Probl
         author: revision.signed().author().to_owned(),
         reason: revision.signed().reason().to_owned(),
         since: time::text(revision.at()),
+        base: revisions.first().hash().to_string(),
+        base_name: revisions.first().name().to_owned(),
+        behind: behind.map(|behind| types::Behind {
+            revision: behind.revision,
+            author: behind.author,
+            why: behind.why,
+        }),
         overrides: in_force.overrides().iter().map(held).collect(),
         warnings: warnings(document),
     };
@@ -39,7 +47,8 @@ pub(super) async fn explain(
     Query(asked): Asked,
 ) -> Answer<types::Explained> {
     known(&asked, &["route", "dependency"])?;
-    let in_force = guard(&api)?.in_force();
+    let revisions = revisions_of(&api)?;
+    let in_force = revisions.guard().in_force();
     let explained = match (asked.get("route"), asked.get("dependency")) {
         (Some(route), None) => in_force.explain_route(route),
         (None, Some(dependency)) => in_force.explain_dependency(dependency),
@@ -50,7 +59,27 @@ pub(super) async fn explain(
         }
     };
     let explained = explained.map_err(|unknown| Problem::not_found(unknown.to_string()))?;
-    Ok(Json(explanation(explained)))
+    Ok(Json(types::Explained {
+        because: Some(because(&in_force, revisions.first())),
+        ..explanation(explained)
+    }))
+}
+
+/// Says what is in force, and whether it is what the process was started with.
+fn because(in_force: &InForce, first: &PolicyDocument) -> String {
+    let (revision, since) = (in_force.revision(), time::text(in_force.revision().at()));
+    let over = match revision.hash() == first.hash() {
+        true => String::new(),
+        false => format!(
+            "; put over {}, which the process was started with",
+            first.name()
+        ),
+    };
+    format!(
+        "revision {} since {since}, by {}{over}",
+        revision.n(),
+        revision.signed()
+    )
 }
 
 pub(super) async fn diff(State(api): State<Api>, request: Request) -> Answer<types::Difference> {
@@ -75,32 +104,20 @@ pub(super) async fn apply(
     let actor = actor(&request)?;
     let expected = expected(request.headers())?;
     let (new, detail): (types::NewPolicy, _) = body(request).await?;
-    let guard = guard(&api)?;
+    let revisions = revisions_of(&api)?;
     let document = document(&new.name, &new.document)?;
     let subject = format!("policy {:#} over revision {expected}", document.hash());
     let entry = entry(&actor, "policy.write", subject, &new.reason, detail);
     let by = by(&actor, &new.reason)?;
-    let applied = audited(&api.0.store, entry, async {
-        let proposal = guard.propose(document, by);
-        if proposal.base().n() != expected {
-            return Err(outdated(guard));
-        }
-        let (changes, warnings) = (changes(&proposal), warnings(proposal.document()));
-        let before = guard.in_force();
-        let revision = guard.apply_proposal(proposal);
-        let revision = revision.map_err(|error| not_applied(guard, &error))?;
-        let after = guard.in_force();
-        let ended = before.overrides().iter();
-        let ended = ended.filter(|one| !after.overrides().contains(one));
-        Ok(types::Applied {
-            revision: revision.n(),
-            changes,
-            warnings,
-            overrides_ended: ended.map(|one| one.path().to_string()).collect(),
-        })
-    });
+    let applied = audited(&api.0.store, entry, revisions.apply(expected, document, by));
     let applied = applied.await?;
     let revision = applied.revision;
+    let applied = types::Applied {
+        revision,
+        changes: changes(&applied.proposal),
+        warnings: warnings(applied.proposal.document()),
+        overrides_ended: applied.ended,
+    };
     Ok(with_etag(applied, revision))
 }
 
@@ -111,17 +128,11 @@ pub(super) async fn revisions(
     known(&asked, &["cursor", "limit"])?;
     let before = cursor::<u64>(&asked)?.unwrap_or(u64::MAX);
     let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
-    let history = guard(&api)?.live().history();
-    let older = history.iter().enumerate().rev();
-    let older = older.filter(|(_, revision)| revision.n() < before);
-    let items: Vec<_> = older
-        .take(limit)
-        .map(|(at, revision)| shown(revision, at.checked_sub(1).map(|at| history[at].as_ref())))
-        .collect();
-    let next = items.last().filter(|last| {
-        let first = history.first().map_or(0, |first| first.n());
-        items.len() == limit && last.revision > first
-    });
+    // One more, to know whether the page is the last.
+    let mut items = revisions_of(&api)?.list(before, limit + 1).await?;
+    let is_last = items.len() <= limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| !is_last);
     Ok(Json(types::RevisionPage {
         next: next.map(|last| last.revision.to_string()),
         items,
@@ -132,25 +143,18 @@ pub(super) async fn revision(
     State(api): State<Api>,
     Path(n): Path<u64>,
 ) -> Answer<types::RevisionDetail> {
-    let history = guard(&api)?.live().history();
-    let at = history.iter().position(|revision| revision.n() == n);
-    let at = at.ok_or_else(|| {
-        Problem::not_found(format!("revision {n} is not kept"))
-            .with_fix("`steadfast policy history` lists those that are")
-    })?;
-    Ok(Json(types::RevisionDetail {
-        revision: shown(
-            &history[at],
-            at.checked_sub(1).map(|at| history[at].as_ref()),
-        ),
-        document: history[at].document().text().to_owned(),
-    }))
+    let found = revisions_of(&api)?.find(n).await?;
+    found.map(Json).ok_or_else(|| {
+        Problem::not_found(format!("there is no revision {n}"))
+            .with_fix("`steadfast policy history` lists them")
+    })
 }
 
 pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<types::Overridden> {
     let actor = actor(&request)?;
     let (new, detail): (types::NewOverride, _) = body(request).await?;
-    let guard = guard(&api)?;
+    let revisions = revisions_of(&api)?;
+    let guard = revisions.guard();
     let (path, lasts) = (field(&new.path)?, length(&new.lasts)?);
     let by = by(&actor, &new.reason)?;
     // Before it holds: then nothing would change any more.
@@ -165,12 +169,8 @@ pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<typ
             &new.reason,
             detail,
         );
-        let done = async {
-            guard
-                .hold(path.clone(), &new.value, lasts, by)
-                .map_err(|refused| not_held(&refused))
-        };
-        audited(&api.0.store, entry, done).await?;
+        let held = revisions.hold(&path, &new.value, lasts, by);
+        audited(&api.0.store, entry, held).await?;
     }
     let in_force = guard.in_force();
     let is_held = |one: &&Override| !new.dry_run && *one.path() == path;
@@ -185,7 +185,7 @@ pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<typ
 pub(super) async fn end_hold(State(api): State<Api>, request: Request) -> Answer<types::Done> {
     let actor = actor(&request)?;
     let (end, detail): (types::EndOverride, _) = body(request).await?;
-    let guard = guard(&api)?;
+    let revisions = revisions_of(&api)?;
     let path = field(&end.path)?;
     let entry = entry(
         &actor,
@@ -195,13 +195,18 @@ pub(super) async fn end_hold(State(api): State<Api>, request: Request) -> Answer
         detail,
     );
     let ended = async {
-        match guard.release(&path) {
+        match revisions.end_hold(&path).await? {
             true => Ok(done("ended", None)),
             false => Err(Problem::not_found(format!("no override of {path} holds"))
                 .with_fix("`steadfast policy show` lists those that do")),
         }
     };
     audited(&api.0.store, entry, ended).await
+}
+
+/// The revisions of the guard, if one was given to the API.
+fn revisions_of(api: &Api) -> Result<&Revisions, Problem> {
+    api.0.revisions.as_deref().ok_or_else(no_guard)
 }
 
 fn entry<'a>(
@@ -244,29 +249,6 @@ fn expected(headers: &HeaderMap) -> Result<u64, Problem> {
         .map_err(|_| Problem::changed("the policy never had this ETag"))
 }
 
-fn outdated(guard: &Guard) -> Problem {
-    let n = guard.in_force().revision().n();
-    Problem::changed(format!("revision {n} is in force by now"))
-        .with_fix("look at what has changed, and decide anew")
-}
-
-fn not_applied(guard: &Guard, error: &ApplyError) -> Problem {
-    match error.is_outdated() {
-        true => outdated(guard),
-        false => Problem::unfit(error.to_string()),
-    }
-}
-
-fn not_held(refused: &InvalidOverride) -> Problem {
-    match refused.problems() {
-        Some(problems) => {
-            Problem::mistaken("with it the policy would have mistakes").with_mistakes(problems)
-        }
-        None if refused.is_unknown() => Problem::not_found(refused.to_string()),
-        None => Problem::refused(refused.to_string()),
-    }
-}
-
 fn changes(proposal: &Proposal) -> Vec<types::Change> {
     let changes = proposal.changes().iter();
     changes
@@ -274,7 +256,8 @@ fn changes(proposal: &Proposal) -> Vec<types::Change> {
         .collect()
 }
 
-fn change(change: FieldChange, document: Option<&PolicyDocument>) -> types::Change {
+/// How a field differs, and where the new value stands.
+pub(crate) fn change(change: FieldChange, document: Option<&PolicyDocument>) -> types::Change {
     let place = document
         .filter(|_| change.after.is_some())
         .and_then(|document| {
@@ -339,23 +322,6 @@ fn held(one: &Override) -> types::Held {
     }
 }
 
-fn shown(revision: &Revision, before: Option<&Revision>) -> types::Revision {
-    let document = revision.document();
-    let changes = before.map(|before| {
-        let before = before.document().policy();
-        before.changes(document.policy()).len() as u64
-    });
-    types::Revision {
-        revision: revision.n(),
-        hash: revision.hash().to_string(),
-        name: document.name().to_owned(),
-        author: revision.signed().author().to_owned(),
-        reason: revision.signed().reason().to_owned(),
-        at: time::text(revision.at()),
-        changes,
-    }
-}
-
 fn warnings(document: &PolicyDocument) -> Vec<types::Mistake> {
     document.warnings().map(mistakes).unwrap_or_default()
 }
@@ -387,6 +353,7 @@ pub(crate) fn explanation(explained: Explanation) -> types::Explained {
     };
     let tables = explained.tables.into_iter();
     types::Explained {
+        because: None,
         subject: explained.subject,
         tables: tables
             .map(|table| types::ExplainedTable {

@@ -141,10 +141,27 @@ types! {
         reason: String,
         /// Since when.
         since: String,
+        /// What the document is recognized by that the process was started with: another one than `hash` where this
+        /// revision was put over it.
+        base: String,
+        /// What that document is called.
+        base_name: String,
+        /// A newer revision that was put in force elsewhere, and that this process cannot follow.
+        behind: Option<Behind>,
         /// What operators hold against it.
         overrides: Vec<Held>,
         /// What should be known about it.
         warnings: Vec<Mistake>,
+    }
+
+    /// A revision that a process cannot follow.
+    Behind {
+        /// Its number.
+        revision: u64,
+        /// Who put it in force.
+        author: String,
+        /// Why it cannot be followed.
+        why: String,
     }
 
     /// A value that holds against the document for a while.
@@ -187,6 +204,8 @@ types! {
         subject: String,
         /// Its own table, then those that it names, then those of the service.
         tables: Vec<ExplainedTable>,
+        /// What is in force, in a line; absent where a file was asked.
+        because: Option<String>,
     }
 
     /// The values of one table.
@@ -277,13 +296,16 @@ types! {
         reason: String,
         /// When.
         at: String,
-        /// How many fields it has changed; absent if the one before is not kept any more.
+        /// How many fields it has changed; absent for what processes were started with.
         changes: Option<u64>,
+        /// What the document is recognized by that processes were started with, which it was put over; that one has its
+        /// own hash here.
+        base: String,
     }
 
     /// A page of revisions, the latest first.
     RevisionPage {
-        /// The revisions; the process keeps 50.
+        /// The revisions.
         items: Vec<Revision>,
         /// Where the next page begins; absent at the end.
         next: Option<String>,

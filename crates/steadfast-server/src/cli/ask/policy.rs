@@ -12,7 +12,7 @@ use super::print::{Printer, plain, table};
 use super::routes::left;
 use super::{Why, more, query, suggest};
 use crate::api::client::{Client, Refused};
-use crate::api::routes::policy::{explanation, mistakes};
+use crate::api::routes::policy::{change, explanation, mistakes};
 use crate::api::types::{
     Applied, Change, Difference, Explained, Held, Mistake, NewPolicy, Policy, Proposed,
     RevisionDetail, RevisionPage,
@@ -39,12 +39,16 @@ pub(crate) enum Command {
         /// The policy.
         file: PathBuf,
     },
-    /// Shows what a policy would change, and whether the server could follow it.
+    /// Shows what a policy would change, and whether the server could follow it; or what differs between two revisions.
     Diff {
-        /// The policy.
-        file: PathBuf,
+        /// The policy, or the number of a revision.
+        #[arg(value_name = "FILE|NUMBER")]
+        one: String,
+        /// The number of the revision that is compared with it.
+        #[arg(value_name = "NUMBER")]
+        other: Option<u64>,
     },
-    /// Puts a policy in force, for as long as the process lives.
+    /// Puts a policy in force, in all processes that were started with the same one, and for those that will be.
     Apply {
         /// The policy.
         file: PathBuf,
@@ -57,9 +61,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         why: Why,
     },
+    /// Puts the policy of an earlier revision in force again, as a new one.
+    Revert {
+        /// The number of the revision.
+        number: u64,
+        /// Only shows what it would change.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Proposes timeouts and limits by what was seen, with the arithmetic, as a change.
     Suggest(suggest::Options),
-    /// Lists the revisions that the process keeps, the latest first.
+    /// Lists the revisions that are kept in the store, the latest first.
     History {
         /// At most so many.
         #[arg(long, value_name = "NUMBER", default_value_t = 50)]
@@ -100,11 +114,17 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 found => found,
             };
             let found = found?;
+            if let Some(because) = &found.because {
+                printer.talk(&plain(because));
+            }
             printer.print(&found, || explained(&found));
             Ok(())
         }
-        Command::Diff { file } => {
-            let difference = difference(client, &file).await?;
+        Command::Diff { one, other } => {
+            let difference = match other {
+                None => difference(client, written(client, &one).await?).await?,
+                Some(other) => between(client, &one, other).await?,
+            };
             printer.print(&difference, || shown(&difference));
             Ok(())
         }
@@ -114,22 +134,18 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             dry_run,
             why,
         } => {
-            let difference = difference(client, &file).await?;
-            if dry_run {
-                printer.print(&difference, || shown(&difference) + "\nnothing was changed");
-                return Ok(());
-            }
-            let (name, document) = read(&file)?;
-            let new = NewPolicy {
-                name,
-                document,
-                reason: why.reason,
-            };
-            let seen = revision.unwrap_or(difference.revision);
-            let asked = client.change_seen("/api/v1/policy", seen, &new);
-            let applied: Applied = asked.send().await?;
-            printer.print(&applied, || put_in_force(&applied));
-            Ok(())
+            let reason = (!dry_run).then_some(why.reason);
+            apply(client, printer, read(&file)?, revision, reason).await
+        }
+        Command::Revert {
+            number,
+            dry_run,
+            why,
+        } => {
+            let earlier = revision(client, number).await?;
+            let reason = (!dry_run).then_some(why.reason);
+            let written = (earlier.revision.name, earlier.document);
+            apply(client, printer, written, None, reason).await
         }
         Command::History { limit, cursor } => {
             let asked = [("limit", Some(limit.to_string())), ("cursor", cursor)];
@@ -196,11 +212,10 @@ fn explain(printer: &Printer, subject: &str, file: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn show(client: &Client, printer: &Printer, revision: Option<u64>) -> anyhow::Result<()> {
-    if let Some(n) = revision {
-        let path = format!("/api/v1/policy/revisions/{n}");
-        let detail: RevisionDetail = client.get(path).send().await?;
-        printer.print(&detail, || detail.document.clone());
+async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow::Result<()> {
+    if let Some(n) = number {
+        let detail = revision(client, n).await?;
+        printer.print_document(&detail, &detail.document);
         return Ok(());
     }
     let policy: Policy = client.get("/api/v1/policy").send().await?;
@@ -211,10 +226,24 @@ async fn show(client: &Client, printer: &Printer, revision: Option<u64>) -> anyh
         plain(&policy.author),
         plain(&policy.reason)
     ));
+    if policy.hash != policy.base {
+        let first = plain(&policy.base_name);
+        printer.talk(&format!(
+            "it was put over {first}, which the process was started with"
+        ));
+    }
+    if let Some(behind) = &policy.behind {
+        printer.talk(&format!(
+            "BEHIND revision {}, by {}, which this process cannot follow: {}",
+            behind.revision,
+            plain(&behind.author),
+            plain(&behind.why)
+        ));
+    }
     for held in &policy.overrides {
         printer.talk(&told_held(held));
     }
-    printer.print(&policy, || policy.document.clone());
+    printer.print_document(&policy, &policy.document);
     Ok(())
 }
 
@@ -265,11 +294,77 @@ pub(super) fn explained(explained: &Explained) -> String {
     text
 }
 
-async fn difference(client: &Client, file: &Path) -> anyhow::Result<Difference> {
-    let (name, document) = read(file)?;
+/// A document, and what it is called.
+type Written = (String, String);
+
+/// Gives the policy in a file, or that of a revision.
+async fn written(client: &Client, what: &str) -> anyhow::Result<Written> {
+    match what.parse() {
+        Ok(number) => {
+            let found = revision(client, number).await?;
+            Ok((found.revision.name, found.document))
+        }
+        Err(_) => read(Path::new(what)),
+    }
+}
+
+async fn revision(client: &Client, number: u64) -> anyhow::Result<RevisionDetail> {
+    let path = format!("/api/v1/policy/revisions/{number}");
+    client.get(path).send().await
+}
+
+async fn difference(client: &Client, (name, document): Written) -> anyhow::Result<Difference> {
     let proposed = Proposed { name, document };
     let asked = client.change("POST", "/api/v1/policy/diff", &proposed);
     asked.send().await
+}
+
+/// Compares two revisions, whichever is in force.
+async fn between(client: &Client, one: &str, other: u64) -> anyhow::Result<Difference> {
+    let number = one.parse();
+    let number = number.with_context(|| format!("{one:?} is no number of a revision"))?;
+    let (before, after) = (
+        revision(client, number).await?,
+        revision(client, other).await?,
+    );
+    let document = |of: RevisionDetail| {
+        let document = PolicyDocument::new(of.revision.name, of.document);
+        document.map_err(Mistaken)
+    };
+    let (before, after) = (document(before)?, document(after)?);
+    let proposed = before.policy().changes(after.policy()).into_iter();
+    Ok(Difference {
+        revision: number,
+        changes: proposed.map(|of| change(of, Some(&after))).collect(),
+        warnings: after.warnings().map(mistakes).unwrap_or_default(),
+        refused: None,
+    })
+}
+
+/// Puts a document in force in place of a revision, or only shows what that would change.
+async fn apply(
+    client: &Client,
+    printer: &Printer,
+    written: Written,
+    over: Option<u64>,
+    reason: Option<String>,
+) -> anyhow::Result<()> {
+    let difference = difference(client, written.clone()).await?;
+    let Some(reason) = reason else {
+        printer.print(&difference, || shown(&difference) + "\nnothing was changed");
+        return Ok(());
+    };
+    let (name, document) = written;
+    let new = NewPolicy {
+        name,
+        document,
+        reason,
+    };
+    let over = over.unwrap_or(difference.revision);
+    let asked = client.change_seen("/api/v1/policy", over, &new);
+    let applied: Applied = asked.send().await?;
+    printer.print(&applied, || put_in_force(&applied));
+    Ok(())
 }
 
 fn shown(difference: &Difference) -> String {
@@ -289,10 +384,7 @@ fn put_in_force(applied: &Applied) -> String {
             "the override of {path} has ended: it does not fit any more\n"
         ));
     }
-    text.push_str(&format!(
-        "revision {} is in force, for as long as the process lives",
-        applied.revision
-    ));
+    text.push_str(&format!("revision {} is in force", applied.revision));
     text
 }
 

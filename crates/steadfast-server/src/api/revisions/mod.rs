@@ -1,0 +1,406 @@
+//! What was put in force stays in force: revisions of the policy, and what operators hold against it, are kept in the
+//! store, and followed by every process that was started with the same document.
+//!
+//! # Which one rules
+//! A revision is put over what the process was started with, and stays over that. So a process that is started again
+//! with the same document takes up the newest revision that was put over it, and one that is started with another
+//! document begins with that, as a revision whose author is the file. What is in force follows from document and store
+//! alone, and never from who was started last: while a new file is rolled out, and where two servers have two files,
+//! none changes the policy of the others, and a file that is rolled back brings back what was in force with it.
+//!
+//! # Several processes
+//! Each looks for newer ones every [`LOOK_EVERY`]. A number is given by the store, to one of those who ask for it at
+//! once. A revision that a process cannot follow, since a newer version has written it or the router lacks a route, is
+//! told, and the newest that it can follow stays in force.
+
+mod held;
+mod kept;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use steadfast::store::{Error, Store};
+use steadfast::tower::policy::{Proposal, Revision, Signed};
+use steadfast::tower::{Guard, PolicyDocument};
+use steadfast::{clock, spawn};
+
+use super::problem::Problem;
+use super::types;
+use crate::writes::LOOK_EVERY;
+pub(super) use held::not_held;
+use kept::{Kept, New};
+
+/// Who stands for what processes were started with.
+const THE_FILE: &str = "the file";
+
+/// How long is waited for a guard to be put around its routes: 10 s. Until then it does not know which revision it could
+/// not follow, and [`Guard::protect`] would end a start for a route that is gone.
+const PROTECTED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often is looked whether it was: every 100 ms.
+const PROTECTED_EVERY: Duration = Duration::from_millis(100);
+
+/// How many revisions a process tries to follow, from the newest back: 50, before what it was started with.
+const TRIED_MAX: usize = 50;
+
+/// How often a number is asked for: 5 times, since others may be given it at the same moment.
+const ASKED_MAX: usize = 5;
+
+/// The revisions of a guard, in a store.
+pub(super) struct Revisions {
+    guard: Guard,
+    /// What the process was started with.
+    first: PolicyDocument,
+    kept: Kept,
+    /// Whoever has it looks, applies or holds.
+    state: tokio::sync::Mutex<State>,
+    behind: Mutex<Option<Behind>>,
+}
+
+/// What is known of the store.
+#[derive(Default)]
+struct State {
+    /// The newest revision that was looked at; 0 as long as none is kept.
+    seen: u64,
+    /// By field what is held because the store says so, and who holds it.
+    held: BTreeMap<String, (i64, Signed)>,
+    /// The store cannot be asked, which was told.
+    in_trouble: bool,
+}
+
+/// What was put in force.
+pub(super) struct Applied {
+    pub(super) revision: u64,
+    pub(super) proposal: Proposal,
+    /// Fields whose override has ended with it.
+    pub(super) ended: Vec<String>,
+}
+
+/// A newer revision that is not in force here.
+#[derive(Clone)]
+pub(super) struct Behind {
+    pub(super) revision: u64,
+    pub(super) author: String,
+    pub(super) why: String,
+}
+
+impl Revisions {
+    /// Takes up what is kept, and follows it for as long as the API lives.
+    pub(super) async fn follow(guard: Guard, store: &Store, service: &str) -> Arc<Self> {
+        let history = guard.live().history();
+        let first = history.first().map(|first| first.document().clone());
+        let first = first.unwrap_or_else(|| guard.in_force().revision().document().clone());
+        let revisions = Arc::new(Self {
+            kept: Kept {
+                store: store.clone(),
+                service: service.to_owned(),
+                base: first.hash().to_string(),
+            },
+            first,
+            guard,
+            state: tokio::sync::Mutex::default(),
+            behind: Mutex::default(),
+        });
+        // Before anybody is served, where that can be.
+        if revisions.is_protected() {
+            revisions.look().await;
+        }
+        let weak = Arc::downgrade(&revisions);
+        spawn("revisions of the policy", async move {
+            let begun = clock::now();
+            while let Some(revisions) = weak.upgrade() {
+                let is_time = clock::now() - begun >= PROTECTED_WITHIN;
+                let wait = match is_time || revisions.is_protected() {
+                    true => {
+                        revisions.look().await;
+                        LOOK_EVERY
+                    }
+                    false => PROTECTED_EVERY,
+                };
+                drop(revisions);
+                clock::sleep(wait).await;
+            }
+        });
+        revisions
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// What the process was started with.
+    pub(super) fn first(&self) -> &PolicyDocument {
+        &self.first
+    }
+
+    /// The newest revision, if it is not in force here.
+    pub(super) fn behind(&self) -> Option<Behind> {
+        self.told().clone()
+    }
+
+    /// Lists revisions of the service, the latest first.
+    pub(super) async fn list(
+        &self,
+        before: u64,
+        count: usize,
+    ) -> Result<Vec<types::Revision>, Error> {
+        self.kept.list(before, count).await
+    }
+
+    /// Gives a revision and its document.
+    pub(super) async fn find(&self, n: u64) -> Result<Option<types::RevisionDetail>, Error> {
+        let found = self.kept.find(n).await?;
+        Ok(found.map(|found| types::RevisionDetail {
+            revision: found.told,
+            document: found.document,
+        }))
+    }
+
+    /// Puts a document in force in place of the revision that was seen, and keeps it.
+    ///
+    /// Dropped half-way, it is kept or not; what is kept comes in force with the next look.
+    pub(super) async fn apply(
+        &self,
+        seen: u64,
+        document: PolicyDocument,
+        by: Signed,
+    ) -> Result<Applied, Problem> {
+        let mut state = self.state.lock().await;
+        for _ in 0..ASKED_MAX {
+            self.catch_up(&mut state).await?;
+            if state.seen == 0 {
+                continue;
+            }
+            self.check_seen(seen)?;
+            let proposal = self.guard.propose(document.clone(), by.clone());
+            let fits = self.guard.check_proposal(&proposal);
+            fits.map_err(|error| match error.is_outdated() {
+                true => self.outdated(),
+                false => Problem::unfit(error.to_string()),
+            })?;
+            let put = self.kept.put(New {
+                over: state.seen,
+                document: &document,
+                signed: &by,
+                changes: Some(proposal.changes().len() as u64),
+            });
+            let Some((n, at)) = put.await? else {
+                continue;
+            };
+            state.seen = n;
+            let before = self.guard.in_force();
+            let namespace = before.revision().namespace();
+            let next = Revision::new(namespace, n, document, by, at);
+            if let Err(error) = self.guard.adopt(next) {
+                // It was asked before, and somebody has changed what it can follow since.
+                self.is_behind(n, proposal.signed().author(), &error.to_string());
+                return Err(Problem::unfit(error.to_string()));
+            }
+            *self.told() = None;
+            let after = self.guard.in_force();
+            let ended = before.overrides().iter();
+            let ended = ended.filter(|one| !after.overrides().contains(one));
+            let ended: Vec<String> = ended.map(|one| one.path().to_string()).collect();
+            self.forget_held(&mut state, &ended).await;
+            return Ok(Applied {
+                revision: n,
+                proposal,
+                ended,
+            });
+        }
+        Err(Problem::conflict("others change the policy at the same moment").with_fix("try again"))
+    }
+
+    /// Looks for what others have done.
+    async fn look(&self) {
+        let mut state = self.state.lock().await;
+        match self.catch_up(&mut state).await {
+            Ok(()) if state.in_trouble => {
+                state.in_trouble = false;
+                tracing::info!(target: "steadfast::policy", "revisions of the policy are followed again");
+            }
+            Err(error) if !state.in_trouble => {
+                state.in_trouble = true;
+                tracing::warn!(
+                    target: "steadfast::policy",
+                    %error,
+                    "revisions of the policy cannot be followed in the store; what is in force stays so"
+                );
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    async fn catch_up(&self, state: &mut State) -> Result<(), Error> {
+        for _ in 0..ASKED_MAX {
+            if let Some(newest) = self.kept.newest(state.seen, u64::MAX).await? {
+                self.take_up(state, newest).await?;
+                break;
+            }
+            if state.seen > 0 || self.keep_the_first(state).await? {
+                break;
+            }
+        }
+        self.follow_held(state).await
+    }
+
+    /// Puts the newest revision in force, or the one before that can be.
+    async fn take_up(&self, state: &mut State, newest: kept::Revision) -> Result<(), Error> {
+        let n = newest.told.revision;
+        let (mut tried, mut behind) = (newest, None);
+        for _ in 0..TRIED_MAX {
+            let Err(why) = self.put_in_force(&tried) else {
+                break;
+            };
+            let (revision, author) = (tried.told.revision, tried.told.author);
+            tracing::error!(
+                target: "steadfast::policy",
+                revision,
+                author,
+                why,
+                "a revision of the policy cannot be followed by this process; the newest one that can be is in force"
+            );
+            behind.get_or_insert(Behind {
+                revision,
+                author,
+                why,
+            });
+            match self.kept.newest(state.seen, revision).await? {
+                Some(older) => tried = older,
+                None => break,
+            }
+        }
+        let is_start = state.seen == 0;
+        state.seen = n;
+        *self.told() = behind;
+        let in_force = self.guard.in_force();
+        let revision = in_force.revision();
+        if is_start && revision.hash() != self.first.hash() {
+            tracing::warn!(
+                target: "steadfast::policy",
+                revision = revision.n(),
+                author = revision.signed().author(),
+                reason = revision.signed().reason(),
+                started_with = self.first.name(),
+                "the policy in force is not the one that the process was started with: it was put over that, and is kept"
+            );
+        }
+        Ok(())
+    }
+
+    fn put_in_force(&self, kept: &kept::Revision) -> Result<(), String> {
+        let told = &kept.told;
+        let in_force = self.guard.in_force();
+        let current = in_force.revision();
+        let is_current = current.n() == told.revision && current.hash().to_string() == told.hash;
+        if is_current && current.signed().author() == told.author {
+            // Another API of the process has it already.
+            return Ok(());
+        }
+        let document = PolicyDocument::new(told.name.as_str(), &kept.document);
+        let document = document.map_err(|problems| {
+            format!("it has mistakes, or a newer version has written it: {problems}")
+        })?;
+        if document.hash().to_string() != told.hash {
+            return Err("its document is not the one that was put in force".to_owned());
+        }
+        let signed = Signed::new(told.author.as_str(), told.reason.as_str());
+        let signed = signed.map_err(|invalid| invalid.to_string())?;
+        let namespace = current.namespace();
+        let revision = Revision::new(namespace, told.revision, document, signed, kept.at);
+        let adopted = self.guard.adopt(revision);
+        adopted.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Keeps what the process was started with; says whether it did, and nobody else.
+    async fn keep_the_first(&self, state: &mut State) -> Result<bool, Error> {
+        let name: String = self.first.name().chars().take(100).collect();
+        let reason = format!("a process was started with {name}");
+        let signed = Signed::new(THE_FILE, reason.replace(char::is_control, " "));
+        let signed = signed.expect("both are said, in one line each");
+        let put = self.kept.put(New {
+            over: 0,
+            document: &self.first,
+            signed: &signed,
+            changes: None,
+        });
+        let Some((n, at)) = put.await? else {
+            return Ok(false);
+        };
+        state.seen = n;
+        let in_force = self.guard.in_force();
+        let current = in_force.revision();
+        // The service itself may have put another one in force since it was started, and that goes on.
+        if current.hash() == self.first.hash() {
+            let namespace = current.namespace();
+            let first = Revision::new(namespace, n, self.first.clone(), signed, at);
+            if let Err(error) = self.guard.adopt(first) {
+                self.is_behind(n, THE_FILE, &error.to_string());
+            }
+        }
+        self.tell_what_was_left(n).await?;
+        Ok(true)
+    }
+
+    /// Says that the policy which ruled before does not any more, where somebody had put it in force.
+    async fn tell_what_was_left(&self, n: u64) -> Result<(), Error> {
+        let before = self.kept.list(n, 1).await?;
+        if let Some(before) = before.first().filter(|before| before.hash != before.base) {
+            tracing::warn!(
+                target: "steadfast::policy",
+                revision = n,
+                file = self.first.name(),
+                before = before.revision,
+                author = before.author,
+                reason = before.reason,
+                "the process was started with another policy than before, which rules now: what was put over the one before is not in force here"
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses to change what was not seen.
+    fn check_seen(&self, seen: u64) -> Result<(), Problem> {
+        match self.behind() {
+            Some(behind) if seen == behind.revision => Ok(()),
+            Some(Behind {
+                revision,
+                author,
+                why,
+            }) => {
+                let title = format!(
+                    "revision {revision} was put in force by {author}, and this process cannot follow it: {why}"
+                );
+                let fix = format!("put another one over it with --revision {revision}");
+                Err(Problem::changed(title).with_fix(fix))
+            }
+            None if seen == self.guard.in_force().revision().n() => Ok(()),
+            None => Err(self.outdated()),
+        }
+    }
+
+    fn outdated(&self) -> Problem {
+        let n = self.guard.in_force().revision().n();
+        Problem::changed(format!("revision {n} is in force by now"))
+            .with_fix("look at what has changed, and decide anew")
+    }
+
+    fn is_behind(&self, revision: u64, author: &str, why: &str) {
+        *self.told() = Some(Behind {
+            revision,
+            author: author.to_owned(),
+            why: why.to_owned(),
+        });
+    }
+
+    /// Tells whether the guard knows its routes, or has none.
+    fn is_protected(&self) -> bool {
+        let armed = self.guard.armed();
+        armed.checked || armed.routes.is_empty()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<Behind>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
