@@ -103,6 +103,67 @@ fn system_coarse() -> u64 {
     read(ClockId::MonotonicCoarse).saturating_sub(*zero)
 }
 
+/// Gives [`nanos`] and the time for which the host has slept: the clock by which a lease is held.
+///
+/// The monotonic clock of Linux stands still while a host is suspended, and the database counts on: by [`nanos`] alone a
+/// laptop that was closed for an hour would rely on a lease that was over long ago. Like those of [`nanos`], its values
+/// are for one process. Timers know nothing of that sleep: wait by [`lease_sleep_until`].
+///
+/// What nobody inside can see is a virtual machine whose host stops all of its clocks, as snapshots do. Then the fencing
+/// terms in the store are what protects.
+#[cfg(feature = "lease-clock")]
+pub fn lease_nanos() -> u64 {
+    nanos().saturating_add(host_slept())
+}
+
+/// How late [`lease_sleep_until`] is after the host has slept, at most: 500 ms.
+#[cfg(feature = "lease-clock")]
+pub const LEASE_LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until [`lease_nanos`] is at `until`.
+///
+/// # Panics
+/// When polled outside a tokio runtime with a timer.
+///
+/// # Cancel safety
+/// Dropping the future stops the wait; nothing else is lost.
+#[cfg(feature = "lease-clock")]
+pub async fn lease_sleep_until(until: u64) {
+    loop {
+        let left = Duration::from_nanos(until.saturating_sub(lease_nanos()));
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(LEASE_LOOK)).await;
+    }
+}
+
+/// For how long the host has slept since this was first asked, in nanoseconds.
+#[cfg(all(feature = "lease-clock", target_os = "linux"))]
+fn host_slept() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let read = |id| {
+        let since = clock_gettime(id);
+        since.tv_sec * 1_000_000_000 + since.tv_nsec
+    };
+    // What passes between two reads counts as sleep where it makes a lease end early, and not where it would make one last.
+    static ZERO: OnceLock<i64> = OnceLock::new();
+    let zero = *ZERO.get_or_init(|| {
+        let all = read(ClockId::Boottime);
+        all - read(ClockId::Monotonic)
+    });
+    let awake = read(ClockId::Monotonic);
+    let slept = read(ClockId::Boottime) - awake - zero;
+    u64::try_from(slept).unwrap_or(0)
+}
+
+/// Monotonic clocks of other systems are not known to stand still.
+#[cfg(all(feature = "lease-clock", not(target_os = "linux")))]
+fn host_slept() -> u64 {
+    0
+}
+
 /// Converts an instant to the scale of [`nanos`]; an instant before the origin gives zero.
 pub fn nanos_at(instant: Instant) -> u64 {
     let since = instant.saturating_duration_since(origin());

@@ -3,26 +3,19 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use steadfast_core::{clock, context, spawn};
+use steadfast_core::{context, spawn};
 use steadfast_store::{Array, Store, Tx, Value, Wakes, binds};
 use tokio::sync::watch;
 
 use crate::error::{Refusal, Repr};
 use crate::job::{Draft, micros};
+use crate::wake::{CHANNEL, Call, Signal, Wake, pass_on};
 use crate::{Error, Job, JobId, Options, sql};
 
 /// How many jobs one call can enqueue: 10,000. They are one statement, whose memory and time have
 /// to have a bound; more are several calls, or several in one transaction.
 pub const BATCH_MAX: usize = 10_000;
-
-/// The channel of the store on which processes wake each other.
-const CHANNEL: &str = "jobs";
-
-/// How long wake-ups for other processes are put together: 5 ms. Each is a transaction of its own,
-/// since one inside of an enqueue would take group commit away from everybody.
-const WAKES_TOGETHER: Duration = Duration::from_millis(5);
 
 /// How often a key that changes hands in this very moment is looked for again.
 pub(crate) const KEY_TURNS: usize = 10;
@@ -34,7 +27,7 @@ pub(crate) const KEY_TURNS: usize = 10;
 #[derive(Clone)]
 pub struct Jobs {
     store: Store,
-    signal: Arc<watch::Sender<u64>>,
+    signal: Arc<watch::Sender<Signal>>,
 }
 
 impl Jobs {
@@ -47,7 +40,7 @@ impl Jobs {
     /// Dropped half-way, it has applied some migrations, each in whole.
     pub async fn open(store: &Store) -> Result<Self, Error> {
         store.migrate(&sql::PACKAGE).await?;
-        let signal = Arc::new(watch::Sender::new(0));
+        let signal = Arc::new(watch::Sender::new(Signal::default()));
         spawn("jobs wake-ups", pass_on(store.clone(), signal.subscribe()));
         Ok(Self {
             store: store.clone(),
@@ -131,6 +124,7 @@ impl Jobs {
     /// # Cancel safety
     /// Dropped half-way, all of them may be there or none.
     pub async fn enqueue_batch(&self, batch: Batch) -> Result<Vec<JobId>, Error> {
+        let call = Call::new(&self.signal, &batch.drafts);
         let alone = batch.len() == 1 && !batch.is_plain();
         let known = if alone {
             self.enqueue_alone(&batch.drafts).await?
@@ -150,7 +144,7 @@ impl Jobs {
             tx.commit().await?;
             ids
         };
-        self.wake();
+        call.send();
         Ok(ids)
     }
 
@@ -189,9 +183,9 @@ impl Jobs {
     ) -> Result<Wake, Error> {
         let mut batch = Batch::new();
         batch.push(job, options)?;
-        let (ids, signal) = self.insert_and_wake(tx, batch).await?;
+        let (ids, call) = self.insert_and_wake(tx, batch).await?;
         let id = ids.first().copied().ok_or(Repr::Answer("no id"))?;
-        Ok(Wake { id, signal })
+        Ok(Wake { id, call })
     }
 
     /// Enqueues many jobs in the transaction of the caller, as [`enqueue_in`](Self::enqueue_in)
@@ -214,17 +208,23 @@ impl Jobs {
         &self,
         tx: &mut Tx<'_>,
         batch: Batch,
-    ) -> Result<(Vec<JobId>, Option<Arc<watch::Sender<u64>>>), Error> {
+    ) -> Result<(Vec<JobId>, Option<Call>), Error> {
+        let call = Call::new(&self.signal, &batch.drafts);
         let ids = insert(tx, batch).await?;
-        let signal = self.signal.clone();
-        let foreign = tx.after_commit(move || signal.send_modify(next)).is_err();
-        Ok((ids, foreign.then(|| self.signal.clone())))
+        let ours = call.clone();
+        let foreign = tx.after_commit(move || ours.send()).is_err();
+        Ok((ids, foreign.then_some(call)))
     }
 
     /// Wakes the workers of this process, as if a job had been enqueued: after a job came in by
     /// another way, such as the SQL function.
     pub fn wake(&self) {
-        self.signal.send_modify(next);
+        self.signal.send_modify(|signal| signal.note(true));
+    }
+
+    /// Wakes them for jobs that can be seen by the time which their rank says.
+    pub(crate) fn wake_as_usual(&self) {
+        self.signal.send_modify(|signal| signal.note(false));
     }
 
     /// Gives the wake-ups of other processes.
@@ -232,24 +232,9 @@ impl Jobs {
         self.store.wakes(CHANNEL)
     }
 
-    pub(crate) fn woken(&self) -> watch::Receiver<u64> {
+    pub(crate) fn woken(&self) -> watch::Receiver<Signal> {
         self.signal.subscribe()
     }
-}
-
-/// Passes wake-ups on to other processes, until nobody is left who could wake.
-async fn pass_on(store: Store, mut woken: watch::Receiver<u64>) {
-    while woken.changed().await.is_ok() {
-        // One that is lost costs others the time to their next poll.
-        if let Err(error) = store.wake(CHANNEL, "").await {
-            tracing::debug!(target: "steadfast::jobs", %error, "a wake-up was not sent");
-        }
-        clock::sleep(WAKES_TOGETHER).await;
-    }
-}
-
-fn next(count: &mut u64) {
-    *count = count.wrapping_add(1);
 }
 
 impl fmt::Debug for Jobs {
@@ -301,30 +286,6 @@ impl Batch {
         self.drafts
             .iter()
             .all(|draft| draft.options.unique.is_none())
-    }
-}
-
-/// The id of a job that was enqueued in a transaction, and the wake-up that is due when that has
-/// committed.
-#[must_use = "workers of this process are woken by `send`, after the commit; `id` alone wakes nobody"]
-#[derive(Debug)]
-pub struct Wake {
-    id: JobId,
-    signal: Option<Arc<watch::Sender<u64>>>,
-}
-
-impl Wake {
-    /// Gives the id.
-    pub fn id(&self) -> JobId {
-        self.id
-    }
-
-    /// Wakes the workers of this process, if the commit could not; gives the id.
-    pub fn send(self) -> JobId {
-        if let Some(signal) = &self.signal {
-            signal.send_modify(next);
-        }
-        self.id
     }
 }
 

@@ -1,9 +1,24 @@
+//! Why something could not be done with jobs, and what to do about it.
+
 use std::fmt;
 
 use crate::JobId;
 use crate::job::{KEY_BYTES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
-/// Why jobs could not be enqueued, run or changed.
+/// Says why jobs could not be enqueued, run or changed.
+///
+/// | code | what |
+/// |---|---|
+/// | SF-1201 | what was asked for is out of bounds or makes no sense; the store was not asked |
+/// | SF-1202 | the result of a job is not of the type asked for |
+/// | SF-1203 | the lease of a job was lost before its end was committed |
+/// | SF-1204 | a unique key changes hands too fast |
+/// | SF-1205 | the store gave an answer that this program cannot read |
+/// | SF-1206 | the store did not answer before the lease was over |
+/// | SF-1207 | there is no schedule of that name |
+/// | SF-1208 | a schedule was changed since it was looked at |
+/// | SF-1209 | a schedule in the store says what this program does not know |
+/// | SF-11xx | the store itself: see [`steadfast_store::Error`] |
 pub struct Error(Box<Repr>);
 
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +96,48 @@ pub(crate) enum Refusal {
 impl Error {
     pub(crate) fn payload(error: serde_json::Error) -> Self {
         Repr::Payload(error).into()
+    }
+
+    /// Gives the code, `SF-nnnn`. A code keeps its meaning for ever.
+    pub fn code(&self) -> &'static str {
+        match &*self.0 {
+            Repr::Store(error) => error.code(),
+            Repr::Refused(_) | Repr::Payload(_) => "SF-1201",
+            Repr::Result(_) => "SF-1202",
+            Repr::LeaseLost(_) => "SF-1203",
+            Repr::Contended(_) => "SF-1204",
+            Repr::Answer(_) => "SF-1205",
+            Repr::Unanswered => "SF-1206",
+            Repr::NoSchedule(_) => "SF-1207",
+            Repr::Changed(_) => "SF-1208",
+            Repr::StoredSchedule { .. } => "SF-1209",
+        }
+    }
+
+    /// Says what to do about it, in a sentence.
+    pub fn fix(&self) -> &'static str {
+        match &*self.0 {
+            Repr::Store(error) => error.fix(),
+            Repr::Refused(_) | Repr::Payload(_) => "keep to the bound named",
+            Repr::Result(_) => {
+                "read it as the type that the handler returns; one that is in use should only ever gain optional fields"
+            }
+            Repr::LeaseLost(_) => {
+                "let nothing of this run count; another node has the job, or it has ended"
+            }
+            Repr::Contended(_) => "enqueue it again",
+            Repr::Answer(_) => {
+                "run the release that the tables are of; if it does, this is a bug to report"
+            }
+            Repr::Unanswered => {
+                "see why the store is slow or out of reach; the job is run again when its lease is over"
+            }
+            Repr::NoSchedule(_) => "list the schedules that there are; it may have been deleted",
+            Repr::Changed(_) => "look at it again, and decide anew",
+            Repr::StoredSchedule { .. } => {
+                "upgrade this program; nodes that know it make its jobs meanwhile"
+            }
+        }
     }
 
     /// Tells whether the same call may succeed later.
@@ -161,13 +218,21 @@ impl From<Repr> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        write!(f, "{}", self.0)?;
+        match &*self.0 {
+            // It says its own.
+            Repr::Store(_) => Ok(()),
+            _ => write!(f, " ({})", self.code()),
+        }
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        f.debug_struct("Error")
+            .field("code", &self.code())
+            .field("repr", &self.0)
+            .finish()
     }
 }
 

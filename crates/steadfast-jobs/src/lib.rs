@@ -99,8 +99,9 @@ mod rejected;
 mod retention;
 mod snapshots;
 mod sql;
+mod wake;
 
-pub use client::{BATCH_MAX, Batch, Jobs, Wake};
+pub use client::{BATCH_MAX, Batch, Jobs};
 pub use control::{Cancelled, CancelledAll, Redriven};
 pub use error::Error;
 pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};
@@ -113,6 +114,7 @@ pub use retention::Retention;
 pub use snapshots::{HeldSnapshot, SNAPSHOT_OLD, SNAPSHOTS_MAX};
 pub use sql::PACKAGE;
 pub use state::State;
+pub use wake::Wake;
 pub use worker::{Body, Kind, OnLeaseLost, Run, Running, Worker, WorkerBuilder};
 
 /// The documents of the project about schedules: what stands in them is compiled and run.

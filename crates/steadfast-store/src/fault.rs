@@ -57,6 +57,8 @@ pub enum Fault {
     After,
     /// It begins this much later.
     Delay(Duration),
+    /// It panics, and nothing was done.
+    Panic,
 }
 
 impl Faults {
@@ -115,6 +117,7 @@ impl Faults {
                 clock::sleep(delay).await;
                 operation.await
             }
+            Some(Fault::Panic) => panic!("a test has {name:?} panic"),
         }
     }
 

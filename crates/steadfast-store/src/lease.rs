@@ -70,7 +70,7 @@ const NAME_BYTES_MAX: usize = 200;
 /// A lock that this process holds; made by [`Store::lock`]. Given back when it is dropped.
 ///
 /// A lock in a database is a *lease*: a holder that was stopped for long enough has lost it without
-/// knowing. So it is advice, and the [term](Self::term) is what protects: it grows with each
+/// knowing. It finds out by itself when it goes on, or its host wakes up. So it is advice, and the [term](Self::term) is what protects: it grows with each
 /// holder. Send it along with every write, and have the receiver refuse a term that is lower than
 /// one it has seen.
 #[must_use = "it is given back when this is dropped"]
@@ -150,7 +150,7 @@ impl Store {
             return Err(crate::config::config("name", "must have 1 to 200 bytes"));
         }
         let holder = format!("{:016x}{:016x}", rng::bits(), rng::bits());
-        let asked_at = clock::nanos();
+        let asked_at = clock::lease_nanos();
         let rows = self
             .run(
                 &LEASE_TAKE,
@@ -236,7 +236,7 @@ impl Held {
             return Duration::ZERO;
         }
         let fence_at = self.fence_at.load(Ordering::Acquire);
-        Duration::from_nanos(fence_at.saturating_sub(clock::nanos()))
+        Duration::from_nanos(fence_at.saturating_sub(clock::lease_nanos()))
     }
 }
 
@@ -255,12 +255,12 @@ async fn keep(store: Store, end: End, config: LockConfig) {
                 let _ = store.run(&LEASE_RELEASE, binds).await;
                 return;
             }
-            () = clock::sleep(pause.min(held.left())) => {}
+            () = wait(pause.min(held.left())) => {}
         }
         if held.left().is_zero() {
             return;
         }
-        let asked_at = clock::nanos();
+        let asked_at = clock::lease_nanos();
         let renew = store.run(
             &LEASE_RENEW,
             binds![
@@ -271,20 +271,30 @@ async fn keep(store: Store, end: End, config: LockConfig) {
                 host::clock_us(store.dialect())
             ],
         );
-        match clock::timeout(held.left(), renew).await {
-            Ok(Ok(rows)) if rows.is_empty() => return,
-            Ok(Ok(_)) => {
+        let renewed = tokio::select! {
+            biased;
+            renewed = renew => renewed,
+            () = wait(held.left()) => return,
+        };
+        match renewed {
+            Ok(rows) if rows.is_empty() => return,
+            Ok(_) => {
                 held.fence_at
                     .store(fence_at(asked_at, &config), Ordering::Release);
                 pause = config.lease / 3;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(target: "steadfast::store", %error, lock = %held.name, "lock not renewed");
                 pause = config.lease / 30;
             }
-            Err(_) => return,
         }
     }
+}
+
+/// Waits, also by what the host sleeps meanwhile.
+async fn wait(duration: Duration) {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    clock::lease_sleep_until(clock::lease_nanos().saturating_add(nanos)).await;
 }
 
 /// Says that nobody keeps it any more, when it is dropped.

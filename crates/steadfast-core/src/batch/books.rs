@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::receipt::Reason;
 use super::sink::Kind;
 use crate::context::Name;
-use crate::decide::batch::Constraint;
+use crate::decide::batch::{Constraint, Lag, Pressure};
 use crate::report::{Collector, MetricDoc, Source};
 
 /// What a writer has done, all of it seen at the same moment:
@@ -49,6 +49,10 @@ pub struct BatchStats {
     pub is_paused: bool,
     /// Whether rows wait because none could be written.
     pub is_broken: bool,
+    /// How many waited for locks in the database at the last look, if that could tell.
+    pub lock_waiters: Option<u32>,
+    /// How far replicas were behind at the last look, if that could tell.
+    pub replica_lag: Option<Duration>,
 }
 
 impl BatchStats {
@@ -90,6 +94,8 @@ impl Books {
             constraint: Constraint::default(),
             is_paused: false,
             is_broken: false,
+            lock_waiters: None,
+            replica_lag: None,
         };
         Self {
             inner: Mutex::new(Inner {
@@ -162,6 +168,15 @@ impl Books {
 
     pub(super) fn broken(&self, is_broken: bool) {
         self.open().stats.is_broken = is_broken;
+    }
+
+    pub(super) fn looked(&self, pressure: Pressure) {
+        let stats = &mut self.open().stats;
+        stats.lock_waiters = pressure.lock_waiters;
+        stats.replica_lag = match pressure.lag {
+            Lag::Known(lag) => Some(lag),
+            Lag::Unknown => None,
+        };
     }
 
     /// Ends the books: what is queued now is left. Returns the last stats.
@@ -247,6 +262,16 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         &["batch"],
         "1 while rows wait because none could be written.",
     ),
+    MetricDoc::gauge(
+        "steadfast_batch_lock_waiters",
+        &["batch"],
+        "Connections that waited for locks in the database at the last look; absent when that could not tell.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_batch_replica_lag_seconds",
+        &["batch"],
+        "How far replicas were behind at the last look; absent when that could not tell.",
+    ),
 ];
 
 impl Source for Books {
@@ -276,6 +301,14 @@ impl Source for Books {
                 "steadfast_batch_broken",
                 f64::from(u8::from(stats.is_broken)),
             );
+        if let Some(waiters) = stats.lock_waiters {
+            to.labels([batch])
+                .gauge("steadfast_batch_lock_waiters", f64::from(waiters));
+        }
+        if let Some(lag) = stats.replica_lag {
+            to.labels([batch])
+                .gauge("steadfast_batch_replica_lag_seconds", lag.as_secs_f64());
+        }
         for (outcome, count) in [
             ("written", stats.written),
             ("dead", stats.dead),

@@ -24,7 +24,7 @@ pub struct BatchBuilder<T, S> {
 }
 
 type Seen = watch::Sender<Option<(Pressure, u64)>>;
-type StartLooking = Box<dyn FnOnce(Seen) + Send>;
+type StartLooking = Box<dyn FnOnce(Seen, Arc<Books>) + Send>;
 
 impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
     pub(super) fn new(config: BatchConfig, sink: S) -> Self {
@@ -76,8 +76,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
     pub fn looking(mut self, look: impl Look) -> Self {
         let permits = look.permits();
         self.permits = permits.clone();
-        self.looks = Some(Box::new(move |seen| {
-            drop(spawn("look", keep_looking(look, permits, seen)));
+        self.looks = Some(Box::new(move |seen, books| {
+            drop(spawn("look", keep_looking(look, permits, books, seen)));
         }));
         self
     }
@@ -101,7 +101,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
         let _ = report::register("batch", &books);
         let looked = self.looks.map(|start| {
             let (seen, looked) = watch::channel(None);
-            start(seen);
+            start(seen, books.clone());
             looked
         });
         let (rows, inbox) = mpsc::channel(self.config.queue_max);

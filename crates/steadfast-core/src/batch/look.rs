@@ -1,8 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Permits;
+use super::books::Books;
 use crate::decide::batch::{Pressure, SizeConfig};
 use crate::{clock, recover_async};
 
@@ -31,6 +33,7 @@ const _: () = assert!(SizeConfig::LOOK_VALID.as_millis() == 3 * LOOK_EVERY.as_mi
 pub(super) async fn keep_looking(
     look: impl Look,
     permits: Option<Permits>,
+    books: Arc<Books>,
     seen: watch::Sender<Option<(Pressure, u64)>>,
 ) {
     loop {
@@ -43,6 +46,7 @@ pub(super) async fn keep_looking(
         if let Some(permits) = &permits {
             permits.looked(pressure.lock_waiters);
         }
+        books.looked(pressure);
         if seen.send(Some((pressure, clock::nanos()))).is_err() {
             return;
         }

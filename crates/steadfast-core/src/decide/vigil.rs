@@ -1,7 +1,8 @@
 //! A lease from the side of whoever holds it: when to renew, when to stop relying on it.
 //!
 //! A holder and its database never agree on when a lease is over: an answer takes time, a process may be
-//! stopped for a minute and go on where it was. So the holder counts by itself, on its own monotonic clock,
+//! stopped for a minute and go on where it was. So the holder counts by itself, on its own monotonic clock
+//! (the one that goes on while the host sleeps: `clock::lease_nanos`, with the feature `lease-clock`),
 //! from *before* it asked, and stops a margin before the end: always earlier than the database.
 //!
 //! # Examples

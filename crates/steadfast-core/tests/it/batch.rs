@@ -866,7 +866,13 @@ async fn the_report_has_the_stats() {
     let table = Table::default();
     let mut config = config();
     config.name = "reported".into();
-    let writer = writer(config, &table);
+    let seen = Seen::default();
+    seen.lag(behind(3));
+    seen.0.lock().unwrap().lock_waiters = Some(2);
+    let writer = BatchWriter::builder(config, table.clone())
+        .looking(seen.clone())
+        .start()
+        .unwrap();
     all(send(&writer, 0..3).await).await;
     settle().await;
 
@@ -890,4 +896,26 @@ async fn the_report_has_the_stats() {
     assert_eq!(written, report::Value::Counter(3));
     let time = told("steadfast_batch_bound", Some("time"));
     assert_eq!(time, report::Value::Gauge(1.0));
+    let waiters = told("steadfast_batch_lock_waiters", None);
+    assert_eq!(waiters, report::Value::Gauge(2.0));
+    let lag = told("steadfast_batch_replica_lag_seconds", None);
+    assert_eq!(lag, report::Value::Gauge(3.0));
+
+    // What nobody can tell is no number, also where nothing is written.
+    *seen.0.lock().unwrap() = Pressure::default();
+    clock::sleep(Duration::from_millis(200)).await;
+    let stats = writer.stats();
+    assert_eq!((stats.lock_waiters, stats.replica_lag), (None, None));
+    let snapshot = report::snapshot();
+    let of_looks = [
+        "steadfast_batch_lock_waiters",
+        "steadfast_batch_replica_lag_seconds",
+    ];
+    assert!(!snapshot.metrics().any(|metric| {
+        of_looks.contains(&metric.name)
+            && metric
+                .labels
+                .iter()
+                .any(|(_, value)| value.as_str() == "reported")
+    }));
 }

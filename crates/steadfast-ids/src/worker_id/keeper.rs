@@ -1,13 +1,12 @@
 //! The task that renews the lease of a worker id.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use steadfast_core::decide::vigil::{Step, Vigil};
 use steadfast_core::report::EventDoc;
 use steadfast_core::{clock, rng};
 
-use super::tenancy::{Ended, Granted, Tenancy};
+use super::tenancy::{Ended, Granted, Tenancy, awake};
 use crate::atomic::Ordering::Relaxed;
 use crate::error::Error;
 
@@ -18,13 +17,16 @@ pub(super) async fn keep(left: Left, mut vigil: Vigil) {
     let tenancy = &*left.0;
     let mut ended = None;
     loop {
-        let now = clock::nanos();
-        tenancy.books.retry_at.store(vigil.next_at(), Relaxed);
+        let now = clock::lease_nanos();
+        tenancy
+            .books
+            .retry_at
+            .store(awake(vigil.next_at()), Relaxed);
         let step = match vigil.next(now) {
             Step::Wait(until) => {
                 tokio::select! {
                     () = tenancy.leaving.notified() => break,
-                    () = clock::sleep_until(clock::instant_at(until)) => continue,
+                    () = clock::lease_sleep_until(until) => continue,
                 }
             }
             step => step,
@@ -54,28 +56,31 @@ async fn act(tenancy: &Tenancy, vigil: &mut Vigil, step: Step, ended: &mut Optio
         Step::Renew | Step::Wait(_) => {
             // No longer than the lease may be relied on: then there is something else to do.
             let fence_at = vigil.fence_at().unwrap_or_default();
-            let left = Duration::from_nanos(fence_at.saturating_sub(clock::nanos()));
-            match clock::timeout(left, tenancy.renew(vigil)).await {
-                Ok(Ok(true)) => Ok(()),
-                Ok(Ok(false)) => {
+            let renewed = tokio::select! {
+                biased;
+                renewed = tenancy.renew(vigil) => renewed,
+                () = clock::lease_sleep_until(fence_at) => return,
+            };
+            match renewed {
+                Ok(true) => Ok(()),
+                Ok(false) => {
                     lose(tenancy, vigil, ended);
                     Ok(())
                 }
-                Ok(Err(error)) => Err(error),
-                Err(_) => return,
+                Err(error) => Err(error),
             }
         }
     };
     if let Err(error) = done {
         tenancy.books.failures.fetch_add(1, Relaxed);
         told_not_renewed(tenancy, &error);
-        vigil.failed(clock::nanos(), rng::bits());
+        vigil.failed(clock::lease_nanos(), rng::bits());
     }
 }
 
 fn lose(tenancy: &Tenancy, vigil: &mut Vigil, ended: &mut Option<Ended>) {
     *ended = tenancy.end().or(*ended);
-    vigil.lost(clock::nanos());
+    vigil.lost(clock::lease_nanos());
     tenancy.books.losses.fetch_add(1, Relaxed);
     tracing::error!(
         target: "steadfast::ids",

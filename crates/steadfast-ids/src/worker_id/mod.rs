@@ -15,7 +15,9 @@
 //! [`Ids::lease`](crate::Ids::lease) gives a [`Generator`] with a worker id of the store.
 //! - **Fence.** An id is made only while the monotonic clock is before the end of the lease less a margin, counted
 //!   from *before* the store was asked. So a process that was stopped and goes on makes none, without having to
-//!   notice anything. It is asked for each id, and costs one comparison: renewals are in the background.
+//!   notice anything. It is asked for each id, and costs one comparison: renewals are in the background. What does
+//!   have to be noticed is that the host slept, which the clock that is quick to read does not show: within half a
+//!   second of its waking no id is made any more, and those until then are below the mark.
 //! - **Mark.** What the ids of a lease may say as their time is reserved in the store *before* they are made, and
 //!   each lease begins where the one before it had reserved. So even a process that outlives its lease by any
 //!   trick (a machine that slept, a clock that lied) cannot make an id of its successor, and a restart with the

@@ -45,7 +45,8 @@ pub(crate) struct Tenancy {
 pub(super) struct Tenure {
     pub(super) ids: Snowflake,
     pub(super) term: i64,
-    /// Until when ids may be made, as [`clock::nanos`] counts.
+    /// Until when ids may be made, as [`clock::nanos`] counts, which is the quicker clock to read for each id. When the host
+    /// sleeps it stands still, and the keeper ends the tenure soon after; what is made until then is below the mark.
     pub(super) fence_at: AtomicU64,
 }
 
@@ -81,7 +82,7 @@ impl Tenancy {
     pub(super) async fn start(store: &Store, config: &LeaseConfig) -> Result<Arc<Self>, Error> {
         let (anchor, _) = start(&config.layout, config.lead).map_err(Repr::Start)?;
         let holder = format!("{:016x}{:016x}", rng::bits(), rng::bits());
-        let mut vigil = Vigil::new(timing(config), clock::nanos());
+        let mut vigil = Vigil::new(timing(config), clock::lease_nanos());
         let asker = Asker {
             store,
             config,
@@ -98,7 +99,7 @@ impl Tenancy {
             let most = config.skew;
             return Err(Repr::Skew { by, most }.into());
         }
-        let fence_at = vigil.fence_at().unwrap_or_default();
+        let fence_at = awake(vigil.fence_at().unwrap_or_default());
         let tenure = Tenure::new(config, &granted, None, fence_at)?;
         let tenancy = Arc::new(Self {
             store: store.clone(),
@@ -241,7 +242,7 @@ impl Tenancy {
         let (granted, asked_at, off_ms) = self.asker().take(&self.anchor, before).await?;
         vigil.granted(asked_at);
         self.books.off_ms.store(off_ms, Relaxed);
-        let fence_at = vigil.fence_at().unwrap_or_default();
+        let fence_at = awake(vigil.fence_at().unwrap_or_default());
         let tenure = Tenure::new(&self.config, &granted, before, fence_at)?;
         self.current.store(Arc::new(tenure));
         Ok(granted)
@@ -253,7 +254,7 @@ impl Tenancy {
             return Ok(false);
         };
         vigil.granted(asked_at);
-        let fence_at = vigil.fence_at().unwrap_or_default();
+        let fence_at = awake(vigil.fence_at().unwrap_or_default());
         self.current.load().fence_at.store(fence_at, Relaxed);
         self.books.off_ms.store(off_ms, Relaxed);
         self.books.renewals.fetch_add(1, Relaxed);
@@ -357,7 +358,7 @@ impl Asker<'_> {
         let mut races = 0;
         loop {
             let now_ns = anchor.since_epoch_ns(clock::nanos());
-            let (asked_at, before) = (clock::nanos(), clock::timestamp().unix_millis());
+            let (asked_at, before) = (clock::lease_nanos(), clock::timestamp().unix_millis());
             let LeaseConfig { group, layout, .. } = self.config;
             let host = self.store.host_clock();
             let binds = binds![
@@ -398,7 +399,7 @@ impl Asker<'_> {
 
     /// Renews a lease; gives the mark, the time before the store was asked and the difference of the clocks.
     async fn renew(&self, tenure: &Tenure, now_ns: u64) -> Result<Option<(i64, u64, i64)>, Error> {
-        let (asked_at, before) = (clock::nanos(), clock::timestamp().unix_millis());
+        let (asked_at, before) = (clock::lease_nanos(), clock::timestamp().unix_millis());
         let host = self.store.host_clock();
         let binds = binds![
             self.config.group.as_str(),
@@ -519,6 +520,12 @@ impl Asker<'_> {
             Dialect::Postgres => 0,
         }
     }
+}
+
+/// Converts a time of the lease to what [`clock::nanos`] will show then, if the host does not sleep before.
+pub(super) fn awake(lease_ns: u64) -> u64 {
+    let now_ns = clock::nanos();
+    now_ns.saturating_add(lease_ns.saturating_sub(clock::lease_nanos()))
 }
 
 /// Three renewals in a lease, and a tenth of it before its end it is not relied on, as for nodes.

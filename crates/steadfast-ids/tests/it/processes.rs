@@ -3,16 +3,16 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use steadfast_core::{clock, rng};
 use steadfast_ids::{Generator, Id, Ids, Layout, LeaseConfig};
-use steadfast_store::testing::{Database, Kind};
+use steadfast_store::testing::{Database, Kind, SleepyHost};
 use steadfast_store::{Config, Place, Pooler, Store};
 
-use super::support::{Union, lasting, long, make, restless, until};
+use super::support::{PATIENCE, Union, lasting, long, make, restless, until};
 
 const URL: &str = "STEADFAST_TEST_IDS_URL";
 const POOLED: &str = "STEADFAST_TEST_IDS_POOLED";
@@ -114,7 +114,7 @@ impl Node {
         database: &Database,
         worker: Option<u64>,
         lease: Duration,
-        clock: Option<&Path>,
+        host: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Self {
         let place = match database.config().place {
             Place::Sqlite(path) => format!("file:{}", path.display()),
@@ -126,22 +126,13 @@ impl Node {
             .args(["--exact", "processes::node", "--nocapture"])
             .env(URL, place)
             .env(LEASE_MS, lease.as_millis().to_string())
+            .envs(host)
             .stdout(Stdio::piped());
         if database.config().pooler == Pooler::Transaction {
             command.env(POOLED, "1");
         }
         if let Some(worker) = worker {
             command.env(WORKER, worker.to_string());
-        }
-        if let Some(clock) = clock {
-            command
-                .env("LD_PRELOAD", preload())
-                .env(FILE, clock)
-                .env("TZ", "UTC")
-                .env("FAKETIME_NO_CACHE", "1")
-                // The monotonic clock is that of the machine; both names, for older and newer versions.
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-                .env("DONT_FAKE_MONOTONIC", "1");
         }
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -243,6 +234,20 @@ impl FakedClock {
         self.folder.join("offset")
     }
 
+    /// What a process has in its environment whose clock it is.
+    fn environment(&self) -> [(&'static str, String); 6] {
+        let text = |text: &str| text.to_owned();
+        [
+            ("LD_PRELOAD", preload()),
+            (FILE, self.file().to_string_lossy().into_owned()),
+            ("TZ", text("UTC")),
+            ("FAKETIME_NO_CACHE", text("1")),
+            // The monotonic clock is that of the machine; both names, for older and newer versions.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", text("1")),
+            ("DONT_FAKE_MONOTONIC", text("1")),
+        ]
+    }
+
     /// Sets it by so much off the clock of the machine.
     fn set(&self, offset: &str) {
         // In one step: half a file is another time.
@@ -276,7 +281,7 @@ async fn nodes_whose_clocks_are_stepped_and_that_are_killed_make_no_id_twice() {
         let mut nodes: Vec<(FakedClock, Node)> = (0..2)
             .map(|number| {
                 let clock = FakedClock::new(STEPS[(life + number) % STEPS.len()]);
-                let node = Node::start(&database, None, lease, Some(&clock.file()));
+                let node = Node::start(&database, None, lease, clock.environment());
                 (clock, node)
             })
             .collect();
@@ -322,7 +327,7 @@ async fn a_restart_with_the_clock_back_repeats_nothing_where_the_usual_one_does(
     for _ in 0..3 {
         let clock = FakedClock::new("@2030-01-01 12:00:00");
         let lease = Duration::from_secs(1);
-        let mut node = Node::start(&database, known.worker, lease, Some(&clock.file()));
+        let mut node = Node::start(&database, known.worker, lease, clock.environment());
         node.until_made(200);
         node.kill();
         union.add(node.made.iter().map(|(id, _)| *id));
@@ -346,7 +351,7 @@ steadfast_store::on_every_store! {
     async fn a_holder_that_stands_still_past_its_lease_makes_nothing_of_its_successor(database) {
         let ids = Ids::open(&database.open().await).await.unwrap();
         let lease = Duration::from_secs(1);
-        let mut node = Node::start(database, Some(3), lease, None);
+        let mut node = Node::start(database, Some(3), lease, []);
         node.until_made(50);
 
         node.signal("-STOP");
@@ -384,6 +389,33 @@ steadfast_store::on_every_store! {
         );
         let mut union = Union::default();
         union.add(theirs);
+        union.add(node.made.iter().map(|(id, _)| *id));
+    }
+
+    async fn a_host_that_has_slept_past_the_lease_makes_ids_with_another_one(database) {
+        let ids = Ids::open(&database.open().await).await.unwrap();
+        let (host, lease) = (SleepyHost::new(), Duration::from_secs(3_600));
+        let mut node = Node::start(database, None, lease, host.environment());
+        node.until_made(50);
+        let tenure = |node: &Node| {
+            let (id, term) = node.made[node.made.len() - 1];
+            (Layout::DEFAULT.decode(id).unwrap().worker, term)
+        };
+        let before = tenure(&node);
+
+        // Its monotonic clock knows nothing of that.
+        host.sleep(lease * 2);
+
+        let until = clock::now() + PATIENCE;
+        while tenure(&node) == before {
+            assert!(clock::now() < until, "it relies on a lease that is over");
+            node.read().expect("the node lives");
+        }
+        node.until_made(50);
+        node.kill();
+        let other = ids.lease(lasting()).await.unwrap();
+        let mut union = Union::default();
+        union.add(make(&other, 1_000).await);
         union.add(node.made.iter().map(|(id, _)| *id));
     }
 }

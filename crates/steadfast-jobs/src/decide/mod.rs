@@ -2,6 +2,7 @@
 
 pub mod brake;
 pub mod crash;
+pub mod floor;
 pub mod length;
 pub mod pace;
 pub mod poll;

@@ -1,6 +1,5 @@
-//! How many jobs a node should hold, and from where it should look for them.
+//! How many jobs a node should hold.
 //!
-//! # How many
 //! A node holds what its permits can run, and a little more: while an answer of the store is on its
 //! way, handlers must not run dry. How much more depends on how fast they are. A thousand jobs
 //! ahead are ten milliseconds of work for handlers that take microseconds, and an hour in which no
@@ -9,14 +8,6 @@
 //! [`HORIZON`], or within two exchanges where those are slower, beyond what runs. With less than one
 //! exchange ahead, handlers would run dry in each, and the rate that follows from that would keep
 //! it so. A node that has not measured yet holds what it can run.
-//!
-//! # From where
-//! What was claimed leaves dead entries at the low end of an index, and each claim has to step over
-//! those that the database has not cleaned up: fifty thousand a second, or all of them while
-//! somebody's snapshot is held. So a claim begins where the last one ended, the *floor*. What comes
-//! in below it (a higher priority, a commit that was slow) is found by a look from the very start,
-//! every [`LOOK_EVERY`], or less often when looks are so slow that they would be more than a
-//! twentieth of the time; and by every claim that found less than it wanted.
 
 use std::time::Duration;
 
@@ -31,9 +22,6 @@ pub const HORIZON_MAX: Duration = Duration::from_secs(1);
 /// The most jobs that a node holds beyond its permits: 2,000, which bounds the memory, the size of
 /// a claim, and what a crash has to rescue.
 pub const AHEAD_MAX: usize = 2_000;
-
-/// How often a claim looks from the very start while there is more than it takes: 250 ms.
-pub const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Measures how fast jobs end.
 #[derive(Debug, Clone, Copy)]
@@ -92,60 +80,6 @@ impl Pace {
 }
 
 impl Default for Pace {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// From where claims of one queue begin.
-#[derive(Debug, Clone, Copy)]
-pub struct Floor {
-    rank_us: i64,
-    next_look: u64,
-}
-
-impl Floor {
-    /// Begins at the very start.
-    pub fn new() -> Self {
-        Self {
-            rank_us: i64::MIN,
-            next_look: 0,
-        }
-    }
-
-    /// Gives the rank from which the next claim begins.
-    pub fn from(&self, now: u64) -> i64 {
-        if now >= self.next_look {
-            i64::MIN
-        } else {
-            self.rank_us
-        }
-    }
-
-    /// Notes a claim that began at `from` and gave `found` of `wanted` jobs, the last of them at
-    /// `last_rank_us`, after `took_ns`.
-    pub fn claimed(
-        &mut self,
-        now: u64,
-        from: i64,
-        wanted: usize,
-        found: usize,
-        last_rank_us: Option<i64>,
-        took_ns: u64,
-    ) {
-        if found < wanted {
-            *self = Self::new();
-            return;
-        }
-        self.rank_us = last_rank_us.unwrap_or(i64::MIN);
-        if from == i64::MIN {
-            let every = (LOOK_EVERY.as_nanos() as u64).max(took_ns.saturating_mul(20));
-            self.next_look = now.saturating_add(every);
-        }
-    }
-}
-
-impl Default for Floor {
     fn default() -> Self {
         Self::new()
     }
@@ -248,44 +182,5 @@ mod tests {
         }
 
         assert_eq!(pace.ahead(), AHEAD_MAX);
-    }
-
-    #[test]
-    fn claims_go_on_from_the_last_one_while_there_is_more() {
-        let mut floor = Floor::new();
-
-        floor.claimed(0, floor.from(0), 10, 10, Some(77), MILLI);
-
-        assert_eq!(floor.from(MILLI), 77);
-    }
-
-    #[test]
-    fn a_claim_that_finds_less_than_it_wants_begins_at_the_start_again() {
-        let mut floor = Floor::new();
-        floor.claimed(0, floor.from(0), 10, 10, Some(77), MILLI);
-
-        floor.claimed(MILLI, 77, 10, 9, Some(99), MILLI);
-
-        assert_eq!(floor.from(2 * MILLI), i64::MIN);
-    }
-
-    #[test]
-    fn what_comes_in_below_the_floor_is_looked_for_in_time() {
-        let mut floor = Floor::new();
-        floor.claimed(0, i64::MIN, 10, 10, Some(77), MILLI);
-        floor.claimed(100 * MILLI, 77, 10, 10, Some(88), MILLI);
-
-        assert_eq!(floor.from(249 * MILLI), 88);
-        assert_eq!(floor.from(250 * MILLI), i64::MIN);
-    }
-
-    #[test]
-    fn slow_looks_are_rare() {
-        let mut floor = Floor::new();
-
-        floor.claimed(0, i64::MIN, 10, 10, Some(77), 100 * MILLI);
-
-        assert_eq!(floor.from(1_999 * MILLI), 77);
-        assert_eq!(floor.from(2_000 * MILLI), i64::MIN);
     }
 }

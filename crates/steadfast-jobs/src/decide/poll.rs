@@ -38,6 +38,17 @@ impl Poll {
     }
 }
 
+/// Gives how long to wait before something that is done every so often: up to a fifth less, by `random`,
+/// 64 uniform bits.
+///
+/// A database or a network that stands still for a moment answers everybody at once. Nodes that
+/// waited for the same time from then on would ask in step for ever.
+pub fn apart(every: Duration, random: u64) -> Duration {
+    let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+    let sooner = ((u128::from(random) * u128::from(every / 5)) >> 64) as u64;
+    Duration::from_nanos(every - sooner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +82,13 @@ mod tests {
             assert!(wait <= CEILING && wait >= FLOOR * 9 / 10);
         }
         assert!(poll.nothing(u64::MAX) >= CEILING * 9 / 10);
+    }
+    #[test]
+    fn what_is_done_every_so_often_comes_sooner_by_a_fifth_at_most() {
+        let every = Duration::from_secs(1);
+
+        assert_eq!(apart(every, 0), every);
+        assert_eq!(apart(every, u64::MAX / 2 + 1), Duration::from_millis(900));
+        assert!(apart(every, u64::MAX) >= Duration::from_millis(800));
     }
 }

@@ -23,6 +23,8 @@ statements! {
     pub(crate) HELD = "held";
     /// Tells which runs of a node are to stop.
     pub(crate) CANCELS = "cancels";
+    /// Notes how long a node leaves runs alone.
+    pub(crate) LONGEST = "longest";
     /// Takes jobs from dead nodes.
     pub(crate) RESCUE = "rescue";
     /// Makes jobs pending whose time has come.
@@ -122,6 +124,12 @@ statements! {
 /// The tables and statements of jobs, for [`Store::migrate`](steadfast_store::Store::migrate).
 pub static PACKAGE: Package = Package {
     name: "jobs",
-    migrations: migrations!["0001_jobs", "0002_schedules", "0003_times", "0004_history"],
+    migrations: migrations![
+        "0001_jobs",
+        "0002_schedules",
+        "0003_times",
+        "0004_history",
+        "0005_longest"
+    ],
     statements: STATEMENTS,
 };

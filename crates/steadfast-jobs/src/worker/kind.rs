@@ -207,8 +207,7 @@ impl Kind {
     /// [`TIMEOUT_MAX`]. Unless set it is [`TIMEOUT`], and for the job of a schedule three of its periods
     /// if they are shorter, but a minute at least.
     ///
-    /// A job that a node holds for twice that long and two minutes is taken from it, alive or not: so
-    /// nodes that run the same kind should not differ much in this.
+    /// A job that a node holds for twice that long and two minutes, by its own word, is taken from it, alive or not.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -292,6 +291,11 @@ impl Kind {
     /// Tells how long a run may take: as the kind says, else as the job says.
     pub(crate) fn longest(&self, of_job: Option<Duration>) -> Duration {
         self.timeout.or(of_job).unwrap_or(TIMEOUT)
+    }
+
+    /// Tells whether what the job says of that does not count.
+    pub(crate) fn says_longest(&self) -> bool {
+        self.timeout.is_some()
     }
 
     /// Starts a run: the repair if one is due, then the handler.

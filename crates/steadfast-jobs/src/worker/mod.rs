@@ -33,7 +33,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::context::Tier;
-use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report, spawn};
+use steadfast_core::decide::backoff::Backoff;
+use steadfast_core::{Cancel, Cause, Shutdown, Task, clock, recover_async, report, rng, spawn};
 use steadfast_store::{Incarnation, Node, NodeConfig};
 use tokio::sync::{broadcast, mpsc};
 
@@ -470,9 +471,15 @@ struct Ends<'a> {
     beyond: Cancel,
 }
 
-/// Waits before the next try, from 200 ms doubling to some seconds; not once it is told to end.
+/// The first and the longest wait before another life, or another try to join: up to 200 ms, doubling up to 5 s, at
+/// random, so that a fleet that has found its database away does not come back in step.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+
+/// Waits before the next try; not once it is told to end.
 async fn pause(failures: u32, drain: &Cancel) {
-    let wait = Duration::from_millis(100 << failures.min(6));
+    let backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST).expect("constants within the bounds");
+    let wait = backoff.delay(failures, rng::bits());
     let _ = clock::timeout(wait, drain.cancelled()).await;
 }
 

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use super::engine::{Order, READY_MAX, write_off_after};
 use super::{Settings, Tally};
 use crate::decide::brake::Brake;
+use crate::decide::floor::SLACK;
+use crate::decide::poll::apart;
 use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
 use crate::job::micros;
@@ -63,6 +65,8 @@ pub(crate) struct Upkeep {
     pruner: Pruner,
     /// Whether the store knows how long our kinds are kept.
     retention_is_set: bool,
+    /// Whether it knows how long our runs may take.
+    longest_is_noted: bool,
     /// The slowest beat that the brake has been told of.
     slowest: Duration,
 }
@@ -92,6 +96,7 @@ impl Upkeep {
             astray_at: clock::nanos() + spread(ASTRAY_EVERY),
             pruner: Pruner::default(),
             retention_is_set: false,
+            longest_is_noted: false,
         }
     }
 
@@ -101,6 +106,8 @@ impl Upkeep {
         let (mut due_at, mut cancels_at, mut rescue_at, mut occur_at) = (0, 0, 0, 0);
         let mut overdue_at = clock::nanos() + spread(OVERDUE_EVERY);
         let mut prune_at = clock::nanos() + spread(PRUNE_EVERY);
+        let told = self.note_longest().await.map(|()| PRUNE_EVERY);
+        self.or_told("longest", told, PRUNE_EVERY);
         let told = self.set_retention().await.map(|()| PRUNE_EVERY);
         self.or_told("retention", told, PRUNE_EVERY);
         loop {
@@ -120,7 +127,7 @@ impl Upkeep {
             let now = clock::nanos();
             if now >= due_at {
                 let wait = self.due().await;
-                due_at = clock::nanos() + self.or_told("due", wait, DUE_EVERY);
+                due_at = clock::nanos() + self.look_again("due", wait, DUE_EVERY);
                 woken.mark_unchanged();
             }
             if now >= occur_at {
@@ -128,7 +135,7 @@ impl Upkeep {
                     self.tally.occurred(&occurred);
                     occurred.next_in
                 });
-                occur_at = clock::nanos() + self.or_told("occur", occurred, DUE_EVERY);
+                occur_at = clock::nanos() + self.look_again("occur", occurred, DUE_EVERY);
             }
             if now >= overdue_at {
                 let beating = self.settings.beating_kinds();
@@ -143,7 +150,7 @@ impl Upkeep {
             }
             if now >= cancels_at {
                 let asked = self.cancels().await.map(|()| CANCELS_EVERY);
-                cancels_at = clock::nanos() + self.or_told("cancels", asked, CANCELS_EVERY);
+                cancels_at = clock::nanos() + self.look_again("cancels", asked, CANCELS_EVERY);
             }
             if now >= rescue_at {
                 let every = self.settings.rescue_every;
@@ -161,6 +168,12 @@ impl Upkeep {
         }
     }
 
+    /// Gives how long to wait before the next look: until something is known to be due, or about as long as usual.
+    fn look_again(&self, what: &'static str, due: Result<Duration, Error>, usual: Duration) -> u64 {
+        let usual = apart(usual, rng::bits());
+        self.or_told(what, due.map(|due| due.min(usual)), usual)
+    }
+
     fn or_told(&self, what: &'static str, wait: Result<Duration, Error>, usual: Duration) -> u64 {
         let wait = wait.unwrap_or_else(|error| {
             tracing::debug!(target: "steadfast::jobs", what, %error, "upkeep failed; it is tried again");
@@ -172,11 +185,16 @@ impl Upkeep {
     /// Makes jobs due; gives how long until the next look.
     async fn due(&self) -> Result<Duration, Error> {
         for _ in 0..TURNS {
+            let began = clock::nanos();
             let rows = self.jobs.store().run(&sql::DUE, binds![BATCH]).await?;
             let row = rows.one()?;
             let (count, next): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
-            if count > 0 {
+            // Half of what a claim allows for is left to the commit.
+            let half = u64::try_from(SLACK.as_nanos() / 2).unwrap_or(0);
+            if row.get::<i64>(2)? > 0 || clock::nanos().saturating_sub(began) > half {
                 self.jobs.wake();
+            } else if count > 0 {
+                self.jobs.wake_as_usual();
             }
             if count < BATCH {
                 let next = next.map(|us| Duration::from_micros(us.max(1_000).unsigned_abs()));
@@ -238,22 +256,15 @@ impl Upkeep {
     }
 
     async fn rescue_wave(&mut self, now: u64) -> Result<Option<Duration>, Error> {
-        let (mut kinds, mut longest) = (Vec::new(), Vec::new());
-        if now >= self.astray_at {
+        let astray = now >= self.astray_at;
+        if astray {
             self.astray_at = now + spread(ASTRAY_EVERY);
-            for kind in self.settings.kinds.values() {
-                let written_off = Duration::from_nanos(write_off_after(kind));
-                let most = kind.longest(None).saturating_mul(2) + written_off + ASTRAY_AFTER;
-                kinds.push(kind.name.to_owned());
-                longest.push(micros(most));
-            }
         }
         let wave = self.spread.wave();
         let mut taken = 0;
         while taken < wave {
             let limit = (wave - taken).min(BATCH as usize);
-            let longest = batch![kinds.clone(), longest.clone()];
-            let binds = binds![limit as i64, longest];
+            let binds = binds![limit as i64, astray];
             let rows = self.jobs.store().run(&sql::RESCUE, binds).await?;
             for row in &rows {
                 self.tell_rescued(row)?;
@@ -368,7 +379,28 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Tells the store for how long our runs are to be left alone, once.
+    async fn note_longest(&mut self) -> Result<(), Error> {
+        if self.longest_is_noted {
+            return Ok(());
+        }
+        let (mut kinds, mut runs) = (Vec::new(), Vec::new());
+        let (mut fixed, mut extra) = (Vec::new(), Vec::new());
+        for kind in self.settings.kinds.values() {
+            let written_off = Duration::from_nanos(write_off_after(kind));
+            kinds.push(kind.name.to_owned());
+            runs.push(micros(kind.longest(None)));
+            fixed.push(kind.says_longest());
+            extra.push(micros(written_off + ASTRAY_AFTER));
+        }
+        let binds = binds![self.incarnation, batch![kinds, runs, fixed, extra]];
+        self.jobs.store().run(&sql::LONGEST, binds).await?;
+        self.longest_is_noted = true;
+        Ok(())
+    }
+
     async fn prune(&mut self, now: u64) -> Result<(), Error> {
+        self.note_longest().await?;
         self.set_retention().await?;
         let keep = self.settings.retention;
         self.pruner.prune(now, &self.jobs, keep).await?;

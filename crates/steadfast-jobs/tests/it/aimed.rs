@@ -30,6 +30,7 @@ const FILL: &[&str] = &[
          (600001, 'limited', 'act', 'waiting', 1, '{}', 0, 'a', 1), (600002, 'limited', 'act', 'pending', 2, '{}', 0, 'b', 0)",
     "INSERT INTO steadfast_job_queue (name, max_running, max_running_per_key) VALUES ('limited', 50, 2)",
     "INSERT INTO steadfast_job_key VALUES ('period', 1, 1)",
+    "INSERT INTO steadfast_job_longest VALUES (1, 'act', 9000000000000, 1, 0), (2, 'act', 9000000000000, 1, 0), (3, 'act', 9000000000000, 1, 0)",
     "INSERT INTO steadfast_job_rejected VALUES (1, 1, 1, 'act', 1, 'completed', NULL, 1)",
     "INSERT INTO steadfast_job_retention VALUES ('act', 1, 1, 1, 1)",
     "INSERT INTO steadfast_schedule (name, rule, zone, missed, overlap, queue, kind, payload, next_us, look_us, created_us, updated_us)
@@ -76,7 +77,8 @@ const VALUES: &[(&str, &[&str])] = &[
     ("limit", &["'default'", "5", "5"]),
     ("limit_held", &["1", "'default'"]),
     // All are alive, and for long enough to be left what they hold.
-    ("rescue", &["1000", "'[[\"act\",9000000000000000]]'"]),
+    ("rescue", &["1000", "1"]),
+    ("longest", &["1", "'[[\"act\",1000000,1,1000000]]'"]),
     ("due", &["1000"]),
     ("expire", &["1000"]),
     (

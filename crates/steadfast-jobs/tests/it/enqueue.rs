@@ -180,6 +180,8 @@ steadfast_store::on_every_store! {
             let refused = jobs.enqueue(&Act::Succeed, options.clone()).await;
             let error = refused.expect_err(&format!("{options:?}"));
             assert!(!error.is_retryable() && error.store().is_none(), "{error}");
+            assert_eq!(error.code(), "SF-1201");
+            assert!(error.to_string().ends_with(" (SF-1201)"), "{error}");
         }
     }
 

@@ -41,6 +41,7 @@ const NOT_ABOUT_RUNS: &[&str] = &[
     "prune_keys",
     "prune_rejected",
     "retention",
+    "longest",
     "reject",
     "cancel",
     "cancel_all",
@@ -79,6 +80,8 @@ pub(crate) async fn claim_up_to(store: &Store, incarnation: i64, want: usize) ->
 #[derive(Debug, PartialEq)]
 pub(crate) struct Told {
     pub(crate) ended: Vec<i64>,
+    /// Ours, and locked by somebody.
+    pub(crate) locked: Vec<i64>,
     /// As (id, term).
     pub(crate) claimed: Vec<(i64, i64)>,
 }
@@ -120,6 +123,7 @@ pub(crate) async fn exchange(
     let binds = binds![incarnation, plain, rest, asked, kinds, 0_i64];
     let mut told = Told {
         ended: Vec::new(),
+        locked: Vec::new(),
         claimed: Vec::new(),
     };
     for row in store.run(statement("exchange"), binds).await.unwrap() {
@@ -134,6 +138,7 @@ pub(crate) async fn exchange(
                 told.ended.extend(ends.iter().map(|(id, _, _)| *id));
             }
             3 => {}
+            7 => told.locked.push(row.get(1).unwrap()),
             _ => {
                 let jobs: Vec<Vec<serde_json::Value>> =
                     serde_json::from_str(row.get(1).unwrap()).unwrap();
@@ -414,11 +419,6 @@ async fn no_statement_of_a_node_changes_what_another_holds() {
         let mut tx = store.begin().await.unwrap();
         // A stale term is as another's run.
         let ours = if is_stale { 0 } else { 1 };
-        // All are alive, and for long enough to be left what they hold.
-        let values = match *name {
-            "rescue" => "1000, '{act}', '{9000000000000000}'",
-            _ => values,
-        };
         let before = held_by_others(&mut tx, ours).await;
         assert!(before.len() >= 200, "{name}: {}", before.len());
         let body = text("postgres", name).replace("{schema}", "steadfast");

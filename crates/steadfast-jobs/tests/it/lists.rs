@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use steadfast_core::{clock, spawn};
-use steadfast_jobs::{Batch, Cursor, Filter, Jobs, NoCursor, Options, State};
+use steadfast_jobs::{Batch, COUNT_CAP, Cursor, Filter, Jobs, NoCursor, Options, State};
 use steadfast_store::testing::Database;
-use steadfast_store::{Rows, Statement, Store, binds};
+use steadfast_store::{Dialect, Error, Rows, Statement, Store, binds};
 
 use super::support::{Act, PATIENCE, sql, until_state, worker};
 
@@ -68,6 +68,40 @@ steadfast_store::on_every_store! {
             from.jobs.iter().map(|job| job.id).collect::<Vec<_>>(),
             ended.jobs.iter().map(|job| job.id).collect::<Vec<_>>()
         );
+    }
+
+    async fn a_count_stops_at_its_cap_wherever_its_jobs_are(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        // Neither of the two indexes of a state has as many, and both together have more.
+        let part = COUNT_CAP * 2 / 3;
+        for options in [Options::new(), Options::new().delay(Duration::from_secs(3_600))] {
+            let mut batch = Batch::new();
+            for _ in 0..part * 2 {
+                batch.push(&Act::Succeed, options.clone()).unwrap();
+            }
+            jobs.enqueue_batch(batch).await.unwrap();
+        }
+        let halves = match store.dialect() {
+            Dialect::Sqlite => [
+                "UPDATE steadfast_job SET crashes = 2 WHERE state = 'pending' AND id % 2 = 0",
+                "UPDATE steadfast_job SET blocked = 1 WHERE state = 'waiting' AND id % 2 = 0",
+            ],
+            Dialect::Postgres => [
+                "UPDATE steadfast.job SET crashes = 2 WHERE state = 'pending' AND id % 2 = 0",
+                "UPDATE steadfast.job SET blocked = true WHERE state = 'waiting' AND id % 2 = 0",
+            ],
+        };
+        for half in halves {
+            let changed: Result<Rows, Error> = store.write(async |mut tx| tx.sql(half, binds![]).await).await;
+            changed.unwrap();
+        }
+
+        let counts = jobs.counts().await.unwrap();
+
+        assert_eq!(counts.of(State::Pending), COUNT_CAP);
+        assert_eq!(counts.of(State::Waiting), COUNT_CAP);
+        assert_eq!(counts.of(State::Completed), 0);
     }
 
     async fn what_has_ended_is_listed_counted_and_found_with_its_result(database) {

@@ -34,7 +34,8 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("settled", "'{1,2,400005}', '{1,1,1}'"),
     ("held", "1, '{default}'"),
     ("cancels", "1"),
-    ("rescue", "1000, '{act,other}', '{1000000,1000000}'"),
+    ("rescue", "1000, true"),
+    ("longest", "1, '{act}', '{1000000}', '{t}', '{1000000}'"),
     ("due", "1000"),
     ("expire", "1000"),
     ("prune", "'completed', '', 0, -9223372036854775808, 0, 1000"),
@@ -128,6 +129,7 @@ pub(crate) const FILL: &[&str] = &[
      SELECT n, 'limited', 'act', 'waiting', n, '{}', 0, 'key ' || n % 50, true FROM generate_series(600001, 605000) AS n",
     "INSERT INTO steadfast.job (id, queue, kind, state, due_us, payload, created_us, limit_key)
      SELECT n, 'limited', 'act', 'pending', n, '{}', 0, 'key ' || n % 50 FROM generate_series(610001, 611000) AS n",
+    "INSERT INTO steadfast.job_longest SELECT n, 'act', 9000000000000, true, 0 FROM generate_series(1, 3) AS n",
     "INSERT INTO steadfast.job_queue (name, max_running, max_running_per_key) VALUES ('limited', 50, 2)",
     "INSERT INTO steadfast.job_key SELECT 'period ' || n, n, n FROM generate_series(1, 20000) AS n",
     "INSERT INTO steadfast.job_rejected SELECT n, 1, 1, 'act', 1, 'completed', NULL, n FROM generate_series(1, 20000) AS n",
@@ -144,6 +146,7 @@ const SMALL: &[&str] = &[
     "node",
     "job_queue",
     "job_retention",
+    "job_longest",
     "pg_database",
     "pg_authid",
 ];
@@ -340,7 +343,9 @@ fn is_scan(step: &str) -> bool {
         .iter()
         .any(|index| what.ends_with(&format!("INDEX {index}")));
     let source = what.split_whitespace().next().unwrap_or_default();
-    let small = ["n", "q", "clock", "same"].contains(&source) || what.contains("job_retention");
+    let small = ["n", "q", "clock", "same"].contains(&source)
+        || what.contains("job_retention")
+        || what.contains("job_longest");
     // Names of what statements put together before: each is bounded by its own step.
     const MADE: &[&str] = &[
         "seen",

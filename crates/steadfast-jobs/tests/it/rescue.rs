@@ -7,13 +7,32 @@ use std::time::Duration;
 use steadfast_core::{BoxError, clock};
 use steadfast_jobs::{Batch, Jobs, Kind, Options, Run, Worker};
 use steadfast_store::testing::Database;
-use steadfast_store::{Dialect, NodeConfig, batch, binds};
+use steadfast_store::{Dialect, NodeConfig, Store, batch, binds};
 use tokio::sync::{mpsc, oneshot};
 
 use super::fence::{claim_up_to, end};
 use super::support::{
     Act, PATIENCE, kill, look, node, node_of, rescue, sql, statement, until_state, worker,
 };
+
+/// Has a node say how long it leaves runs of a kind alone, and nothing on top; whatever it said before.
+async fn leave_alone(store: &Store, incarnation: i64, kind: &str, minutes: i64, fixed: bool) {
+    sql(
+        store,
+        "DELETE FROM steadfast_job_longest WHERE incarnation = ?1 AND kind = ?2",
+        "DELETE FROM steadfast.job_longest WHERE incarnation = $1 AND kind = $2",
+        binds![incarnation, kind],
+    )
+    .await;
+    let said = batch![
+        vec![kind.to_owned()],
+        vec![minutes * 60_000_000],
+        vec![fixed],
+        vec![0_i64]
+    ];
+    let noted = store.run(statement("longest"), binds![incarnation, said]);
+    noted.await.unwrap();
+}
 
 steadfast_store::on_every_store! {
     async fn what_a_dead_node_held_comes_back_in_waves(database) {
@@ -128,21 +147,88 @@ steadfast_store::on_every_store! {
             binds![raw],
         )
         .await;
-        let over = async |times: &[(&str, i64)]| {
-            let kinds: Vec<String> = times.iter().map(|(kind, _)| (*kind).to_owned()).collect();
-            let longest: Vec<i64> = times.iter().map(|(_, minutes)| minutes * 60_000_000).collect();
-            let binds = binds![10_i64, batch![kinds, longest]];
-            store.run(statement("rescue"), binds).await.unwrap().len()
-        };
+        let over = async || store.run(statement("rescue"), binds![10_i64, true]).await.unwrap().len();
+        let other = node(&store).await;
 
-        assert_eq!(over(&[("act", 61)]).await, 0, "not yet");
-        assert_eq!(over(&[("other", 1)]).await, 0, "not for us to judge");
-        assert_eq!(over(&[("act", 61), ("other", 1)]).await, 0, "by its own time");
-        assert_eq!(over(&[("act", 59)]).await, 1);
+        assert_eq!(over().await, 0, "it has not said how long it may take");
+        leave_alone(&store, other, "act", 1, true).await;
+        leave_alone(&store, alive, "other", 1, true).await;
+        assert_eq!(over().await, 0, "not as another node would have it");
+        leave_alone(&store, alive, "act", 31, true).await;
+        assert_eq!(over().await, 0, "not yet");
+        leave_alone(&store, alive, "act", 29, true).await;
+        let rows = store.run(statement("rescue"), binds![10_i64, false]).await.unwrap();
+        assert_eq!(rows.len(), 0, "that is not asked for each time");
+        assert_eq!(over().await, 1);
 
         assert_eq!(look(&store, ids[0]).await.unwrap().state, "pending");
         assert_eq!(look(&store, ids[1]).await.unwrap().state, "running");
         assert!(!end(&store, "completed", raw, term, alive).await, "the fence holds for the living, too");
+    }
+
+    async fn what_a_job_says_of_its_time_counts_unless_its_kind_does(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let alive = node(&store).await;
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
+        }
+        assert_eq!(claim_up_to(&store, alive, 2).await.len(), 2);
+        sql(
+            &store,
+            "UPDATE steadfast_job SET claimed_us = claimed_us - 3600000000, run_us_max = CASE WHEN id = ?1 THEN 60000000 END",
+            "UPDATE steadfast.job SET claimed_us = claimed_us - 3600000000, run_us_max = CASE WHEN id = $1 THEN 60000000 END",
+            binds![i64::try_from(ids[0].get()).unwrap()],
+        )
+        .await;
+        let over = async || store.run(statement("rescue"), binds![10_i64, true]).await.unwrap().len();
+
+        leave_alone(&store, alive, "act", 31, true).await;
+        assert_eq!(over().await, 0);
+        leave_alone(&store, alive, "act", 31, false).await;
+        assert_eq!(over().await, 1);
+        assert_eq!(look(&store, ids[0]).await.unwrap().state, "pending");
+    }
+
+    async fn a_worker_says_how_long_its_runs_are_to_be_left_alone_and_what_the_dead_said_is_forgotten(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let (dead, alive) = (node(&store).await, node(&store).await);
+        leave_alone(&store, dead, "act", 1, true).await;
+        leave_alone(&store, alive, "act", 1, true).await;
+        kill(&store, dead).await;
+        let brief = Kind::of_name("brief", async |_, _, _| Ok(None)).timeout(Duration::from_secs(7));
+        let running = worker(&jobs).kind(brief).build().unwrap().start();
+
+        let said = async {
+            loop {
+                let rows = sql(
+                    &store,
+                    "SELECT kind, run_us, is_fixed, extra_us, incarnation = ?1, incarnation = ?2 FROM steadfast_job_longest ORDER BY kind, run_us",
+                    "SELECT kind, run_us, is_fixed::int::bigint, extra_us, (incarnation = $1)::int::bigint, (incarnation = $2)::int::bigint
+                     FROM steadfast.job_longest ORDER BY kind, run_us",
+                    binds![alive, dead],
+                )
+                .await;
+                let said: Vec<(String, [i64; 5])> = rows
+                    .iter()
+                    .map(|row| (row.get(0).unwrap(), [1, 2, 3, 4, 5].map(|column| row.get(column).unwrap())))
+                    .collect();
+                if said.len() == 3 {
+                    return said;
+                }
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let said = clock::timeout(PATIENCE, said).await.unwrap();
+
+        // A minute, 30 s before a start, and twice five for a cleanup.
+        const EXTRA: i64 = 100_000_000;
+        assert_eq!(said[0], ("act".into(), [60_000_000, 1, 0, 1, 0]), "what a living one said stays");
+        assert_eq!(said[1], ("act".into(), [900_000_000, 0, EXTRA, 0, 0]));
+        assert_eq!(said[2], ("brief".into(), [7_000_000, 1, EXTRA, 0, 0]));
+        running.stop(PATIENCE).await;
     }
 
     async fn jobs_that_may_take_long_do_not_hide_one_that_its_node_holds_beyond_its_time(database) {
@@ -152,7 +238,8 @@ steadfast_store::on_every_store! {
         for _ in 0..4 {
             ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
         }
-        assert_eq!(claim_up_to(&store, node(&store).await, 4).await.len(), 4);
+        let alive = node(&store).await;
+        assert_eq!(claim_up_to(&store, alive, 4).await.len(), 4);
         sql(
             &store,
             "UPDATE steadfast_job SET claimed_us = claimed_us - 7200000000",
@@ -168,8 +255,9 @@ steadfast_store::on_every_store! {
         )
         .await;
 
-        let times = batch![vec!["act".to_owned(), "brief".to_owned()], vec![36_000_000_000_i64, 60_000_000]];
-        let rows = store.run(statement("rescue"), binds![2_i64, times]).await.unwrap();
+        leave_alone(&store, alive, "act", 600, true).await;
+        leave_alone(&store, alive, "brief", 1, true).await;
+        let rows = store.run(statement("rescue"), binds![2_i64, true]).await.unwrap();
 
         assert_eq!(rows.len(), 1);
         assert_eq!(look(&store, ids[3]).await.unwrap().state, "pending");

@@ -580,12 +580,18 @@ steadfast_store::on_every_store! {
         jobs.enqueue(&Act::FailOnce, Options::new()).await.unwrap();
         jobs.enqueue(&Act::Fail, Options::new()).await.unwrap();
         steadfast_jobs::testing::assert_enqueued(&jobs, |act: &Act| matches!(act, Act::Fail)).await;
+        // More than a count for a dashboard tells.
+        let mut batch = steadfast_jobs::Batch::new();
+        for _ in 0..steadfast_jobs::COUNT_CAP {
+            batch.push(&Act::Succeed, Options::new()).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
 
         let slow = steadfast_core::decide::backoff::Backoff::new(hour, hour).unwrap();
         let worker = steadfast_jobs::Worker::builder(&jobs).kind(Kind::new(act).backoff(slow));
         let counts = steadfast_jobs::testing::run_until_empty(worker.build().unwrap()).await.unwrap();
 
-        assert_eq!(counts.of(State::Completed), 2);
+        assert_eq!(counts.of(State::Completed), steadfast_jobs::COUNT_CAP + 2);
         assert_eq!(counts.of(State::Discarded), 1);
     }
 

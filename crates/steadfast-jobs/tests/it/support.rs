@@ -9,7 +9,7 @@ use steadfast_core::{BoxError, clock};
 use steadfast_jobs::{
     Job, JobEvent, JobId, Jobs, Kind, PACKAGE, Run, What, Worker, WorkerBuilder, end,
 };
-use steadfast_store::{Binds, Dialect, NodeConfig, Rows, Statement, Store, batch, binds};
+use steadfast_store::{Binds, Dialect, NodeConfig, Rows, Statement, Store, binds};
 use tokio::sync::broadcast;
 
 /// A job whose handler does what it says.
@@ -155,8 +155,7 @@ pub(crate) async fn until_state(store: &Store, id: JobId, state: &str) -> Seen {
 
 /// Has a node look for the dead, as it does every few seconds.
 pub(crate) async fn rescue(store: &Store) {
-    let longest = batch![Vec::<String>::new(), Vec::<i64>::new()];
-    let rescued = store.run(statement("rescue"), binds![1_000_i64, longest]);
+    let rescued = store.run(statement("rescue"), binds![1_000_i64, false]);
     rescued.await.unwrap();
 }
 

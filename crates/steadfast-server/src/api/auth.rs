@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
 use hmac_sha256::Hash;
 use steadfast::Timestamp;
 use steadfast::store::{Error, Store, binds};
@@ -197,6 +199,36 @@ impl fmt::Display for Rights {
 pub(crate) struct Actor {
     pub(crate) name: String,
     pub(crate) rights: Rights,
+    /// The hash of the token; nothing of one who needs none.
+    hash: Option<String>,
+}
+
+impl Actor {
+    /// Somebody who works on the store itself, with the rights of whoever can read where it is.
+    pub(crate) fn at_the_store() -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        let host = rustix::system::uname();
+        let host = host.nodename().to_string_lossy();
+        Self {
+            name: format!("user {uid} of {host} (at the store)"),
+            rights: Rights::Role(ROLES[2]),
+            hash: None,
+        }
+    }
+
+    /// Finds again who is known by the token, if it still holds.
+    pub(crate) async fn still(&self, store: &Store) -> Result<Option<Self>, Error> {
+        match &self.hash {
+            Some(hash) => by_hash(store, hash.clone()).await,
+            None => Ok(Some(self.clone())),
+        }
+    }
+}
+
+/// Gives the token that a request says, by a scheme whose letters may be of either size.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Finds who is known by a token.
@@ -204,7 +236,11 @@ pub(crate) async fn find(store: &Store, token: &str) -> Result<Option<Actor>, Er
     if !token.starts_with(MARK) || token.len() != MARK.len() + TOKEN_BYTES * 2 {
         return Ok(None);
     }
-    let rows = store.ask(&sql::TOKEN_FIND, binds![hash(token)]).await?;
+    by_hash(store, hash(token)).await
+}
+
+async fn by_hash(store: &Store, hash: String) -> Result<Option<Actor>, Error> {
+    let rows = store.ask(&sql::TOKEN_FIND, binds![hash.as_str()]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };
@@ -213,6 +249,7 @@ pub(crate) async fn find(store: &Store, token: &str) -> Result<Option<Actor>, Er
     Ok(rights.map(|rights| Actor {
         name: format!("{name} (token {id})"),
         rights,
+        hash: Some(hash),
     }))
 }
 
@@ -245,10 +282,13 @@ pub(crate) async fn make(
     })
 }
 
-/// Tells whether there was a token that held.
-pub(crate) async fn revoke(store: &Store, id: i64) -> Result<bool, Error> {
+/// Revokes a token that holds.
+pub(crate) async fn revoke(store: &Store, id: i64) -> Result<(), Problem> {
     let rows = store.run(&sql::TOKEN_REVOKE, binds![id]).await?;
-    Ok(!rows.is_empty())
+    match rows.is_empty() {
+        true => Err(Problem::not_found(format!("no token {id} holds"))),
+        false => Ok(()),
+    }
 }
 
 pub(crate) async fn list(

@@ -2,13 +2,13 @@
 //!
 //! `types` and `client` are all that commands, and later pages, know of it.
 
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod client;
 mod document;
 mod live;
 mod narrow;
-mod problem;
+pub(crate) mod problem;
 mod revisions;
 pub(crate) mod routes;
 mod schema;
@@ -16,8 +16,8 @@ mod server;
 mod table;
 pub(crate) mod types;
 
-pub(crate) use server::check_exposure;
 pub use server::{Api, ApiOptions};
+pub(crate) use server::{Kinds, Usual, check_exposure};
 
 #[cfg(test)]
 mod tests;

@@ -102,6 +102,21 @@ impl Problem {
         }
     }
 
+    /// As it is told to whoever has asked.
+    pub(crate) fn told(&self) -> types::Problem {
+        let mistakes = self.mistakes.as_deref();
+        types::Problem {
+            r#type: format!("urn:steadfast:problem:{}", self.code),
+            title: self.title.clone(),
+            status: self.status.as_u16(),
+            code: self.code.to_owned(),
+            fix: self.fix.clone(),
+            detail: mistakes.map(|(text, _)| text.clone()),
+            mistakes: mistakes.map(|(_, list)| list.clone()),
+            trace_id: context::current().trace_id().map(|id| id.to_string()),
+        }
+    }
+
     /// In a line, for the audit.
     pub(crate) fn line(&self) -> String {
         format!("{}: {}", self.code, self.title)
@@ -113,20 +128,23 @@ impl From<jobs::Error> for Problem {
         if let Some(store) = error.store() {
             return store.clone().into();
         }
+        // With the code of the answer alone.
+        let said = error.to_string();
+        let code = format!(" ({})", error.code());
+        let said = said.strip_suffix(&code).unwrap_or(&said);
         if error.is_unknown_schedule() {
-            return Self::not_found(error.to_string());
+            return Self::not_found(said);
         }
         if error.is_changed() {
-            let fix = "look at it again, and decide anew";
-            return Self::changed(error.to_string()).with_fix(fix);
+            return Self::changed(said).with_fix(error.fix());
         }
         if error.is_refused() {
-            return Self::refused(error.to_string());
+            return Self::refused(said);
         }
         if error.is_retryable() {
-            return Self::conflict(error.to_string()).with_fix("try again");
+            return Self::conflict(said).with_fix("try again");
         }
-        Self::internal(error.to_string())
+        Self::internal(said)
     }
 }
 
@@ -146,17 +164,7 @@ impl From<store::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let problem = types::Problem {
-            r#type: format!("urn:steadfast:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            code: self.code.to_owned(),
-            fix: self.fix,
-            detail: self.mistakes.as_ref().map(|mistakes| mistakes.0.clone()),
-            mistakes: self.mistakes.map(|mistakes| mistakes.1),
-            trace_id: context::current().trace_id().map(|id| id.to_string()),
-        };
-        let json = serde_json::to_string(&problem).unwrap_or_default();
+        let json = serde_json::to_string(&self.told()).unwrap_or_default();
         let mut response = (self.status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(

@@ -1,6 +1,7 @@
 //! The listener of the API: a runtime and connections of its own, so that looking at trouble does not
 //! add to it, and the other way round.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +11,17 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Response;
-use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use steadfast::clock::Instant;
 use steadfast::jobs::schedule::Schedules;
-use steadfast::jobs::{self, Jobs};
+use steadfast::jobs::{self, Jobs, Options};
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
+use super::live::Looks;
 use super::problem::{NoWrites, Problem};
 use super::revisions::Revisions;
 use super::routes::panics::Samples;
@@ -109,6 +110,36 @@ pub(super) struct Inner {
     pub(super) revisions: Option<Arc<Revisions>>,
     pub(super) traffic: Traffic,
     pub(super) panics: Samples,
+    pub(super) kinds: Option<Kinds>,
+    pub(super) looks: Looks,
+}
+
+/// What the jobs of each kind have unless somebody says otherwise, where all kinds of the process are known.
+pub(crate) type Kinds = BTreeMap<String, Usual>;
+
+/// What jobs of a kind have unless somebody says otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct Usual {
+    pub(crate) queue: String,
+    pub(crate) attempts: u32,
+}
+
+impl Inner {
+    /// Gives what a job of a kind has that nobody has said anything about.
+    pub(super) fn options(&self, kind: &str) -> Options {
+        let known = self.kinds.as_ref().and_then(|kinds| kinds.get(kind));
+        known.map_or_else(Options::new, |usual| {
+            Options::new()
+                .queue(&usual.queue)
+                .max_attempts(usual.attempts)
+        })
+    }
+
+    /// Tells whether nobody here does the work of a kind; false where it is not known who does which.
+    pub(super) fn is_strange(&self, kind: &str) -> bool {
+        let kinds = self.kinds.as_ref();
+        kinds.is_some_and(|kinds| !kinds.contains_key(kind))
+    }
 }
 
 /// What is known of requests, since when.
@@ -156,6 +187,7 @@ impl Api {
         tls: Option<Tls>,
         watched: Guard,
         service: &'static str,
+        kinds: Option<Kinds>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
         let listener = std::net::TcpListener::bind(api.listen);
@@ -193,7 +225,7 @@ impl Api {
                         service: service.to_owned(),
                         read_only,
                     };
-                    let served = Self::guarded(place, options).await;
+                    let served = Self::guarded(place, options, kinds).await;
                     match served {
                         Err(error) => drop(started.send(Err(error))),
                         Ok((api, (guard, app))) => {
@@ -225,6 +257,14 @@ impl Api {
     /// # Errors
     /// When the store refuses, or its tables are not those of this version.
     pub async fn open(store: &Store, options: ApiOptions) -> Result<Self, jobs::Error> {
+        Self::opened(store, options, None).await
+    }
+
+    async fn opened(
+        store: &Store,
+        options: ApiOptions,
+        kinds: Option<Kinds>,
+    ) -> Result<Self, jobs::Error> {
         let ApiOptions {
             guard,
             service,
@@ -246,6 +286,8 @@ impl Api {
             revisions,
             traffic: Traffic::begin(),
             panics: Samples::keep(),
+            kinds,
+            looks: Looks::default(),
         });
         watch(&inner);
         Ok(Self(inner))
@@ -261,27 +303,38 @@ impl Api {
         if !prefix.is_empty() && (!is_path || prefix.contains(['{', '}', '*', '?', '#', '"'])) {
             return Err(format!("{prefix:?} is no path to mount below; write it as /ops").into());
         }
-        let (_, app) = self.protected(prefix).await?;
+        // Whatever else is below the path is ours as well; without one it is the service's.
+        let (_, app) = self.protected(prefix, !prefix.is_empty()).await?;
         Ok(app)
     }
 
     async fn guarded(
         place: steadfast::store::Config,
         options: ApiOptions,
+        kinds: Option<Kinds>,
     ) -> anyhow::Result<(Self, (Guard, axum::Router))> {
         let store = Store::open(place).await?;
-        let api = Self::open(&store, options).await?;
-        let app = api.protected("").await;
+        let api = Self::opened(&store, options, kinds).await?;
+        let app = api.protected("", true).await;
         Ok((api, app.map_err(|error| anyhow::anyhow!(error))?))
     }
 
-    async fn protected(&self, prefix: &str) -> Result<(Guard, axum::Router), BoxError> {
+    /// Gives the routes with their guard; alone, whatever else is asked for is answered, too.
+    async fn protected(
+        &self,
+        prefix: &str,
+        is_alone: bool,
+    ) -> Result<(Guard, axum::Router), BoxError> {
         let guard = Guard::new(PolicyDocument::new("the API", policy(prefix))?)?;
         let below: Arc<str> = prefix.into();
         let known = from_fn_with_state((self.clone(), below), known);
         let routes = routes::router(self.clone())
             .route_layer(known)
             .merge(routes::public(prefix));
+        let routes = match is_alone {
+            true => routes.fallback(routes::nowhere),
+            false => routes,
+        };
         let routes = match prefix {
             "" => routes,
             prefix => axum::Router::new().nest(prefix, routes),
@@ -356,18 +409,11 @@ async fn judge(api: &Api, prefix: &str, request: &mut Request) -> Result<(), Pro
             false => Problem::method(format!("{path} has {methods}")).with_allowed(&methods),
         }
     })?;
-    let header = request.headers().get(AUTHORIZATION);
-    let token = header.and_then(|value| value.to_str().ok());
-    let token = token
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .unwrap_or_default();
+    let token = auth::bearer(request.headers()).unwrap_or_default();
     let fix = "`steadfast admin token create` makes one; say it as `authorization: Bearer …`";
-    let actor = auth::find(&api.0.store, token.trim())
-        .await?
-        .ok_or_else(|| {
-            Problem::unknown_token("there is no such token, or it does not hold any more")
-                .with_fix(fix)
-        })?;
+    let actor = auth::find(&api.0.store, token).await?.ok_or_else(|| {
+        Problem::unknown_token("there is no such token, or it does not hold any more").with_fix(fix)
+    })?;
     let action = endpoint.action;
     if !actor.rights.may(action) {
         let title = match &actor.rights {

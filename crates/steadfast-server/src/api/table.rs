@@ -85,11 +85,15 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     ),
     Endpoint {
         is_stream: true,
+        query: &[(
+            "of",
+            "what is watched, parted by commas: `status`, which it is unless said, `jobs`, `schedules`, `nodes`, `panics`, `routes`; each needs the action to read it",
+        )],
         ..get(
             "/api/v1/events",
             "status.read",
-            "Tells the status whenever it has changed, as server-sent events.",
-            Status::schema,
+            "Tells what is watched whenever it has changed, as server-sent events: each has the name of what it is about, and is what that endpoint gives unless more is asked of it. One called `problem` says what cannot be told, and the last one why it ends.",
+            || json!({ "type": "string" }),
         )
     },
     Endpoint {

@@ -22,7 +22,7 @@ types! {
         read_only: bool,
         /// Why it takes none.
         read_only_because: Option<String>,
-        /// How many jobs there are by state, each up to 10,000.
+        /// How many jobs there are by state, each up to 1,000.
         jobs: std::collections::BTreeMap<String, u64>,
         /// Nodes that are taken to be alive, up to 1,000.
         nodes_alive: u64,
@@ -95,11 +95,11 @@ types! {
         kind: String where name(),
         /// What it is about.
         payload: Option<serde_json::Value>,
-        /// Its queue: `default` unless said.
+        /// Its queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// Who goes sooner: -100 to 100.
         priority: Option<i16> where within(-100, 100),
-        /// How many attempts it has: 20 unless said.
+        /// How many attempts it has: as many as its handler says, if this server has it, or 20, unless said.
         max_attempts: Option<u32> where within(1, 1_000),
         /// How long to wait before it is due: `10m`.
         delay: Option<String> where of_form("length"),
@@ -144,6 +144,8 @@ types! {
         outcome: String,
         /// The job that it was done to, or that was made.
         job: Option<u64>,
+        /// What may not be as it was meant.
+        warning: Option<String>,
     }
 
     /// What an action has done to jobs.
@@ -219,11 +221,11 @@ types! {
         overlap: Option<String> where one_of(&["allow", "skip", "queue_one", "cancel_other"]),
         /// The kind of its jobs: its own name unless said.
         kind: Option<String> where name(),
-        /// Their queue: `default` unless said.
+        /// Their queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// What they are about.
         payload: Option<serde_json::Value>,
-        /// How many attempts they have: 20 unless said.
+        /// How many attempts they have: as many as the handler says, if this server has it, or 20, unless said.
         max_attempts: Option<u32> where within(1, 1_000),
         /// Who goes sooner: -100 to 100.
         priority: Option<i16> where within(-100, 100),

@@ -9,7 +9,10 @@ use steadfast::store::Store;
 
 use super::ask::print::{Printer, table};
 use super::{OfServer, fail};
-use crate::api::auth;
+use crate::api::audit::{Entry, audited};
+use crate::api::auth::{self, Actor};
+use crate::api::client::Refused;
+use crate::api::problem::Problem;
 use crate::config::Config;
 use crate::sql;
 
@@ -47,6 +50,8 @@ enum Token {
         /// How long it holds, an hour to a year.
         #[arg(long, value_name = "TIME", default_value = "2160h", value_parser = time)]
         expires_in: Duration,
+        #[command(flatten)]
+        why: Why,
     },
     /// Lists tokens, without what is secret of them.
     List,
@@ -54,7 +59,17 @@ enum Token {
     Revoke {
         /// Its number.
         id: i64,
+        #[command(flatten)]
+        why: Why,
     },
+}
+
+/// Why a token is made or revoked.
+#[derive(Debug, clap::Args)]
+struct Why {
+    /// Why: it stands in the audit, with the user and the host where it was done.
+    #[arg(long, value_name = "TEXT", default_value = "by hand, at the store")]
+    reason: String,
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
@@ -90,14 +105,16 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
             role,
             actions,
             expires_in,
+            why,
         } => {
             let rights = match actions.is_empty() {
                 true => auth::Rights::asked(Some(&role), None),
                 false => auth::Rights::asked(None, Some(&actions)),
             };
-            let rights = rights.map_err(|problem| anyhow::anyhow!(problem.line()))?;
-            let made = auth::make(store, &name, &rights, expires_in).await;
-            let made = made.map_err(|problem| anyhow::anyhow!(problem.line()))?;
+            let rights = rights.map_err(refused)?;
+            let asked = serde_json::json!({ "name": name, "may": rights.to_string() });
+            let work = auth::make(store, &name, &rights, expires_in);
+            let made = change(store, format!("token of {name}"), &asked, &why, work).await?;
             printer.talk(&format!(
                 "token {} of {name} ({rights}) holds until {}; it is shown this once:",
                 made.id, made.expires
@@ -124,12 +141,36 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
             let rows: Vec<_> = rows.collect();
             printer.print(&tokens, || table(["ID", "NAME", "MAY", "HOLDS"], &rows));
         }
-        Token::Revoke { id } => {
-            anyhow::ensure!(auth::revoke(store, id).await?, "no token {id} holds");
+        Token::Revoke { id, why } => {
+            let asked = serde_json::json!({ "token": id });
+            let work = auth::revoke(store, id);
+            change(store, format!("token {id}"), &asked, &why, work).await?;
             printer.print(&id, || format!("token {id} is revoked"));
         }
     }
     Ok(())
+}
+
+/// Changes something, with an entry in the audit.
+async fn change<T>(
+    store: &Store,
+    subject: String,
+    asked: &serde_json::Value,
+    why: &Why,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> anyhow::Result<T> {
+    let entry = Entry {
+        actor: &Actor::at_the_store(),
+        action: "tokens.write",
+        subject,
+        reason: &why.reason,
+        detail: asked.to_string(),
+    };
+    audited(store, entry, work).await.map_err(refused)
+}
+
+fn refused(problem: Problem) -> anyhow::Error {
+    Refused(problem.told()).into()
 }
 
 fn time(text: &str) -> Result<Duration, String> {

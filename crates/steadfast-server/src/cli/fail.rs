@@ -10,6 +10,7 @@ use steadfast::settings::Problems;
 use crate::api::client::{Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
+use crate::cli::ask::print::lines;
 
 /// Every exit code, and when.
 #[cfg(test)]
@@ -141,7 +142,7 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
             text
         }
     };
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    let _ = writeln!(std::io::stderr(), "{}", lines(text.trim_end()));
     ExitCode::from(exit)
 }
 
@@ -223,6 +224,12 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
             _ => 1,
         };
         return (store.code().into(), exit, Some(store.fix().into()));
+    }
+    let jobs = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<steadfast::jobs::Error>());
+    if let Some(jobs) = jobs {
+        return (jobs.code().into(), 1, Some(jobs.fix().into()));
     }
     let ids = error
         .chain()

@@ -1,6 +1,6 @@
 //! `steadfast schedules import`: a crontab as handlers and schedules.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
+/// The largest file that is read: 8 MiB, twice what as many lines have as are taken, each as long as it may be.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+
 /// What is printed as JSON.
 #[derive(Serialize)]
 struct Imported<'a> {
@@ -57,10 +60,14 @@ pub(crate) fn run(options: &Options, json: bool) -> ExitCode {
 fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     let name = options.file.display().to_string();
     let text = match name.as_str() {
-        "-" => std::io::read_to_string(std::io::stdin()),
-        _ => std::fs::read_to_string(&options.file),
+        "-" => read(std::io::stdin()),
+        _ => std::fs::File::open(&options.file).and_then(read),
     };
     let text = text.with_context(|| format!("cannot read {name}"))?;
+    anyhow::ensure!(
+        text.len() as u64 <= FILE_BYTES_MAX,
+        "{name} has more than {FILE_BYTES_MAX} bytes: this is no crontab"
+    );
     let form = match options.system || options.file.starts_with("/etc") {
         true => Form::System,
         false => Form::User,
@@ -109,6 +116,13 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
         "{taken} lines are taken over, in {zone} unless they say another zone; {lost} are not"
     )?;
     Ok(lost == 0)
+}
+
+/// Reads as much as a crontab may have, and a byte more where there is more.
+fn read(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The zone of this machine, as cron uses it.

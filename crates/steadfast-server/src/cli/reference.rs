@@ -92,8 +92,9 @@ fn describe(command: &clap::Command, before: &str, page: &mut String) {
 }
 
 /// The file in which the codes of a package are described, if it has some.
-const DESCRIBED: [&str; 2] = [
+const DESCRIBED: [&str; 3] = [
     "crates/steadfast-store/src/error.rs",
+    "crates/steadfast-jobs/src/error.rs",
     "crates/steadfast-ids/src/error.rs",
 ];
 

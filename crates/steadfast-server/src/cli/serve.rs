@@ -9,6 +9,7 @@ use steadfast::shutdown::Limits;
 use steadfast::{Program, panic};
 
 use super::log;
+use crate::api::check_exposure;
 use crate::config::{self, Config};
 use crate::serve;
 
@@ -43,6 +44,10 @@ pub(crate) fn run(options: Options) -> ExitCode {
         }
     };
     if options.check {
+        if let Err(error) = check_exposure(&config.api) {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            return ExitCode::from(REFUSED);
+        }
         return ExitCode::SUCCESS;
     }
     log::as_told(&config.log);

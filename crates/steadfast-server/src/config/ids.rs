@@ -8,6 +8,7 @@ use steadfast::settings::{Table, Wrong};
 
 use super::keys::*;
 use super::place::{self, Secret};
+use crate::tls;
 
 /// The most names of ids: 100. Each that is a snowflake keeps a lease.
 const NAMES_MAX: usize = 100;
@@ -18,6 +19,7 @@ pub(crate) struct Ids {
     pub(crate) listen: SocketAddr,
     /// Who does not say it gets none.
     pub(crate) token: Option<Secret>,
+    pub(crate) tls: Option<tls::Files>,
     pub(crate) generators: BTreeMap<String, Generator>,
 }
 
@@ -33,7 +35,7 @@ pub(crate) enum Generator {
 }
 
 pub(super) fn ask(root: &mut Table<'_, '_>) -> Option<Ids> {
-    let (listen, token) = root.table("ids", |table| {
+    let (listen, token, tls) = root.table("ids", |table| {
         let listen = IDS_LISTEN.text_as(table, super::address);
         let token = IDS_TOKEN.text_as(table, place::secret);
         if let (Some(address), None) = (listen, &token)
@@ -45,7 +47,20 @@ pub(super) fn ask(root: &mut Table<'_, '_>) -> Option<Ids> {
             let fix = "add token = \"env:VARIABLE\" or \"file:PATH\", or listen on 127.0.0.1";
             table.refuse(IDS_LISTEN.name, wrong.with_fix(fix));
         }
-        (listen, token)
+        let is_half = table.has(TLS_CERTIFICATE.name) || table.has(TLS_KEY.name);
+        let tls = super::ask_tls(table);
+        let behind_proxy = IDS_BEHIND_PROXY.flag(table).unwrap_or(false);
+        // Half of a certificate is told by itself.
+        let is_in_clear = !is_half && !behind_proxy;
+        if is_in_clear && listen.is_some_and(|address| !address.ip().is_loopback()) {
+            let wrong = Wrong::new(
+                "other machines reach this address, and the token would cross the network in clear",
+            );
+            let fix = "give tls_certificate and tls_key, listen on 127.0.0.1, or set behind_proxy = true where a proxy \
+                       with TLS is the only way to it";
+            table.refuse(IDS_LISTEN.name, wrong.with_fix(fix));
+        }
+        (listen, token, tls)
     });
     let mut generators = BTreeMap::new();
     root.each_in("generators", NAMES_MAX, named, |name, table| {
@@ -63,6 +78,7 @@ pub(super) fn ask(root: &mut Table<'_, '_>) -> Option<Ids> {
     listen.map(|listen| Ids {
         listen,
         token,
+        tls,
         generators,
     })
 }

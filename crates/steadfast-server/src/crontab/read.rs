@@ -30,13 +30,14 @@ struct Settings {
     lost_zone: Option<String>,
 }
 
-/// Reads all lines.
-pub(crate) fn read(text: &str, form: Form) -> Crontab {
+/// Reads all lines. Those that are no text are told by themselves, and do not take the others with them.
+pub(crate) fn read(bytes: impl AsRef<[u8]>, form: Form) -> Crontab {
     let mut crontab = Crontab::default();
     let mut settings = Settings::default();
-    for (at, line) in text.lines().enumerate() {
+    for (at, bytes) in bytes.as_ref().split(|byte| *byte == b'\n').enumerate() {
         let number = at + 1;
-        let line = line.trim();
+        let text = String::from_utf8_lossy(bytes);
+        let line = text.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -47,7 +48,13 @@ pub(crate) fn read(text: &str, form: Form) -> Crontab {
                 lost,
             });
         };
+        let is_text = std::str::from_utf8(bytes).is_ok();
         if let Some((name, value)) = variable(line) {
+            if !is_text {
+                let text = format!("{name} is left out: its value is not UTF-8");
+                note(text, false);
+                continue;
+            }
             if let Some(text) = settings.set(name, value) {
                 note(text, false);
             }
@@ -59,6 +66,13 @@ pub(crate) fn read(text: &str, form: Form) -> Crontab {
                 true,
             );
             break;
+        }
+        if !is_text {
+            note(
+                "it is not UTF-8: write it so, or make a script of it".to_owned(),
+                true,
+            );
+            continue;
         }
         match entry(line, number, form, &settings) {
             Ok((entry, told)) => {
@@ -184,29 +198,44 @@ fn entry(
 }
 
 /// Divides at the first `%`: what is behind it is read by the command, each further `%` being the end of
-/// a line. `\%` is a `%`.
+/// a line, and one that a `\` stands before being itself. As cron does it, where a `\` before another `\` is of no use to
+/// the `%` after it in the command, and of use in what that reads.
 fn percent(command: &str) -> (String, String) {
-    let (mut before, mut behind) = (String::new(), String::new());
-    let mut is_behind = false;
-    let mut chars = command.chars().peekable();
-    while let Some(char) = chars.next() {
-        let char = match char {
-            '\\' if chars.peek() == Some(&'%') => chars.next().unwrap_or(char),
-            '%' if is_behind => '\n',
-            '%' => {
-                is_behind = true;
-                continue;
+    let mut before = String::new();
+    let mut is_escaped = false;
+    let mut chars = command.chars();
+    for char in chars.by_ref() {
+        match char {
+            '%' if is_escaped => {
+                before.pop();
             }
-            _ => char,
+            '%' => break,
+            _ => {}
+        }
+        before.push(char);
+        is_escaped = char == '\\' && !is_escaped;
+    }
+    let mut behind = String::new();
+    let mut is_escaped = false;
+    for char in chars {
+        let char = match (is_escaped, char) {
+            (false, '%') => '\n',
+            (true, '%') | (false, _) => char,
+            (true, _) => {
+                behind.push('\\');
+                char
+            }
         };
-        if is_behind {
+        is_escaped = char == '\\';
+        if !is_escaped {
             behind.push(char);
-        } else {
-            before.push(char);
         }
     }
-    // cron ends what it gives with a line feed.
-    if is_behind {
+    if is_escaped {
+        behind.push('\\');
+    }
+    // cron ends what it gives with a line feed, if it gives anything.
+    if !behind.is_empty() && !behind.ends_with('\n') {
         behind.push('\n');
     }
     (before, behind)

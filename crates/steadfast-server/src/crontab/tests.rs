@@ -99,7 +99,14 @@ fn what_follows_a_percent_is_read_by_the_command() {
         "in 100%\n",
     );
     check(r"0 1 * * * printf 'a\\b\n'", r"printf 'a\\b\n'", "");
-    check("0 1 * * * cat%", "cat", "\n");
+    // Nothing is given where nothing is behind it, and no second line feed.
+    check("0 1 * * * cat%", "cat", "");
+    check("0 1 * * * cat%a%", "cat", "a\n");
+    check("0 1 * * * cat%a%%", "cat", "a\n\n");
+    // The first of two is for the second in the command, and each stands for itself in what it reads.
+    check(r"0 1 * * * echo \\%in", r"echo \\", "in\n");
+    check(r"0 1 * * * echo \\\%in", r"echo \\%in", "");
+    check(r"0 1 * * * cat%\\%a\b\", "cat", "\\%a\\b\\\n");
 }
 
 #[test]
@@ -170,6 +177,38 @@ fn odd_ends_of_lines_and_marks_are_no_trouble() {
 
     let commands: Vec<_> = entries.iter().map(|entry| entry.command.as_str()).collect();
     assert_eq!(commands, ["x y", "quiet", "no end"]);
+}
+
+#[test]
+fn a_line_that_is_no_text_does_not_take_the_others_with_it() {
+    let text =
+        b"# f\xfcr Ada\nNAME=M\xfcller\n0 1 * * * first\n0 2 * * * gr\xfc\xdfe\n0 3 * * * third\n";
+
+    let crontab = read(text, Form::User);
+
+    let commands: Vec<_> = crontab
+        .entries
+        .iter()
+        .map(|entry| entry.command.as_str())
+        .collect();
+    assert_eq!(commands, ["first", "third"]);
+    assert!(crontab.entries[0].variables.is_empty());
+    let notes: Vec<_> = crontab
+        .notes
+        .iter()
+        .map(|note| (note.line, note.lost, note.text.as_str()))
+        .collect();
+    assert_eq!(
+        notes,
+        [
+            (2, false, "NAME is left out: its value is not UTF-8"),
+            (
+                4,
+                true,
+                "it is not UTF-8: write it so, or make a script of it"
+            ),
+        ]
+    );
 }
 
 #[test]

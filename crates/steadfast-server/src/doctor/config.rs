@@ -62,8 +62,6 @@ enum Guarded {
     Encrypted,
     /// Signed, so that it can be read and not changed.
     Signed,
-    /// A token at most, in clear, which gives nothing but ids.
-    Handed,
     /// Whoever reaches it may read it.
     Open,
 }
@@ -142,12 +140,19 @@ fn gather(config: &Config, paths: &[PathBuf]) -> Exposed {
             .push(listen("calls.listen", calls.listen, guarded));
     }
     if let Some(ids) = &config.ids {
-        let listener = listen("ids.listen", ids.listen, Guarded::Handed);
+        // One in clear that others reach is refused where the configuration is read.
+        let listener = listen("ids.listen", ids.listen, Guarded::Encrypted);
         exposed.listeners.push(listener);
     }
     let now_s = clock::timestamp().unix_millis().div_euclid(1_000);
     let calls = config.calls.as_ref().and_then(|calls| calls.tls.as_ref());
-    for (section, files) in [("api", config.api.tls.as_ref()), ("calls", calls)] {
+    let ids = config.ids.as_ref().and_then(|ids| ids.tls.as_ref());
+    let certificates = [
+        ("api", config.api.tls.as_ref()),
+        ("calls", calls),
+        ("ids", ids),
+    ];
+    for (section, files) in certificates {
         if let Some(files) = files {
             let loaded = Identity::load(files, now_s);
             let left_s = loaded.map(|identity| identity.validity.until_s - now_s);
@@ -260,13 +265,6 @@ fn listener(listener: &Listener) -> Option<Finding> {
                 "{key} = \"{address}\" can be reached from other machines: what is told is signed, and can be read on its way"
             ),
             "give tls_certificate and tls_key in [calls]",
-        )),
-        Guarded::Handed => Some(warn(
-            &LISTEN,
-            format!(
-                "{key} = \"{address}\" can be reached from other machines: whoever reads its token on the way can take ids"
-            ),
-            "let only your services through, or put a proxy with TLS before it",
         )),
         Guarded::Open => Some(warn(
             &LISTEN,
@@ -429,7 +427,6 @@ mod tests {
             Guarded::InClear,
             Guarded::Encrypted,
             Guarded::Signed,
-            Guarded::Handed,
             Guarded::Open,
         ] {
             check("127.0.0.1:1", guarded, &[]);
@@ -439,7 +436,6 @@ mod tests {
         check("[::]:1", Guarded::InClear, &[failed]);
         check("10.0.0.5:1", Guarded::Encrypted, &[]);
         check("10.0.0.5:1", Guarded::Signed, &[warned]);
-        check("10.0.0.5:1", Guarded::Handed, &[warned]);
         check("10.0.0.5:1", Guarded::Open, &[warned]);
     }
 

@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Gid, Signal, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::process::{Child, Command};
 
 /// The exit code when the program cannot be started because it is not there: 127, as a shell's.
@@ -26,7 +28,14 @@ pub(super) const GO: u8 = b'\n';
 /// ([`Launch`]).
 #[cfg(feature = "drill")]
 pub(crate) fn command(program: &[String]) -> Command {
-    begin(&[], program)
+    begin(&[], None, program)
+}
+
+/// Whom a program runs as: a user, with its groups, the first of which is its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gids: Vec<u32>,
 }
 
 /// A command that does not become the program before it is told to, by what launches it: this one is its launcher, so
@@ -35,13 +44,13 @@ pub(crate) struct Waiting(pub(crate) Command);
 
 impl Waiting {
     /// What is written to its standard input afterwards is the program's.
-    pub(crate) fn with_input(program: &[String]) -> Self {
-        Self(begin(&["--wait"], program))
+    pub(crate) fn with_input(program: &[String], run_as: Option<&Identity>) -> Self {
+        Self(begin(&["--wait"], run_as, program))
     }
 
     /// The program has nothing to read.
     pub(crate) fn without_input(program: &[String]) -> Self {
-        Self(begin(&["--wait", "--no-input"], program))
+        Self(begin(&["--wait", "--no-input"], None, program))
     }
 
     pub(super) fn spawn(mut self) -> io::Result<Child> {
@@ -49,12 +58,14 @@ impl Waiting {
     }
 }
 
-fn begin(options: &[&str], program: &[String]) -> Command {
+fn begin(options: &[&str], run_as: Option<&Identity>, program: &[String]) -> Command {
     let mut command = Command::new(OURSELVES);
+    command.arg0("steadfast").arg("launch").args(options);
+    if let Some(Identity { uid, gids }) = run_as {
+        command.arg(format!("--uid={uid}"));
+        command.args(gids.iter().map(|gid| format!("--gid={gid}")));
+    }
     command
-        .arg0("steadfast")
-        .arg("launch")
-        .args(options)
         .arg(std::process::id().to_string())
         .arg("--")
         .args(program)
@@ -63,9 +74,9 @@ fn begin(options: &[&str], program: &[String]) -> Command {
     command
 }
 
-/// Looks for a program as the launcher will, so that we can tell what is not there.
-pub(crate) fn found(program: &str, path: Option<&OsStr>) -> io::Result<()> {
-    let is_there = |path: &std::path::Path| path.is_file();
+/// Looks for a program as the launcher will, in the folder that it runs in, so that we can tell what is not there.
+pub(crate) fn found(program: &str, path: Option<&OsStr>, dir: Option<&Path>) -> io::Result<()> {
+    let is_there = |path: &Path| dir.unwrap_or(Path::new("")).join(path).is_file();
     let there = match program.contains('/') {
         true => is_there(program.as_ref()),
         false => path.is_some_and(|path| {
@@ -95,12 +106,27 @@ pub(crate) struct Launch {
     #[arg(long)]
     no_input: bool,
 
+    /// Becomes this user before.
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+
+    /// The groups of that user, its own first.
+    #[arg(long, requires = "uid")]
+    gid: Vec<u32>,
+
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
 
 impl Launch {
     pub(crate) fn run(self) -> ExitCode {
+        if let Some(uid) = self.uid
+            && let Err(error) = become_user(uid, &self.gid)
+        {
+            let _ = writeln!(io::stderr(), "cannot become user {uid}: {error}");
+            return ExitCode::from(NOT_STARTED);
+        }
+        // Only now: whoever becomes another user is not watched any more.
         let watched = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
         if watched.is_err() || parent != i32::try_from(self.supervisor).ok() {
@@ -120,6 +146,17 @@ impl Launch {
             _ => NOT_STARTED,
         })
     }
+}
+
+/// Gives up all that root may, for good: the groups first, while that is still allowed.
+fn become_user(uid: u32, gids: &[u32]) -> io::Result<()> {
+    // Of the thread, which is the only one, and the one that becomes the program.
+    let gids: Vec<Gid> = gids.iter().copied().map(Gid::from_raw).collect();
+    let (own, uid) = (gids.first().copied(), Uid::from_raw(uid));
+    set_thread_groups(&gids)?;
+    set_thread_res_gid(own, own, own)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
 }
 
 /// Reads the one byte, and nothing of what comes after it, which is the program's.

@@ -9,7 +9,7 @@ const SIGNALS: [(i32, &str, &str); 9] = [
     (
         6,
         "SIGABRT",
-        "it aborted: a stack overflow or a panic in Rust ends so, too",
+        "it aborted: a stack overflow, a panic or a failed allocation in Rust ends so, too",
     ),
     (7, "SIGBUS", "memory behind a mapped file was gone"),
     (8, "SIGFPE", "an arithmetic error"),
@@ -28,19 +28,53 @@ const SIGNALS: [(i32, &str, &str); 9] = [
     (31, "SIGSYS", "it made a system call that it may not make"),
 ];
 
+/// The end of a process, with what the kernel says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) status: ExitStatus,
+    /// Whether the kernel has killed for want of memory while it ran; nothing where nobody counts.
+    pub(crate) for_memory: Option<bool>,
+}
+
+impl Ending {
+    /// One of which nothing else is known.
+    pub(crate) fn of(status: ExitStatus) -> Self {
+        Self {
+            status,
+            for_memory: None,
+        }
+    }
+}
+
 /// Says how it ended: by an exit code, or by a signal and what that means.
-pub(crate) fn write_status(f: &mut fmt::Formatter<'_>, status: ExitStatus) -> fmt::Result {
-    let Some(signal) = status.signal() else {
-        return write!(f, "ended with exit code {}", status.code().unwrap_or(-1));
-    };
-    match SIGNALS.iter().find(|(number, ..)| *number == signal) {
-        Some((_, name, meaning)) => write!(f, "ended by {name} ({meaning})")?,
-        None => write!(f, "ended by signal {signal}")?,
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_short = self.for_memory == Some(true);
+        let Some(signal) = self.status.signal() else {
+            let code = self.status.code().unwrap_or(-1);
+            write!(f, "ended with exit code {code}")?;
+            return match is_short {
+                true => f.write_str("; the kernel has killed for want of memory meanwhile"),
+                false => Ok(()),
+            };
+        };
+        match SIGNALS.iter().find(|(number, ..)| *number == signal) {
+            Some((9, name, _)) if is_short => write!(
+                f,
+                "ended by {name} (for want of memory: the kernel has killed in its control group)"
+            )?,
+            Some((9, name, _)) if self.for_memory == Some(false) => write!(
+                f,
+                "ended by {name} (somebody killed it, and not the kernel for want of memory)"
+            )?,
+            Some((_, name, meaning)) => write!(f, "ended by {name} ({meaning})")?,
+            None => write!(f, "ended by signal {signal}")?,
+        }
+        if self.status.core_dumped() {
+            f.write_str(", core dumped")?;
+        }
+        Ok(())
     }
-    if status.core_dumped() {
-        f.write_str(", core dumped")?;
-    }
-    Ok(())
 }
 
 /// Adds what it wrote at last.
@@ -53,4 +87,36 @@ pub(crate) fn write_last_words(f: &mut fmt::Formatter<'_>, words: &[String]) -> 
         write!(f, "\n    {line}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_for_want_of_memory_is_told_from_one_by_an_operator() {
+        let told = |raw, for_memory| {
+            let status = ExitStatus::from_raw(raw);
+            Ending { status, for_memory }.to_string()
+        };
+
+        assert_eq!(
+            told(9, Some(true)),
+            "ended by SIGKILL (for want of memory: the kernel has killed in its control group)"
+        );
+        assert_eq!(
+            told(9, Some(false)),
+            "ended by SIGKILL (somebody killed it, and not the kernel for want of memory)"
+        );
+        assert_eq!(
+            told(9, None),
+            "ended by SIGKILL (somebody killed it: the kernel for want of memory, or an operator)"
+        );
+        // What it had started was killed, and it has ended for that.
+        assert_eq!(
+            told(137 << 8, Some(true)),
+            "ended with exit code 137; the kernel has killed for want of memory meanwhile"
+        );
+        assert_eq!(told(3 << 8, Some(false)), "ended with exit code 3");
+    }
 }

@@ -15,6 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Certificates {
     pub(super) api: Option<Tls>,
     pub(super) calls: Option<Tls>,
+    pub(super) ids: Option<Tls>,
     hangup: Signal,
 }
 
@@ -26,17 +27,19 @@ impl Certificates {
             loaded.with_context(|| format!("the certificate of [{section}] cannot be used"))
         };
         let api = Some(&config.api).filter(|api| api.enabled);
-        let calls = config.calls.as_ref();
+        let (calls, ids) = (config.calls.as_ref(), config.ids.as_ref());
         Ok(Self {
             api: load("api", api.and_then(|api| api.tls.as_ref()))?,
             calls: load("calls", calls.and_then(|calls| calls.tls.as_ref()))?,
+            ids: load("ids", ids.and_then(|ids| ids.tls.as_ref()))?,
             hangup: signal(SignalKind::hangup())?,
         })
     }
 
     /// Reads them again whenever their files have changed, or SIGHUP comes. Does not end.
     pub(super) async fn follow(mut self) {
-        let mut all: Vec<Tls> = self.api.into_iter().chain(self.calls).collect();
+        let all = [self.api, self.calls, self.ids];
+        let mut all: Vec<Tls> = all.into_iter().flatten().collect();
         loop {
             let is_asked = tokio::select! {
                 () = clock::sleep(LOOK_EVERY) => false,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -22,7 +22,9 @@ use steadfast::{Cancel, Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
 use super::{WAIT_FIRST, WAIT_LONGEST, passes};
+use crate::api::auth;
 use crate::config::{self, Config};
+use crate::tls::Tls;
 
 /// How many connections to the store it has of its own: 2. A lease is renewed and a range fetched now and then.
 const CONNECTIONS: usize = 2;
@@ -131,7 +133,7 @@ impl IdServer {
     }
 
     /// Hands ids out until the shutdown has drained it, and then gives the worker ids back.
-    pub(super) async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    pub(super) async fn run(self, tls: Option<Tls>, shutdown: &Shutdown) -> anyhow::Result<()> {
         let stop = shutdown.stop_accepting();
         let Some(store) = self
             .until(&stop, async || Ok(Store::open(self.place.clone()).await?))
@@ -153,10 +155,12 @@ impl IdServer {
         self.handing.state().waits = None;
         tracing::info!(target: "steadfast::serve", address = %self.address()?, "ids are handed out");
         // A line for each id would cost more than the id: they are counted.
-        guard
-            .serve(self.listener, app.layer(guard.exempt()))
-            .connections(CLIENTS)
-            .await;
+        let app = app.layer(guard.exempt());
+        let mut serve = guard.serve(self.listener, app).connections(CLIENTS);
+        if let Some(tls) = tls {
+            serve = serve.over(move |stream| tls.accept(stream));
+        }
+        serve.await;
         // Nobody is answered any more, so nobody gets an id of a worker id that is given back.
         let held = std::mem::take(&mut self.handing.state().held);
         for (_, generator) in held {
@@ -270,9 +274,8 @@ async fn known(
     request: Request,
     next: Next,
 ) -> Response<axum::body::Body> {
-    let said = request.headers().get(AUTHORIZATION);
-    let said = said.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if said.is_some_and(|said| Hash::hash(said.trim().as_bytes()) == token) {
+    let said = auth::bearer(request.headers());
+    if said.is_some_and(|said| Hash::hash(said.as_bytes()) == token) {
         return next.run(request).await;
     }
     let problem = serde_json::json!({

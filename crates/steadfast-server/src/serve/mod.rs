@@ -15,7 +15,7 @@ use steadfast::store::{Node, NodeConfig, Store};
 use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
-use crate::api::{Api, check_exposure};
+use crate::api::{Api, Kinds, Usual, check_exposure};
 use crate::config::{Config, Work};
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
@@ -40,6 +40,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     check_exposure(&config.api)?;
     let certificates = Certificates::load(&config)?;
     let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
+    let ids_tls = certificates.ids.clone();
     let listener = TcpListener::bind(config.health).await;
     let listener = listener.with_context(|| {
         format!(
@@ -80,9 +81,17 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         };
         if config.api.enabled {
             let place = config.store.config(&config.service)?;
+            let (guard, kinds) = (outside.guard(), Some(kinds(&config)));
             // One name for all servers of a store, however each is called: the policy follows from the configuration.
-            let guard = outside.guard();
-            let address = Api::start(&config.api, place, api_tls, guard, "serve", &shutdown);
+            let address = Api::start(
+                &config.api,
+                place,
+                api_tls,
+                guard,
+                "serve",
+                kinds,
+                &shutdown,
+            );
             let address = address.await.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
@@ -97,7 +106,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     };
     let handing = async {
         match ids {
-            Some(ids) => ids.run(&shutdown).await,
+            Some(ids) => ids.run(ids_tls, &shutdown).await,
             None => Ok(()),
         }
     };
@@ -110,6 +119,19 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         // Nobody could tell any more how it is.
         _ = told => Err(anyhow::anyhow!("the listener of health has ended")),
     }
+}
+
+/// What jobs have that somebody makes by hand, and says no more of.
+fn kinds(config: &Config) -> Kinds {
+    let handlers = config.handlers.iter();
+    let usual = handlers.map(|(name, handler)| {
+        let usual = Usual {
+            queue: handler.queue.clone(),
+            attempts: handler.attempts,
+        };
+        (name.clone(), usual)
+    });
+    usual.collect()
 }
 
 /// Tells systemd when the end begins; does not end by itself.

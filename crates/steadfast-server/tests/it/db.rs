@@ -1,6 +1,7 @@
 //! `steadfast db`, on a store that a server uses and on one that nobody does.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -215,6 +216,7 @@ async fn a_store_in_postgresql_is_copied_and_put_back_by_its_own_tools() {
 
     let copied = told(&config, &["backup", copy]);
     assert!(copied.starts_with(&format!("{copy} has ")), "{copied}");
+    assert_eq!(mode(Path::new(copy)), 0o600);
     let twice = refused(&config, &["backup", copy], 1);
     assert!(twice.contains("already; name another file"), "{twice}");
     let after = enqueue(&jobs_of, "echo", "2", 1).await;
@@ -254,6 +256,47 @@ async fn a_store_in_postgresql_is_copied_and_put_back_by_its_own_tools() {
         says.contains("run: pg_dump '--format=custom' '--schema=steadfast'"),
         "{says}"
     );
+    assert!(says.contains(" > 'other.dump'"), "{says}");
+    assert!(beside(&folder, ".part").is_empty());
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_user_reads_a_store_or_its_copy_and_a_restored_one_is_of_whom_it_was() {
+    let folder = Folder::new("db-mode");
+    let config = folder.configure(&shell("echo", "cat", ""));
+    let (store, copy) = (folder.path().join("jobs.db"), folder.path().join("copy.db"));
+    let server = Server::start(&config);
+    let jobs_of = jobs(&folder).await;
+    let id = enqueue(&jobs_of, "echo", "1", 1).await;
+    until_state(&jobs_of, id, State::Completed).await;
+    for file in ["jobs.db", "jobs.db-wal", "jobs.db-shm"] {
+        let mode = mode(&folder.path().join(file));
+        assert_eq!(mode & 0o007, 0, "{file}: {mode:o}");
+    }
+    told(&config, &["backup", copy.to_str().unwrap()]);
+    assert_eq!(mode(&copy), 0o600);
+    jobs_of.store().close().await;
+    server.stop();
+
+    // As a user of the service has it, whose store somebody else restores.
+    fs::set_permissions(&store, PermissionsExt::from_mode(0o640)).unwrap();
+    let owner = |path: &Path| {
+        let of = fs::metadata(path).unwrap();
+        (of.uid(), of.gid())
+    };
+    // Only root can give it away.
+    let _ = chown(&store, Some(65_534), Some(65_534));
+    let before = owner(&store);
+    told(&config, &["restore", copy.to_str().unwrap(), "--yes"]);
+
+    assert_eq!((mode(&store), owner(&store)), (0o640, before));
+    fs::remove_file(&store).unwrap();
+    told(&config, &["restore", copy.to_str().unwrap(), "--yes"]);
+    assert_eq!(mode(&store), 0o600);
 }
 
 /// Says what a server does that hands ids out and may not change the tables.

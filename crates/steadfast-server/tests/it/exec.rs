@@ -278,6 +278,102 @@ fn a_flood_of_output_is_passed_on_whole() {
     assert_eq!(ended.status.code(), Some(0));
 }
 
+/// A control group with little memory, below that of this process; none where that may not be made.
+struct Tight(std::path::PathBuf);
+
+impl Tight {
+    fn make() -> Option<Self> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let group_of = |is_it: &dyn Fn(&str, &str) -> bool| {
+            own.lines().find_map(|line| {
+                let parts: Vec<&str> = line.splitn(3, ':').collect();
+                is_it(parts[0], parts[1]).then(|| parts[2].trim_start_matches('/').to_owned())
+            })
+        };
+        let name = format!("steadfast-tight-{}", std::process::id());
+        let places = [
+            (
+                "memory",
+                group_of(&|_, controllers| controllers.split(',').any(|one| one == "memory")),
+                "memory.limit_in_bytes",
+            ),
+            ("", group_of(&|number, _| number == "0"), "memory.max"),
+        ];
+        places.into_iter().find_map(|(below, group, limit)| {
+            let root = std::path::Path::new("/sys/fs/cgroup").join(below);
+            let made = Self(root.join(group?).join(&name));
+            std::fs::create_dir(&made.0).ok()?;
+            std::fs::write(made.0.join(limit), "96M").ok()?;
+            Some(made)
+        })
+    }
+}
+
+impl Drop for Tight {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Holds 512 MiB.
+const GREEDY: [&str; 5] = ["dd", "if=/dev/zero", "of=/dev/null", "bs=512M", "count=1"];
+
+#[test]
+fn a_program_that_the_kernel_kills_for_want_of_memory_is_restarted_and_told_from_one_that_somebody_kills()
+ {
+    let Some(tight) = Tight::make() else {
+        crate::serve::tell(
+            "no control group can be made here: nothing is killed for want of memory",
+        );
+        return;
+    };
+    let run = |program: &[&str]| {
+        let args = ["exec", "--supervise", "--restarts", "1", "--backoff", "1ms"];
+        let ended = Command::new("sh")
+            .args(["-c", "echo $$ > \"$1\" && shift && exec \"$@\"", "sh"])
+            .arg(tight.0.join("cgroup.procs"))
+            .arg(env!("CARGO_BIN_EXE_steadfast"))
+            .args(args)
+            .arg("--")
+            .args(program)
+            .output()
+            .unwrap();
+        (text(&ended.stderr), ended.status.code())
+    };
+
+    let (stderr, code) = run(&GREEDY);
+    let told = "ended by SIGKILL (for want of memory: the kernel has killed in its control group)";
+    assert_eq!(stderr.matches(told).count(), 2, "{stderr}");
+    assert_eq!(code, Some(137), "{stderr}");
+
+    let (stderr, code) = run(&["sh", "-c", "kill -KILL $$"]);
+    let told = "ended by SIGKILL (somebody killed it, and not the kernel for want of memory)";
+    assert_eq!(stderr.matches(told).count(), 2, "{stderr}");
+    assert_eq!(code, Some(137), "{stderr}");
+
+    // It is not itself that was killed.
+    let below = format!("{}; exit 7", GREEDY.join(" "));
+    let (stderr, code) = run(&["sh", "-c", &below]);
+    let told = "ended with exit code 7; the kernel has killed for want of memory meanwhile";
+    assert_eq!(stderr.matches(told).count(), 2, "{stderr}");
+    assert_eq!(code, Some(7), "{stderr}");
+}
+
+#[test]
+fn a_program_that_is_denied_memory_by_its_limit_has_failed_in_its_own_words() {
+    let program = format!("ulimit -v 200000; exec {}", GREEDY.join(" "));
+
+    let ended = output(&["--", "sh", "-c", &program]);
+
+    let stderr = text(&ended.stderr);
+    assert!(
+        stderr.contains("ended with exit code 1; its last lines"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("\n    dd: memory exhausted"), "{stderr}");
+    assert_eq!(ended.status.code(), Some(1));
+}
+
 #[test]
 fn mistakes_in_the_options_are_refused_with_a_fix() {
     let check = |args: &[&str], expect: &str| {

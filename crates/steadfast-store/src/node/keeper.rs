@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use steadfast_core::cancel::Cause;
 use steadfast_core::decide::vigil::{Step, Timing, Vigil};
-use steadfast_core::{clock, rng};
-use tokio::sync::{mpsc, oneshot};
+use steadfast_core::panic::Panic;
+use steadfast_core::{clock, recover_async, rng};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::host::{self, LifeLock};
 use super::{Incarnation, Shared};
@@ -27,7 +28,7 @@ pub(super) async fn start(shared: Arc<Shared>, timing: Timing) -> Result<(), Err
     let (joined, answer) = oneshot::channel();
     let thread = std::thread::Builder::new().name("steadfast-beat".into());
     let started = thread.spawn(move || {
-        let left = shared.left.clone();
+        let _left = Left(shared.left.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -38,17 +39,22 @@ pub(super) async fn start(shared: Arc<Shared>, timing: Timing) -> Result<(), Err
             }
             Err(error) => drop(joined.send(Err(Trouble::Lost(error.into()).into()))),
         }
-        left.send_replace(true);
     });
     started.map_err(|error| Trouble::Lost(error.into()))?;
     answer.await.unwrap_or(Err(Trouble::Closed.into()))
 }
 
+/// Says that nobody beats any more, when it is dropped: in whatever way the thread ends.
+struct Left(watch::Sender<bool>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
 /// Answers, on the runtime that does the work, that it still runs tasks.
-async fn answer(
-    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
-    mut left: tokio::sync::watch::Receiver<bool>,
-) {
+async fn answer(mut asked: mpsc::Receiver<oneshot::Sender<()>>, mut left: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             asked = asked.recv() => match asked {
@@ -92,7 +98,7 @@ impl Keeper {
             }
         };
         Self {
-            vigil: Vigil::new(timing, clock::nanos()),
+            vigil: Vigil::new(timing, clock::lease_nanos()),
             shared,
             pulse,
             asked: None,
@@ -110,7 +116,9 @@ impl Keeper {
             return;
         }
         if joined.send(Ok(())).is_ok() {
-            self.keep().await;
+            while let Err(panic) = recover_async(self.keep()).await {
+                self.panicked(&panic);
+            }
         }
         self.end(Cause::Shutdown);
         if let Some(id) = self.before.take() {
@@ -122,21 +130,20 @@ impl Keeper {
     /// Beats until the process leaves.
     async fn keep(&mut self) {
         loop {
-            let now = clock::nanos();
+            let now = clock::lease_nanos();
             let done = match self.vigil.next(now) {
                 Step::Wait(until) => {
-                    let look = clock::now() + LOOK;
-                    let until = clock::instant_at(until).min(look);
+                    let left = Duration::from_nanos(until.saturating_sub(now));
                     tokio::select! {
                         () = self.shared.leave.notified() => return,
-                        () = clock::sleep_until(until) => {}
+                        () = clock::sleep(left.min(LOOK)) => {}
                     }
                     self.look_at_peers().await;
                     continue;
                 }
                 Step::Fence => {
                     self.end(Cause::LeaseLost);
-                    self.vigil.lost(clock::nanos());
+                    self.vigil.lost(clock::lease_nanos());
                     continue;
                 }
                 Step::Renew => self.beat().await,
@@ -168,7 +175,7 @@ impl Keeper {
         let lock = self.lock.as_ref().map_or_else(String::new, |lock| {
             lock.path().to_string_lossy().into_owned()
         });
-        let asked_at = clock::nanos();
+        let asked_at = clock::lease_nanos();
         let rows = self
             .ask(
                 &NODE_JOIN,
@@ -205,7 +212,7 @@ impl Keeper {
         };
         self.pulse().await?;
         let shared = self.shared.clone();
-        let asked_at = clock::nanos();
+        let asked_at = clock::lease_nanos();
         let rows = self
             .ask(
                 &NODE_BEAT,
@@ -215,7 +222,7 @@ impl Keeper {
         let Some(row) = rows.first() else {
             tracing::warn!(target: "steadfast::store", node = life.id, "the lease is over; joining anew");
             self.end(Cause::LeaseLost);
-            self.vigil.lost(clock::nanos());
+            self.vigil.lost(clock::lease_nanos());
             return Ok(());
         };
         self.vigil.granted(asked_at);
@@ -223,7 +230,7 @@ impl Keeper {
         {
             let mut health = shared.health();
             health.beats += 1;
-            health.slowest_ns = health.slowest_ns.max(clock::nanos() - asked_at);
+            health.slowest_ns = health.slowest_ns.max(clock::lease_nanos() - asked_at);
         }
         let breaking = row.get(0)?;
         // Also at the first beat: it may have come since the tables were looked at.
@@ -248,17 +255,17 @@ impl Keeper {
 
     /// Waits for the database no longer than the lease can be relied on: nobody else looks at its end.
     async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let now = clock::lease_nanos();
         let limit = match self.vigil.fence_at() {
-            Some(fence_at) => Duration::from_nanos(fence_at.saturating_sub(clock::nanos())),
+            Some(fence_at) => Duration::from_nanos(fence_at.saturating_sub(now)),
             None => self.shared.config.lease,
         };
-        match clock::timeout(limit, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Trouble::TimeLimit {
-                limit,
-                undone: false,
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = clock::lease_sleep_until(now.saturating_add(limit.as_nanos() as u64)) => {
+                Err(Trouble::TimeLimit { limit, undone: false }.into())
             }
-            .into()),
         }
     }
 
@@ -274,7 +281,7 @@ impl Keeper {
         let stall = self.shared.config.stall;
         let limit = match self.vigil.fence_at() {
             Some(fence_at) => stall.min(Duration::from_nanos(
-                fence_at.saturating_sub(clock::nanos()),
+                fence_at.saturating_sub(clock::lease_nanos()),
             )),
             None => stall,
         };
@@ -295,13 +302,24 @@ impl Keeper {
     }
 
     fn failed(&mut self, error: &Error) {
-        let now = clock::nanos();
-        self.vigil.failed(now, rng::bits());
+        self.note_failure(error.to_string());
+        tracing::warn!(target: "steadfast::store", %error, "no beat");
+    }
+
+    /// What was begun may be half done: nobody relies on this life any more, and there will be another one.
+    fn panicked(&mut self, panic: &Panic) {
+        let message = panic.message();
+        self.vigil.lost(clock::lease_nanos());
+        self.note_failure(format!("what beats has panicked: {message}"));
+        self.end(Cause::LeaseLost);
+        tracing::error!(target: "steadfast::store", panic = message, "what beats has panicked; joining anew");
+    }
+
+    fn note_failure(&mut self, why: String) {
+        self.vigil.failed(clock::lease_nanos(), rng::bits());
         let mut health = self.shared.health();
         health.failures += 1;
-        health.last_failure = Some((now, error.to_string()));
-        drop(health);
-        tracing::warn!(target: "steadfast::store", %error, "no beat");
+        health.last_failure = Some((clock::nanos(), why));
     }
 
     /// Nothing may rely on this life any more.

@@ -20,7 +20,9 @@
 //!   joined does not answer: who cannot work must not look alive.
 //! - A process that cannot renew its lease stops by itself a margin before it ends, counted on its own
 //!   monotonic clock from *before* the last beat that succeeded: everything under
-//!   [`Incarnation::cancel`] is cancelled with [`Cause::LeaseLost`].
+//!   [`Incarnation::cancel`] is cancelled with [`Cause::LeaseLost`]. The time for which the host sleeps
+//!   counts; what nobody inside can see is a virtual machine whose clocks were all stopped with it.
+//! - A panic of the thread that beats is an end like any other: the life is over, and another one begins.
 //! - On one host nobody waits for a lease: each process keeps a file locked, which the system lets go
 //!   of when it dies, and the others look at it twice a second.
 //!
@@ -95,6 +97,9 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     )
     .when("The database refused a beat: this process was away for longer than its lease. Its work was cancelled.")
     .action("Find out what stopped it: a paused machine, a hanging runtime, a database out of reach."),
+    EventDoc::new("steadfast::store", &["error"], "what beats has panicked; joining anew", &["panic"])
+        .when("The thread that beats has panicked. The work of this life was cancelled, and another one begins.")
+        .action("Report it with the panic: it is a mistake of steadfast."),
     EventDoc::new(
         "steadfast::store",
         &["warn"],
@@ -430,7 +435,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Incarnation {
     id: i64,
-    /// Until when it can be relied on, as [`clock::nanos`] counts.
+    /// Until when it can be relied on, as [`clock::lease_nanos`] counts.
     fence_at: Arc<AtomicU64>,
     cancel: Cancel,
 }
@@ -450,7 +455,7 @@ impl Incarnation {
     }
 
     /// Tells whether the process may rely on its lease at this moment. True to the moment also
-    /// after the process was stopped, when nothing has been cancelled yet.
+    /// after the process was stopped or the host slept, when nothing has been cancelled yet.
     pub fn is_held(&self) -> bool {
         !self.left().is_zero()
     }
@@ -461,7 +466,7 @@ impl Incarnation {
             return Duration::ZERO;
         }
         let fence_at = self.fence_at.load(Ordering::Acquire);
-        Duration::from_nanos(fence_at.saturating_sub(clock::nanos()))
+        Duration::from_nanos(fence_at.saturating_sub(clock::lease_nanos()))
     }
 
     /// Gives the token that is cancelled when this life is over: with [`Cause::LeaseLost`] when it

@@ -1,5 +1,6 @@
 //! How connections to the file are made.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,10 +68,21 @@ pub(super) async fn writer(
         Some(pages) => options.pragma("max_page_count", pages.to_string()),
         None => options,
     };
+    make_private(path);
     let (mut conn, stop) = open(options, path).await?;
     check_version(&mut conn).await?;
     check_mode(&mut conn).await?;
     Ok((conn, stop))
+}
+
+/// Makes a file that is not there yet, so that not every user of the machine can read it: all payloads are in it, and what
+/// stands beside it has its rights. What is in the way of it is told when it is opened.
+fn make_private(path: &Path) {
+    let _ = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o660)
+        .open(path);
 }
 
 pub(super) async fn reader(path: &Path, _: &Config) -> Result<(SqliteConnection, Stop), Error> {

@@ -12,6 +12,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub struct Restored {
 /// Writes a copy of a file that may be in use, as of one moment, and gives its size in bytes.
 ///
 /// Whoever reads or writes the file goes on meanwhile. The copy is on the disk when this returns, and
-/// has its name only when it is whole. `progress` is told how many bytes of about how many are written.
+/// has its name only when it is whole. Nobody but this user can read it. `progress` is told how many bytes of about how many are written.
 ///
 /// # Errors
 /// When there is something at `to` already, or it cannot be written (SF-1126); when `from` cannot be
@@ -62,6 +63,8 @@ pub async fn back_up(
     let part = with_ending(to, ".part");
     remove(&part)?;
     let mut conn = connect(from).await?;
+    // Made by us, and so by nobody else in the same moment; SQLite fills one that is empty.
+    made(&part)?;
     let pages = number(&mut conn, "PRAGMA page_count").await?;
     let about = pages.saturating_mul(number(&mut conn, "PRAGMA page_size").await?);
     let text = part.to_str().ok_or_else(|| {
@@ -84,7 +87,10 @@ pub async fn back_up(
         copied = copied => copied,
         () = looked => unreachable!("it is looked until the copy is there"),
     };
-    copied.map_err(trouble::classify)?;
+    if let Err(error) = copied {
+        let _ = remove(&part);
+        return Err(trouble::classify(error));
+    }
     drop(conn.close().await);
     let bytes = named(&part, to)?;
     progress(bytes, bytes);
@@ -125,7 +131,7 @@ pub async fn verify(path: &Path, packages: &[&Package]) -> Result<(), Error> {
 /// Puts a copy in place of a file, which is kept beside it.
 ///
 /// What is verified is a copy of `from` beside the file, and that very copy is put in place, in one
-/// step. `kept` is the ending of the name under which the old file stays, or what is left beside one
+/// step, with the owner and the rights of the file before; where there was none, nobody but this user can read it. `kept` is the ending of the name under which the old file stays, or what is left beside one
 /// that is gone. The thread is blocked while it copies: this is for programs that do nothing else.
 /// `progress` is told how many bytes of how many are copied.
 ///
@@ -157,6 +163,7 @@ pub async fn restore(
     let prepared = async {
         let bytes = copy(from, &part, progress)?;
         verify(&part, packages).await?;
+        given(&part, to)?;
         Ok(bytes)
     };
     let bytes = match prepared.await {
@@ -299,7 +306,7 @@ async fn number(conn: &mut SqliteConnection, ask: &'static str) -> Result<u64, E
 fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<u64, Error> {
     let mut reading = File::open(from).map_err(|error| file("read", from, error))?;
     let total = reading.metadata().map_or(0, |found| found.len());
-    let mut writing = File::create_new(to).map_err(|error| file("write", to, error))?;
+    let mut writing = made(to)?;
     let (mut chunk, mut done) = (vec![0; CHUNK], 0);
     loop {
         let read = reading.read(&mut chunk);
@@ -313,6 +320,31 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<u6
         progress(done, total.max(done));
     }
     Ok(done)
+}
+
+/// Makes a file that nobody else can read: all payloads are in it.
+fn made(path: &Path) -> Result<File, Error> {
+    let made = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|error| file("write", path, error))
+}
+
+/// Has whoever could use a file be able to use the one that takes its place: the owner, and the rights.
+fn given(part: &Path, like: &Path) -> Result<(), Error> {
+    let wrong = |error| file("give to the owner of the one before", part, error);
+    let (before, now) = match (fs::metadata(like), fs::metadata(part)) {
+        (Ok(before), Ok(now)) => (before, now),
+        // There is none.
+        _ => return Ok(()),
+    };
+    let owner = |of: &fs::Metadata| (of.uid(), of.gid());
+    if owner(&before) != owner(&now) {
+        chown(part, Some(before.uid()), Some(before.gid())).map_err(wrong)?;
+    }
+    fs::set_permissions(part, before.permissions()).map_err(wrong)
 }
 
 /// Gives a file that is whole its name, so that it is there after a power failure too.

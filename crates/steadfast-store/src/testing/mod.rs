@@ -21,6 +21,7 @@ mod bouncer;
 #[cfg(feature = "postgres")]
 mod cluster;
 mod prepare;
+mod sleep;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use crate::{Config, Store};
 #[cfg(feature = "postgres")]
 pub use cluster::{Cluster, Stop, Tablespace};
 pub use prepare::assert_prepares;
+pub use sleep::SleepyHost;
 
 /// On what a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast_core::cancel::Cause;
-use steadfast_store::testing::{Database, Kind};
+use steadfast_store::testing::{Database, Kind, SleepyHost};
 use steadfast_store::{
     Config, Error, Fault, Faults, LockConfig, NodeConfig, Store, binds, on_every_store,
 };
@@ -195,6 +195,53 @@ async fn a_process_that_was_frozen_relies_on_nothing_on_postgres() {
     a_process_that_was_frozen_relies_on_nothing(Kind::Postgres).await;
 }
 
+/// Its monotonic clock stands meanwhile; that of the database goes on.
+async fn whoever_is_on_a_host_that_has_slept_relies_on_nothing(kind: Kind) {
+    let database = Database::make(kind).await;
+    // Far longer than this test takes: nothing else ends it.
+    let lease = Duration::from_secs(3_600);
+    let host = SleepyHost::new();
+    let mut told = vec![
+        ("URL", url(&database)),
+        ("LEASE_MS", lease.as_millis().to_string()),
+    ];
+    told.extend(host.environment());
+    let told: Vec<_> = told
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut node = process::start("be_a_node", &told);
+    let mut lock = process::start("hold_a_lock", &told);
+    let id: i64 = node.says("alive").parse().unwrap();
+    lock.says("held");
+    // Those who go on as if nothing had happened would be waited for without end.
+    let processes = [node.id(), lock.id()];
+    drop(steadfast_core::spawn("patience", async move {
+        steadfast_core::clock::sleep(Duration::from_secs(120)).await;
+        for process in processes {
+            process::signal(process.into(), "KILL");
+        }
+    }));
+
+    host.sleep(lease * 2);
+
+    assert_eq!(node.says("fenced"), id.to_string());
+    let next: i64 = node.says("alive").parse().unwrap();
+    assert!(next > id);
+    lock.says("lost");
+    lock.says("cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_on_a_host_that_has_slept_relies_on_nothing_on_sqlite() {
+    whoever_is_on_a_host_that_has_slept_relies_on_nothing(Kind::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_on_a_host_that_has_slept_relies_on_nothing_on_postgres() {
+    whoever_is_on_a_host_that_has_slept_relies_on_nothing(Kind::Postgres).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runtime_that_is_blocked_gets_no_beats() {
     let database = Database::make(Kind::Postgres).await;
@@ -309,4 +356,53 @@ async fn a_store_that_hangs_on_something_else_keeps_no_lease_alive() {
     assert!(matches!(cause.unwrap(), Cause::LeaseLost));
     faults.clear();
     assert!(node.alive().await.unwrap().id() > life.id());
+}
+
+/// Whatever it is that panics: nobody relies on what no longer beats, the cause has a name, and somebody beats again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_what_beats_ends_the_life_and_another_one_begins() {
+    let database = Database::make(Kind::Sqlite).await;
+    let faults = Faults::new();
+    let config = Config {
+        faults: faults.clone(),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    // Nothing else ends a life within this test.
+    let config = NodeConfig {
+        beat: Duration::from_millis(100),
+        stall: Duration::from_secs(300),
+        ..NodeConfig::new("test", "1").with_lease(Duration::from_secs(600))
+    };
+    let node = store.join(config).await.unwrap();
+    for name in ["node_beat", "node_peers", "node_join"] {
+        let life = node.alive().await.unwrap();
+        faults.on_name(name, Fault::Panic);
+        if name == "node_join" {
+            faults.on_name("node_beat", Fault::Panic);
+        }
+        let lost = life.cancel().cancelled();
+        let cause = steadfast_core::clock::timeout(Duration::from_secs(60), lost).await;
+        assert!(matches!(cause, Ok(Cause::LeaseLost)), "{name}: {cause:?}");
+        let health = node.health();
+        let (_, why) = health.last_failure.unwrap();
+        assert!(
+            why.starts_with("what beats has panicked: a test has \"node_"),
+            "{why}"
+        );
+        assert!(!life.is_held());
+
+        faults.clear();
+        let next = steadfast_core::clock::timeout(Duration::from_secs(60), node.alive()).await;
+        assert!(next.expect("it is not gone").unwrap().id() > life.id());
+    }
+
+    // Also while it panics again and again.
+    faults.on_name("node_join", Fault::Panic);
+    faults.on_name("node_beat", Fault::Panic);
+    let life = node.alive().await.unwrap();
+    life.cancel().cancelled().await;
+    let left = steadfast_core::clock::timeout(Duration::from_secs(60), node.leave()).await;
+    assert!(left.is_ok(), "nobody leaves");
+    assert!(ended(&store, life.id()).await);
 }

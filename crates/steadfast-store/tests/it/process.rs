@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use steadfast_core::clock;
-use steadfast_store::{Config, NodeConfig, Store};
+use steadfast_store::{Config, LockConfig, NodeConfig, Store};
 
 const ROLE: &str = "STEADFAST_TEST_ROLE";
 
@@ -96,6 +96,7 @@ async fn a_role_of_a_test() {
     match std::env::var(ROLE).as_deref() {
         Ok("hold_the_file") => hold_the_file().await,
         Ok("be_a_node") => be_a_node().await,
+        Ok("hold_a_lock") => hold_a_lock().await,
         Ok("relay") => relay().await,
         Ok("migrate_until_killed") => crate::migrate::migrate_until_killed().await,
         Ok("write_until_killed") => crate::sink::write_until_killed().await,
@@ -136,6 +137,25 @@ async fn be_a_node() {
         }
         say(&format!("fenced {}", life.id()));
     }
+}
+
+/// Takes a lock, and tells what becomes of it.
+async fn hold_a_lock() {
+    let store = Store::open(Config::parse(&std::env::var("URL").unwrap()).unwrap()).await;
+    let lease: u64 = std::env::var("LEASE_MS").unwrap().parse().unwrap();
+    let config = LockConfig {
+        lease: Duration::from_millis(lease),
+        ..LockConfig::default()
+    };
+    let lock = store.unwrap().lock("asleep", config).await.unwrap();
+    say("held");
+    while lock.is_held() {
+        clock::sleep(Duration::from_millis(5)).await;
+    }
+    say("lost");
+    lock.cancel().cancelled().await;
+    say("cancelled");
+    std::future::pending().await
 }
 
 /// Takes connections, and leads each to a server: at a socket of the file system, or at an address.

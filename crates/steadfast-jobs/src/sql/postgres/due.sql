@@ -1,5 +1,5 @@
--- Makes jobs pending whose time has come. Gives one row: how many, and the microseconds until the
--- next one is due (null when there is none).
+-- Makes jobs pending whose time has come. Gives one row: how many, the microseconds until the
+-- next one is due (null when there is none), and how many have a rank from more than half a second ago.
 --
 -- Along `job_waiting`, a bounded number, skipping what others have locked.
 WITH clock AS MATERIALIZED (
@@ -12,7 +12,7 @@ due AS (
         WHERE w.state = 'waiting' AND NOT w.blocked AND w.due_us <= (SELECT now_us FROM clock)
         ORDER BY w.due_us, w.id LIMIT $1 FOR UPDATE SKIP LOCKED
     ))
-    RETURNING 1
+    RETURNING j.rank_us
 )
 SELECT
     (SELECT count(*) FROM due),
@@ -20,4 +20,5 @@ SELECT
         SELECT w.due_us - clock.now_us FROM {schema}.job AS w, clock
         WHERE w.state = 'waiting' AND NOT w.blocked AND w.due_us > clock.now_us
         ORDER BY w.due_us, w.id LIMIT 1
-    )
+    ),
+    (SELECT count(*) FROM due, clock WHERE due.rank_us < clock.now_us - 500000)

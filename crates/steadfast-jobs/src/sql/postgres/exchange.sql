@@ -1,25 +1,32 @@
 -- Ends runs and claims jobs: one round trip, one commit.
 --
--- Ending is fenced: a row whose term or incarnation is another's is left alone. It goes by the primary key.
+-- Ending is fenced: a row whose term or incarnation is another's is left alone. It goes by the primary key. It waits for no
+-- row that somebody has locked, such as a handler that completes it in a transaction which hangs. Who locks or deletes a
+-- row is its `xmax`; after a claim, which locks it first, that is also its `xmin`. Any other is somebody who has it, or
+-- had: only of those rows is it asked which can be locked, as for all of them it would be a second write each. What
+-- cannot is told to the node, which tries again.
 -- `IS NOT DISTINCT FROM` keeps the planner from taking the index of running jobs, which is full of dead entries. That the
 -- incarnation is one of the columns of `ends` keeps it from counting on next to no rows where statistics know of no
 -- running job yet: it compared each row of the table with each end then. Claiming goes along `job_ready` from the floor
 -- given, locks what it takes and skips what others have locked, so that no two nodes wait for each other. A node that was
--- found dead claims nothing.
+-- found dead claims nothing. Its time is from before the first look at any row: what cannot be seen here was committed
+-- after it.
 --
 -- A row that crosses over to the program has it wait. So plain completions come as ids and terms alone ($2, $3), other
 -- ends with all they have ($4 to $8); of what has ended only the number is told as long as it is all of them; and of
 -- what is claimed those that are alike come as one row, but for payloads of more than 2,000 bytes, which together would
 -- be too long for one.
 --
--- Rows: (0, whether the lease holds), (3, how many have ended), and if that is not all (1, id that has ended);
+-- Rows: (0, the time if the lease holds), (3, how many have ended), and if that is not all (1, id that has ended) and
+-- (7, id of a run that is ours and locked by somebody);
 -- (2, null, queue, kind, attempt, max_attempts, crashes, run_us_max, ids, terms, ranks, trace ids, payloads) for claimed
 -- jobs, and (5, id, payload) for each of which the payload is null there.
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
 lease AS MATERIALIZED (
-    SELECT 1 FROM {schema}.node WHERE node.id = $1 AND node.ended_us IS NULL
+    SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS at_us
+    FROM {schema}.node WHERE node.id = $1 AND node.ended_us IS NULL
 ),
 ends AS MATERIALIZED (
     SELECT e.id, e.term, 'completed' AS state, NULL::text AS error, NULL::text AS result, $1::bigint AS incarnation
@@ -32,6 +39,12 @@ ended AS (
     DELETE FROM {schema}.job AS j
     USING ends AS e
     WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation
+        AND (j.xmax IN ('0', j.xmin) OR j.id = ANY (ARRAY (
+            SELECT l.id FROM ends AS f JOIN {schema}.job AS l ON l.id = f.id
+            WHERE l.term = f.term AND l.incarnation IS NOT DISTINCT FROM f.incarnation
+                AND l.xmax NOT IN ('0', l.xmin)
+            FOR UPDATE OF l SKIP LOCKED
+        )))
     RETURNING j.id, j.queue, j.kind, j.priority, j.due_us, j.payload, j.attempt, j.max_attempts, j.crashes, j.held,
         j.term, j.incarnation, j.claimed_us, j.created_us, j.limit_key, j.min_version, j.trace_id, j.cancel, j.error,
         j.unique_key, j.unique_us, j.run_us_max, e.state AS end_state, e.error AS end_error, e.result AS end_result
@@ -73,7 +86,7 @@ claimed AS (
     RETURNING j.id, j.term, j.queue, j.kind, j.payload::text AS payload, j.attempt, j.max_attempts, j.crashes, j.rank_us,
         j.trace_id, j.run_us_max
 )
-SELECT 0 AS what, (SELECT count(*) FROM lease) AS id, NULL::text AS queue, NULL::text AS kind, NULL::bigint AS attempt,
+SELECT 0 AS what, (SELECT at_us FROM lease) AS id, NULL::text AS queue, NULL::text AS kind, NULL::bigint AS attempt,
     NULL::bigint AS max_attempts, NULL::bigint AS crashes, NULL::bigint AS run_us_max, NULL::bigint[] AS ids,
     NULL::bigint[] AS terms, NULL::bigint[] AS ranks, NULL::text[] AS trace_ids, NULL::text[] AS payloads
 UNION ALL
@@ -81,6 +94,11 @@ SELECT 3, count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 
 UNION ALL
 SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kept
 WHERE (SELECT count(*) FROM kept) < (SELECT count(*) FROM ends)
+UNION ALL
+SELECT 7, e.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM ends AS e JOIN {schema}.job AS j ON j.id = e.id
+WHERE (SELECT count(*) FROM kept) < (SELECT count(*) FROM ends)
+    AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation AND e.id NOT IN (SELECT id FROM kept)
 UNION ALL
 SELECT 2, NULL, queue, kind, attempt, max_attempts, crashes, run_us_max, array_agg(id), array_agg(term),
     array_agg(rank_us), array_agg(trace_id), array_agg(CASE WHEN octet_length(payload) <= 2000 THEN payload END)

@@ -1,5 +1,6 @@
 -- Puts runs that have ended back to work: retried, snoozed, or handed back. One that somebody wanted to stop
--- meanwhile ends as cancelled instead. Gives (id, whether it is cancelled).
+-- meanwhile ends as cancelled instead. Gives (id, whether it is cancelled), and (id, 2) for a run that is ours and
+-- locked by somebody, such as its handler in a transaction that hangs: no other end waits for that.
 --
 -- Fenced as `exchange` is. A run that came to an end clears the crashes: its process lived. The rows are locked
 -- first, so that a wish to stop that comes in this very moment is seen, or comes after.
@@ -14,7 +15,7 @@ given AS MATERIALIZED (
 ours AS MATERIALIZED (
     SELECT j.id, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j JOIN given AS b ON j.id = b.id
     WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
-    FOR UPDATE OF j
+    FOR UPDATE OF j SKIP LOCKED
 ),
 back AS (
     UPDATE {schema}.job AS j
@@ -51,3 +52,6 @@ kept AS (
 SELECT id, 0::bigint FROM back
 UNION ALL
 SELECT id, 1::bigint FROM kept
+UNION ALL
+SELECT b.id, 2::bigint FROM given AS b JOIN {schema}.job AS j ON j.id = b.id
+WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation AND b.id NOT IN (SELECT id FROM ours)

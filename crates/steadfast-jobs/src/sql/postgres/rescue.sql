@@ -2,6 +2,9 @@
 -- to their end when somebody had cancelled them or they were the only suspect of their process once too often.
 -- Gives (id, queue, kind, crashes, state).
 --
+-- Beyond any time is twice as long as a run may take, and what its holder waits on top: as the holder says itself, or else
+-- the job, and not as whoever looks would have it, whose program may be another.
+--
 -- The term grows, so nothing of the old holder counts any more. Steps from holder to holder along
 -- `job_running_of`. Locks what it takes and skips what others have locked: two rescuers share the work, and a
 -- completion that is on its way wins. Each batch is bounded; what is left is found by the next.
@@ -22,18 +25,20 @@ dead AS MATERIALIZED (
     WHERE holders.id IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM {schema}.node WHERE node.id = holders.id AND node.ended_us IS NULL)
 ),
--- The longest time of each kind, where it is asked for.
+-- How long each holder leaves runs alone, as it says itself, where it is asked for.
 longest AS MATERIALIZED (
-    SELECT l.kind, clock.now_us - l.run_us AS since_us
-    FROM clock, unnest($2::text[], $3::bigint[]) AS l (kind, run_us)
+    SELECT l.incarnation, l.kind, l.run_us, l.is_fixed, clock.now_us - l.extra_us AS since_us
+    FROM clock, holders JOIN {schema}.job_longest AS l ON l.incarnation = holders.id
+    WHERE $2
 ),
 astray AS MATERIALIZED (
     SELECT o.id FROM holders CROSS JOIN LATERAL (
-        SELECT j.id, j.kind, j.claimed_us FROM {schema}.job AS j
+        SELECT j.id, j.incarnation, j.kind, j.claimed_us, j.run_us_max FROM {schema}.job AS j
         WHERE j.state = 'running' AND j.incarnation = holders.id
             AND j.claimed_us < (SELECT max(since_us) FROM longest)
     ) AS o
-    JOIN longest ON longest.kind = o.kind AND o.claimed_us < longest.since_us
+    JOIN longest AS l ON l.incarnation = o.incarnation AND l.kind = o.kind
+        AND o.claimed_us < l.since_us - 2 * CASE WHEN l.is_fixed THEN l.run_us ELSE coalesce(o.run_us_max, l.run_us) END
     LIMIT $1
 ),
 taken AS MATERIALIZED (

@@ -8,10 +8,12 @@
 -- what has ended only the number is told as long as it is all of them; and what is claimed comes as one array, but
 -- for payloads of more than 2,000 bytes, which would make it too long.
 --
--- Rows: (0, whether the lease holds), (3, how many have ended), and if that is not all (1, id that has ended);
+-- Rows: (0, the time if the lease holds, else null), (3, how many have ended), and if that is not all (1, id that has ended);
 -- (4, claimed jobs as [[id, term, kind, payload, attempt, max_attempts, crashes, rank_us, trace_id, run_us_max], …]),
 -- (6, id, payload) for each of which the payload is null there. Payloads may be any bytes, whatever their type says.
-SELECT 0, count(*) FROM steadfast_node AS n WHERE n.id = ?1 AND n.ended_us IS NULL;
+SELECT 0, (
+    SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM steadfast_node AS n WHERE n.id = ?1 AND n.ended_us IS NULL
+);
 
 INSERT INTO steadfast_job_history (
     id, queue, kind, state, priority, due_us, payload, attempt, max_attempts, crashes, held, term, incarnation,

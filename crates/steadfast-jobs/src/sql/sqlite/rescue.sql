@@ -2,6 +2,9 @@
 -- to their end when somebody had cancelled them or they were the only suspect of their process once too often.
 -- Gives (id, queue, kind, crashes, state).
 --
+-- Beyond any time is twice as long as a run may take, and what its holder waits on top: as the holder says itself, or else
+-- the job, and not as whoever looks would have it, whose program may be another.
+--
 -- The term grows, so nothing of the old holder counts any more. Reads what runs, along `steadfast_job_running_of`.
 -- Each batch is bounded; what is left is found by the next.
 INSERT INTO steadfast_job_history (
@@ -19,7 +22,8 @@ WHERE j.state = 'running' AND (j.cancel IS NOT NULL OR (j.crashes >= 2 AND j.hel
     AND (
         NOT EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = j.incarnation AND n.ended_us IS NULL)
         OR j.claimed_us < (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - (
-            SELECT l.value->>1 FROM json_each(?2) AS l WHERE l.value->>0 = j.kind
+            SELECT l.extra_us + 2 * CASE WHEN l.is_fixed THEN l.run_us ELSE coalesce(j.run_us_max, l.run_us) END
+            FROM steadfast_job_longest AS l WHERE ?2 AND l.incarnation = j.incarnation AND l.kind = j.kind
         )
     )
 LIMIT ?1;
@@ -39,7 +43,8 @@ WHERE id IN (
         AND (
             NOT EXISTS (SELECT 1 FROM steadfast_node AS n WHERE n.id = j.incarnation AND n.ended_us IS NULL)
             OR j.claimed_us < (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)) - (
-                SELECT l.value->>1 FROM json_each(?2) AS l WHERE l.value->>0 = j.kind
+                SELECT l.extra_us + 2 * CASE WHEN l.is_fixed THEN l.run_us ELSE coalesce(j.run_us_max, l.run_us) END
+                FROM steadfast_job_longest AS l WHERE ?2 AND l.incarnation = j.incarnation AND l.kind = j.kind
             )
         )
     LIMIT ?1

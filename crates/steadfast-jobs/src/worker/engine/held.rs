@@ -11,7 +11,7 @@ use steadfast_store::Row;
 
 use super::Engine;
 use super::operation::{Alike, Packed};
-use crate::decide::pace::Floor;
+use crate::decide::floor::Floor;
 use crate::decide::poll::Poll;
 use crate::worker::execute::Finished;
 use crate::worker::{Kind, Run};
@@ -76,6 +76,8 @@ pub(super) struct Stray {
     pub(super) attempt: u32,
     pub(super) incarnation: i64,
     pub(super) cancel: Cancel,
+    /// Whether it is one of those of which a process runs one at a time.
+    pub(super) suspect: bool,
     /// Whether its end is still to be offered to the store.
     pub(super) offers: bool,
     /// Whether it holds a permit; one that is written off does so only if there was no spare.
@@ -100,6 +102,13 @@ pub(crate) struct Legacy {
 }
 
 impl Legacy {
+    /// Tells whether a suspect goes on. One that is written off does not count: it may never end, and others would
+    /// wait for it as long.
+    pub(super) fn runs_suspect(&self) -> bool {
+        let mut strays = self.strays.values();
+        strays.any(|stray| stray.suspect && !stray.written_off)
+    }
+
     /// Tells whether ends of an earlier life are still to come, or to be told.
     pub(crate) fn owes(&self) -> bool {
         let offers = |stray: &Stray| stray.offers && !stray.written_off;

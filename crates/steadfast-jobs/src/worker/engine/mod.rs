@@ -7,8 +7,8 @@
 //! not a longer queue. Many ends and a large claim are one operation all the same, of two statements
 //! side by side.
 //!
-//! 1. A job is in exactly one of `ready`, `flights`, `done` and `back` from the claim on until the
-//!    store has told its end.
+//! 1. A job is in exactly one of `ready`, `flights`, `done`, `back` and `locked` from the claim on until
+//!    the store has told its end.
 //! 2. After an operation whose outcome is not known, the next one finds out, before anything else:
 //!    which ends have been noted, and what was claimed without our knowing.
 
@@ -28,15 +28,17 @@ use std::time::Duration;
 
 use steadfast_core::{Cancel, Cause, clock};
 use steadfast_store::Lane;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::execute::{CANCELLED_BY, Finished, bounded};
 use super::{Settings, Tally};
 use crate::Jobs;
 use crate::decide::crash::SUSPECT_FROM;
-use crate::decide::pace::{Floor, Pace};
+use crate::decide::floor::Floor;
+use crate::decide::pace::Pace;
 use crate::decide::poll::Poll;
 use crate::decide::retry::Follow;
+use crate::wake::is_from_start;
 pub(crate) use held::Legacy;
 use held::{Flight, Queue};
 use operation::Operation;
@@ -113,6 +115,10 @@ pub(crate) struct Engine {
     done: Vec<Finished>,
     /// Ended, on the way back to work.
     back: Vec<Finished>,
+    /// Ended, on one of these ways, and locked by somebody at the last try.
+    locked: Vec<Finished>,
+    /// When the next one is.
+    locked_until: u64,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
     /// What runs and is not ours any more, and what became of that.
@@ -189,6 +195,8 @@ impl Engine {
             flights: HashMap::new(),
             done: Vec::new(),
             back: Vec::new(),
+            locked: Vec::new(),
+            locked_until: 0,
             perhaps: Vec::new(),
             since: None,
             pace: Pace::new(),
@@ -217,7 +225,8 @@ impl Engine {
         drain: Cancel,
         stop: Cancel,
     ) -> (Exit, Legacy) {
-        let mut woken: watch::Receiver<u64> = self.jobs.woken();
+        let mut woken = self.jobs.woken();
+        let mut heard = *woken.borrow();
         let mut pushed = self.jobs.wakes();
         let mut operation: Option<Operation> = None;
         let mut batch = Vec::new();
@@ -271,8 +280,12 @@ impl Engine {
                 Some(order) = orders.recv() => self.obey(order),
                 _ = drain.cancelled(), if !draining => draining = true,
                 _ = stop.cancelled(), if !self.stopping => self.stop(clock::nanos()),
-                _ = woken.changed(), if !draining => self.wake(),
-                _ = pushed.next(), if !draining => self.wake(),
+                _ = woken.changed(), if !draining => {
+                    let signal = *woken.borrow_and_update();
+                    self.wake(signal.is_from_start(heard));
+                    heard = signal;
+                }
+                words = pushed.next(), if !draining => self.wake(is_from_start(&words)),
                 () = clock::sleep_until(clock::instant_at(wake_at)) => {}
             }
         }
@@ -291,13 +304,22 @@ impl Engine {
         }
     }
 
-    /// Something may have come in.
-    fn wake(&mut self) {
+    /// Something may have come in, perhaps below where claims begin.
+    fn wake(&mut self, from_start: bool) {
+        if from_start {
+            self.look_from_start(clock::nanos());
+        }
         self.poll.found();
         self.woken = true;
         for queue in &mut self.queues {
             queue.poll.found();
             queue.next_poll = 0;
+        }
+    }
+
+    fn look_from_start(&mut self, now: u64) {
+        for queue in &mut self.queues {
+            queue.floor.look(now);
         }
     }
 
@@ -356,6 +378,8 @@ impl Engine {
         self.flights.is_empty()
             && self.done.is_empty()
             && self.back.is_empty()
+            // Who has them locked may hang for ever: they are left to their lease then.
+            && (self.locked.is_empty() || self.stopping)
             && self.perhaps.is_empty()
             && self.legacy.late.is_empty()
             && self.legacy.strays.values().all(|stray| stray.written_off)

@@ -1,8 +1,11 @@
 //! What to ask the store for next, and when.
 
+use steadfast_core::rng;
+
 use super::held::Queue;
 use super::operation::{Asked, Operation};
 use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
+use crate::decide::poll::apart;
 
 impl Engine {
     /// Gives how many jobs each queue could take, with where to look for them.
@@ -25,13 +28,16 @@ impl Engine {
         if now < self.not_before {
             return None;
         }
+        if self.uncertain || now >= self.locked_until {
+            self.try_locked(now);
+        }
         if self.uncertain {
             return Some(self.find_out());
         }
         if !self.perhaps.is_empty() {
             return Some(self.check_perhaps());
         }
-        if !self.legacy.late.is_empty() {
+        if !self.legacy.late.is_empty() && now >= self.locked_until {
             return Some(self.offer_late());
         }
         let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
@@ -65,7 +71,7 @@ impl Engine {
             return Some(self.note_rejected());
         }
         if !draining && self.asks_for_suspect() && now >= self.next_suspect {
-            self.next_suspect = now + nanos(SUSPECT_EVERY);
+            self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
             return Some(self.claim_suspect());
         }
         None
@@ -86,11 +92,14 @@ impl Engine {
             };
             claims.min(suspects).min(self.next_limited())
         };
-        let next = ends.min(polls);
-        let at_once = self.uncertain
-            || !self.perhaps.is_empty()
-            || !self.legacy.late.is_empty()
-            || !self.legacy.rejected.is_empty();
+        let locked = if self.locked.is_empty() && self.legacy.late.is_empty() {
+            u64::MAX
+        } else {
+            self.locked_until
+        };
+        let next = ends.min(polls).min(locked);
+        let at_once =
+            self.uncertain || !self.perhaps.is_empty() || !self.legacy.rejected.is_empty();
         let next = if at_once { now } else { next };
         next.max(self.not_before)
     }
@@ -109,7 +118,8 @@ impl Engine {
             .unwrap_or(u64::MAX)
     }
 
-    fn asks_for_suspect(&self) -> bool {
-        !self.suspect && self.settings.wants_any()
+    /// Also one of an earlier life that goes on is in this process, and would kill it along with the next one.
+    pub(super) fn asks_for_suspect(&self) -> bool {
+        !self.suspect && !self.legacy.runs_suspect() && self.settings.wants_any()
     }
 }

@@ -52,7 +52,7 @@ pub(super) enum Outcome {
     Late {
         incarnation: i64,
         sent: Vec<Finished>,
-        told: Result<Vec<i64>, Error>,
+        told: Result<Told, Error>,
     },
     /// Whether it was noted or not: it was counted before.
     Rejected(Result<Rows, Error>),
@@ -92,11 +92,16 @@ pub(super) struct Back {
     pub(super) taken: Vec<i64>,
     /// Those of them that somebody wanted to stop meanwhile.
     pub(super) stopped: Vec<i64>,
+    /// Those that are ours, and locked.
+    pub(super) locked: Vec<i64>,
 }
 
 pub(super) struct Told {
-    pub(super) lease: bool,
+    /// The time of the database, if the lease holds.
+    pub(super) at_us: Option<i64>,
     pub(super) ended: Vec<i64>,
+    /// Those that are ours, and locked.
+    pub(super) locked: Vec<i64>,
     pub(super) claimed: Vec<Packed>,
 }
 
@@ -241,12 +246,17 @@ impl Engine {
                 let mut back = Back {
                     taken: Vec::with_capacity(rows.len()),
                     stopped: Vec::new(),
+                    locked: Vec::new(),
                 };
                 for row in &rows {
                     let id = row.get(0)?;
-                    back.taken.push(id);
-                    if row.get::<i64>(1)? == 1 {
-                        back.stopped.push(id);
+                    match row.get::<i64>(1)? {
+                        0 => back.taken.push(id),
+                        1 => {
+                            back.taken.push(id);
+                            back.stopped.push(id);
+                        }
+                        _ => back.locked.push(id),
                     }
                 }
                 Ok(back)
@@ -275,9 +285,10 @@ impl Engine {
                 // It may be the second time that we tell it.
                 let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
                 let before: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
-                let mut ended = before?;
-                ended.extend(exchange(&lane, vec![run]).await?.ended);
-                Ok(ended)
+                let before = before?;
+                let mut told = exchange(&lane, vec![run]).await?;
+                told.ended.extend(before);
+                Ok(told)
             };
             let told = unless(&hurry, told).await;
             Outcome::Late {
@@ -345,7 +356,7 @@ impl Engine {
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.wanted_kinds();
-        let (alone, new) = (!self.suspect, queue.limits_are_new);
+        let (alone, new) = (self.asks_for_suspect(), queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
             // To the end of the transaction.
@@ -501,9 +512,10 @@ fn ends(sent: &[&Finished]) -> Value {
 fn both(ended: Result<Told, Error>, claimed: Result<Told, Error>) -> Result<Told, Error> {
     let (ended, claimed) = (ended?, claimed?);
     Ok(Told {
-        lease: ended.lease && claimed.lease,
+        at_us: claimed.at_us.filter(|_| ended.at_us.is_some()),
         ended: ended.ended,
-        ..claimed
+        locked: ended.locked,
+        claimed: claimed.claimed,
     })
 }
 
@@ -524,16 +536,24 @@ fn text_of(bytes: Vec<u8>, instead: &str) -> String {
 
 async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
     let mut told = Told {
-        lease: false,
+        at_us: None,
         ended: Vec::new(),
+        locked: Vec::new(),
         claimed: Vec::new(),
     };
-    for run in runs {
+    for (number, run) in runs.into_iter().enumerate() {
         let (mut rows, mut text) = (Vec::new(), None);
         let mut large = HashMap::new();
         for row in lane.run(&sql::EXCHANGE, run.binds).await? {
             match row.get::<i64>(0)? {
-                0 => told.lease = row.get::<i64>(1)? > 0,
+                0 => {
+                    let at_us = row.get::<Option<i64>>(1)?;
+                    // The first saw the least.
+                    told.at_us = match number {
+                        0 => at_us,
+                        _ => told.at_us.filter(|_| at_us.is_some()),
+                    };
+                }
                 1 => told.ended.push(row.get(1)?),
                 2 => rows.push(row),
                 3 if row.get::<i64>(1)? == run.ids.len() as i64 => told.ended.extend(&run.ids),
@@ -542,6 +562,7 @@ async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
                 5 => {
                     large.insert(row.get(1)?, row.get(2)?);
                 }
+                7 => told.locked.push(row.get(1)?),
                 _ => {
                     large.insert(row.get(1)?, text_of(row.get(2)?, "\0"));
                 }

@@ -10,6 +10,7 @@ use super::operation::{Asked, Limited, Outcome, Told};
 use super::runs::released;
 use super::{Engine, SURELY_OVER, nanos};
 use crate::Error;
+use crate::decide::floor::Seen;
 use crate::decide::poll::FLOOR;
 use crate::decide::retry::Follow;
 use crate::worker::execute::Finished;
@@ -18,6 +19,10 @@ use crate::worker::run::settled;
 /// The first and the longest wait after an operation failed.
 const FAILED_FIRST: Duration = Duration::from_millis(100);
 const FAILED_LONGEST: Duration = Duration::from_secs(5);
+
+/// How long an end waits that finds the row of its job locked: 250 ms. It is not that it hurries: whoever has locked it
+/// may hang.
+const LOCKED_AGAIN: Duration = Duration::from_millis(250);
 
 impl Engine {
     pub(super) fn apply(&mut self, now: u64, outcome: Outcome) {
@@ -29,10 +34,11 @@ impl Engine {
                 told: Ok(told),
             } => {
                 self.failures = 0;
-                if !told.lease && !asked.is_empty() {
+                if told.at_us.is_none() && !asked.is_empty() {
                     // Our own clock did not see it: the one of the database rules.
                     self.lost.cancel(Cause::LeaseLost);
                 }
+                let sent = self.keep_locked(now, sent, &told.locked);
                 self.note_settled(self.incarnation, sent, &told.ended);
                 self.take(now, &asked, began, told);
             }
@@ -46,6 +52,11 @@ impl Engine {
                         finished.follow = Follow::Stop;
                     }
                 }
+                if sent.iter().any(|end| end.follow == Follow::Release) {
+                    // With the rank that they had.
+                    self.look_from_start(now);
+                }
+                let sent = self.keep_locked(now, sent, &told.locked);
                 self.note_settled(self.incarnation, sent, &told.taken);
             }
             Outcome::Late {
@@ -55,8 +66,11 @@ impl Engine {
             } => {
                 self.failures = 0;
                 for finished in sent {
-                    if told.contains(&finished.id) {
+                    if told.ended.contains(&finished.id) {
                         self.tell_end(&finished);
+                    } else if told.locked.contains(&finished.id) {
+                        self.locked_until = now + nanos(LOCKED_AGAIN);
+                        self.legacy.late.push((incarnation, finished));
                     } else {
                         self.reject(incarnation, finished);
                     }
@@ -173,34 +187,68 @@ impl Engine {
         }
         self.pace.exchanged(now.saturating_sub(began));
         self.more = false;
-        let (mut any, mut again) = (false, false);
+        let (mut any, mut again) = (false, u64::MAX);
         for (index, from, want) in asked {
             let mut jobs = std::mem::take(&mut found[*index]);
             // The store gives them in the order of its pages.
             jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
-            let last = jobs.last().map(|job| job.rank_us);
-            let took = now.saturating_sub(began);
+            let seen = Seen {
+                from: *from,
+                began,
+                at_us: told.at_us.unwrap_or(i64::MIN),
+                wanted: *want,
+                found: jobs.len(),
+                last_rank_us: jobs.last().map(|job| job.rank_us),
+            };
             let queue = &mut self.queues[*index];
-            queue
-                .floor
-                .claimed(now, *from, *want, jobs.len(), last, took);
+            let look_at = queue.floor.claimed(now, seen);
+            again = again.min(look_at.unwrap_or(u64::MAX));
             any |= !jobs.is_empty();
             self.more |= jobs.len() >= *want;
-            // One that found too little above its floor looks from the start.
-            again |= jobs.len() < *want && *from != i64::MIN;
             queue.ready.extend(jobs);
         }
         if any {
             self.poll.found();
         }
-        self.next_poll = if again {
-            now
-        } else if any {
+        let next_poll = if any {
             // What comes in meanwhile wakes, and the ends of these jobs take the next ones along.
             now + nanos(FLOOR)
         } else {
             now + nanos(self.poll.nothing(rng::bits()))
         };
+        self.next_poll = next_poll.min(again);
+    }
+
+    /// Keeps the ends that cannot be told now because somebody has locked their rows; gives the others.
+    fn keep_locked(&mut self, now: u64, sent: Vec<Finished>, locked: &[i64]) -> Vec<Finished> {
+        if locked.is_empty() {
+            return sent;
+        }
+        if self.locked.is_empty() {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                job = locked[0],
+                ends = locked.len(),
+                "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
+            );
+        }
+        self.locked_until = now + nanos(LOCKED_AGAIN);
+        let (waits, rest) = sent
+            .into_iter()
+            .partition(|end: &Finished| locked.contains(&end.id));
+        self.locked.extend::<Vec<Finished>>(waits);
+        rest
+    }
+
+    /// Has the ends that were locked told once more.
+    pub(super) fn try_locked(&mut self, now: u64) {
+        for finished in std::mem::take(&mut self.locked) {
+            match finished.follow {
+                Follow::Retry(_) | Follow::Snooze(_) | Follow::Release => self.back.push(finished),
+                _ => self.done.push(finished),
+            }
+            self.since.get_or_insert(now);
+        }
     }
 
     pub(super) fn take_limited(&mut self, now: u64, index: usize, told: Limited) {

@@ -326,6 +326,7 @@ impl Engine {
             attempt: flight.run.attempt(),
             incarnation: self.incarnation,
             cancel: flight.cancel.clone(),
+            suspect: flight.suspect,
             offers: false,
             permit: !spare,
             written_off: true,
@@ -379,6 +380,7 @@ impl Engine {
             attempt: flight.run.attempt(),
             incarnation: self.incarnation,
             cancel: flight.cancel.clone(),
+            suspect: flight.suspect,
             offers: goes_on,
             permit: true,
             written_off: false,
@@ -400,6 +402,7 @@ impl Engine {
         if let Some(under_way) = under_way {
             self.hear(under_way).await;
         }
+        self.try_locked(now);
         for finished in std::mem::take(&mut self.back) {
             self.lose_end(self.incarnation, finished);
         }

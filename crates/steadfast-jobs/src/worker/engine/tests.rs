@@ -121,7 +121,7 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
         assert_eq!(sent.len(), ends);
         // There is neither such a node nor such a job.
         let told = told.unwrap();
-        assert!(!told.lease && told.ended.is_empty());
+        assert!(told.at_us.is_none() && told.ended.is_empty());
 
         // Whichever reply is lost, the outcome of the whole is unknown.
         for nth in 1..=statements {
@@ -132,6 +132,57 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
             assert!(failed, "{ends} ends on {on:?}, statement {nth}");
         }
     }
+}
+
+/// Its crash would be held against both.
+#[tokio::test]
+async fn a_suspect_that_goes_on_after_the_lease_is_lost_is_the_only_one_of_its_process() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let kind = Kind::of_name("goes-on", async |_, _, _| std::future::pending().await);
+    let kind = kind.on_lease_lost(crate::OnLeaseLost::Continue);
+    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let engine = |incarnation, legacy| {
+        let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+        let tokens = (Cancel::new(), Cancel::new());
+        let to = to.clone();
+        Engine::new(
+            settings,
+            jobs.clone(),
+            tally,
+            incarnation,
+            tokens,
+            (to, legacy),
+        )
+    };
+    let mut first = engine(1, Legacy::default());
+    let (id, term) = (7, 3);
+    first.start(Claimed {
+        id,
+        term,
+        queue: 0,
+        kind: worker.settings.kinds["goes-on"].clone(),
+        payload: "null".into(),
+        spent: 0,
+        max_attempts: 1,
+        crashes: SUSPECT_FROM.into(),
+        rank_us: 0,
+        trace_id: None,
+        longest: None,
+        since: 0,
+    });
+    first.lose(None).await;
+
+    let mut second = engine(2, first.legacy);
+    assert!(!second.asks_for_suspect());
+
+    let end = Finished {
+        follow: Follow::Complete,
+        ..released(id, term)
+    };
+    second.note_ended(clock::nanos(), &mut vec![end]);
+    assert!(second.asks_for_suspect());
 }
 
 /// A claim for kinds of which none is wanted would read through all that waits, at each poll and each wake-up.

@@ -105,7 +105,7 @@ async fn panics_cost_attempts_and_no_permits(arena: Arena) -> String {
 }
 
 async fn retries_of_many_are_spread(arena: Arena) -> String {
-    let count = arena.form.of(300, 2_000);
+    let count = arena.form.of(300, 100_000);
     let kind = Kind::new(async |run: Run, _: Deed| match run.attempt() {
         1 => Err("the dependency is down".into()),
         _ => Ok(Did::in_run(&run)),

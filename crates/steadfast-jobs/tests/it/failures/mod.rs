@@ -21,9 +21,11 @@
 //! | blocking code on all threads of the runtime | `stopped::by_its_own_handlers_on_all_threads` |
 //! | one handler blocks for ever, ignores its cancellation | `handlers::one_that_blocks_for_ever_is_written_off` |
 //! | the wall clock of a worker jumps | `stopped::with_a_clock_that_jumps_by_an_hour` |
-//! | the database restarts, fast and immediate | `server::restarts_with_jobs_in_every_phase` |
+//! | the host of a worker sleeps | `stopped::by_a_host_that_sleeps` |
+//! | the database restarts, fast and immediate | `server::restarts_with_jobs_in_every_phase`, `fleet::goes_on_with_its_handlers_over_a_restart` |
 //! | the database is away for long | `server::is_away_for_longer_than_the_lease` |
-//! | backends are terminated | `server::ends_every_connection` |
+//! | a fleet looks for its database, and finds it again | `fleet::is_in_no_step_when_its_server_is_away_and_back` |
+//! | backends are terminated | `server::ends_every_connection`, `fleet::has_each_of_its_connections_back_alone` |
 //! | a worker is cut off | `stopped::by_a_cut_between_it_and_the_database` |
 //! | two claim at once | `crowd::processes_that_claim_at_once_share_the_jobs`, `fence::two_that_claim_at_once_…` |
 //! | two rescue at once, beside completions | `crowd::rescuers_and_completions_race` |
@@ -56,6 +58,7 @@ pub(crate) mod audit;
 pub(crate) mod crowd;
 pub(crate) mod dependency;
 pub(crate) mod drain;
+pub(crate) mod fleet;
 pub(crate) mod handlers;
 pub(crate) mod keys;
 pub(crate) mod killed;
@@ -65,6 +68,7 @@ pub(crate) mod role;
 pub(crate) mod server;
 pub(crate) mod stopped;
 pub(crate) mod upgrade;
+pub(crate) mod way;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -123,12 +127,14 @@ pub(crate) const POSTGRES: &[On] = &[On::Postgres];
 #[cfg_attr(test, allow(dead_code, reason = "the long form asks for it"))]
 pub(crate) fn all() -> Vec<Scenario> {
     let parts = [
+        // It takes longest.
+        crowd::ALL,
         killed::ALL,
         stopped::ALL,
         handlers::ALL,
         dependency::ALL,
-        crowd::ALL,
         server::ALL,
+        fleet::ALL,
         drain::ALL,
         keys::ALL,
         occurrences::ALL,

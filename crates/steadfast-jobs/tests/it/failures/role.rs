@@ -20,6 +20,9 @@ use tokio::sync::broadcast::error::RecvError;
 /// Where a process finds what it is to do.
 pub(crate) const ROLE: &str = "STEADFAST_FAILURES_ROLE";
 
+/// What such a process calls itself at PostgreSQL.
+pub(crate) const APPLICATION: &str = "failures";
+
 /// What a process is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Role {
@@ -184,6 +187,7 @@ async fn act(role: Role, shutdown: Shutdown) -> Result<(), BoxError> {
     let faults = FAULTS.get_or_init(Faults::new).clone();
     let mut config = Config::parse(&role.place)?;
     config.faults = faults.clone();
+    config.application_name = APPLICATION.into();
     let store = Store::open(config).await?;
     let jobs = Jobs::open(&store).await?;
     for name in &role.never {

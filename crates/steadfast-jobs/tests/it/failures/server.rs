@@ -141,6 +141,7 @@ async fn is_away_for_longer_than_the_lease(arena: Arena) -> String {
     }
 
     tokio::task::block_in_place(|| arena.server().stop(Stop::Fast));
+    let gone = clock::now();
     // Their handlers are told although nobody can tell them.
     while workers
         .iter()
@@ -150,7 +151,9 @@ async fn is_away_for_longer_than_the_lease(arena: Arena) -> String {
     {
         clock::sleep(Duration::from_millis(20)).await;
     }
+    let told = seconds(gone);
     if arena.form.is_long {
+        assert!(clock::now() - gone < arena.form.lease, "told after {told}");
         clock::sleep(Duration::from_secs(600)).await;
     }
     assert_eq!(started(&workers), 6, "nothing was claimed meanwhile");
@@ -163,7 +166,7 @@ async fn is_away_for_longer_than_the_lease(arena: Arena) -> String {
     arena.until_all(&held, State::Completed).await;
     let took = seconds(back);
     arena.ends().await;
-    format!("handlers told, nothing claimed; all done {took} after it was back")
+    format!("handlers told after {told}, nothing claimed; all done {took} after it was back")
 }
 
 async fn ends_every_connection(arena: Arena) -> String {

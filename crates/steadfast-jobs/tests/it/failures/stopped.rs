@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use steadfast_core::clock;
 use steadfast_jobs::{JobId, State};
-use steadfast_store::Place;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::watch;
+use steadfast_store::testing::SleepyHost;
 
 use super::arena::touch;
 use super::process::Process;
 use super::role::{Deed, Did, Role};
+use super::way::{Passes, Way};
 use super::{Arena, BOTH, POSTGRES, scenarios};
 
 scenarios! {
     for_longer_than_its_lease on BOTH;
     by_its_own_handlers_on_all_threads on BOTH;
     with_a_clock_that_jumps_by_an_hour on BOTH;
+    by_a_host_that_sleeps on BOTH;
     by_a_cut_between_it_and_the_database on POSTGRES;
 }
 
@@ -148,85 +147,37 @@ async fn with_a_clock_that_jumps_by_an_hour(arena: Arena) -> String {
     "an hour ahead, two back, one ahead: nothing changed".into()
 }
 
-/// A way to the server that can be cut: what is on it stays open, and nothing passes any more.
-struct Way {
-    address: String,
-    cut: watch::Sender<bool>,
-}
-
-impl Way {
-    async fn to(server: Server) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let cut = watch::Sender::new(false);
-        let cuts = cut.clone();
-        steadfast_core::spawn("way", async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                let (server, cut) = (server.clone(), cuts.subscribe());
-                steadfast_core::spawn("relay", relay(socket, server, cut));
-            }
-        });
-        Self { address, cut }
-    }
-}
-
-/// Where a server listens.
-#[derive(Clone)]
-enum Server {
-    Tcp(String),
-    Unix(String),
-}
-
-impl Server {
-    /// Reads a URL of the tests; gives the rest of it, from the database on, as well.
-    fn of(url: &str) -> (Self, String) {
-        let (_, rest) = url.split_once('@').expect("it names a user");
-        let (host, database) = rest.split_once('/').expect("it names a database");
-        let server = match host.strip_prefix("%2F") {
-            Some(_) => {
-                let (folder, port) = host.split_once(':').unwrap_or((host, "5432"));
-                Self::Unix(format!("{}/.s.PGSQL.{port}", folder.replace("%2F", "/")))
-            }
-            None => Self::Tcp(host.to_owned()),
-        };
-        (server, database.to_owned())
-    }
-}
-
-async fn relay(mut socket: TcpStream, server: Server, mut cut: watch::Receiver<bool>) {
-    let both = async {
-        match server {
-            Server::Tcp(address) => {
-                let mut server = TcpStream::connect(address).await?;
-                copy_bidirectional(&mut socket, &mut server).await
-            }
-            Server::Unix(path) => {
-                let mut server = UnixStream::connect(path).await?;
-                copy_bidirectional(&mut socket, &mut server).await
-            }
-        }
+async fn by_a_host_that_sleeps(arena: Arena) -> String {
+    let host = SleepyHost::new();
+    // Nothing but the sleep is to end it.
+    let role = Role {
+        lease: Duration::from_secs(600),
+        ..arena.role()
     };
-    tokio::select! {
-        _ = both => return,
-        _ = cut.wait_for(|cut| *cut) => {}
-    }
-    // The server has seen the last of it; the other end waits for an answer until it is healed.
-    let _ = cut.wait_for(|cut| !*cut).await;
+    let mut process = arena.start_with(&role, &host.environment());
+    process.says("working", 1).await;
+    let file = arena.file();
+    let held = arena.enqueue(&Deed::Wait(file.clone())).await;
+    process.says("started", 1).await;
+
+    // To its monotonic clock nothing has happened.
+    host.sleep(role.lease * 2);
+    process.says("lease_lost", 1).await;
+
+    // It is a node again, of a new life, and has the job under a new term.
+    process.says("started", 2).await;
+    touch(&file);
+    arena.until(held, State::Completed).await;
+    let term = arena.find(held).await.info.term;
+    assert!(term > 1, "completed under the lease that was over");
+    arena.ends().await;
+    format!("told of its lost lease, and completed under term {term}")
 }
 
 async fn by_a_cut_between_it_and_the_database(arena: Arena) -> String {
-    let Place::Postgres(url) = &arena.config.place else {
-        unreachable!("it is played on PostgreSQL alone");
-    };
-    let (server, database) = Server::of(url);
-    let user = url
-        .split("://")
-        .nth(1)
-        .and_then(|rest| rest.split('@').next())
-        .unwrap();
-    let way = Way::to(server).await;
+    let way = Way::to(&arena).await;
     let role = Role {
-        place: format!("postgres://{user}@{}/{database}", way.address),
+        place: way.url(),
         ..arena.role()
     };
     let mut process: Process = arena.start(&role);
@@ -234,7 +185,7 @@ async fn by_a_cut_between_it_and_the_database(arena: Arena) -> String {
     let held = arena.enqueue(&Deed::Wait(arena.file())).await;
     process.says("started", 1).await;
 
-    way.cut.send_replace(true);
+    way.lets(Passes::Nothing);
     process.says("lease_lost", 1).await;
     let started = process.said("started").len();
     let running = arena.work().await;
@@ -250,7 +201,7 @@ async fn by_a_cut_between_it_and_the_database(arena: Arena) -> String {
     );
     running.stop(super::PATIENCE).await;
 
-    way.cut.send_replace(false);
+    way.lets(Passes::All);
     let healed = clock::now();
     let after = arena.enqueue(&Deed::Quick).await;
     arena.until(after, State::Completed).await;

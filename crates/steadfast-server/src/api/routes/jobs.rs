@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Query, Request, State};
-use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, Options, State as JobState};
+use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
 
 use super::*;
 
@@ -49,7 +49,10 @@ pub(super) async fn find(State(api): State<Api>, Path(id): Path<u64>) -> Answer<
 pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<types::Done> {
     let actor = actor(&request)?;
     let (new, detail): (types::NewJob, _) = body(request).await?;
-    let mut options = Options::new().priority(new.priority.unwrap_or_default());
+    let mut options = api
+        .0
+        .options(&new.kind)
+        .priority(new.priority.unwrap_or_default());
     if let Some(queue) = new.queue {
         options = options.queue(queue);
     }
@@ -72,8 +75,12 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
     };
     let kind = new.kind.clone();
     audited(&api.0.store, entry, async {
+        let warning = api.0.is_strange(&kind).then(|| {
+            format!("no handler of this server is called {kind:?}: the job waits for a process that has one")
+        });
         let id = api.0.jobs.enqueue_kind(kind, payload, options).await?;
-        Ok(done("enqueued", Some(id.get())))
+        let Json(done) = done("enqueued", Some(id.get()));
+        Ok(Json(types::Done { warning, ..done }))
     })
     .await
 }

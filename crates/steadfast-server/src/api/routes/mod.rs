@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, Request, State};
-use axum::http::Response;
 use axum::http::request::Parts;
+use axum::http::{Response, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -58,6 +58,12 @@ where
     }
 }
 
+/// What is answered where nothing is.
+pub(super) async fn nowhere(uri: Uri) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", uri.path()))
+        .with_fix("/api/v1/openapi.json says what there is")
+}
+
 type Answer<T> = Result<Json<T>, Problem>;
 
 /// What everybody may read.
@@ -74,7 +80,12 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/status", get(own_status))
         .route(
             "/api/v1/events",
-            get(async |State(api): State<Api>| live::tell(api)),
+            get(
+                async |State(api): State<Api>, Query(asked): Asked, request: Request| {
+                    known(&asked, &["of"])?;
+                    live::tell(api, actor(&request)?, asked.get("of").map(String::as_str))
+                },
+            ),
         )
         .route("/api/v1/jobs", get(jobs::list).post(jobs::enqueue))
         .route("/api/v1/jobs/redrive", post(bulk::redrive))
@@ -131,7 +142,7 @@ async fn own_status(State(api): State<Api>) -> Answer<types::Status> {
 }
 
 /// Puts together how all of it is.
-pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
+async fn status(api: &Api) -> Result<types::Status, Problem> {
     let inner = &api.0;
     let health = inner.store.health().await;
     let counts = inner.jobs.counts().await?;
@@ -161,6 +172,23 @@ pub(super) async fn status(api: &Api) -> Result<types::Status, Problem> {
         jobs: jobs.into_iter().collect(),
         nodes_alive: alive as u64,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
+    })
+}
+
+/// Gives what the endpoint of a name gives, in its first page, as JSON.
+pub(super) async fn view(api: &Api, name: &str) -> Result<String, Problem> {
+    fn text<T: serde::Serialize>(Json(data): Json<T>) -> String {
+        serde_json::to_string(&data).unwrap_or_default()
+    }
+    let (state, asked) = (State(api.clone()), Query::default());
+    Ok(match name {
+        "status" => text(own_status(state).await?),
+        "jobs" => text(jobs::list(state, asked).await?),
+        "schedules" => text(schedules::list(state, asked).await?),
+        "nodes" => text(others::nodes(state, asked).await?),
+        "panics" => text(panics::list().await?),
+        "routes" => text(guard::list(state, asked).await?),
+        _ => return Err(Problem::internal("there is no such view")),
     })
 }
 
@@ -253,6 +281,7 @@ fn done(outcome: &str, job: Option<u64>) -> Json<types::Done> {
     Json(types::Done {
         outcome: outcome.to_owned(),
         job,
+        warning: None,
     })
 }
 

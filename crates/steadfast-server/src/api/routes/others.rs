@@ -79,13 +79,7 @@ pub(super) async fn revoke_token(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = entry(&actor, format!("token {id}"), &reason.reason, detail);
-    let revoked = audited(&api.0.store, entry, async {
-        match auth::revoke(&api.0.store, id).await? {
-            true => Ok(()),
-            false => Err(Problem::not_found(format!("no token {id} holds"))),
-        }
-    });
-    revoked.await?;
+    audited(&api.0.store, entry, auth::revoke(&api.0.store, id)).await?;
     Ok(done("revoked", None))
 }
 

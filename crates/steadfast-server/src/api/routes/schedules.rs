@@ -5,7 +5,6 @@ use axum::extract::{Query, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use steadfast::clock;
-use steadfast::jobs::Options;
 use steadfast::jobs::schedule::{Change, Plan, RanNow, Rule, Schedule, View, Zone};
 
 use super::*;
@@ -45,7 +44,7 @@ pub(super) async fn put(
     let revision = expected(request.headers())?;
     let (new, detail): (types::NewSchedule, _) = body(request).await?;
     let reason = new.reason.clone();
-    let schedule = schedule(&name, new)?;
+    let schedule = schedule(&api, &name, new)?;
     let entry = entry(&actor, "schedules.write", &name, &reason, detail);
     let changed = audited(&api.0.store, entry, async {
         api.0.schedules.register_if(&schedule, revision).await?;
@@ -232,7 +231,7 @@ fn expected(headers: &HeaderMap) -> Result<u64, Problem> {
     }
 }
 
-fn schedule(name: &str, new: types::NewSchedule) -> Result<Schedule, Problem> {
+fn schedule(api: &Api, name: &str, new: types::NewSchedule) -> Result<Schedule, Problem> {
     let wrong = |wrong: &dyn std::fmt::Display| Problem::refused(wrong.to_string());
     let rule: Rule = new.rule.parse().map_err(|error| wrong(&error))?;
     let mut plan = Plan::builder(rule);
@@ -246,14 +245,17 @@ fn schedule(name: &str, new: types::NewSchedule) -> Result<Schedule, Problem> {
         plan = plan.overlap(overlap.parse().map_err(|error| wrong(&error))?);
     }
     let plan = plan.build().map_err(|error| wrong(&error))?;
-    let mut options = Options::new().priority(new.priority.unwrap_or_default());
+    let kind = new.kind.unwrap_or_else(|| name.to_owned());
+    let mut options = api
+        .0
+        .options(&kind)
+        .priority(new.priority.unwrap_or_default());
     if let Some(queue) = new.queue {
         options = options.queue(queue);
     }
     if let Some(attempts) = new.max_attempts {
         options = options.max_attempts(attempts);
     }
-    let kind = new.kind.unwrap_or_else(|| name.to_owned());
     let payload = new.payload.unwrap_or_default().to_string();
     Ok(Schedule::of_kind(name, plan, kind, payload, options)?)
 }

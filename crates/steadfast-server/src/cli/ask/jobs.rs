@@ -168,6 +168,9 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                     }
                 };
                 let job = made.job.unwrap_or_default();
+                if let Some(warning) = &made.warning {
+                    printer.talk(&format!("warning: {warning}"));
+                }
                 done(printer, &made, &format!("job {job} is {}", made.outcome));
             }
             Command::Retry { id, all, why } => match id {

@@ -215,7 +215,7 @@ fn explain(printer: &Printer, subject: &str, file: &Path) -> anyhow::Result<()> 
 async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow::Result<()> {
     if let Some(n) = number {
         let detail = revision(client, n).await?;
-        printer.print(&detail, || detail.document.clone());
+        printer.print_document(&detail, &detail.document);
         return Ok(());
     }
     let policy: Policy = client.get("/api/v1/policy").send().await?;
@@ -243,7 +243,7 @@ async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow
     for held in &policy.overrides {
         printer.talk(&told_held(held));
     }
-    printer.print(&policy, || policy.document.clone());
+    printer.print_document(&policy, &policy.document);
     Ok(())
 }
 

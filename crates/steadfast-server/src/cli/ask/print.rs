@@ -31,8 +31,20 @@ impl Printer {
                 data,
             })
             .unwrap_or_default(),
-            false => shown(),
+            false => lines(&shown()),
         };
+        self.write(&text);
+    }
+
+    /// Prints a document, for people as it is: it is somebody's file.
+    pub(crate) fn print_document<T: Serialize>(&self, data: &T, document: &str) {
+        match self.json {
+            true => self.print(data, String::new),
+            false => self.write(document),
+        }
+    }
+
+    fn write(&self, text: &str) {
         // Whoever has closed it does not want it.
         let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
     }
@@ -40,7 +52,7 @@ impl Printer {
     /// Says something to people.
     pub(crate) fn talk(&self, text: &str) {
         if !self.json {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", lines(text));
         }
     }
 }
@@ -72,6 +84,12 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
 pub(crate) fn plain(text: &str) -> String {
     let plain = |char: char| if char.is_control() { ' ' } else { char };
     text.chars().map(plain).collect()
+}
+
+/// The same, of several lines.
+pub(crate) fn lines(text: &str) -> String {
+    let plain: Vec<String> = text.split('\n').map(plain).collect();
+    plain.join("\n")
 }
 
 /// Makes sure that it is known how many are changed: by `--yes`, or typed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use steadfast::clock;
 
+use super::print::lines;
 use crate::api::types::Status;
 use crate::cli::screen::Screen;
 
@@ -31,7 +32,7 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
             let status: Status = client.get("/api/v1/status").send().await?;
             if last.as_ref() != Some(&status) {
                 match stays {
-                    true => screen.draw(shown(&status)),
+                    true => screen.draw(lines(&shown(&status))),
                     false => printer.print(&status, || shown(&status)),
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,15 +45,20 @@ impl Postgres {
         );
         let mut part = to.as_os_str().to_owned();
         part.push(".part");
-        let mut file = OsString::from("--file=");
-        file.push(&part);
         let args = [
             "--format=custom".into(),
             format!("--schema={}", self.schema).into(),
-            file,
             format!("--dbname={}", self.url).into(),
         ];
-        let ran = self.run("pg_dump", &args);
+        // Made here, and not by it: all payloads are in it, and nobody else is to read them.
+        let _ = std::fs::remove_file(&part);
+        let file = std::fs::File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&part)
+            .with_context(|| format!("cannot write {}", to.display()))?;
+        let ran = self.run("pg_dump", &args, Some((file, to)));
         let named = ran.and_then(|()| {
             let whole = std::fs::File::open(&part)?;
             whole.sync_all()?;
@@ -78,7 +84,7 @@ impl Postgres {
             format!("--dbname={}", self.url).into(),
             from.as_os_str().to_owned(),
         ];
-        self.run("pg_restore", &args)?;
+        self.run("pg_restore", &args, None)?;
         let done = serde_json::json!({ "file": from, "schema": self.schema });
         printer.print(&done, || {
             format!("{} is as in {}", self.name(), from.display())
@@ -86,9 +92,20 @@ impl Postgres {
         Ok(())
     }
 
-    fn run(&self, program: &str, args: &[OsString]) -> anyhow::Result<()> {
+    /// Runs a tool, whose output goes to a file, if there is one: that which it becomes is told.
+    fn run(
+        &self,
+        program: &str,
+        args: &[OsString],
+        output: Option<(std::fs::File, &Path)>,
+    ) -> anyhow::Result<()> {
         let mut command = Command::new(program);
         command.args(args);
+        let mut to = String::new();
+        if let Some((file, name)) = output {
+            command.stdout(file);
+            to = format!(" > {}", quoted(&name.to_string_lossy()));
+        }
         if let Some(password) = &self.password {
             command.env("PGPASSWORD", password);
         }
@@ -100,7 +117,7 @@ impl Postgres {
                     .collect();
                 anyhow::bail!(
                     "{program} is not installed here (it comes with the client of PostgreSQL); \
-                     where it is, run: {program} {}",
+                     where it is, run: {program} {}{to}",
                     args.join(" ")
                 );
             }

@@ -118,7 +118,7 @@ impl Asked {
         check_exposure(&api)?;
         let store = books.jobs().store();
         let place = store.config().clone();
-        let address = Api::start(&api, place, None, guard.clone(), "shop", shutdown).await?;
+        let address = Api::start(&api, place, None, guard.clone(), "shop", None, shutdown).await?;
         let made = async {
             let rights = auth::Rights::asked(Some("admin"), None)?;
             auth::make(store, "dev", &rights, TOKEN_HOLDS).await

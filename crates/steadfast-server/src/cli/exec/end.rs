@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use crate::process::status::{write_last_words, write_status};
+use crate::process::status::{Ending, write_last_words};
 
 /// The end of one life of a program.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) enum Ended {
     NotStarted(io::Error),
     /// It ended by itself, or by somebody else's signal.
     ByItself {
-        status: ExitStatus,
+        ending: Ending,
         /// The last it wrote to standard error.
         last_words: Vec<String>,
     },
@@ -35,7 +35,7 @@ impl Ended {
     /// Tells whether nothing is to be done about it.
     pub(super) fn is_success(&self) -> bool {
         match self {
-            Ended::ByItself { status, .. } => status.success(),
+            Ended::ByItself { ending, .. } => ending.status.success(),
             Ended::Asked(_) => true,
             Ended::NotStarted(_) | Ended::Killed | Ended::Hung { .. } => false,
         }
@@ -45,7 +45,7 @@ impl Ended {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Ended::NotStarted(_) => 1,
-            Ended::ByItself { status, .. } => code_of(*status),
+            Ended::ByItself { ending, .. } => code_of(ending.status),
             // It did as it was told.
             Ended::Asked(status) if status.signal() == Some(15) => 0,
             Ended::Asked(status) => code_of(*status),
@@ -64,13 +64,12 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ended::NotStarted(error) => write!(f, "cannot be started: {error}"),
-            Ended::ByItself { status, last_words } => {
-                write_status(f, *status)?;
+            Ended::ByItself { ending, last_words } => {
+                write!(f, "{ending}")?;
                 write_last_words(f, last_words)
             }
             Ended::Asked(status) => {
-                f.write_str("asked to end, and ")?;
-                write_status(f, *status)
+                write!(f, "asked to end, and {}", Ending::of(*status))
             }
             Ended::Killed => f.write_str("asked to end, and killed since it did not in time"),
             Ended::Hung { why, last_words } => {

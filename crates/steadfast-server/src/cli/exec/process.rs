@@ -14,6 +14,7 @@ use super::Options;
 use super::end::Ended;
 use super::lines::{LastWords, pass_on};
 use crate::process::launch::{self, Waiting};
+use crate::process::memory;
 use crate::process::warden::Warden;
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
@@ -24,6 +25,7 @@ const OUTPUT_AFTER_END: Duration = Duration::from_secs(1);
 pub(super) struct Process<'a> {
     child: Child,
     pid: Pid,
+    memory: memory::Before,
     /// Kills all that is left of it.
     group: CleanupHandle<'a, (), BoxError>,
     words: LastWords,
@@ -36,9 +38,10 @@ pub(super) async fn start<'a>(
     child: &'a ChildContext,
     warden: &Warden,
 ) -> io::Result<Process<'a>> {
-    launch::found(&command[0], std::env::var_os("PATH").as_deref())?;
+    launch::found(&command[0], std::env::var_os("PATH").as_deref(), None)?;
     let mut waiting = Waiting::without_input(command);
     waiting.0.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let memory = memory::Before::start();
     let (mut process, group) = warden.launch(waiting).await?;
     let pid = group.pid;
     let group = child
@@ -57,6 +60,7 @@ pub(super) async fn start<'a>(
     Ok(Process {
         child: process,
         pid,
+        memory,
         group,
         words,
         outputs,
@@ -82,7 +86,7 @@ impl Process<'_> {
         };
         let ended = tokio::select! {
             status = self.child.wait() => match status {
-                Ok(status) => Ended::ByItself { status, last_words: Vec::new() },
+                Ok(status) => Ended::ByItself { ending: self.memory.ended(status), last_words: Vec::new() },
                 Err(error) => Ended::NotStarted(error),
             },
             _ = child.stopping() => self.stop(options.stop_within).await,

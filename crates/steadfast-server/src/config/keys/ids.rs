@@ -1,15 +1,22 @@
 //! What hands ids out.
 
 use super::Section;
-use super::key::Takes::Text;
+use super::key::Takes::{Flag, Text};
 use super::key::Without::{Default, Nothing, Refused};
 use super::key::{Key, key};
+use super::listeners::{TLS_CERTIFICATE, TLS_KEY};
 
 pub(super) static IDS: Section = Section {
     name: "ids",
     what: "Where ids are handed out; what they are is said by `[generators.NAME]`. The guide is `docs/guide/run-the-id-service.md`.",
     example: "",
-    keys: &[&IDS_LISTEN, &IDS_TOKEN],
+    keys: &[
+        &IDS_LISTEN,
+        &IDS_TOKEN,
+        &TLS_CERTIFICATE,
+        &TLS_KEY,
+        &IDS_BEHIND_PROXY,
+    ],
 };
 
 pub(super) static SNOWFLAKES: Section = Section {
@@ -47,6 +54,16 @@ pub(in crate::config) static IDS_TOKEN: Key = key(
     Nothing(
         "whoever reaches the address gets ids, so it has to be a loopback one",
         "\"env:IDS_TOKEN\"",
+    ),
+);
+
+pub(in crate::config) static IDS_BEHIND_PROXY: Key = key(
+    "behind_proxy",
+    Flag,
+    "says that a proxy with TLS is the only way to it; without it, an address that other machines reach needs a certificate",
+    Default(
+        "false",
+        "a token that crosses the network in clear belongs to everybody",
     ),
 );
 

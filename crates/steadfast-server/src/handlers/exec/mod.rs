@@ -8,6 +8,7 @@ pub(crate) mod user;
 use std::error::Error;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,10 +27,12 @@ use super::About;
 use super::progress::{Progress, Teller};
 use crate::config::Exec;
 use crate::process::launch::{self, Waiting};
-use crate::process::status::{write_last_words, write_status};
+use crate::process::memory;
+use crate::process::status::{Ending, write_last_words};
 use crate::process::warden::{Group, Warden};
 use output::Output;
 use protocol::{End, Word};
+use user::User;
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
 /// group may live on with its outputs open.
@@ -80,6 +83,7 @@ pub(super) async fn run(
 /// A program that runs, or has run.
 struct Process {
     group: Group,
+    memory: memory::Before,
     status: watch::Receiver<Option<ExitStatus>>,
     output: Output,
     writer: Option<Task<()>>,
@@ -111,20 +115,21 @@ impl Process {
             program: exec.command[0].clone(),
             error,
         };
-        launch::found(&exec.command[0], path.map(|path| path.as_os_str())).map_err(not_started)?;
-        let mut waiting = Waiting::with_input(&exec.command);
+        let dir = dir(exec, user.as_ref())?;
+        let found = launch::found(&exec.command[0], path.map(|path| path.as_os_str()), dir);
+        found.map_err(not_started)?;
+        let run_as = user.as_ref().and_then(User::to_become);
+        let mut waiting = Waiting::with_input(&exec.command, run_as);
         let command = &mut waiting.0;
         command
             .env_clear()
             .envs(&environment)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(dir) = exec.dir.as_ref().or(user.as_ref().map(|user| &user.home)) {
+        if let Some(dir) = dir {
             command.current_dir(dir);
         }
-        if let Some(user) = &user {
-            command.uid(user.uid).gid(user.gid);
-        }
+        let memory = memory::Before::start();
         let (mut child, group) = warden.launch(waiting).await.map_err(not_started)?;
         let output = Output::new(exec.output_bytes);
         let told = Arc::new(Mutex::new(Told::default()));
@@ -145,6 +150,7 @@ impl Process {
         });
         Ok(Self {
             group,
+            memory,
             status,
             output,
             writer,
@@ -232,7 +238,7 @@ impl Process {
     fn failure(&self, why: Option<String>, status: ExitStatus) -> Failure {
         Failure {
             why,
-            status,
+            ending: self.memory.ended(status),
             progress: self.progress.told(),
             last_words: self.output.last_words(),
         }
@@ -281,6 +287,21 @@ struct Kept<'a> {
     result: Option<&'a RawValue>,
     output: &'a str,
     output_bytes: u64,
+}
+
+/// Gives the folder that a program runs in, if it is not ours.
+fn dir<'d>(exec: &'d Exec, user: Option<&'d User>) -> Result<Option<&'d Path>, BoxError> {
+    match (&exec.dir, user) {
+        // It was there when we started.
+        (Some(dir), _) if !dir.is_dir() => {
+            Err(format!("there is no folder {} to run it in", dir.display()).into())
+        }
+        (Some(dir), _) => Ok(Some(dir)),
+        (None, Some(user)) if user.home.is_dir() => Ok(Some(&user.home)),
+        // Users that are for programs have none.
+        (None, Some(_)) => Ok(Some(Path::new("/"))),
+        (None, None) => Ok(None),
+    }
 }
 
 fn readers(
@@ -336,7 +357,7 @@ impl Error for NotStarted {
 #[derive(Debug)]
 struct Failure {
     why: Option<String>,
-    status: ExitStatus,
+    ending: Ending,
     progress: Option<Progress>,
     last_words: Vec<String>,
 }
@@ -345,7 +366,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
             Some(why) => f.write_str(why)?,
-            None => write_status(f, self.status)?,
+            None => write!(f, "{}", self.ending)?,
         }
         if let Some(Progress { percent, text }) = &self.progress {
             write!(f, "; it had come to {percent} %")?;

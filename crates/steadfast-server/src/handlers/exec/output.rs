@@ -118,8 +118,9 @@ impl Output {
 
 /// Reads to the end; `said` is given what is meant for us, which is not kept.
 pub(super) async fn read_stdout(from: impl AsyncRead + Unpin, output: Output, said: impl Fn(Word)) {
-    lines(from, |line| {
-        match std::str::from_utf8(line).ok().and_then(protocol::parse) {
+    lines(from, |line, begins| {
+        let text = std::str::from_utf8(line).ok().filter(|_| begins);
+        match text.and_then(protocol::parse) {
             Some(word) => said(word),
             None => output.keep(line),
         }
@@ -129,15 +130,16 @@ pub(super) async fn read_stdout(from: impl AsyncRead + Unpin, output: Output, sa
 
 /// Reads to the end.
 pub(super) async fn read_stderr(from: impl AsyncRead + Unpin, output: Output) {
-    lines(from, |line| {
+    lines(from, |line, _| {
         output.keep(line);
         output.keep_words(line);
     })
     .await;
 }
 
-/// Gives whole lines with their ends, or parts of those that are too long.
-async fn lines(mut from: impl AsyncRead + Unpin, mut each: impl FnMut(&[u8])) {
+/// Gives whole lines with their ends, or parts of those that are too long, and whether a line begins with it.
+async fn lines(mut from: impl AsyncRead + Unpin, mut each: impl FnMut(&[u8], bool)) {
+    let mut begins = true;
     let mut pending = Vec::with_capacity(LINE_BYTES_MAX);
     loop {
         let room = LINE_BYTES_MAX - pending.len();
@@ -150,7 +152,8 @@ async fn lines(mut from: impl AsyncRead + Unpin, mut each: impl FnMut(&[u8])) {
         };
         let whole = if ended { pending.len() } else { whole };
         for line in pending[..whole].split_inclusive(|byte| *byte == b'\n') {
-            each(line);
+            each(line, begins);
+            begins = line.ends_with(b"\n");
         }
         pending.drain(..whole);
         if ended {
@@ -194,6 +197,17 @@ mod tests {
         assert!(text.ends_with("line 998\nline 999\n"), "{text}");
         assert!(text.len() < 120, "{text}");
         assert_eq!(bytes, input.len() as u64);
+    }
+
+    #[tokio::test]
+    async fn a_word_begins_a_line_wherever_one_that_is_too_long_is_divided() {
+        let mut input = vec![b'x'; LINE_BYTES_MAX];
+        input.extend(b"::steadfast discard said by others\n::steadfast beat\n");
+
+        let (output, words) = output(64, &input).await;
+
+        assert_eq!(words, [Word::Beat]);
+        assert!(output.text(64).0.ends_with("discard said by others\n"));
     }
 
     #[tokio::test]

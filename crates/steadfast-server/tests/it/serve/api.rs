@@ -29,7 +29,9 @@ fn may(role: &str, action: &str) -> bool {
 
 #[test]
 fn every_endpoint_lets_in_each_role_that_may_and_nobody_else() {
-    let served = Served::start("rights", &shell("nothing", "true", ""));
+    // Nobody reads its lines meanwhile, and a pipe holds so many of them.
+    let log = "[log]\nlevel = \"warn,steadfast::serve=info\"\n";
+    let served = Served::start("rights", &format!("{log}{}", shell("nothing", "true", "")));
     let (status, _, document) = served.send("GET", "/api/v1/openapi.json", "", "");
     assert_eq!(status, 200);
     let document: Value = serde_json::from_str(&document).unwrap();
@@ -67,8 +69,19 @@ fn every_endpoint_lets_in_each_role_that_may_and_nobody_else() {
     }
     assert!(checked >= 3 * 39, "all of them: {checked}");
     let admin = bearer(&tokens[2].1);
-    let (status, ..) = served.send("GET", "/api/v1/nothing", &admin, "");
-    assert_eq!(status, 404);
+    for nowhere in ["/api/v1/nothing", "/", "//api/v1/status", "/api/v1/jobs/"] {
+        let (status, head, body) = served.send("GET", nowhere, "", "");
+        assert_eq!(status, 404, "{nowhere}: {body}");
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{head}"
+        );
+        assert!(body.contains("SF-2205"), "{body}");
+    }
+    // The letters of a scheme may be of either size.
+    let lower = admin.replace("Bearer", "bearer");
+    let (status, _, body) = served.send("GET", "/api/v1/status", &lower, "");
+    assert_eq!(status, 200, "{body}");
     // Whatever is asked in no way that there is, is told so, and no guard takes it for a forgotten route.
     for method in ["TRACE", "PATCH", "OPTIONS"] {
         let (status, head, body) = served.send(method, "/api/v1/jobs", &admin, "");
@@ -88,7 +101,7 @@ fn every_endpoint_lets_in_each_role_that_may_and_nobody_else() {
 
 #[tokio::test]
 async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited() {
-    let failing = shell("failing", "echo no luck >&2; exit 3", "attempts = 1");
+    let failing = shell("failing", "echo no luck >&2; exit 3", "");
     let served = Served::start(
         "commands",
         &format!("{}{failing}", shell("echo", "cat", "")),
@@ -115,7 +128,7 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
         served.told(&admin, &[&["jobs", "run", "failing"], &why[..]].concat());
     }
     for id in [2, 3] {
-        // Those of the API have 20 attempts: they are given up by hand.
+        // They have 20 attempts: they are given up by hand.
         until(&jobs, JobId::new(id).unwrap(), |job| job.info.attempt > 0).await;
         served.told(
             &admin,
@@ -215,6 +228,9 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
             ("jobs.enqueue", "done"),
             ("jobs.enqueue", "done"),
             ("jobs.enqueue", "done"),
+            // Made at the store, both of them.
+            ("tokens.write", "done"),
+            ("tokens.write", "done"),
         ]
     );
     assert_eq!(audit["items"][0]["reason"], "a test");
@@ -464,6 +480,9 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
         "{told}"
     );
     assert!(told.contains("set behind_proxy = true"), "{told}");
+    let checked = output(&["--check", "--config", config.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(78));
+    assert!(text(&checked.stderr).contains("set behind_proxy = true"));
 
     let served = Served::start(
         "read-only",

@@ -47,6 +47,19 @@ const CANCEL: [&str; 9] = [
     "a freeze",
 ];
 
+/// Counts those that are cancelled, page by page.
+async fn cancelled(jobs: &Jobs) -> usize {
+    let (mut count, mut filter) = (0, Filter::state(State::Cancelled));
+    loop {
+        let page = jobs.list(&filter, 500).await.unwrap();
+        count += page.jobs.len();
+        match page.next {
+            Some(next) => filter = filter.after(next),
+            None => return count,
+        }
+    }
+}
+
 fn with<'a>(command: &[&'a str], rest: &[&'a str]) -> Vec<&'a str> {
     [command, rest].concat()
 }
@@ -57,6 +70,8 @@ fn actions(served: &Served) -> Vec<(String, String, String)> {
     let audit: Value = serde_json::from_str(&audit).unwrap();
     let items = audit["items"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
+    // Tokens are made at the store.
+    let items = items.filter(|entry| entry["action"] != "tokens.write");
     let told = items.map(|entry| {
         assert!(text(&entry["actor"]).starts_with("operator (token "));
         assert_eq!(entry["outcome"], "done");
@@ -189,7 +204,7 @@ async fn on_a_terminal_the_number_is_typed_and_a_bar_shows_how_far_it_is() {
         "{told}"
     );
     assert!(told.contains("nothing was changed"), "{told}");
-    assert_eq!(jobs.counts().await.unwrap().of(State::Cancelled), 0);
+    assert_eq!(cancelled(&jobs).await, 0);
 
     let (code, told) = ask("1203");
     assert_eq!(code, Some(0), "{told}");
@@ -197,7 +212,7 @@ async fn on_a_terminal_the_number_is_typed_and_a_bar_shows_how_far_it_is() {
     assert!(told.contains(half), "{told}");
     assert!(told.contains("] 100 % cancelled of 1203 jobs"), "{told}");
     assert!(told.contains("1203 jobs are cancelled"), "{told}");
-    assert_eq!(jobs.counts().await.unwrap().of(State::Cancelled), 1_203);
+    assert_eq!(cancelled(&jobs).await, 1_203);
     served.server.stop();
 }
 
@@ -214,11 +229,11 @@ async fn what_breaks_off_half_way_goes_on_with_the_rest() {
     let expect = "broken off after 500 of 1203 jobs; the same command goes on with the rest";
     assert!(told.contains(expect), "{told}");
     assert_eq!(parts.load(Ordering::SeqCst), 2);
-    assert_eq!(jobs.counts().await.unwrap().of(State::Cancelled), 500);
+    assert_eq!(cancelled(&jobs).await, 500);
 
     let rest = served.told(&token, &with(&CANCEL, &["--yes", "703"]));
     assert_eq!(rest, "703 jobs are cancelled\n");
-    assert_eq!(jobs.counts().await.unwrap().of(State::Cancelled), 1_203);
+    assert_eq!(cancelled(&jobs).await, 1_203);
     served.server.stop();
 }
 

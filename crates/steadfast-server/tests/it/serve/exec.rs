@@ -282,3 +282,84 @@ async fn a_program_that_leaves_a_daemon_with_its_output_open_is_done_when_it_has
     );
     server.stop();
 }
+
+#[tokio::test]
+async fn a_program_is_looked_for_in_the_folder_that_it_runs_in() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = Folder::new("relative");
+    let below = folder.path().join("app");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("run.sh"), "#!/bin/sh\npwd\n").unwrap();
+    std::fs::set_permissions(below.join("run.sh"), PermissionsExt::from_mode(0o755)).unwrap();
+    let dir = below.display();
+    let config = folder.configure(&format!(
+        "[handlers.here]\nexec = [\"./run.sh\"]\ndir = \"{dir}\"\n"
+    ));
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let here = enqueue(&jobs, "here", "null", 1).await;
+    let here = until_state(&jobs, here, State::Completed).await;
+    assert_eq!(result(&here)["output"], format!("{dir}\n"));
+
+    std::fs::remove_dir_all(&below).unwrap();
+    let gone = enqueue(&jobs, "here", "null", 1).await;
+    let gone = until_state(&jobs, gone, State::Discarded).await;
+    assert_eq!(
+        error(&gone),
+        format!("there is no folder {dir} to run it in")
+    );
+    server.stop();
+}
+
+#[tokio::test]
+async fn a_program_of_a_user_without_a_home_runs_all_the_same() {
+    let folder = Folder::new("homeless");
+    let config = folder.configure(&shell("who", "pwd; id -un", "user = \"nobody\""));
+    if !is_root() {
+        let refused = output(&["--config", config.to_str().unwrap()]);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains("only root can run a program as"), "{told}");
+        return;
+    }
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let who = enqueue(&jobs, "who", "null", 1).await;
+    let who = until_state(&jobs, who, State::Completed).await;
+
+    // Debian says that its home is /nonexistent.
+    assert_eq!(result(&who)["output"], "/\nnobody\n");
+    server.stop();
+}
+
+#[test]
+fn whoever_becomes_another_user_has_all_of_its_groups() {
+    let ended = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+        .args([
+            "launch",
+            "--uid=65534",
+            "--gid=65534",
+            "--gid=6",
+            "--gid=26",
+        ])
+        .arg(std::process::id().to_string())
+        .args(["--", "sh", "-c", "id -u; id -g; id -G"])
+        .output()
+        .unwrap();
+
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    if !is_root() {
+        assert!(told.starts_with("cannot become user 65534: "), "{told}");
+        assert_eq!(ended.status.code(), Some(126));
+        return;
+    }
+    let ids = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(ids, "65534\n65534\n65534 6 26\n", "{told}");
+}
+
+fn is_root() -> bool {
+    let told = Command::new("id").arg("-u").output().unwrap();
+    told.stdout == b"0\n"
+}

@@ -228,6 +228,14 @@ fn what_is_no_id_or_no_service_is_told() {
         78,
         "anybody there could use ids up",
     );
+    // A token does not help whom others hear say it.
+    let public = "[ids]\nlisten = \"0.0.0.0:0\"\ntoken = \"env:IDS_TOKEN\"\n";
+    refused(public, 78, "the token would cross the network in clear");
+    refused(
+        &format!("{public}tls_key = \"/nowhere.key\"\n"),
+        78,
+        "there is no TLS without tls_certificate",
+    );
     refused("[generators.order]\n", 78, "nobody could ask for the ids");
     refused(
         "[ids]\nlisten = \"127.0.0.1:0\"\n",

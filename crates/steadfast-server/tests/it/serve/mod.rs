@@ -8,6 +8,8 @@ mod exec;
 mod http;
 mod ids;
 mod import;
+mod kinds;
+mod live;
 mod lives;
 mod revisions;
 mod served;

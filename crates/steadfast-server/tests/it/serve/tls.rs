@@ -248,6 +248,44 @@ fn the_api_is_served_by_tls_and_its_certificate_changes_under_open_connections()
 }
 
 #[test]
+fn ids_are_handed_out_by_tls_where_other_machines_reach_them() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let folder = Folder::new("tls-ids");
+    let authority = Authority::new(&folder);
+    let identity = authority.sign("ids", 2);
+    let start = |guarded: &str| {
+        let rest = format!(
+            "[ids]\nlisten = \"0.0.0.0:0\"\ntoken = \"env:IDS_TOKEN\"\n{guarded}[generators.order]\n"
+        );
+        let mut server = Server::start_with(&folder.configure(&rest), &[("IDS_TOKEN", TOKEN)]);
+        let told = server.line_with("ids are handed out");
+        let address = address(&told).replace("0.0.0.0", "127.0.0.1");
+        (server, address)
+    };
+    let next = |at: &str| {
+        Command::new(env!("CARGO_BIN_EXE_steadfast"))
+            .args(["ids", "next", "order", "--at", at])
+            .env("STEADFAST_CA", folder.path().join("ca.pem"))
+            .env("STEADFAST_IDS_TOKEN", TOKEN)
+            .output()
+            .unwrap()
+    };
+
+    let (server, address) = start(&keys(&identity));
+    let seen = authority.served_by(&address);
+    assert!(seen.contains("ids"), "{seen}");
+    let told = next(&format!("https://{address}"));
+    assert!(told.status.success(), "{told:?}");
+    assert!(!next(&format!("http://{address}")).status.success());
+    server.stop();
+
+    // Somebody else encrypts.
+    let (server, address) = start("behind_proxy = true\n");
+    assert!(next(&format!("http://{address}")).status.success());
+    server.stop();
+}
+
+#[test]
 fn a_certificate_that_clients_would_refuse_is_refused_at_the_start() {
     let folder = Folder::new("tls-refused");
     let authority = Authority::new(&folder);

@@ -183,3 +183,46 @@ async fn a_token_whose_time_is_over_opens_nothing() {
     assert!(text(&refused.stderr).starts_with("error[SF-2202]: "));
     served.server.stop();
 }
+
+#[test]
+fn tokens_that_are_made_and_revoked_at_the_store_stand_in_the_audit() {
+    let served = Served::start("by-hand", &shell("nothing", "true", ""));
+    let create = ["token", "create", "--name", "deploy", "--role", "admin"];
+    let made = served.admin(&[&create[..], &["--reason", "INC-7: the pipeline"]].concat());
+    let token = text(&made.stdout).trim().to_owned();
+    served.token("viewer");
+    assert!(served.admin(&["token", "revoke", "2"]).status.success());
+
+    let again = served.admin(&["token", "revoke", "2"]);
+    let empty = served.admin(&[&create[..], &["--reason", " "]].concat());
+
+    assert_eq!(text(&again.stderr), "error[SF-2205]: no token 2 holds\n");
+    assert_eq!(again.status.code(), Some(4));
+    assert!(text(&empty.stderr).starts_with("error[SF-2201]: a reason has"));
+    let (_, _, audit) = served.send("GET", "/api/v1/audit", &bearer(&token), "");
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let entries = audit["items"].as_array().unwrap();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let part = |name: &str| entry[name].as_str().unwrap();
+            (part("subject"), part("reason"), part("outcome"))
+        })
+        .collect();
+    let usual = "by hand, at the store";
+    assert_eq!(
+        told,
+        [
+            ("token 2", usual, "SF-2205: no token 2 holds"),
+            ("token 2", usual, "done"),
+            ("token of viewer", usual, "done"),
+            ("token of deploy", "INC-7: the pipeline", "done"),
+        ]
+    );
+    let uid = Command::new("id").arg("-u").output().unwrap();
+    let who = format!("user {} of ", text(&uid.stdout).trim());
+    let actor = entries[0]["actor"].as_str().unwrap();
+    assert!(actor.starts_with(&who), "{actor}");
+    assert!(!audit.to_string().contains(&token), "{audit}");
+    served.server.stop();
+}

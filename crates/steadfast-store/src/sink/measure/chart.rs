@@ -52,8 +52,12 @@ fn named(measured: &Measured) -> Vec<(String, &MeasuredSize)> {
 }
 
 fn lag(one: &MeasuredSize) -> String {
-    one.lag_max
-        .map_or("unknown".to_owned(), |lag| format!("{lag:.1?}"))
+    match one.lag_max {
+        None => "unknown".to_owned(),
+        // Gone by the next look.
+        Some(Duration::ZERO) => "0s".to_owned(),
+        Some(lag) => format!("{lag:.1?}"),
+    }
 }
 
 impl Measured {

@@ -41,10 +41,12 @@ async fn make_counted(store: &Store) {
     .await;
 }
 
+/// How many writers there are.
+const WRITERS: usize = 8;
+
 /// Eight writers on the same few rows: none deadlocks, no transaction has more rows than the cap, every row is
-/// accounted for at every moment, and each upsert counts once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
+/// accounted for at every moment, each upsert counts once, and none of them starves.
+async fn writers_on_hot_rows(share_a_look: bool) {
     let database = Database::make(Place::Postgres).await;
     let config = Config {
         connections_max: 12,
@@ -60,13 +62,18 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
             .upsert_with(["id"], "hits = item.hits + 1, name = excluded.name")
             .once()
     };
-    let writers: Vec<_> = (0..8)
+    let shared = DatabaseLook::new(&store, Replicas::Unwatched);
+    let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
             let mut config = BatchConfig::new("hot");
             config.queue_max = 512;
             config.size.rows_max = CAP;
+            let look = match share_a_look {
+                true => shared.clone(),
+                false => DatabaseLook::new(&store, Replicas::Unwatched),
+            };
             BatchWriter::builder(config, sink(&store, table()))
-                .looking(DatabaseLook::new(&store, Replicas::Unwatched))
+                .looking(look)
                 .start()
                 .unwrap()
         })
@@ -86,9 +93,13 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
         })
         .collect();
 
+    let mut when_the_first_was_done = None;
     while !senders.iter().all(|sender| sender.is_finished()) {
-        for writer in &writers {
-            assert_accounted(&writer.stats());
+        let stats: Vec<_> = writers.iter().map(BatchWriter::stats).collect();
+        stats.iter().for_each(assert_accounted);
+        let written: Vec<_> = stats.iter().map(|stats| stats.written).collect();
+        if written.contains(&u64::from(each)) {
+            when_the_first_was_done.get_or_insert(written);
         }
         clock::sleep(Duration::from_millis(5)).await;
     }
@@ -96,7 +107,7 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
         sender.await.unwrap();
     }
 
-    let all = i64::from(8 * each);
+    let all = i64::from(WRITERS as u32 * each);
     assert_eq!(
         number(&store, "SELECT sum(hits)::bigint FROM item").await,
         all
@@ -115,6 +126,21 @@ async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
             "nobody was in the way of another: {stats:?}"
         );
     }
+    // Who comes first writes first, so those who take turns have about as much.
+    if let Some(written) = when_the_first_was_done.filter(|_| share_a_look) {
+        let least = written.iter().min().unwrap();
+        assert!(*least > u64::from(each) / 4, "{written:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_hot_rows_stay_below_the_cap_and_do_not_deadlock() {
+    writers_on_hot_rows(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_hot_rows_that_share_a_look_do_so_and_none_starves() {
+    writers_on_hot_rows(true).await;
 }
 
 /// The keys of two writers cross in every batch.

@@ -3,6 +3,7 @@ use steadfast_store::sink::measure::{MeasureConfig, Target, measure};
 use steadfast_store::testing::{Cluster, Database, Kind as Place};
 use steadfast_store::{Config, Dialect, Pooler, Store};
 
+use super::replica::Pair;
 use super::*;
 
 fn quick(sizes: &[u32]) -> MeasureConfig {
@@ -216,4 +217,133 @@ async fn a_measurement_that_cannot_be_is_refused() {
         "only tables of PostgreSQL",
     )
     .await;
+}
+
+/// The shape by which sizes are chosen: more rows take longer, and have more wait; the writer that finds its size stays out
+/// of it. What a row costs is time that passes, so that a busy machine makes nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_rows_take_longer_and_have_more_wait_and_the_writer_that_adapts_stays_out_of_that() {
+    let database = Database::make(Place::Postgres).await;
+    let config = Config {
+        connections_max: 10,
+        statement_timeout: Duration::from_secs(600),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    run(
+        &store,
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",
+    )
+    .await;
+    run(
+        &store,
+        "INSERT INTO item SELECT i, '' FROM generate_series(1, 200) i",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER slow BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .await;
+    let config = MeasureConfig {
+        target: Target::Table("item".into()),
+        time_each: Duration::from_millis(u64::from(scaled(2_000, 10_000))),
+        ..quick(&[1, 10, 200])
+    };
+
+    let measured = measure(&store, &config).await.unwrap();
+
+    let [one, ten, all] = measured.sizes[..] else {
+        panic!("{measured}");
+    };
+    assert!(one.time_mean < ten.time_mean, "{measured}");
+    assert!(ten.time_mean < all.time_mean, "{measured}");
+    assert!(one.waiters_mean < ten.waiters_mean, "{measured}");
+    assert!(ten.waiters_mean < all.waiters_mean, "{measured}");
+    let adaptive = measured.adaptive.unwrap();
+    assert!(adaptive.time_mean < all.time_mean, "{measured}");
+    assert!(adaptive.waiters_mean < all.waiters_mean, "{measured}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lag_of_a_subscriber_is_in_the_table_and_ends_it_when_it_grows_too_far() {
+    let mut pair = Pair::start().await;
+    run(
+        &pair.store,
+        "INSERT INTO item SELECT i, '' FROM generate_series(1, 400) i",
+    )
+    .await;
+    until("the subscriber has caught up", async || {
+        pair.followed().await == 400
+    })
+    .await;
+    let config = MeasureConfig {
+        target: Target::Table("item".into()),
+        replicas: Replicas::AtLeast(1),
+        hot_rows: 400,
+        ..quick(&[1, 100])
+    };
+    let lag_max = Duration::from_secs(600);
+
+    let measured = measure(
+        &pair.store,
+        &MeasureConfig {
+            lag_max,
+            ..config.clone()
+        },
+    )
+    .await
+    .unwrap();
+
+    assert_eq!((measured.ended, measured.sizes.len()), (None, 2));
+    let all: Vec<_> = measured.sizes.iter().chain(&measured.adaptive).collect();
+    assert!(all.iter().all(|one| one.lag_max.is_some()), "{measured}");
+    let (text, json, svg) = (measured.to_string(), measured.json(), measured.svg());
+    assert!(
+        !text.contains("unknown") && !svg.contains("unknown"),
+        "{text}{svg}"
+    );
+    for one in all {
+        let lag = one.lag_max.unwrap();
+        let told = match lag.is_zero() {
+            true => "0s".to_owned(),
+            false => format!("{lag:.1?}"),
+        };
+        assert!(text.contains(&format!(" {told}\n")), "{text}");
+        assert!(svg.contains(&format!(">lag {told}<")), "{svg}");
+        let seconds = format!("\"lag_max_seconds\":{:.6}}}", lag.as_secs_f64());
+        assert!(json.contains(&seconds), "{json}");
+    }
+
+    // Its worker waits for a lock, and tells nothing meanwhile.
+    sqlx::raw_sql("BEGIN; LOCK TABLE item IN SHARE MODE")
+        .execute(&mut pair.subscriber)
+        .await
+        .unwrap();
+    let (lag_max, time_each) = (Duration::from_millis(500), Duration::from_secs(60));
+    let config = MeasureConfig {
+        lag_max,
+        time_each,
+        rows_max: u64::MAX,
+        ..config
+    };
+    let began = clock::now();
+
+    let measured = measure(&pair.store, &config).await.unwrap();
+
+    assert!(clock::now() - began < time_each, "it went on to the end");
+
+    assert_eq!(measured.ended, Some("replicas fell too far behind"));
+    assert_eq!((measured.sizes.len(), measured.adaptive), (1, None));
+    assert!(measured.sizes[0].lag_max > Some(lag_max), "{measured}");
+    assert!(
+        measured
+            .to_string()
+            .contains("ended early: replicas fell too far behind")
+    );
 }

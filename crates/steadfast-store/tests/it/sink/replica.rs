@@ -1,21 +1,27 @@
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use steadfast_core::batch::{BatchWriter, Look};
-use steadfast_core::decide::batch::{Constraint, Lag, UnknownLag};
+use steadfast_core::batch::{Batch, BatchWriter, Look, Permits, Sink, WriteError};
+use steadfast_core::decide::batch::{Constraint, Lag, Pressure, UnknownLag};
+use steadfast_core::rng;
 use steadfast_store::sink::{DatabaseLook, Replicas};
 use steadfast_store::testing::{Cluster, Database, Kind as Place};
 use steadfast_store::{Config, Store};
 
+use tokio::sync::mpsc;
+
 use super::*;
 
 /// A server, and one that follows it by logical replication.
-struct Pair {
-    store: Store,
-    subscriber: PgConnection,
+pub(super) struct Pair {
+    pub(super) store: Store,
+    pub(super) subscriber: PgConnection,
     _clusters: [Cluster; 2],
 }
 
 impl Pair {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let clusters = tokio::task::block_in_place(|| {
             [
                 Cluster::start_with(&["wal_level = logical", "wal_receiver_status_interval = 1s"]),
@@ -30,7 +36,7 @@ impl Pair {
         let mut subscriber = PgConnection::connect(&clusters[1].url("postgres"))
             .await
             .unwrap();
-        let table = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)";
+        let table = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, hits BIGINT NOT NULL DEFAULT 1)";
         run(&store, table).await;
         run(&store, "CREATE PUBLICATION all_items FOR TABLE item").await;
         sqlx::raw_sql(table).execute(&mut subscriber).await.unwrap();
@@ -49,7 +55,7 @@ impl Pair {
         }
     }
 
-    async fn followed(&mut self) -> i64 {
+    pub(super) async fn followed(&mut self) -> i64 {
         let row: (i64,) = sqlx::query_as("SELECT count(*) FROM item")
             .fetch_one(&mut self.subscriber)
             .await
@@ -122,6 +128,217 @@ async fn a_subscriber_whose_worker_waits_for_a_lock_stops_the_writer_until_it_go
     assert!(!writer.stats().is_paused);
     until("the subscriber has everything", async || {
         pair.followed().await == next
+    })
+    .await;
+}
+
+/// A look of one writer among several, which notes how late it is.
+struct Told {
+    look: DatabaseLook,
+    limit: Duration,
+    is_over: Arc<AtomicBool>,
+    /// By how much a lag was over the limit when it was told.
+    late: mpsc::UnboundedSender<Duration>,
+    slowness: Slowness,
+}
+
+impl Look for Told {
+    async fn look(&self) -> Pressure {
+        let began = clock::now();
+        let pressure = self.look.look().await;
+        self.slowness.note(clock::now() - began);
+        if let Lag::Known(lag) = pressure.lag {
+            let is_over = lag >= self.limit;
+            if is_over && !self.is_over.load(SeqCst) {
+                let _ = self.late.send(lag - self.limit);
+            }
+            self.is_over.store(is_over, SeqCst);
+        }
+        pressure
+    }
+
+    fn permits(&self) -> Option<Permits> {
+        self.look.permits()
+    }
+}
+
+/// What the machine makes late that all of this runs on.
+#[derive(Clone, Default)]
+struct Slowness(Arc<Mutex<Duration>>);
+
+impl Slowness {
+    fn note(&self, late: Duration) {
+        let mut most = self.0.lock().unwrap();
+        *most = most.max(late);
+    }
+
+    fn most(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    /// Notes how late timers are that are due as often as looks.
+    async fn watch(self) {
+        loop {
+            let due = clock::now() + Duration::from_millis(100);
+            clock::sleep_until(due).await;
+            self.note(clock::now() - due);
+        }
+    }
+}
+
+/// A sink that counts what it begins after its writer has been told of a lag over the limit.
+struct Counted {
+    sink: TableSink<Item>,
+    is_over: Arc<AtomicBool>,
+    begun: Arc<AtomicU32>,
+}
+
+impl Sink<Item> for Counted {
+    async fn write(&self, batch: Batch<'_, Item>) -> Result<(), WriteError> {
+        if self.is_over.load(SeqCst) {
+            self.begun.fetch_add(1, SeqCst);
+        }
+        self.sink.write(batch).await
+    }
+}
+
+/// Several writers on hot rows that share a look, and with it the permits, while a subscriber falls behind: each stops
+/// within two looks of a lag over the limit, what has stood in line for a permit included, and goes on afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_that_share_permits_stop_when_a_subscriber_lags_and_none_starves() {
+    const WRITERS: usize = 6;
+    const KEYS: i64 = 50;
+    let mut pair = Pair::start().await;
+    let shared = DatabaseLook::new(&pair.store, Replicas::AtLeast(1));
+    let limit = Duration::from_secs(2);
+    let (late, mut lateness) = mpsc::unbounded_channel();
+    let slowness = Slowness::default();
+    drop(spawn("slowness", slowness.clone().watch()));
+    let begun = Arc::new(AtomicU32::new(0));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            let mut config = BatchConfig::new("followed");
+            config.linger = Duration::from_millis(1);
+            config.queue_max = 500;
+            config.size.rows_max = 20;
+            config.size.lag_max = Some(limit);
+            config.size.pause_max = Duration::from_secs(3_600);
+            config.size.unknown_lag = UnknownLag::Pause;
+            let table = items().upsert_with(["id"], "hits = item.hits + 1").once();
+            let is_over = Arc::new(AtomicBool::new(false));
+            let counted = Counted {
+                sink: sink(&pair.store, table),
+                is_over: is_over.clone(),
+                begun: begun.clone(),
+            };
+            let told = Told {
+                look: shared.clone(),
+                limit,
+                is_over,
+                late: late.clone(),
+                slowness: slowness.clone(),
+            };
+            BatchWriter::builder(config, counted)
+                .keyed(|item: &Item| item.id)
+                .looking(told)
+                .start()
+                .unwrap()
+        })
+        .collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = writers
+        .iter()
+        .map(|writer| {
+            let (writer, stop) = (writer.clone(), stop.clone());
+            spawn("sender", async move {
+                let mut sent = 0;
+                while !stop.load(SeqCst) {
+                    let row = item((rng::bits() % KEYS as u64) as i64);
+                    drop(writer.send(row).await.unwrap());
+                    sent += 1;
+                    // Slow enough for the subscriber to follow.
+                    if sent % 20 == 0 {
+                        clock::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+                sent
+            })
+        })
+        .collect();
+    let written = || {
+        writers
+            .iter()
+            .map(|writer| writer.stats().written)
+            .collect::<Vec<_>>()
+    };
+    until("all write, by turns", async || {
+        written().iter().all(|written| *written > 500)
+    })
+    .await;
+
+    sqlx::raw_sql("BEGIN; LOCK TABLE item IN SHARE MODE")
+        .execute(&mut pair.subscriber)
+        .await
+        .unwrap();
+    until("all have stopped because of the lag", async || {
+        let mut stats = writers.iter().map(BatchWriter::stats);
+        stats.all(|stats| stats.is_paused && stats.constraint == Constraint::Lag)
+    })
+    .await;
+    let stopped = written();
+    // Longer than any of them waits for a permit.
+    clock::sleep(Duration::from_millis(2_500)).await;
+    // What was in flight when it was told is all that came since.
+    let (since, begun) = (written(), begun.load(SeqCst));
+    let mut told = Vec::new();
+    while let Ok(late) = lateness.try_recv() {
+        told.push(late);
+    }
+    assert!(told.len() >= WRITERS, "{told:?}");
+    // What a look has told is acted upon a moment later, in which a batch may begin.
+    assert!(
+        begun as usize <= 2 * told.len(),
+        "{begun} batches were begun by those who had been told"
+    );
+    for (stopped, since) in stopped.iter().zip(&since) {
+        assert!(since - stopped <= 20, "{stopped} and then {since}");
+    }
+    for late in told {
+        let (two_looks, machine) = (Duration::from_millis(200), slowness.most());
+        assert!(
+            late <= two_looks + 2 * machine,
+            "{late:?} late, of which the machine has {machine:?}"
+        );
+    }
+
+    sqlx::raw_sql("COMMIT")
+        .execute(&mut pair.subscriber)
+        .await
+        .unwrap();
+    until("all write again", async || {
+        written()
+            .iter()
+            .zip(&since)
+            .all(|(now, then)| *now > then + 500)
+    })
+    .await;
+    stop.store(true, SeqCst);
+    let mut sent = 0;
+    for sender in senders {
+        sent += sender.await.unwrap();
+    }
+    for writer in &writers {
+        let report = writer.drain(clock::now() + Duration::from_secs(120)).await;
+        assert_eq!((report.dead, report.left), (0, 0));
+    }
+    let hits = "SELECT sum(hits)::bigint FROM item";
+    assert_eq!(number(&pair.store, hits).await, sent);
+    until("the subscriber has everything", async || {
+        let row: (i64,) = sqlx::query_as(hits)
+            .fetch_one(&mut pair.subscriber)
+            .await
+            .unwrap();
+        row.0 == sent
     })
     .await;
 }

@@ -302,3 +302,72 @@ async fn a_failover_costs_no_row_and_writes_none_twice() {
     let stats = writer.stats();
     assert_eq!((stats.written, stats.dead), (rows as u64, 0));
 }
+
+/// A server that is gone after the commit and before the answer to it, three times over: what has neither key nor mark is
+/// there twice, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_counts_once_by_a_mark_or_a_key_and_twice_without() {
+    // Who asks for it waits, once committed, for a standby that never comes.
+    let start = || {
+        Cluster::start_with(&[
+            "synchronous_commit = local",
+            "synchronous_standby_names = 'nobody'",
+        ])
+    };
+    let cluster = tokio::task::block_in_place(start);
+    let store = Store::open(Config::postgres(cluster.url("postgres")))
+        .await
+        .unwrap();
+    run(&store, "CREATE TABLE doubt (it INT)").await;
+    run(
+        &store,
+        "CREATE FUNCTION doubted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF EXISTS (SELECT FROM doubt) THEN
+                PERFORM set_config('synchronous_commit', 'on', true);
+            END IF;
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    let check = async |table: Table, columns: &'static str, times: i64| {
+        run(&store, columns).await;
+        let doubted = "CREATE TRIGGER doubted AFTER INSERT ON item EXECUTE FUNCTION doubted()";
+        run(&store, doubted).await;
+        run(&store, "INSERT INTO doubt VALUES (1)").await;
+        let writer = BatchWriter::builder(of_rows("in doubt", 200), sink(&store, table))
+            .start()
+            .unwrap();
+        let mut admin = PgConnection::connect(&cluster.url("postgres"))
+            .await
+            .unwrap();
+
+        // Fewer than a batch has at first, so that they are one.
+        let receipts = send(&writer, (0..10).map(item)).await;
+        until("it is committed, and nobody is told", async || {
+            let text = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            let row: (i64,) = sqlx::query_as(text).fetch_one(&mut admin).await.unwrap();
+            row.0 == 1
+        })
+        .await;
+        execute(&mut admin, "DELETE FROM doubt").await;
+        tokio::task::block_in_place(|| {
+            cluster.stop(Stop::Immediate);
+            cluster.start_again();
+        });
+        all(receipts).await;
+
+        let rows = number(&store, "SELECT count(*) FROM item").await;
+        let different = number(&store, "SELECT count(DISTINCT id) FROM item").await;
+        assert_eq!((rows, different), (10 * times, 10));
+        let stats = writer.stats();
+        assert_eq!((stats.written, stats.dead), (10, 0));
+        assert!(stats.failed.iter().sum::<u64>() >= 1, "{stats:?}");
+        run(&store, "DROP TABLE item").await;
+    };
+    let loose = "CREATE TABLE item (id BIGINT NOT NULL, name TEXT NOT NULL)";
+    let keyed = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)";
+
+    check(items(), loose, 2).await;
+    check(items().once(), loose, 1).await;
+    check(items().insert_missing(["id"]), keyed, 1).await;
+}

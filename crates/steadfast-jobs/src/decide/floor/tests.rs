@@ -1,0 +1,324 @@
+use super::*;
+use crate::decide::poll::{CEILING, Poll};
+
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MILLI;
+/// A claim that takes no time.
+const SEEN: Seen = Seen {
+    from: i64::MIN,
+    began: 0,
+    at_us: 5_000_000,
+    wanted: 10,
+    found: 10,
+    last_rank_us: Some(77),
+};
+
+#[test]
+fn claims_go_on_from_the_last_one_while_there_is_more() {
+    let mut floor = Floor::new();
+    assert_eq!(floor.from(0), i64::MIN);
+
+    assert_eq!(floor.claimed(0, SEEN), None);
+
+    assert_eq!(floor.from(MILLI), 77);
+}
+
+#[test]
+fn a_claim_that_found_all_there_is_goes_on_a_little_before_its_time() {
+    let mut floor = Floor::new();
+
+    assert_eq!(floor.claimed(0, Seen { found: 0, ..SEEN }), None);
+
+    assert_eq!(floor.from(MILLI), 4_000_000);
+}
+
+#[test]
+fn what_nobody_tells_of_is_looked_for_in_time() {
+    let mut floor = Floor::new();
+    floor.claimed(0, Seen { found: 9, ..SEEN });
+    let (from, began) = (floor.from(MILLI), MILLI);
+    floor.claimed(
+        MILLI,
+        Seen {
+            from,
+            began,
+            found: 9,
+            ..SEEN
+        },
+    );
+
+    assert_eq!(floor.from(SECOND - 1), 4_000_000);
+    assert_eq!(floor.from(SECOND), i64::MIN);
+}
+
+#[test]
+fn slow_looks_are_rare() {
+    let mut floor = Floor::new();
+
+    floor.claimed(100 * MILLI, SEEN);
+
+    assert_eq!(floor.from(2_100 * MILLI - 1), 77);
+    assert_eq!(floor.from(2_100 * MILLI), i64::MIN);
+}
+
+#[test]
+fn what_is_told_of_is_looked_for_at_once() {
+    let mut floor = Floor::new();
+    floor.claimed(0, Seen { found: 9, ..SEEN });
+
+    floor.look(MILLI);
+
+    assert_eq!(floor.from(MILLI), i64::MIN);
+    floor.claimed(
+        3 * MILLI,
+        Seen {
+            began: 2 * MILLI,
+            found: 9,
+            ..SEEN
+        },
+    );
+    assert_eq!(floor.from(4 * MILLI), 4_000_000, "once is enough");
+}
+
+#[test]
+fn what_is_told_of_while_a_claim_looks_is_looked_for_again() {
+    let mut floor = Floor::new();
+
+    floor.look(MILLI);
+    floor.claimed(
+        2 * MILLI,
+        Seen {
+            began: MILLI,
+            found: 9,
+            ..SEEN
+        },
+    );
+
+    assert_eq!(floor.from(2 * MILLI), i64::MIN);
+}
+
+#[test]
+fn where_there_is_more_than_claims_take_those_that_tell_do_not_have_each_claim_look() {
+    let mut floor = Floor::new();
+    floor.claimed(MILLI, SEEN);
+
+    floor.look(2 * MILLI);
+
+    assert_eq!(floor.from(21 * MILLI - 1), 77);
+    assert_eq!(floor.from(21 * MILLI), i64::MIN);
+}
+
+#[test]
+fn what_was_passed_by_while_there_was_more_is_looked_for_when_there_is_no_more() {
+    let mut floor = Floor::new();
+    floor.claimed(MILLI, SEEN);
+
+    let again = floor.claimed(
+        3 * MILLI,
+        Seen {
+            from: 77,
+            began: 2 * MILLI,
+            found: 9,
+            ..SEEN
+        },
+    );
+
+    assert_eq!(
+        again,
+        Some(21 * MILLI),
+        "looks take a twentieth of the time"
+    );
+    assert_eq!(floor.from(21 * MILLI - 1), 4_000_000);
+    assert_eq!(floor.from(21 * MILLI), i64::MIN);
+}
+
+/// A database and one node, with all that can bring in a job below a floor: priorities, commits that take long, jobs
+/// that come back, a clock that is set back. Jobs are told of in time, late or never.
+#[test]
+fn no_job_that_can_be_seen_is_left_for_longer_than_is_promised() {
+    for seed in 0..120 {
+        World::new(seed, seed % 2 == 1, seed % 3 == 1).run();
+    }
+}
+
+struct Job {
+    rank_us: i64,
+    /// From when on it can be seen.
+    visible: u64,
+    /// When the node is told, and whether that it may lie below.
+    told: Option<(u64, bool)>,
+    /// When a claim began that should have found it.
+    due: Option<u64>,
+}
+
+struct World {
+    bits: u64,
+    /// Whether there is more than claims take, at times.
+    crowded: bool,
+    /// Whether nobody ever says that something may lie below.
+    silent: bool,
+    open: Vec<Job>,
+    /// When the node is woken, and whether to look from the start.
+    wakes: Vec<(u64, bool)>,
+    set_back_at: u64,
+    set_back_us: i64,
+}
+
+impl World {
+    const END: u64 = 30 * SECOND;
+    const STEP_MAX: u64 = 20 * MILLI;
+
+    fn new(seed: u64, crowded: bool, silent: bool) -> Self {
+        let mut world = Self {
+            bits: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            crowded,
+            silent,
+            open: Vec::new(),
+            wakes: Vec::new(),
+            set_back_at: u64::MAX,
+            set_back_us: 0,
+        };
+        if world.below(4) == 0 {
+            world.set_back_at = world.below(Self::END);
+            world.set_back_us = world.below(10_000_000) as i64;
+        }
+        world
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.bits ^= self.bits << 13;
+        self.bits ^= self.bits >> 7;
+        self.bits ^= self.bits << 17;
+        self.bits % end
+    }
+
+    fn database_us(&self, now: u64) -> i64 {
+        let us = 1_000_000_000 + (now / 1_000) as i64;
+        if now >= self.set_back_at {
+            us - self.set_back_us
+        } else {
+            us
+        }
+    }
+
+    /// Enqueues something at `now`.
+    fn enqueue(&mut self, now: u64) {
+        let late_us = match self.below(10) {
+            0..7 => 0,
+            7 => self.below(900_000) as i64,
+            8 => self.below(100) as i64 * 60_000_000,
+            // A lower priority, whose rank lies ahead.
+            _ => -(self.below(100) as i64 * 60_000_000),
+        };
+        let commit = match self.below(10) {
+            0..9 => self.below(5 * MILLI),
+            _ => self.below(5 * SECOND),
+        };
+        let visible = now + commit;
+        let backdated = late_us > 0 && late_us % 60_000_000 == 0;
+        let late = backdated || commit >= SLACK.as_nanos() as u64 || late_us > 0;
+        let told = match self.below(4) {
+            0 => None,
+            _ if late && self.silent => None,
+            _ => Some((visible + self.below(50 * MILLI), late)),
+        };
+        self.wakes.extend(told);
+        self.open.push(Job {
+            rank_us: self.database_us(now) - late_us,
+            visible,
+            told,
+            due: None,
+        });
+    }
+
+    /// Takes notice of what the node is told of by `now`; tells whether that is anything.
+    fn hear(&mut self, now: u64, floor: &mut Floor) -> bool {
+        let (heard, rest): (Vec<_>, Vec<_>) =
+            (self.wakes.drain(..)).partition(|(at, _)| *at <= now);
+        self.wakes = rest;
+        for (at, from_start) in &heard {
+            if *from_start {
+                floor.look(*at);
+            }
+        }
+        !heard.is_empty()
+    }
+
+    fn run(mut self) {
+        let (mut floor, mut poll) = (Floor::new(), Poll::default());
+        let (mut now, mut next_poll, mut slowest, mut woken) = (0, 0, 0, false);
+        while now < Self::END {
+            let burst = match self.below(200) {
+                0 if self.crowded => 300,
+                _ => self.below(3),
+            };
+            for _ in 0..burst {
+                self.enqueue(now);
+            }
+            now += 1 + self.below(Self::STEP_MAX);
+            woken |= self.hear(now, &mut floor);
+            if !woken && now < next_poll {
+                continue;
+            }
+            let (began, from) = (now, floor.from(now));
+            let wanted = match self.crowded {
+                true => 1 + self.below(8) as usize,
+                false => 1_000,
+            };
+            let at_us = self.database_us(began);
+            let sees = began + self.below(MILLI);
+            now += MILLI + self.below(30 * MILLI);
+            slowest = slowest.max(now - began);
+            self.open.sort_by_key(|job| job.rank_us);
+            let mut found = Vec::new();
+            self.open.retain(|job| {
+                let takes = job.visible <= sees && job.rank_us >= from && found.len() < wanted;
+                found.extend(takes.then_some(job.rank_us));
+                !takes
+            });
+            self.check(began, found.len() < wanted, slowest);
+            let seen = Seen {
+                from,
+                began,
+                at_us,
+                wanted,
+                found: found.len(),
+                last_rank_us: found.last().copied(),
+            };
+            woken = self.hear(now, &mut floor);
+            let again = floor.claimed(now, seen);
+            if !found.is_empty() {
+                poll.found();
+            }
+            let wait = poll.nothing(0).as_nanos() as u64;
+            next_poll = (now + wait).min(again.unwrap_or(u64::MAX));
+        }
+    }
+
+    /// After a claim that began at `began` and had room or not.
+    fn check(&mut self, began: u64, had_room: bool, slowest: u64) {
+        let looks = (LOOK_EVERY.as_nanos() as u64).max(slowest * SHARE);
+        let bound = looks + CEILING.as_nanos() as u64 + slowest + Self::STEP_MAX;
+        let set_back = self.set_back_at;
+        let crowded = self.crowded;
+        for job in self.open.iter_mut().filter(|job| job.visible <= began) {
+            // Others go first as long as there is more than claims take.
+            let due = *job
+                .due
+                .get_or_insert(if had_room { job.visible } else { began });
+            if !had_room {
+                job.due = Some(began);
+                continue;
+            }
+            assert!(began - due < bound, "left for {} ms", (began - due) / MILLI);
+            let was_told = job.told.is_some_and(|(at, late)| late && at <= began);
+            assert!(crowded || !was_told, "left although we were told of it");
+            let lag_us = 1_000_000_000 + (job.visible / 1_000) as i64 - job.rank_us;
+            let prompt = lag_us <= SLACK.as_micros() as i64;
+            assert!(
+                crowded || !prompt || set_back < began,
+                "left although it came in time"
+            );
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- Notes how long a node leaves runs of its kinds alone, and forgets what nodes have said that have ended.
+--
+-- Workers that share the node may have the same kind: the longer time counts.
+DELETE FROM steadfast_job_longest
+WHERE incarnation NOT IN (SELECT n.id FROM steadfast_node AS n WHERE n.ended_us IS NULL) AND incarnation <> ?1;
+
+INSERT INTO steadfast_job_longest (incarnation, kind, run_us, is_fixed, extra_us)
+SELECT ?1, g.value->>0, g.value->>1, g.value->>2, g.value->>3 FROM json_each(?2) AS g
+WHERE true
+ON CONFLICT (incarnation, kind) DO UPDATE SET
+    run_us = max(run_us, excluded.run_us), is_fixed = max(is_fixed, excluded.is_fixed),
+    extra_us = max(extra_us, excluded.extra_us)

@@ -1,0 +1,329 @@
+//! Many processes of one server that goes away and comes back: each comes back by itself, and not all at once.
+
+use std::time::Duration;
+
+use steadfast_core::clock::{self, Instant};
+use steadfast_jobs::decide::poll::CEILING;
+use steadfast_jobs::{Options, State};
+use steadfast_store::binds;
+use steadfast_store::testing::Stop;
+
+use super::arena::{seconds, touch};
+use super::crowd::{dies, hold};
+use super::process::Process;
+use super::role::{APPLICATION, Deed, Role};
+use super::way::{Passes, Way};
+use super::{Arena, PATIENCE, POSTGRES, scenarios};
+
+scenarios! {
+    is_in_no_step_when_its_server_is_away_and_back on POSTGRES;
+    goes_on_with_its_handlers_over_a_restart on POSTGRES;
+    has_each_of_its_connections_back_alone on POSTGRES;
+}
+
+// === all of them ===
+
+/// How close together is at once.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+/// How long the way stands still: longer than the longest wait between two polls, so that all are surprised in one
+/// moment.
+const STANDSTILL: Duration = Duration::from_millis(2_500);
+
+/// How long it may take until those that were surprised together have parted: by errors that have them wait, and
+/// by answers.
+const PARTED_BY_ERRORS: Duration = Duration::from_millis(300);
+const PARTED_BY_ANSWERS: Duration = Duration::from_secs(3);
+
+/// How many times most of a fleet may be seen to ask at once: by chance, or because this machine stood still.
+const CHANCE: usize = 4;
+
+/// Tells how many times most of a fleet have asked at once.
+fn steps(asked: &[Vec<Instant>], from: Instant, until: Instant) -> usize {
+    let mut all: Vec<(Instant, usize)> = Vec::new();
+    for (process, asked) in asked.iter().enumerate() {
+        let asked = asked.iter().filter(|at| (from..until).contains(at));
+        all.extend(asked.map(|at| (*at, process)));
+    }
+    all.sort_unstable();
+    let (mut steps, mut next) = (0, from);
+    for (place, (at, _)) in all.iter().enumerate() {
+        if *at < next {
+            continue;
+        }
+        let together = all[place..]
+            .iter()
+            .take_while(|(other, _)| *other < *at + AT_ONCE);
+        let mut there: Vec<usize> = together.map(|(_, process)| *process).collect();
+        there.sort_unstable();
+        there.dedup();
+        if there.len() * 3 >= asked.len() * 2 {
+            steps += 1;
+            next = *at + AT_ONCE;
+        }
+    }
+    steps
+}
+
+struct Fleet {
+    processes: Vec<Process>,
+    ways: Vec<Way>,
+}
+
+impl Fleet {
+    async fn start(arena: &Arena, role: &Role, count: usize) -> Self {
+        let (mut processes, mut ways) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let way = Way::to(arena).await;
+            let role = Role {
+                place: way.url(),
+                ..role.clone()
+            };
+            processes.push(arena.start(&role));
+            ways.push(way);
+        }
+        for process in &mut processes {
+            process.says("working", 1).await;
+        }
+        Self { processes, ways }
+    }
+
+    fn lets(&self, passes: Passes) {
+        for way in &self.ways {
+            way.lets(passes);
+        }
+    }
+
+    /// Tells how many times most of it have asked at once, and how often one has asked, within this time.
+    fn seen(&self, from: Instant, until: Instant) -> (usize, usize) {
+        let asked: Vec<_> = self.ways.iter().map(Way::asked).collect();
+        let all = asked.iter().flatten();
+        let count = all.filter(|at| (from..until).contains(at)).count();
+        (steps(&asked, from, until), count / asked.len())
+    }
+}
+
+async fn is_in_no_step_when_its_server_is_away_and_back(arena: Arena) -> String {
+    let arena = arena.on_own_server().await;
+    let role = Role {
+        // In the short form nobody loses one, so that runs go on over it.
+        lease: Duration::from_secs(30),
+        rescue: Duration::from_secs(5),
+        permits: 4,
+        ..arena.role()
+    };
+    // Some may not have joined yet when it begins; these come back as well.
+    let mut fleet = Fleet::start(&arena, &role, arena.form.of(8, 16)).await;
+    let watched = Duration::from_secs(arena.form.of(6, 20) as u64);
+    let mut seen = Vec::new();
+
+    // Whatever each of them asks fails in the same moment.
+    fleet.lets(Passes::Later);
+    clock::sleep(STANDSTILL).await;
+    tokio::task::block_in_place(|| arena.server().stop(Stop::Immediate));
+    let away = clock::now();
+    fleet.lets(Passes::All);
+    clock::sleep(Duration::from_secs(arena.form.of(6, 120) as u64)).await;
+    seen.push(("away", fleet.seen(away + PARTED_BY_ERRORS, clock::now())));
+
+    tokio::task::block_in_place(|| arena.server().start_again());
+    let back = clock::now();
+    clock::sleep(watched).await;
+    seen.push(("back", fleet.seen(back, clock::now())));
+
+    // Whatever each of them asks is answered in the same moment.
+    fleet.lets(Passes::Later);
+    clock::sleep(STANDSTILL).await;
+    fleet.lets(Passes::All);
+    let healed = clock::now();
+    clock::sleep(PARTED_BY_ANSWERS + watched).await;
+    seen.push((
+        "after a standstill",
+        fleet.seen(healed + PARTED_BY_ANSWERS, clock::now()),
+    ));
+
+    let told: Vec<String> = seen
+        .iter()
+        .map(|(when, (steps, asked))| format!("{when}: {asked} asked, {steps} times most at once"))
+        .collect();
+    assert!(
+        seen.iter().all(|(_, (steps, _))| *steps < CHANCE),
+        "{told:?}"
+    );
+    // All of them are at work: nobody is idle while there is more than the others can take.
+    let file = arena.file();
+    let count = fleet.processes.len() * role.permits;
+    let ids = arena
+        .enqueue_many(&Deed::Wait(file.clone()), Options::new(), count)
+        .await;
+    for process in &mut fleet.processes {
+        process.says("started", 1).await;
+    }
+    touch(&file);
+    arena.until_all(&ids, State::Completed).await;
+    arena.ends().await;
+    format!(
+        "{} processes, each {}",
+        fleet.processes.len(),
+        told.join("; ")
+    )
+}
+
+// === one of them ===
+
+async fn goes_on_with_its_handlers_over_a_restart(arena: Arena) -> String {
+    let arena = arena.on_own_server().await;
+    let role = Role {
+        lease: Duration::from_secs(30),
+        ..arena.role()
+    };
+    let mut process = arena.start(&role);
+    let file = arena.file();
+    let held = arena
+        .enqueue_many(&Deed::Wait(file.clone()), Options::new(), 5)
+        .await;
+    process.says("started", 5).await;
+
+    let restarts = arena.form.of(2, 6);
+    for restart in 0..restarts {
+        let how = [Stop::Fast, Stop::Immediate][restart % 2];
+        tokio::task::block_in_place(|| arena.server().stop(how));
+        clock::sleep(Duration::from_secs(2)).await;
+        tokio::task::block_in_place(|| arena.server().start_again());
+        let new = arena.enqueue(&Deed::Quick).await;
+        arena.until(new, State::Completed).await;
+    }
+    touch(&file);
+    arena.until_all(&held, State::Completed).await;
+
+    for id in held {
+        let info = arena.find(id).await.info;
+        assert_eq!(
+            (info.term, info.attempt, info.crashes),
+            (1, 1, 0),
+            "job {id}"
+        );
+    }
+    assert!(process.said("lease_lost").is_empty());
+    arena.ends().await;
+    format!("{restarts} restarts: 5 handlers went on and ended under their first term")
+}
+
+/// What a connection of a worker is for, which statement it was the last to carry out, and how often it does with
+/// a lease of 30 s.
+const CONNECTIONS: [(&str, &str, Duration); 4] = [
+    (
+        "rescuer",
+        "query ~ '^/[*] steadfast-jobs[.]' AND query !~ '[.](exchange|held|claim_suspect) '",
+        Duration::from_secs(6),
+    ),
+    ("listener", "query ~ '^LISTEN'", CEILING),
+    (
+        "claimer",
+        "query ~ '^/[*] steadfast-jobs[.](exchange|held|claim_suspect) '",
+        CEILING,
+    ),
+    // The last: a rescuer whose own beat has failed waits before it takes others for dead.
+    (
+        "beat",
+        "query ~ '^/[*] steadfast-store[.]node_'",
+        Duration::from_secs(10),
+    ),
+];
+
+/// Gives the connections of the processes of this scenario for which this holds.
+async fn connections(arena: &Arena, which: &str) -> Vec<i64> {
+    let ask = format!(
+        "SELECT pid::bigint FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{APPLICATION}' AND {which} ORDER BY pid"
+    );
+    let rows = arena.sql("SELECT 0", ask.leak(), binds![]).await;
+    rows.iter().map(|row| row.get(0).unwrap()).collect()
+}
+
+async fn has_each_of_its_connections_back_alone(arena: Arena) -> String {
+    // Beats every few seconds, and nobody loses a lease by the load of this machine.
+    let lease = arena.form.lease.max(Duration::from_secs(12));
+    let role = Role {
+        lease,
+        ..arena.role()
+    };
+    // What a node holds that dies later.
+    let ids = arena.enqueue_many(&Deed::Quick, Options::new(), 3).await;
+    let mut left = Some((ids.clone(), hold(&arena, &ids).await));
+    let mut process = arena.start(&role);
+    let file = arena.file();
+    let held = arena.enqueue(&Deed::Wait(file.clone())).await;
+    process.says("started", 1).await;
+
+    let mut told = Vec::new();
+    for (name, which, every) in CONNECTIONS {
+        let given_up = clock::now() + PATIENCE;
+        let ended = loop {
+            let found = connections(&arena, which).await;
+            if !found.is_empty() {
+                break found;
+            }
+            assert!(clock::now() < given_up, "there is no {name}");
+            clock::sleep(Duration::from_millis(20)).await;
+        };
+        let others = connections(&arena, "true").await;
+        let others: Vec<i64> = others
+            .into_iter()
+            .filter(|pid| !ended.contains(pid))
+            .collect();
+        let ends =
+            "SELECT count(pg_terminate_backend(pid::integer)) FROM unnest($1::bigint[]) AS e (pid)";
+        let before = arena.number("SELECT 0", "SELECT steadfast.now_us()").await;
+        arena.sql("SELECT 0", ends, binds![ended.clone()]).await;
+        let since = clock::now();
+        while connections(&arena, "true")
+            .await
+            .iter()
+            .any(|pid| ended.contains(pid))
+        {
+            assert!(clock::now() < given_up, "the {name} does not end");
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+
+        match name {
+            "rescuer" => {
+                let (ids, node) = left.take().expect("the rescuer comes first");
+                dies(&arena, node).await;
+                arena.until_all(&ids, State::Completed).await;
+            }
+            "listener" => {
+                while connections(&arena, which).await.is_empty() {
+                    assert!(clock::now() < given_up, "nobody listens");
+                    clock::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            "claimer" => {
+                let id = arena.enqueue(&Deed::Quick).await;
+                arena.until(id, State::Completed).await;
+            }
+            _ => {
+                let last = "SELECT max(beat_us) FROM steadfast.node WHERE ended_us IS NULL";
+                while arena.number("SELECT 0", last).await <= before {
+                    assert!(clock::now() < given_up, "it does not beat");
+                    clock::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+        let took = clock::now() - since;
+        if arena.form.is_long {
+            assert!(took <= every * 2, "the {name} is back after {took:?}");
+        }
+        let there = connections(&arena, "true").await;
+        assert!(
+            others.iter().all(|pid| there.contains(pid)),
+            "with the {name} went others: {others:?}, {there:?}"
+        );
+        told.push(format!("{name} {}", seconds(since)));
+    }
+    touch(&file);
+    let found = arena.until(held, State::Completed).await;
+    assert_eq!((found.info.term, found.info.crashes), (1, 0));
+    assert!(process.said("lease_lost").is_empty());
+    arena.ends().await;
+    format!("ended one by one, and back after: {}", told.join(", "))
+}
