@@ -14,11 +14,13 @@ use crate::config::Log;
 
 /// Logs from now on: what `RUST_LOG` says, or else this.
 pub(crate) fn to_stderr(unless_said: &str) {
-    to(
-        unless_said,
-        std::io::stderr().is_terminal(),
-        std::io::stderr,
-    );
+    let has_color = std::io::stderr().is_terminal() && !is_plain();
+    to(unless_said, has_color, std::io::stderr);
+}
+
+/// Whether nothing is to be colored: `NO_COLOR` says so, unless it is empty.
+pub(super) fn is_plain() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// The same, to somewhere else.

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::log::is_plain;
+
 /// Where lines and the board go. Clones are one screen.
 #[derive(Clone)]
 pub(super) struct Screen {
@@ -25,10 +27,9 @@ impl Screen {
     pub(super) fn of_this_process() -> Self {
         let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
             is_terminal: is_terminal && !is_dumb,
-            has_color: is_terminal && !is_dumb && !is_plain,
+            has_color: is_terminal && !is_dumb && !is_plain(),
             board: Arc::default(),
         }
     }

@@ -375,6 +375,28 @@ fn a_program_that_is_denied_memory_by_its_limit_has_failed_in_its_own_words() {
 }
 
 #[test]
+fn lines_on_a_terminal_have_colors_unless_nobody_wants_them() {
+    let told = |no_color: &str| {
+        // It makes a terminal, as one that people sit at.
+        let command = format!("exec {} exec -- true", env!("CARGO_BIN_EXE_steadfast"));
+        let ended = Command::new("script")
+            .args(["-qefc", &command, "/dev/null"])
+            .env("TERM", "xterm")
+            .env("NO_COLOR", no_color)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = text(&ended.stdout);
+        assert!(text.contains("ended with exit code 0"), "{text}");
+        text
+    };
+
+    assert!(told("").contains('\x1b'));
+    let plain = told("1");
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+}
+
+#[test]
 fn mistakes_in_the_options_are_refused_with_a_fix() {
     let check = |args: &[&str], expect: &str| {
         let ended = output(&[args, &["--", "true"]].concat());

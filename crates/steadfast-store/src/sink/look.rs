@@ -92,15 +92,18 @@ impl DatabaseLook {
 
     /// Looks, or tells what another clone has seen just now.
     pub(crate) async fn once(&self) -> Result<Seen, Error> {
+        // Before it waits: whoever waits for an answer takes that, however long it took. One after the other they would
+        // all ask in vain, where the server takes longer than what was seen is told for.
+        let called_at = clock::nanos();
         let mut last = self.0.last.lock().await;
-        let now = clock::nanos();
-        if let Some((at, seen)) = *last
-            && now.saturating_sub(at) < TOLD_FOR_NS
+        if let Some((asked_at, seen)) = *last
+            && called_at.saturating_sub(asked_at) < TOLD_FOR_NS
         {
             return Ok(seen);
         }
+        let asked_at = clock::nanos();
         let seen = self.0.ask().await?;
-        *last = Some((now, seen));
+        *last = Some((asked_at, seen));
         Ok(seen)
     }
 }

@@ -7,10 +7,12 @@
 -- cannot is told to the node, which tries again.
 -- `IS NOT DISTINCT FROM` keeps the planner from taking the index of running jobs, which is full of dead entries. That the
 -- incarnation is one of the columns of `ends` keeps it from counting on next to no rows where statistics know of no
--- running job yet: it compared each row of the table with each end then. Claiming goes along `job_ready` from the floor
--- given, locks what it takes and skips what others have locked, so that no two nodes wait for each other. A node that was
--- found dead claims nothing. Its time is from before the first look at any row: what cannot be seen here was committed
--- after it.
+-- running job yet: it compared each row of the table with each end then. That the lists are sub-selects keeps it from
+-- counting them where it plans each time, as behind a pooler: for two thousand ends it read through the table.
+--
+-- Claiming goes along `job_ready` from the floor given, locks what it takes and skips what others have locked, so that no
+-- two nodes wait for each other. A node that was found dead claims nothing. Its time is from before the first look at any
+-- row: what cannot be seen here was committed after it.
 --
 -- A row that crosses over to the program has it wait. So plain completions come as ids and terms alone ($2, $3), other
 -- ends with all they have ($4 to $8); of what has ended only the number is told as long as it is all of them; and of
@@ -30,10 +32,12 @@ lease AS MATERIALIZED (
 ),
 ends AS MATERIALIZED (
     SELECT e.id, e.term, 'completed' AS state, NULL::text AS error, NULL::text AS result, $1::bigint AS incarnation
-    FROM unnest($2::bigint[], $3::bigint[]) AS e (id, term)
+    FROM unnest((SELECT $2::bigint[]), (SELECT $3::bigint[])) AS e (id, term)
     UNION ALL
     SELECT e.*, $1::bigint
-    FROM unnest($4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[]) AS e (id, term, state, error, result)
+    FROM unnest(
+        (SELECT $4::bigint[]), (SELECT $5::bigint[]), (SELECT $6::text[]), (SELECT $7::text[]), (SELECT $8::text[])
+    ) AS e (id, term, state, error, result)
 ),
 ended AS (
     DELETE FROM {schema}.job AS j

@@ -2,15 +2,17 @@
 -- meanwhile ends as cancelled instead. Gives (id, whether it is cancelled), and (id, 2) for a run that is ours and
 -- locked by somebody, such as its handler in a transaction that hangs: no other end waits for that.
 --
--- Fenced as `exchange` is. A run that came to an end clears the crashes: its process lived. The rows are locked
+-- Fenced as `exchange` is, with its lists. A run that came to an end clears the crashes: its process lived. The rows are locked
 -- first, so that a wish to stop that comes in this very moment is seen, or comes after.
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
 given AS MATERIALIZED (
     SELECT b.*, $7::bigint AS incarnation
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[], $6::text[])
-        AS b (id, term, delay_us, spent, ended, error)
+    FROM unnest(
+        (SELECT $1::bigint[]), (SELECT $2::bigint[]), (SELECT $3::bigint[]), (SELECT $4::boolean[]),
+        (SELECT $5::boolean[]), (SELECT $6::text[])
+    ) AS b (id, term, delay_us, spent, ended, error)
 ),
 ours AS MATERIALIZED (
     SELECT j.id, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j JOIN given AS b ON j.id = b.id
