@@ -11,8 +11,8 @@
 //! 2. A claim that found as much as it wanted has left nothing below the rank of its last job, which is the next floor.
 //!    It is *close*: what is committed a moment late lies below it.
 //! 3. What comes in further below is found by a look from the very start: a higher priority, a transaction that was
-//!    open for long, a job that was taken from the dead or handed back, a row that another claim had locked and let go
-//!    of. Whoever knows of it says so when it wakes us ([`Floor::look`]), and it is found by the next claim. Otherwise
+//!    open for long, a job that was taken from the dead or handed back, one of a kind that claims had left out, a row that
+//!    another claim had locked and let go of. Whoever knows of it says so when it wakes us ([`Floor::look`]), and it is found by the next claim. Otherwise
 //!    a claim looks from the start once the last one did so [`LOOK_EVERY`] ago, or longer ago where looks are so slow
 //!    that they would be more than a twentieth of the time; and as soon as that allows after a close floor was left.
 //!

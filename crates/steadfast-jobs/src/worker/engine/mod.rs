@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     /// that it was to tell.
     hurry: Cancel,
     queues: Vec<Queue>,
+    /// Kinds that are held, and left out of what is claimed next.
+    held: Vec<&'static str>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
     done: Vec<Finished>,
@@ -192,6 +194,7 @@ impl Engine {
             beyond,
             hurry: Cancel::new(),
             legacy,
+            held: Vec::new(),
             flights: HashMap::new(),
             done: Vec::new(),
             back: Vec::new(),
@@ -321,6 +324,15 @@ impl Engine {
         for queue in &mut self.queues {
             queue.floor.look(now);
         }
+    }
+
+    /// A claim leaves what is of a held kind, and perhaps a floor above it: once it is held no more, that is looked for.
+    fn note_held(&mut self, now: u64) {
+        let held = self.settings.held_kinds();
+        if self.held.iter().any(|kind| !held.contains(kind)) {
+            self.look_from_start(now);
+        }
+        self.held = held;
     }
 
     fn obey(&mut self, order: Order) {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::held::Claimed;
 use super::operation::{Outcome, SIDE_BY_SIDE};
 use super::*;
+use crate::decide::floor::Seen;
 use crate::{Kind, Worker};
 
 const MILLI: u64 = 1_000_000;
@@ -238,4 +239,43 @@ async fn an_engine_looks_again_once_nothing_that_it_gave_up_can_be_under_way() {
     engine.uncertain = false;
     engine.look(failed + 10 * limit);
     assert!(!engine.uncertain, "once is enough");
+}
+
+/// What was held lies below what came in meanwhile, and claims have gone on from there.
+#[tokio::test]
+async fn what_was_held_is_looked_for_from_the_start() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let looks = is_down.clone();
+    let held = Kind::of_name("held", async |_, _, _| Ok(None));
+    let held = held.hold_while(move || looks.load(Ordering::Relaxed));
+    let free = Kind::of_name("free", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(held).kind(free);
+    let worker = worker.build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    engine.uncertain = false;
+    let mut claim = async |now: u64, found: usize| {
+        let _ = engine.next_operation(now, false);
+        let from = engine.wants(now)[0].1;
+        let seen = Seen {
+            from,
+            began: now + 1,
+            at_us: 1_000_000_000,
+            wanted: 10,
+            found,
+            last_rank_us: Some(999_000_000),
+        };
+        engine.queues[0].floor.claimed(now + 1, seen);
+        from
+    };
+
+    assert_eq!(claim(1, 0).await, i64::MIN);
+    assert!(claim(10, 0).await > i64::MIN, "held still");
+    is_down.store(false, Ordering::Relaxed);
+    assert_eq!(claim(20, 0).await, i64::MIN);
+    assert!(claim(30, 0).await > i64::MIN, "once is enough");
 }
