@@ -121,6 +121,10 @@ pub(crate) struct Engine {
     locked: Vec<Finished>,
     /// When the next one is.
     locked_until: u64,
+    /// How often in a row some were.
+    locked_tries: u32,
+    /// Whether some of an earlier life were, at the last try.
+    late_is_locked: bool,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
     /// What runs and is not ours any more, and what became of that.
@@ -200,6 +204,8 @@ impl Engine {
             back: Vec::new(),
             locked: Vec::new(),
             locked_until: 0,
+            locked_tries: 0,
+            late_is_locked: false,
             perhaps: Vec::new(),
             since: None,
             pace: Pace::new(),
@@ -392,8 +398,8 @@ impl Engine {
             && self.back.is_empty()
             // Who has them locked may hang for ever: they are left to their lease then.
             && (self.locked.is_empty() || self.stopping)
+            && (self.legacy.late.is_empty() || self.stopping && self.late_is_locked)
             && self.perhaps.is_empty()
-            && self.legacy.late.is_empty()
             && self.legacy.strays.values().all(|stray| stray.written_off)
             && !self.uncertain
             && self.queues.iter().all(|queue| queue.ready.is_empty())
