@@ -87,8 +87,8 @@ const EVENTS: &[EventDoc] = &[
     EventDoc::new(JOBS, &["warn"], "the store does not take the work of this node; handlers go on while the lease holds", &["cause", "error", "failures"])
         .when("An exchange with the store failed; told at the first failure in a row, and at each doubling of their number.")
         .action("Look at the store; ends are kept and told again."),
-    EventDoc::new(JOBS, &["warn"], "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs", &["ends", "job"])
-        .when("A run ended while another transaction of PostgreSQL had its row, often one that its own handler has left open. Its end is tried again each quarter of a second, and others go on.")
+    EventDoc::new(JOBS, &["warn"], "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs", &["ends", "job", "tries"])
+        .when("A run ended while another transaction of PostgreSQL had its row, often one that its own handler has left open. Its end is tried again each quarter of a second, and others go on; told at the second try and at each doubling of their number.")
         .action("Look in pg_stat_activity for a session that is idle in transaction, and end it; have what leaves transactions open set idle_in_transaction_session_timeout."),
     EventDoc::new(JOBS, &["error"], "a claimed job cannot be read", &["error"])
         .when("A row that was claimed has not the columns that this program expects.")

@@ -104,7 +104,8 @@ impl Wake {
 
 /// Passes wake-ups on to other processes, until nobody is left who could wake.
 pub(crate) async fn pass_on(store: Store, mut woken: watch::Receiver<Signal>) {
-    let mut before = *woken.borrow();
+    // Not what it is by now: somebody may have woken before this began.
+    let mut before = Signal::default();
     while woken.changed().await.is_ok() {
         let now = *woken.borrow_and_update();
         let words = if now.is_from_start(before) {

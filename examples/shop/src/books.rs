@@ -11,6 +11,7 @@ use steadfast::store::{Config, Error, Store, binds};
 use crate::payments::Hold;
 use crate::work::payment::ConfirmPayment;
 use crate::work::receipts::SendReceipt;
+use crate::work::release::ReleaseHold;
 use crate::work::stock::Pack;
 
 /// What one of the shop's orders costs, in cents.
@@ -96,16 +97,26 @@ impl Books {
         Ok(Some(order))
     }
 
-    /// Tells whether an order was written down that pays with this hold. Asked as a write, so that it
-    /// waits for one that is under way, also when whoever began that one is gone.
+    /// Has the money released that was put aside under a hold, unless an order was written down that pays with it. The
+    /// transaction waits for one that is under way, also when whoever began that one is gone.
     ///
     /// # Errors
-    /// When the books cannot be asked.
-    pub async fn has_order_of(&self, hold: &Hold) -> Result<bool, Error> {
-        let asked = self.store.write(async |mut tx| {
-            let order = "SELECT 1 FROM orders WHERE hold = ?1";
-            tx.sql(order, binds![hold.number().to_string()]).await
-        });
-        Ok(asked.await?.first().is_some())
+    /// When the books cannot be written.
+    pub async fn release(&self, hold: &Hold) -> Result<(), steadfast::jobs::Error> {
+        let mut tx = self.store.begin().await?;
+        let order = "SELECT 1 FROM orders WHERE hold = ?1";
+        let order = tx.sql(order, binds![hold.number().to_string()]).await?;
+        if order.first().is_none() {
+            let release = ReleaseHold {
+                hold: hold.number(),
+            };
+            // The commit wakes the workers.
+            let _ = self
+                .jobs
+                .enqueue_in(&mut tx, &release, Options::new())
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What was begun is undone in every way out: the payment hold of an order that fails is
-//! released, whether by an error, a panic, a timeout or a client that left. What follows from an
-//! order that stands is left to jobs.
+//! released, whether by an error, a panic, a timeout or a client that left. What has to be done by
+//! somebody else's service, which may be why the order failed, is left to a job; and so is what
+//! follows from an order that stands.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use steadfast::{BoxError, ScopeError, scope};
+use steadfast::{ScopeError, scope};
 
 use crate::books::Books;
 use crate::database;
@@ -43,17 +44,12 @@ pub async fn create(
             let item = order["item"].as_str().ok_or(OrderError::NoItem)?;
             // What the item is like.
             database::ask(Duration::from_millis(4)).await;
-            let (bank, known) = (payments.clone(), books.clone());
+            let known = books.clone();
             // A client may leave in the very moment of a commit, so the books are asked; and while the gateway
             // is, so the hold is owned before it is asked for.
-            let hold = s.own(
-                "release the hold",
-                Hold::new(),
-                async move |hold| match known.has_order_of(&hold).await? {
-                    true => Ok(()),
-                    false => Ok::<_, BoxError>(bank.release(hold).await?),
-                },
-            );
+            let hold = s.own("release the hold", Hold::new(), async move |hold| {
+                known.release(&hold).await
+            });
             if let Err(error) = payments.put_aside(&hold).await {
                 if error.is_unsent() {
                     hold.disarm();

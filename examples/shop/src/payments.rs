@@ -13,12 +13,15 @@ use axum::response::IntoResponse;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
+use steadfast::decide::breaker::{BreakerState, BreakerStatus, Override};
+use steadfast::tower::breaker::Breakers;
 use steadfast::tower::guard::GuardError;
 use steadfast::tower::{CallError, Guard, Rejection};
 use steadfast::{ScopeError, rng, scope};
 use tower::util::BoxCloneSyncService;
 use tower::{ServiceBuilder, ServiceExt};
 
+use crate::books::Books;
 use crate::database;
 
 /// Money that is put aside until it is paid or released.
@@ -58,26 +61,28 @@ pub enum PaymentError {
 pub struct Payments {
     gateway: String,
     client: Client,
+    /// Absent where nothing stands around the client.
+    breakers: Option<Breakers>,
 }
 
 type Client = BoxCloneSyncService<Request<Body>, Response<Body>, CallError<legacy::Error>>;
 
 /// `POST /payments`: puts money aside and pays it, for customers who pay later.
-pub async fn pay(State(payments): State<Payments>) -> axum::response::Response {
+pub async fn pay(
+    State(payments): State<Payments>,
+    State(books): State<Books>,
+) -> axum::response::Response {
     let ended = scope("pay")
         .error::<PaymentError>()
         .on_report(|report| tracing::info!(target: "shop", "{report}"))
         .run(async |s| {
             // Who the customer is.
             database::ask(Duration::from_millis(4)).await;
-            let bank = payments.clone();
-            // A client may leave while the gateway is asked, so the hold is owned before.
+            let known = books.clone();
+            // A client may leave while the gateway is asked, so the hold is owned before. It is left to a job: the
+            // gateway may be why nothing was paid.
             let hold = s.own("release the hold", Hold::new(), async move |hold| {
-                match bank.release(hold).await {
-                    // It was paid, and the answer got lost: the gateway releases nothing that is paid.
-                    Err(PaymentError::Failed(StatusCode::CONFLICT)) => Ok(()),
-                    released => released,
-                }
+                known.release(&hold).await
             });
             if let Err(error) = payments.put_aside(&hold).await {
                 if error.is_unsent() {
@@ -108,6 +113,7 @@ impl Payments {
         Ok(Self {
             gateway: format!("http://{address}"),
             client: client(guard)?,
+            breakers: Some(guard.breakers("payments")?),
         })
     }
 
@@ -121,6 +127,7 @@ impl Payments {
         Self {
             gateway: format!("http://{address}"),
             client: BoxCloneSyncService::new(client),
+            breakers: None,
         }
     }
 
@@ -134,9 +141,24 @@ impl Payments {
         self.call(Method::POST, hold).await
     }
 
-    /// Gives back what was put aside.
-    pub async fn release(&self, hold: Hold) -> Result<(), PaymentError> {
-        self.call(Method::DELETE, &hold).await
+    /// Gives back what was put aside. What is paid by then stays paid.
+    pub async fn release(&self, hold: &Hold) -> Result<(), PaymentError> {
+        match self.call(Method::DELETE, hold).await {
+            Err(PaymentError::Failed(StatusCode::CONFLICT)) => Ok(()),
+            released => released,
+        }
+    }
+
+    /// Tells whether the gateway is left alone for now, since it has failed too often: jobs that need it wait then, and
+    /// spend no attempt on finding out.
+    pub fn are_left_alone(&self) -> bool {
+        let endpoints: Vec<_> = self.breakers.iter().flat_map(Breakers::endpoints).collect();
+        let is_open = |breaker: BreakerStatus| match breaker.forced {
+            Some((by_an_operator, _)) => by_an_operator == Override::Open,
+            // When its time is over, the next calls find out.
+            None => matches!(breaker.state, BreakerState::Open { left } if !left.is_zero()),
+        };
+        !endpoints.is_empty() && endpoints.iter().all(|of| is_open(of.breaker))
     }
 
     async fn call(&self, method: Method, Hold(number): &Hold) -> Result<(), PaymentError> {

@@ -373,12 +373,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 }
                 Kind::Conflict => self.size.conflict(clock::nanos()),
                 Kind::TooMuch => {
-                    let wrote = Wrote {
-                        rows: rows.len() as u32,
-                        // What is too large counts as what is too slow.
-                        took_ns: took_ns.max(self.config.write_timeout.as_nanos() as u64),
-                    };
-                    self.size.wrote(wrote, clock::nanos());
+                    self.size.too_much(rows.len() as u32, clock::nanos());
                     if rows.len() > 1 {
                         self.tell_retry(&error, attempt);
                         return Ended::Failed(error);

@@ -11,10 +11,10 @@
 //! 2. A claim that found as much as it wanted has left nothing below the rank of its last job, which is the next floor.
 //!    It is *close*: what is committed a moment late lies below it.
 //! 3. What comes in further below is found by a look from the very start: a higher priority, a transaction that was
-//!    open for long, a job that was taken from the dead or handed back, a row that another claim had locked and let go
-//!    of. Whoever knows of it says so when it wakes us ([`Floor::look`]), and it is found by the next claim. Otherwise
+//!    open for long, a job that was taken from the dead or handed back, one of a kind that claims had left out, a row that
+//!    another claim had locked and let go of. Whoever knows of it says so when it wakes us ([`Floor::look`]), and it is found by the next claim. Otherwise
 //!    a claim looks from the start once the last one did so [`LOOK_EVERY`] ago, or longer ago where looks are so slow
-//!    that they would be more than a twentieth of the time; and as soon as that allows after a close floor was left.
+//!    that they would be more than a twentieth of the time, up to [`REST_MAX`]; and as soon as that allows after a close floor was left.
 //!
 //! A clock of the database that is set back has the same remedy: each floor comes from the last claim alone.
 
@@ -30,6 +30,10 @@ pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks from the very start take a twentieth of the time at most, unless somebody asks for them.
 const SHARE: u64 = 20;
+
+/// No look waits for longer than that for the one before, however slow it was: 5 s. A database that stood still for a
+/// while looks like a slow one, and what others have left must not wait for minutes.
+pub const REST_MAX: Duration = Duration::from_secs(5);
 
 /// From where claims of one queue begin.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +96,8 @@ impl Floor {
     pub fn claimed(&mut self, now: u64, seen: Seen) -> Option<u64> {
         if seen.from == i64::MIN {
             let took = now.saturating_sub(seen.began);
-            self.rest_until = now.saturating_add(took.saturating_mul(SHARE));
+            let rest = took.saturating_mul(SHARE).min(REST_MAX.as_nanos() as u64);
+            self.rest_until = now.saturating_add(rest);
             let every = now.saturating_add(LOOK_EVERY.as_nanos() as u64);
             self.next_look = self.rest_until.max(every);
             // What was said meanwhile may be about what it could not see yet.

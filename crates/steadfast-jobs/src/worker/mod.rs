@@ -99,10 +99,16 @@ impl Settings {
         self.kinds.keys().map(|name| (*name).to_owned()).collect()
     }
 
-    /// Gives the kinds of which jobs are to be claimed now.
-    pub(crate) fn wanted_kinds(&self) -> Vec<String> {
-        let wanted = self.kinds.values().filter(|kind| !kind.is_held());
-        wanted.map(|kind| kind.name.to_owned()).collect()
+    /// Gives the kinds of which nothing is to be claimed now.
+    pub(crate) fn held_kinds(&self) -> Vec<&'static str> {
+        let held = self.kinds.values().filter(|kind| kind.is_held());
+        held.map(|kind| kind.name).collect()
+    }
+
+    /// Gives all others.
+    pub(crate) fn kinds_without(&self, held: &[&'static str]) -> Vec<String> {
+        let wanted = self.kinds.keys().filter(|kind| !held.contains(kind));
+        wanted.map(|kind| (*kind).to_owned()).collect()
     }
 
     /// Tells whether there are any. A claim for none would read through all that waits, to find nothing.

@@ -291,7 +291,7 @@ fn a_gateway_that_hangs_costs_a_second_and_says_so() {
     shop.make_gateway("failing");
     let failing = shop.answer("POST /payments", "");
     shop.make_gateway("well");
-    // So many calls have failed, those that release the money among them, that it is left alone for a while.
+    // So many calls have failed, those that release the money among them, that it may be left alone for a while.
     let again = (0..100).any(|_| {
         steadfast::clock::block(std::time::Duration::from_millis(100));
         let answer = shop.answer("POST /orders", r#"{"item": "tea"}"#);
@@ -315,19 +315,23 @@ fn a_gateway_that_fails_is_left_alone_until_it_is_well_again() {
     let mut shop = Shop::open();
 
     shop.make_gateway("failing");
-    let answers: Vec<_> = (0..6).map(|_| shop.answer("POST /payments", "")).collect();
+    let mut answers = vec![shop.answer("POST /payments", "")];
+    // Five failures: the jobs that release what may have been put aside fail as well, whenever they come.
+    while answers.len() < 6
+        && answers
+            .last()
+            .is_some_and(|one| one.starts_with("HTTP/1.1 502"))
+    {
+        answers.push(shop.answer("POST /payments", ""));
+    }
     let catalogue = shop.answer("GET /catalogue", "");
 
-    // Each fails twice: what may have been put aside cannot be released either.
-    for failed in &answers[..3] {
-        assert!(failed.starts_with("HTTP/1.1 502"), "{failed}");
-    }
+    let rejected = answers.pop().unwrap();
+    assert!(!answers.is_empty() && answers.len() <= 5, "{answers:?}");
     let told = line_with(&mut shop.stderr, "steadfast::breaker: the breaker is open");
     assert!(told.contains("5 failures in a row"), "{told}");
-    for rejected in &answers[3..] {
-        assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
-        assert!(rejected.contains("the dependency is failing (policy payments)"));
-    }
+    assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
+    assert!(rejected.contains("the dependency is failing (policy payments)"));
     assert!(catalogue.starts_with("HTTP/1.1 200"), "{catalogue}");
 
     shop.make_gateway("well");

@@ -2,6 +2,7 @@
 //! the process with `kill -9`, and start it again, or have a second one at work already.
 //!
 //! - [`payment`]: the money that was put aside is paid, once.
+//! - [`release`]: the money that was put aside for nothing is given back, however long that takes.
 //! - [`receipts`]: an e-mail, by somebody else's service.
 //! - [`stock`]: work in two steps, and what puts it right when only the first was done.
 //! - [`inventory`]: long work that tells how it gets on.
@@ -10,6 +11,7 @@
 pub mod inventory;
 pub mod payment;
 pub mod receipts;
+pub mod release;
 pub mod settlement;
 pub mod stock;
 
@@ -37,6 +39,7 @@ pub async fn describe(books: &Books, payments: &Payments) -> Result<WorkerBuilde
     settlement::register(&books.jobs).await?;
     Ok(Worker::builder(&books.jobs)
         .kind(payment::kind(payments.clone()))
+        .kind(release::kind(payments.clone()))
         .kind(inventory::kind())
         .kind(receipts::kind(books.clone()))
         .kind(stock::kind(books.clone()))

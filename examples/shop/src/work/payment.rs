@@ -20,8 +20,10 @@ impl Job for ConfirmPayment {
 /// A run that is cut off is made again. The gateway does once what it is told twice under one key,
 /// and the number of the hold is that key.
 pub fn kind(payments: Payments) -> Kind {
+    let looks = payments.clone();
     Kind::new(move |_: Run, job: ConfirmPayment| {
         let payments = payments.clone();
         async move { Ok(payments.confirm(&Hold::of(job.hold)).await?) }
     })
+    .hold_while(move || looks.are_left_alone())
 }

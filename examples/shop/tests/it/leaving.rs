@@ -8,9 +8,14 @@ use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use serde_json::Value;
-use steadfast::clock;
+use steadfast::decide::breaker::Override;
+use steadfast::jobs::{Filter, Options, Worker};
+use steadfast::shutdown::Limits;
 use steadfast::testing::fault::{Ended, Fault, Run, sweep};
+use steadfast::tower::policy::Signed;
+use steadfast::{Shutdown, clock};
 use steadfast_shop::gateway;
+use steadfast_shop::work::inventory::CountShelves;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -56,13 +61,20 @@ impl Gateway {
 
     /// What its books say.
     async fn books(&self) -> Value {
+        let told = self.send("GET /holds").await;
+        let (_, body) = told.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap()
+    }
+
+    async fn send(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let ask = "GET /holds HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n\r\n";
+        let ask = format!(
+            "{request} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
         stream.write_all(ask.as_bytes()).await.unwrap();
         let mut told = String::new();
         stream.read_to_string(&mut told).await.unwrap();
-        let (_, body) = told.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        told
     }
 
     /// Waits until nothing is put aside, and gives how many holds were released and paid.
@@ -83,6 +95,19 @@ impl Gateway {
     }
 }
 
+async fn open(gateway: &Gateway, folder: &Folder) -> Shop {
+    let shop = steadfast_shop::open(gateway.address, &folder.0).await;
+    shop.unwrap()
+}
+
+/// Has a worker of the shop at work until the end of the test.
+fn work(worker: Worker) {
+    let shutdown = Shutdown::new(Limits::default());
+    steadfast::spawn("worker", async move {
+        worker.run(&shutdown).await;
+    });
+}
+
 async fn pay(shop: &Shop) -> StatusCode {
     let request = Request::post("/payments").body(Body::empty()).unwrap();
     let answer = shop.routes.clone().oneshot(request).await;
@@ -94,13 +119,12 @@ async fn who_leaves_in_the_middle_of_a_payment_leaves_no_money_aside() {
     let _one = ONE.lock().await;
     let folder = Folder::make();
     let gateway = Gateway::open().await;
-    let shop = steadfast_shop::open(gateway.address, &folder.0)
-        .await
-        .unwrap();
+    let shop = open(&gateway, &folder).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (guard, routes) = (shop.guard, shop.routes);
     steadfast::spawn("shop", async move { guard.serve(listener, routes).await });
+    work(shop.worker);
 
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = "POST /payments HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n";
@@ -123,9 +147,8 @@ async fn nothing_that_ends_a_payment_anywhere_in_it_leaves_money_aside() {
     let folder = Folder::make();
     let gateway = Gateway::open().await;
     gateway.go_on.add_permits(10_000);
-    let shop = steadfast_shop::open(gateway.address, &folder.0)
-        .await
-        .unwrap();
+    let shop = open(&gateway, &folder).await;
+    work(open(&gateway, &folder).await.worker);
 
     for fault in [Fault::Drop, Fault::Panic] {
         let before = gateway.balanced().await;
@@ -148,5 +171,68 @@ async fn nothing_that_ends_a_payment_anywhere_in_it_leaves_money_aside() {
             "{fault:?} came while money was put aside"
         );
         assert!(paid - before.1 >= created && created >= 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_that_a_gateway_in_trouble_does_not_give_back_is_released_once_it_is_well_again() {
+    let _one = ONE.lock().await;
+    let folder = Folder::make();
+    let gateway = Gateway::open().await;
+    let shop = open(&gateway, &folder).await;
+    let routes = shop.routes.clone();
+    let paying = steadfast::spawn("customer", async move {
+        let request = Request::post("/payments").body(Body::empty()).unwrap();
+        routes.oneshot(request).await.unwrap().status()
+    });
+    gateway.asked.acquire().await.unwrap().forget();
+    // What was put aside is there, and from here on nothing goes any more.
+    assert!(gateway.send("PUT /mood/failing").await.contains(" 200 "));
+    gateway.go_on.add_permits(10_000);
+    assert_eq!(paying.await.unwrap(), StatusCode::BAD_GATEWAY);
+    let jobs = shop.books.jobs().clone();
+    let of_kind = async |kind: &str| {
+        let filter = Filter::live().kind(kind);
+        let page = jobs.list(&filter, 10).await.unwrap();
+        page.jobs.into_iter().next()
+    };
+    until("somebody is to release it", async || {
+        of_kind("release_hold").await.is_some()
+    })
+    .await;
+    drop(shop);
+
+    // Of the next one the gateway is left alone, and no attempt is spent on it.
+    let next = open(&gateway, &folder).await;
+    let breakers = next.guard.breakers("payments").unwrap();
+    let ann = Signed::new("ann", "they asked us to stop").unwrap();
+    assert_eq!(pay(&next).await, StatusCode::BAD_GATEWAY);
+    breakers
+        .force(Override::Open, 10 * PATIENCE, ann.clone())
+        .unwrap();
+    let count = CountShelves {
+        room: "a".into(),
+        shelves: 0,
+    };
+    jobs.enqueue(&count, Options::new()).await.unwrap();
+    work(next.worker);
+    until("the worker is at work", async || {
+        of_kind("count_shelves").await.is_none()
+    })
+    .await;
+    let waits = of_kind("release_hold").await.unwrap();
+    assert_eq!((waits.state, waits.attempt), (State::Pending, 0));
+    assert!(gateway.send("PUT /mood/well").await.contains(" 200 "));
+    assert!(breakers.release(&ann));
+
+    assert_eq!(gateway.balanced().await.0, 2);
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let since = clock::now();
+    while !is_so().await {
+        assert!(clock::now() - since < PATIENCE, "not in time: {what}");
+        clock::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -24,7 +24,8 @@ pub struct SizeConfig {
     pub rows_max: u32,
     /// How long a batch should take: 1 ms to 10 s, 50 ms by default. A lock that is held for so
     /// long is not noticed by a person, and a commit of a few milliseconds is still a small part
-    /// of it.
+    /// of it. Where what a batch takes whatever its rows are is more than about half of that, it may take twice as long as
+    /// that is ([`Constraint::FixedTime`](super::Constraint::FixedTime)): no size would take much less.
     pub target: Duration,
     /// The most bytes of a batch: at least 1, 1 MiB by default, which a connection sends within a
     /// few milliseconds and a server holds many times over.

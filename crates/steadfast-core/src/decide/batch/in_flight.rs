@@ -5,12 +5,17 @@ use std::time::Duration;
 use super::{SizeConfig, nanos};
 
 /// Lets fewer batches of several writers be in flight at once while too many wait for locks, or while they wait for
-/// each other for longer than a batch may take; see the [module](super).
+/// each other so that they take longer than a batch may; see the [module](super).
 ///
 /// Writers on the same rows write one after the other, however many of them come at once: those that are too many only
 /// hold connections and locks meanwhile. So with fewer in flight they write nearly as much, by batches as large as before,
 /// since there is always one that is ready when another ends. What one writer alone can do, to rest and to write
 /// less, is left for when one in flight is still too many ([`Turns::One`]).
+///
+/// That batches take long is no reason alone. A commit that waits for another region takes as long however few are in
+/// flight, and with fewer only less is written. It is a reason while half of those in flight wait for locks: then half of
+/// the time, about, is time that they wait for each other, and it is less with one fewer. And when one more has made them
+/// take no longer than they took without it, those who wait are others, and do not count.
 ///
 /// Time is nanoseconds of one monotonic clock; a `now` older than one before counts as that one.
 ///
@@ -42,6 +47,9 @@ pub struct InFlight {
     calm: (u32, u32),
     /// How many batches were written since the last look, and how long they took, in targets.
     written: (u32, f64),
+    /// How long one took lately, and how long without the one more that was let in last, in targets.
+    took: f64,
+    took_before: f64,
 }
 
 /// Whose turn it is to write.
@@ -63,9 +71,12 @@ const LOOK_GAP_NS: u64 = 50_000_000;
 /// after four.
 const CALM: u32 = 5;
 
-/// After so many it is tried although as many wait as may: some may have nothing to do with us, and if not, one
-/// look in fifty finds one more.
+/// After so many it is tried although as many wait as may, or batches take as long as they may: some of that may have
+/// nothing to do with us, and if it has, one look in fifty finds one more.
 const PROBE: u32 = 50;
+
+/// So many times as long as without one more is longer: of two that wait for each other each takes twice as long.
+const LONGER: f64 = 1.5;
 
 // === impl InFlight ===
 
@@ -118,17 +129,28 @@ impl InFlight {
         };
         self.looked = Some(now);
         let permits = self.permits(now);
-        let took = took / f64::from(batches.max(1));
+        if batches > 0 {
+            self.took = took / f64::from(batches);
+            self.took_before = self.took_before.min(self.took);
+        } else if self.in_flight == 0 {
+            // Nobody writes, so nobody waits for another.
+            self.took = 0.0;
+        }
+        let took = self.took;
         // The strictest of them rules: they all write to one database.
         let waiters_max = self.writers.iter().copied().min().unwrap_or(u32::MAX);
+        let wait_for_each_other = self.in_flight > 1
+            && waiters.saturating_mul(2) >= self.in_flight
+            && took > f64::max(1.0, LONGER * self.took_before);
         let too_many = waiters
             .saturating_sub(waiters_max)
-            .max(u32::from(took > 1.0));
+            .max(u32::from(wait_for_each_other));
         if too_many > 0 {
             // Of those in flight: who was kept from writing does not wait for a lock.
             let fewer = self.in_flight.saturating_sub(too_many);
             self.limit = fewer.clamp(1, permits.max(1));
             self.calm = (0, 0);
+            self.took_before = 0.0;
         } else if permits < self.all() {
             self.calm.0 += 1;
             self.calm.1 = self.calm.1.saturating_add(waiters);
@@ -136,14 +158,18 @@ impl InFlight {
             let more = f64::from(permits + 1) / f64::from(permits);
             let waiting = f64::from(self.calm.1) / f64::from(self.calm.0);
             let fits = waiting * more <= f64::from(waiters_max) || self.calm.0 >= PROBE;
-            if self.calm.0 >= CALM && fits && took * more <= 1.0 {
+            let is_quick =
+                took * more <= 1.0 || took < LONGER * self.took_before || self.calm.0 >= PROBE;
+            if self.calm.0 >= CALM && fits && is_quick {
                 self.limit = permits + 1;
                 self.calm = (0, 0);
+                self.took_before = took;
             }
         }
         if self.limit >= self.all() {
             // Whoever joins now is free, too.
             self.limit = u32::MAX;
+            self.took_before = 0.0;
         }
     }
 
@@ -192,6 +218,8 @@ impl Default for InFlight {
             looked: None,
             calm: (0, 0),
             written: (0, 0.0),
+            took: 0.0,
+            took_before: 0.0,
         }
     }
 }

@@ -24,6 +24,13 @@
 //! - **Time** aims at [`target`](SizeConfig::target). A batch that took longer shrinks the next in
 //!   proportion; a quicker one lets it grow, but only if it was full, since a batch that had no more
 //!   rows says nothing about larger ones.
+//! - **What does not depend on the rows**, such as a commit to another region or a slow disk, no size makes shorter. It is
+//!   learned from what batches of different sizes took lately: where the line through them begins. A size that is alone
+//!   tells nothing, so now and then one batch has a quarter of the rows (one row cannot have fewer: there it has two). Where
+//!   more than about half of the target is of that kind, a batch may take twice as long as that instead: then it writes at
+//!   half of the rate that no size exceeds, while at half of its rows it would still take three quarters of the time, and
+//!   write a third less. A fall for a time that batches may take, as it turns out, is taken back. What others make a
+//!   batch wait for cannot be told from that by a writer that sees no waiters: let it look.
 //! - **Throughput** of the sizes seen lately is compared: where a larger batch writes fewer rows a
 //!   second than a smaller one, the smaller one it is, even if both are quick enough.
 //! - After a fall it remembers where it fell from and comes near to that only slowly, so that it
@@ -40,7 +47,8 @@
 //!
 //! [`InFlight`] is for several writers to one database that know of each other: with more waiting than are tolerated,
 //! fewer of them have a batch in flight at once, and the others their next one ready. That costs nothing where they
-//! would have waited for each other anyway, so it comes before rests and smaller batches.
+//! would have waited for each other anyway, so it comes before rests and smaller batches. That batches take longer than
+//! their target is a reason for it only while half of those in flight wait: a slow commit is as slow alone.
 //!
 //! [`Search`] finds the rows that cannot be written by halving, with at most 2·⌈log₂(n)⌉ more
 //! transactions for one among n. [`Circuit`] notices that it is not the rows: when one after the
@@ -50,6 +58,8 @@ mod circuit;
 mod config;
 #[cfg(test)]
 mod contention;
+#[cfg(test)]
+mod fixed_time;
 mod in_flight;
 mod rates;
 mod search;

@@ -40,19 +40,33 @@ pub struct BatchSize {
     share: f64,
     /// Whose turn it is, of this writer and others that it knows of.
     turns: Turns,
-    /// Where the last fall began, and when.
-    fell: Option<(f64, u64)>,
+    fell: Option<Fall>,
+    /// To how many rows it goes back after a trial.
+    trial: Option<f64>,
     rates: Rates,
     looked: Option<(Pressure, u64)>,
     /// Since when nothing is written because of replicas.
     paused: Option<u64>,
     /// Until when to rest.
     rest: Option<u64>,
-    /// How long the last batch took, in nanoseconds.
+    /// How long the last batch took, and which part of that does not depend on its rows, as far as is known, in
+    /// nanoseconds.
     took: f64,
+    fixed: f64,
     /// How many of the latest batches have waited for locks themselves, of 1.
     waited: f64,
     latest: u64,
+}
+
+/// The last time that the size fell.
+#[derive(Clone, Copy, Debug)]
+struct Fall {
+    /// By how many rows, and how many would have been allowed.
+    from: f64,
+    rows: f64,
+    /// How long they took, where that was why.
+    took: Option<f64>,
+    at: u64,
 }
 
 /// A batch that was at least so full says something about larger ones.
@@ -63,8 +77,9 @@ const FULL: f64 = 0.9;
 const GROWTH_MAX: f64 = 1.5;
 const SHRINK_MAX: f64 = 0.5;
 
-/// From so near below a fall on, growth is by a fiftieth.
+/// From so near below a fall on, growth is by a fiftieth, until it is so far beyond that what made it is over.
 const NEAR_FALL: f64 = 0.85;
+const PAST_FALL: f64 = 1.25;
 const NEAR_GROWTH: f64 = 1.02;
 
 /// After so long a fall is forgotten: 30 s, a few hundred batches. Whatever made it may be over.
@@ -73,7 +88,12 @@ pub(super) const FALL_FORGOTTEN_NS: u64 = 30_000_000_000;
 /// A batch may take so much longer than its target before it counts as a fall: times scatter.
 const SCATTER: f64 = 1.25;
 
-/// What is aimed at, of the target: below, since times scatter to both sides.
+/// Where more than the half of the target does not depend on the rows, a batch may take twice that: at that size it
+/// writes half of what the largest would. Half of the rows would be written in three quarters of the time, so that a third
+/// less is written, and whoever waits for a batch waits not much less.
+const FIXED: f64 = 2.25;
+
+/// What is aimed at, of the time that a batch may take: below, since times scatter to both sides.
 const AIM: f64 = 0.9;
 
 /// What remains when others wait for locks.
@@ -92,6 +112,9 @@ const RIVALS: f64 = 0.1;
 
 /// It writes for at least a sixteenth of the time, whoever waits: so it is slow, and never stands still.
 const SHARE_MIN: f64 = 1.0 / 16.0;
+
+/// A trial has so much of the rows.
+const TRIAL: f64 = 0.25;
 
 /// By how much the share grows with each look that finds few who wait: back from the least in three seconds.
 const SHARE_GROWTH: f64 = 1.1;
@@ -114,11 +137,13 @@ impl BatchSize {
             share: 1.0,
             turns: Turns::All,
             fell: None,
+            trial: None,
             rates: Rates::default(),
             looked: None,
             paused: None,
             rest: None,
             took: 0.0,
+            fixed: 0.0,
             waited: 0.0,
             latest: 0,
         })
@@ -133,6 +158,7 @@ impl BatchSize {
             not_before: self.rest.unwrap_or(0),
             constraint: match self.share < 1.0 || self.turns != Turns::All {
                 true => Constraint::LockWaiters,
+                false if self.bound == Constraint::Time && self.is_fixed() => Constraint::FixedTime,
                 false => self.bound,
             },
         };
@@ -176,7 +202,6 @@ impl BatchSize {
         let rest_ns = self.rest_ns(wrote.took_ns, now).max(for_replicas);
         self.rest = (rest_ns > 0).then(|| now.saturating_add(rest_ns));
 
-        let target = nanos(self.config.target) as f64;
         let took = (wrote.took_ns as f64).max(1.0);
         let rows = f64::from(wrote.rows.max(1));
         let work = self.rates.work_ns(rows, took, now);
@@ -187,25 +212,54 @@ impl BatchSize {
             true => took.min(work),
             false => took,
         };
-        self.rates.note(rows, took);
+        self.rates.note(rows, took, now);
         self.took = took;
-        let full = rows >= FULL * self.rows.floor();
-        if took > SCATTER * target {
-            // Also a batch that was not full has held its locks too long.
-            let keep = (AIM * target / took).max(SHRINK_MAX);
-            self.fall(rows.min(self.rows), keep, Constraint::Time, now);
-        } else if let Some(better) = self.rates.better_below(rows, now).filter(|_| full) {
-            self.fall(self.rows, better / self.rows, Constraint::Throughput, now);
-        } else if full {
-            let wanted = (AIM * target / took).clamp(SHRINK_MAX, GROWTH_MAX);
-            self.follow(wanted, now);
+        self.fixed = self.rates.fixed_ns(now).unwrap_or(0.0);
+        let aim = self.aim();
+        let full = self.trial.is_none() && rows >= FULL * self.rows.floor();
+        if let Some(rows) = self.trial.take() {
+            self.set(rows);
         }
+        if took > SCATTER * aim {
+            // Also a batch that was not full has held its locks too long.
+            let keep = (AIM * aim / took).max(SHRINK_MAX);
+            self.fall(rows.min(self.rows), keep, Constraint::Time, Some(took), now);
+            if self.rows < 2.0 && !self.rates.has(2.0, now) {
+                // One size alone does not tell whether fewer rows help.
+                self.set(2.0);
+            }
+        } else if let Some(rows) = self.in_vain(now) {
+            self.fell = None;
+            self.set(rows);
+        } else if let Some(better) = self.rates.better_below(rows, now).filter(|_| full) {
+            self.fall(
+                self.rows,
+                better / self.rows,
+                Constraint::Throughput,
+                None,
+                now,
+            );
+        } else if full && !self.rates.is_surprised() {
+            let wanted = (AIM * aim / took).clamp(SHRINK_MAX, GROWTH_MAX);
+            self.follow(wanted, now);
+            if took >= AIM * AIM * self.target() {
+                self.try_other(now);
+            }
+        }
+    }
+
+    /// Learns that a batch was too much for the database, so that it was rolled back. How long that took says nothing:
+    /// it is when the database gave up.
+    pub fn too_much(&mut self, rows: u32, now: u64) {
+        let now = self.at(now);
+        let from = f64::from(rows.max(1)).min(self.rows);
+        self.fall(from, SHRINK_MAX, Constraint::Time, None, now);
     }
 
     /// Learns that others were in the way of a batch, so that it was rolled back.
     pub fn conflict(&mut self, now: u64) {
         let now = self.at(now);
-        self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, now);
+        self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, None, now);
     }
 
     /// Learns whose turn it is, where writers know of each other ([`InFlight`](super::InFlight)): until one in flight is
@@ -225,12 +279,16 @@ impl BatchSize {
         if self.turns == Turns::Some {
             return;
         }
-        let quick = self.took <= QUICK * nanos(self.config.target) as f64;
         let fewer = self.rows * WAITERS_KEEP;
-        if quick || self.waited >= RIVALS && !self.rates.is_as_good(fewer, self.rows, now) {
+        let is_no_help = match self.waited >= RIVALS {
+            true => !self.rates.is_as_good(fewer, self.rows, now),
+            // They would hold their locks for nearly as long.
+            false => self.is_fixed() && self.took <= FIXED * self.fixed,
+        };
+        if is_no_help || self.took <= QUICK * self.target() {
             self.share = (self.share * WAITERS_KEEP).max(SHARE_MIN);
         } else {
-            self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, now);
+            self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, None, now);
         }
     }
 
@@ -279,19 +337,52 @@ impl BatchSize {
             .min(nanos(self.config.target).saturating_mul(u64::from(SizeConfig::REST_TARGETS)))
     }
 
-    fn is_near_fall(&self, now: u64) -> bool {
-        self.fell
-            .filter(|(_, at)| now - at < FALL_FORGOTTEN_NS)
-            .is_some_and(|(from, _)| self.rows >= NEAR_FALL * from)
+    fn target(&self) -> f64 {
+        nanos(self.config.target) as f64
     }
 
-    fn fall(&mut self, from: f64, keep: f64, why: Constraint, now: u64) {
-        // What fell again on its way down has fallen from where it was at first.
-        let from = match self.fell {
-            Some((first, at)) if from < first && now - at < nanos(self.config.target) * 4 => first,
-            _ => from,
+    /// How long a batch may take.
+    fn aim(&self) -> f64 {
+        self.target().max(FIXED * self.fixed)
+    }
+
+    /// Says whether what does not depend on the rows leaves no size that takes no longer than the target and is worth it.
+    fn is_fixed(&self) -> bool {
+        FIXED * self.fixed > self.target()
+    }
+
+    fn is_near_fall(&self, now: u64) -> bool {
+        self.fell
+            .filter(|fall| now - fall.at < FALL_FORGOTTEN_NS)
+            .is_some_and(|fall| {
+                // Who waited for locks is told by no batch of ours.
+                let is_past = fall.took.is_some() && self.rows >= PAST_FALL * fall.from;
+                self.rows >= NEAR_FALL * fall.from && !is_past
+            })
+    }
+
+    /// Gives the size before a fall that was for a time which batches may take, as it turns out.
+    fn in_vain(&self, now: u64) -> Option<f64> {
+        let fall = self.fell.filter(|_| !self.is_waited_for(now))?;
+        let may_take = fall.took.is_some_and(|took| took <= SCATTER * self.aim());
+        (may_take && fall.rows > self.rows).then_some(fall.rows)
+    }
+
+    fn fall(&mut self, from: f64, keep: f64, why: Constraint, took: Option<f64>, now: u64) {
+        let mut fall = Fall {
+            from,
+            rows: self.rows,
+            took,
+            at: now,
         };
-        self.fell = Some((from, now));
+        // What fell again on its way down has fallen from where it was at first.
+        let soon = (4.0 * self.target().max(self.took)) as u64;
+        if let Some(first) = self.fell.filter(|first| now - first.at < soon) {
+            fall.from = first.from.max(from);
+            fall.rows = first.rows.max(self.rows);
+            fall.took = first.took.zip(took).map(|(first, took)| first.max(took));
+        }
+        self.fell = Some(fall);
         self.bound = why;
         self.set(self.rows.min(from) * keep);
     }
@@ -319,6 +410,20 @@ impl BatchSize {
                 self.bound = Constraint::Time;
             }
             self.set(grown);
+        }
+    }
+
+    /// Tries one batch of another size where batches take as long as they may: one size alone does not tell what depends
+    /// on the rows.
+    fn try_other(&mut self, now: u64) {
+        let fewer = (self.rows * TRIAL).floor().max(1.0);
+        if self.rows < 2.0 {
+            if !self.rates.has_lately(2.0..=2.0, now) {
+                self.set(2.0);
+            }
+        } else if !self.has_rivals() && !self.rates.has_lately(1.0..=fewer, now) {
+            self.trial = Some(self.rows);
+            self.set(fewer);
         }
     }
 

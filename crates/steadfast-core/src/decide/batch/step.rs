@@ -51,6 +51,9 @@ pub enum Constraint {
     Cap,
     /// The time that a batch takes.
     Time,
+    /// The time that a batch takes whatever its rows are, such as that of a commit to another region: it is more than half
+    /// of the target. A batch takes up to twice that, since smaller ones would write much less, and be little quicker.
+    FixedTime,
     /// Larger batches were seen to write fewer rows a second.
     Throughput,
     /// Others wait for locks.
@@ -65,9 +68,10 @@ pub enum Constraint {
 
 impl Constraint {
     /// All of them.
-    pub const ALL: [Constraint; 6] = [
+    pub const ALL: [Constraint; 7] = [
         Constraint::Cap,
         Constraint::Time,
+        Constraint::FixedTime,
         Constraint::Throughput,
         Constraint::LockWaiters,
         Constraint::Lag,
@@ -80,6 +84,7 @@ impl Constraint {
         match self {
             Constraint::Cap => "cap",
             Constraint::Time => "time",
+            Constraint::FixedTime => "fixed_time",
             Constraint::Throughput => "throughput",
             Constraint::LockWaiters => "lock_waiters",
             Constraint::Lag => "lag",

@@ -61,6 +61,17 @@ fn slow_looks_are_rare() {
     assert_eq!(floor.from(2_100 * MILLI), i64::MIN);
 }
 
+/// It was no slow database, it stood still.
+#[test]
+fn a_standstill_keeps_looks_away_for_seconds_at_most() {
+    let mut floor = Floor::new();
+
+    floor.claimed(9 * SECOND, SEEN);
+
+    assert_eq!(floor.from(14 * SECOND - 1), 77);
+    assert_eq!(floor.from(14 * SECOND), i64::MIN);
+}
+
 #[test]
 fn what_is_told_of_is_looked_for_at_once() {
     let mut floor = Floor::new();
@@ -297,7 +308,8 @@ impl World {
 
     /// After a claim that began at `began` and had room or not.
     fn check(&mut self, began: u64, had_room: bool, slowest: u64) {
-        let looks = (LOOK_EVERY.as_nanos() as u64).max(slowest * SHARE);
+        let looks =
+            (LOOK_EVERY.as_nanos() as u64).max((slowest * SHARE).min(REST_MAX.as_nanos() as u64));
         let bound = looks + CEILING.as_nanos() as u64 + slowest + Self::STEP_MAX;
         let set_back = self.set_back_at;
         let crowded = self.crowded;

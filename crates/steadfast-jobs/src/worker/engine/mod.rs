@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     /// that it was to tell.
     hurry: Cancel,
     queues: Vec<Queue>,
+    /// Kinds that are held, and left out of what is claimed next.
+    held: Vec<&'static str>,
     flights: HashMap<i64, Flight>,
     /// Ended, on the way into the history.
     done: Vec<Finished>,
@@ -119,6 +121,10 @@ pub(crate) struct Engine {
     locked: Vec<Finished>,
     /// When the next one is.
     locked_until: u64,
+    /// How often in a row some were.
+    locked_tries: u32,
+    /// Whether some of an earlier life were, at the last try.
+    late_is_locked: bool,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
     /// What runs and is not ours any more, and what became of that.
@@ -192,11 +198,14 @@ impl Engine {
             beyond,
             hurry: Cancel::new(),
             legacy,
+            held: Vec::new(),
             flights: HashMap::new(),
             done: Vec::new(),
             back: Vec::new(),
             locked: Vec::new(),
             locked_until: 0,
+            locked_tries: 0,
+            late_is_locked: false,
             perhaps: Vec::new(),
             since: None,
             pace: Pace::new(),
@@ -323,6 +332,15 @@ impl Engine {
         }
     }
 
+    /// A claim leaves what is of a held kind, and perhaps a floor above it: once it is held no more, that is looked for.
+    fn note_held(&mut self, now: u64) {
+        let held = self.settings.held_kinds();
+        if self.held.iter().any(|kind| !held.contains(kind)) {
+            self.look_from_start(now);
+        }
+        self.held = held;
+    }
+
     fn obey(&mut self, order: Order) {
         let (id, term, reason) = match order {
             Order::Cancel { id, term, reason } => (id, term, reason),
@@ -380,8 +398,8 @@ impl Engine {
             && self.back.is_empty()
             // Who has them locked may hang for ever: they are left to their lease then.
             && (self.locked.is_empty() || self.stopping)
+            && (self.legacy.late.is_empty() || self.stopping && self.late_is_locked)
             && self.perhaps.is_empty()
-            && self.legacy.late.is_empty()
             && self.legacy.strays.values().all(|stray| stray.written_off)
             && !self.uncertain
             && self.queues.iter().all(|queue| queue.ready.is_empty())

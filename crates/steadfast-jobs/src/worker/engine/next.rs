@@ -28,6 +28,7 @@ impl Engine {
         if now < self.not_before {
             return None;
         }
+        self.note_held(now);
         if self.uncertain || now >= self.locked_until {
             self.try_locked(now);
         }

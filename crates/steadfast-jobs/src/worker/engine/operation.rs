@@ -201,7 +201,7 @@ impl Engine {
             plain,
             ends(&rest),
             batch![names, wants, floors],
-            self.settings.wanted_kinds(),
+            self.settings.kinds_without(&self.held),
             self.settings.version
         ];
         Exchange {
@@ -335,7 +335,7 @@ impl Engine {
         let binds = binds![
             self.incarnation,
             names,
-            self.settings.wanted_kinds(),
+            self.settings.kinds_without(&self.held),
             self.settings.version
         ];
         let lane = self.lane.clone();
@@ -355,7 +355,7 @@ impl Engine {
         let want = (queue.permits - queue.running - queue.ready.len()) as i64;
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
-        let kinds = self.settings.wanted_kinds();
+        let kinds = self.settings.kinds_without(&self.held);
         let (alone, new) = (self.asks_for_suspect(), queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {

@@ -52,10 +52,7 @@ impl Engine {
                         finished.follow = Follow::Stop;
                     }
                 }
-                if sent.iter().any(|end| end.follow == Follow::Release) {
-                    // With the rank that they had.
-                    self.look_from_start(now);
-                }
+                self.tell_put_back(&sent);
                 let sent = self.keep_locked(now, sent, &told.locked);
                 self.note_settled(self.incarnation, sent, &told.taken);
             }
@@ -65,6 +62,7 @@ impl Engine {
                 told: Ok(told),
             } => {
                 self.failures = 0;
+                self.late_is_locked = !told.locked.is_empty();
                 for finished in sent {
                     if told.ended.contains(&finished.id) {
                         self.tell_end(&finished);
@@ -219,20 +217,48 @@ impl Engine {
         self.next_poll = next_poll.min(again);
     }
 
+    /// Tells this process and others of jobs that were put back, if claims may have gone on from above their ranks.
+    fn tell_put_back(&self, sent: &[Finished]) {
+        let at_once = |end: &Finished| {
+            matches!(
+                end.follow,
+                Follow::Release | Follow::Retry(Duration::ZERO) | Follow::Snooze(Duration::ZERO)
+            )
+        };
+        if sent.iter().any(at_once) {
+            self.jobs.wake();
+        }
+    }
+
     /// Keeps the ends that cannot be told now because somebody has locked their rows; gives the others.
-    fn keep_locked(&mut self, now: u64, sent: Vec<Finished>, locked: &[i64]) -> Vec<Finished> {
+    pub(super) fn keep_locked(
+        &mut self,
+        now: u64,
+        sent: Vec<Finished>,
+        locked: &[i64],
+    ) -> Vec<Finished> {
         if locked.is_empty() {
+            // Otherwise they have not been tried in this one.
+            if self.locked.is_empty() {
+                self.locked_tries = 0;
+            }
             return sent;
         }
-        if self.locked.is_empty() {
-            tracing::warn!(
-                target: "steadfast::jobs",
-                job = locked[0],
-                ends = locked.len(),
-                "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
-            );
+        // The others wait no longer for those that come later.
+        if now >= self.locked_until {
+            self.locked_until = now + nanos(LOCKED_AGAIN);
+            self.locked_tries += 1;
+            // Whoever has it at first may be about to let go.
+            if self.locked_tries > 1 && self.locked_tries.is_power_of_two() {
+                tracing::warn!(
+                    target: "steadfast::jobs",
+                    job = locked[0],
+                    ends = locked.len(),
+                    tries = self.locked_tries,
+                    "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
+                );
+            }
         }
-        self.locked_until = now + nanos(LOCKED_AGAIN);
         let (waits, rest) = sent
             .into_iter()
             .partition(|end: &Finished| locked.contains(&end.id));
@@ -333,6 +359,7 @@ impl Engine {
             .partition(|end| books.get(&end.id) == Some(&end.term));
         self.back = open;
         let gone: Vec<Finished> = gone;
+        self.tell_put_back(&gone);
         for finished in &gone {
             self.tell_end(finished);
         }

@@ -7,8 +7,9 @@ use steadfast_store::testing::{Database, Kind as On};
 use tokio::sync::mpsc;
 
 use super::held::Claimed;
-use super::operation::{Outcome, SIDE_BY_SIDE};
+use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
 use super::*;
+use crate::decide::floor::Seen;
 use crate::{Kind, Worker};
 
 const MILLI: u64 = 1_000_000;
@@ -238,4 +239,142 @@ async fn an_engine_looks_again_once_nothing_that_it_gave_up_can_be_under_way() {
     engine.uncertain = false;
     engine.look(failed + 10 * limit);
     assert!(!engine.uncertain, "once is enough");
+}
+
+/// What was held lies below what came in meanwhile, and claims have gone on from there.
+#[tokio::test]
+async fn what_was_held_is_looked_for_from_the_start() {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let looks = is_down.clone();
+    let held = Kind::of_name("held", async |_, _, _| Ok(None));
+    let held = held.hold_while(move || looks.load(Ordering::Relaxed));
+    let free = Kind::of_name("free", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(held).kind(free);
+    let worker = worker.build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    engine.uncertain = false;
+    let mut claim = async |now: u64, found: usize| {
+        let _ = engine.next_operation(now, false);
+        let from = engine.wants(now)[0].1;
+        let seen = Seen {
+            from,
+            began: now + 1,
+            at_us: 1_000_000_000,
+            wanted: 10,
+            found,
+            last_rank_us: Some(999_000_000),
+        };
+        engine.queues[0].floor.claimed(now + 1, seen);
+        from
+    };
+
+    assert_eq!(claim(1, 0).await, i64::MIN);
+    assert!(claim(10, 0).await > i64::MIN, "held still");
+    is_down.store(false, Ordering::Relaxed);
+    assert_eq!(claim(20, 0).await, i64::MIN);
+    assert!(claim(30, 0).await > i64::MIN, "once is enough");
+}
+
+/// An engine with one kind, and what it needs to be there.
+async fn engine() -> (Database, Jobs, Engine) {
+    let database = Database::make(On::Sqlite).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+    let (to, _from) = mpsc::unbounded_channel();
+    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let tokens = (Cancel::new(), Cancel::new());
+    let legacy = (to, Legacy::default());
+    let mut engine = Engine::new(settings, jobs.clone(), tally, 1, tokens, legacy);
+    engine.uncertain = false;
+    (database, jobs, engine)
+}
+
+/// It has the rank that it had, below which other nodes have gone on as well.
+#[tokio::test]
+async fn what_is_handed_back_is_told_to_others() {
+    let (_database, jobs, mut engine) = engine().await;
+    let put_back = |follow| {
+        let back = Back {
+            taken: vec![7],
+            stopped: Vec::new(),
+            locked: Vec::new(),
+        };
+        Outcome::PutBack {
+            sent: vec![Finished {
+                follow,
+                ..released(7, 1)
+            }],
+            told: Ok(back),
+        }
+    };
+    let later = Duration::from_secs(1);
+    for (follow, told) in [
+        (Follow::Release, true),
+        (Follow::Snooze(Duration::ZERO), true),
+        (Follow::Retry(later), false),
+    ] {
+        let before = *jobs.woken().borrow();
+        engine.apply(0, put_back(follow));
+        let after = *jobs.woken().borrow();
+
+        assert_eq!(after.is_from_start(before), told, "{follow:?}");
+    }
+
+    // Nor is it known whether it was told when the answer is lost.
+    let before = *jobs.woken().borrow();
+    engine.back.push(released(8, 1));
+    engine.note_found(&[], Vec::new());
+    assert!(jobs.woken().borrow().is_from_start(before));
+}
+
+#[tokio::test]
+async fn ends_that_are_locked_later_keep_no_others_waiting() {
+    let (_database, _jobs, mut engine) = engine().await;
+    let again = nanos(Duration::from_millis(250));
+    let locked = |id| vec![released(id, 1)];
+
+    engine.keep_locked(MILLI, locked(1), &[1]);
+    engine.keep_locked(again, locked(2), &[2]);
+
+    assert_eq!(engine.locked_until, again + MILLI);
+    assert_eq!((engine.locked.len(), engine.locked_tries), (2, 1));
+    engine.try_locked(again + MILLI);
+    let back = std::mem::take(&mut engine.back);
+    engine.keep_locked(again + MILLI, back, &[1, 2]);
+    assert_eq!(engine.locked_tries, 2);
+    engine.try_locked(2 * again + MILLI);
+    let back = std::mem::take(&mut engine.back);
+    assert_eq!(engine.keep_locked(2 * again + MILLI, back, &[]).len(), 2);
+    assert_eq!(engine.locked_tries, 0);
+}
+
+/// Whoever has its row locked may hang for ever.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
+    let (_database, _jobs, mut engine) = engine().await;
+    let late = |told: &[i64]| Outcome::Late {
+        incarnation: 3,
+        sent: vec![released(7, 1)],
+        told: Ok(Told {
+            at_us: None,
+            ended: Vec::new(),
+            locked: told.to_vec(),
+            claimed: Vec::new(),
+        }),
+    };
+
+    engine.apply(0, late(&[7]));
+    assert!(!engine.is_empty(), "it has its time");
+    engine.stopping = true;
+    assert!(engine.is_empty());
+
+    engine.legacy.late.push((3, released(8, 1)));
+    engine.apply(0, late(&[]));
+    assert!(!engine.is_empty(), "it is not locked");
 }

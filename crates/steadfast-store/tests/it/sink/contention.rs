@@ -193,3 +193,100 @@ async fn two_writers_with_crossing_keys_do_not_deadlock() {
         assert_eq!(stats.failed, [0; 5], "{stats:?}");
     }
 }
+
+/// A commit takes 80 ms, whatever its rows are, as to another region: longer than the target, at any size.
+async fn make_far(store: &Store) {
+    run(
+        store,
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)",
+    )
+    .await;
+    run(
+        store,
+        "CREATE FUNCTION commits_far_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('test.committed', true) IS DISTINCT FROM txid_current()::text THEN
+                PERFORM set_config('test.committed', txid_current()::text, true), pg_sleep(0.08);
+            END IF;
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    // Of the rows of a transaction the first one waits, at the commit.
+    run(
+        store,
+        "CREATE CONSTRAINT TRIGGER far AFTER INSERT ON item DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION commits_far_away()",
+    )
+    .await;
+}
+
+/// Four writers whose commits take longer than their target neither shrink to a row nor write one after the other, since
+/// neither would help.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_commits_make_batches_neither_smaller_nor_fewer() {
+    const WRITERS: i64 = 4;
+    const BATCHES: u64 = 40;
+    let database = Database::make(Place::Postgres).await;
+    let config = Config {
+        connections_max: 12,
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    make_far(&store).await;
+    let look = DatabaseLook::new(&store, Replicas::Unwatched);
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|_| {
+            BatchWriter::builder(BatchConfig::new("far"), sink(&store, items()))
+                .looking(look.clone())
+                .start()
+                .unwrap()
+        })
+        .collect();
+    let written = |batches: u64| {
+        let stats: Vec<_> = writers.iter().map(BatchWriter::stats).collect();
+        let are_done = stats.iter().all(|stats| stats.batches >= batches);
+        are_done
+            .then(|| stats.iter().map(|stats| (stats.batches, stats.written)))
+            .map(|each| each.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)))
+    };
+    let senders: Vec<_> = writers
+        .iter()
+        .zip(0..)
+        .map(|(writer, number)| {
+            let writer = writer.clone();
+            spawn("sender", async move {
+                let mut id = number;
+                while writer.send(item(id)).await.is_ok() {
+                    id += WRITERS;
+                }
+            })
+        })
+        .collect();
+
+    let mut before = None;
+    let mut at_once = 0;
+    let after = loop {
+        before = before.or_else(|| written(BATCHES / 2));
+        if before.is_some() {
+            let sleeping = "SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event = 'PgSleep'";
+            at_once = at_once.max(number(&store, sleeping).await);
+        }
+        if let Some(after) = written(BATCHES) {
+            break after;
+        }
+        clock::sleep(Duration::from_millis(7)).await;
+    };
+    let stats: Vec<_> = writers.iter().map(BatchWriter::stats).collect();
+    for writer in &writers {
+        writer.drain(clock::now()).await;
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+
+    let before = before.unwrap();
+    let rows = (after.1 - before.1) / (after.0 - before.0);
+    assert!(rows >= 100, "{rows} rows a batch: {stats:?}");
+    assert!(at_once >= 3, "{at_once} of four at once: {stats:?}");
+}

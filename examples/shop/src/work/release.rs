@@ -1,0 +1,29 @@
+//! Money that was put aside for nothing is given back: in a job, since the gateway that has to be told may be the very
+//! reason why nothing came of it. The cleanup of a request is over in a moment and has one try; a job is there until
+//! it is done, also when the process dies, and waits while the gateway is left alone.
+
+use serde::{Deserialize, Serialize};
+use steadfast::jobs::{Job, Kind, Run};
+
+use crate::payments::{Hold, Payments};
+
+/// Releases what was put aside.
+#[derive(Serialize, Deserialize)]
+pub struct ReleaseHold {
+    /// The number of the hold.
+    pub hold: u64,
+}
+
+impl Job for ReleaseHold {
+    const KIND: &'static str = "release_hold";
+}
+
+/// Releasing twice is releasing once, so a run that is cut off is made again.
+pub fn kind(payments: Payments) -> Kind {
+    let looks = payments.clone();
+    Kind::new(move |_: Run, job: ReleaseHold| {
+        let payments = payments.clone();
+        async move { Ok(payments.release(&Hold::of(job.hold)).await?) }
+    })
+    .hold_while(move || looks.are_left_alone())
+}
