@@ -6,7 +6,9 @@ use std::time::Duration;
 use steadfast::clock;
 
 use super::print::lines;
+use crate::api::client::Unreachable;
 use crate::api::types::Status;
+use crate::cli::fail;
 use crate::cli::screen::Screen;
 
 /// How often it is looked at again: every 2 s.
@@ -18,7 +20,7 @@ pub(crate) struct Watching {
     pub(crate) ask: super::Options,
 
     /// Looks again every two seconds: on a terminal in place, and elsewhere it prints how it is whenever that has
-    /// changed.
+    /// changed. An answer that is lost is told, and does not end it.
     #[arg(long)]
     watch: bool,
 }
@@ -28,9 +30,28 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
     let stays = options.watch && !options.ask.json && screen.is_terminal();
     super::run(&options.ask, async |client, printer| {
         let mut last = None;
+        let mut is_lost = false;
         loop {
-            let status: Status = client.get("/api/v1/status").send().await?;
-            if last.as_ref() != Some(&status) {
+            let status: Status = match client.get("/api/v1/status").send().await {
+                Ok(status) => status,
+                // The first answer says whether there is such a server at all.
+                Err(error) if last.is_some() && error.is::<Unreachable>() => {
+                    if !is_lost {
+                        match stays {
+                            true => screen.show(&lines(&format!("{error:#}; it is asked again"))),
+                            false => {
+                                fail::tell(&error, options.ask.json);
+                            }
+                        }
+                    }
+                    is_lost = true;
+                    clock::sleep(WATCH_EVERY).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let was_lost = std::mem::take(&mut is_lost);
+            if was_lost || last.as_ref() != Some(&status) {
                 match stays {
                     true => screen.draw(lines(&shown(&status))),
                     false => printer.print(&status, || shown(&status)),

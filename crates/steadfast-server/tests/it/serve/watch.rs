@@ -1,5 +1,6 @@
 //! The status that is watched: in place on a terminal, and block by block elsewhere.
 
+use std::net::TcpListener;
 use std::process::ChildStdout;
 
 use super::served::Served;
@@ -76,4 +77,55 @@ fn the_status_is_written_anew_in_place_on_a_terminal_and_in_blocks_elsewhere() {
         child.wait().unwrap();
     }
     served.server.stop();
+}
+
+#[test]
+fn a_watch_goes_on_after_an_answer_that_is_lost_and_says_so() {
+    let served = Served::start("watch-lost", &shell("nothing", "true", ""));
+    let admin = served.token("admin");
+    let between = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    watch
+        .args(["status", "--watch"])
+        .env(
+            "STEADFAST_SERVER",
+            format!("http://{}", between.local_addr().unwrap()),
+        )
+        .env("STEADFAST_TOKEN", &admin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut watch = watch.spawn().unwrap();
+    let mut out = watch.stdout.take().unwrap();
+    let mut errors = BufReader::new(watch.stderr.take().unwrap());
+    let answers =
+        |times: usize| move |text: &str| text.matches("ended      0 completed").count() == times;
+    let mut told = Vec::new();
+
+    pass_one(&between, &served.address);
+    until(&mut out, &mut told, answers(1));
+    drop(between.accept().unwrap());
+    let mut lost = String::new();
+    errors.read_line(&mut lost).unwrap();
+    assert!(lost.contains("error"), "{lost}");
+
+    // Beside: one that has ended asks no more, and is seen to have ended.
+    let address = served.address.clone();
+    std::thread::spawn(move || pass_one(&between, &address));
+    until(&mut out, &mut told, answers(2));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+/// Passes one request on, and its answer back; then the connection ends.
+fn pass_one(between: &TcpListener, address: &str) {
+    let (mut client, _) = between.accept().unwrap();
+    let mut server = TcpStream::connect(address).unwrap();
+    let mut request = vec![0; 16_384];
+    let read = client.read(&mut request).unwrap();
+    let request = String::from_utf8_lossy(&request[..read]).into_owned();
+    let closing = request.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+    server.write_all(closing.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).unwrap();
+    client.write_all(&answer).unwrap();
 }
