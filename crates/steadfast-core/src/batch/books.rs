@@ -171,7 +171,11 @@ impl Books {
     }
 
     pub(super) fn looked(&self, pressure: Pressure) {
-        let stats = &mut self.open().stats;
+        let mut inner = self.open();
+        if inner.is_ended {
+            return;
+        }
+        let stats = &mut inner.stats;
         stats.lock_waiters = pressure.lock_waiters;
         stats.replica_lag = match pressure.lag {
             Lag::Known(lag) => Some(lag),
@@ -186,6 +190,9 @@ impl Books {
         let stats = &mut inner.stats;
         stats.is_open = false;
         stats.is_paused = false;
+        // Nobody looks any more.
+        stats.lock_waiters = None;
+        stats.replica_lag = None;
         stats.left += std::mem::take(&mut stats.queued);
         stats.clone()
     }

@@ -11,7 +11,7 @@ use crate::decide::batch::{InFlight, SizeConfig, Turns};
 /// each of them, so that too many who wait for locks make fewer of them write at once
 /// ([`InFlight`]).
 ///
-/// Who comes first writes first. No writer waits for longer than twenty targets, or two for each writer where there are
+/// Who comes first writes first. No writer waits for longer than twenty batches, or two for each writer where there are
 /// more than ten: then it writes without a permit, since whoever has them may be held up at a table of its own.
 ///
 /// A clone has the same permits.

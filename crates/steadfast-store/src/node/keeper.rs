@@ -230,7 +230,9 @@ impl Keeper {
         {
             let mut health = shared.health();
             health.beats += 1;
-            health.slowest_ns = health.slowest_ns.max(clock::lease_nanos() - asked_at);
+            health.slowest_ns = health
+                .slowest_ns
+                .max(clock::lease_nanos().saturating_sub(asked_at));
         }
         let breaking = row.get(0)?;
         // Also at the first beat: it may have come since the tables were looked at.

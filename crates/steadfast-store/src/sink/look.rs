@@ -52,8 +52,14 @@ struct Shared {
     replicas: Replicas,
     positions: Mutex<Positions>,
     permits: Permits,
-    /// What was seen last, and when it was asked for.
-    last: tokio::sync::Mutex<Option<(u64, Seen)>>,
+    last: tokio::sync::Mutex<Option<Last>>,
+}
+
+/// What was seen last.
+struct Last {
+    asked_at: u64,
+    answered_at: u64,
+    seen: Seen,
 }
 
 /// For how long others are told what was seen: 50 ms, so that a lag over its limit is met within two looks all the same.
@@ -96,14 +102,19 @@ impl DatabaseLook {
         // all ask in vain, where the server takes longer than what was seen is told for.
         let called_at = clock::nanos();
         let mut last = self.0.last.lock().await;
-        if let Some((asked_at, seen)) = *last
-            && called_at.saturating_sub(asked_at) < TOLD_FOR_NS
+        if let Some(last) = &*last
+            && (called_at <= last.answered_at
+                || called_at.saturating_sub(last.asked_at) < TOLD_FOR_NS)
         {
-            return Ok(seen);
+            return Ok(last.seen);
         }
         let asked_at = clock::nanos();
         let seen = self.0.ask().await?;
-        *last = Some((asked_at, seen));
+        *last = Some(Last {
+            asked_at,
+            answered_at: clock::nanos(),
+            seen,
+        });
         Ok(seen)
     }
 }

@@ -412,7 +412,7 @@ fn a_lone_writer_lets_others_through() {
     let fixed = fixed(model, 200);
 
     assert!(fixed.waiters_mean > 2.0 * limit, "{}", fixed.waiters_mean);
-    assert!(waiters <= limit, "{waiters}");
+    assert!(waiters <= 1.1 * limit, "{waiters}");
     assert!(
         // Four thousand times a second somebody wants one of two hundred rows.
         rate >= 0.15 * fixed.rows_per_second,
@@ -481,5 +481,26 @@ fn writers_whose_commits_take_longer_than_the_target_write_nearly_as_much_as_the
             "{name}: {:?} a batch",
             ours.time_mean
         );
+    }
+}
+
+/// As many wait as may, so nobody is too many; and a trial of fewer rows waits as long as the batches before it.
+#[test]
+fn what_writers_wait_for_is_not_taken_for_a_slow_commit() {
+    for writers in [2, 3] {
+        let model = Model {
+            writers,
+            hot_rows: 1,
+            commit_ns: MS,
+            row_ns: MS,
+            ..QUICK_DISK
+        };
+
+        let seen = found(model, false);
+
+        let took = seen.time_mean;
+        assert!(took <= Duration::from_millis(75), "{writers}: {took:?}");
+        let few = seen.rows.iter().all(|rows| *rows <= 40.0);
+        assert!(few, "{writers}: {:?}", seen.rows);
     }
 }

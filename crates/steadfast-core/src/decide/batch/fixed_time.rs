@@ -204,6 +204,35 @@ fn what_is_too_much_for_the_database_becomes_less_however_long_that_took() {
 }
 
 #[test]
+fn a_fall_ends_a_trial() {
+    for fall in [BatchSize::conflict, |size: &mut BatchSize, now| {
+        size.too_much(50, now)
+    }] {
+        let mut writer = Writer::new(1);
+        writer.write_all(FAR, 60);
+        let mut full = writer.size.rows();
+        let trial = loop {
+            writer.write(FAR, 0.0);
+            match writer.size.rows() {
+                rows if rows < full / 2 => break rows,
+                rows => full = rows,
+            }
+        };
+        assert!(trial > 1, "of {full}");
+
+        fall(&mut writer.size, writer.now);
+        let fallen = writer.size.rows();
+        writer.write(FAR, 0.0);
+
+        let rows = writer.size.rows();
+        assert!(
+            rows < full && rows <= 2 * fallen,
+            "{rows} after {fallen}, of {full}"
+        );
+    }
+}
+
+#[test]
 fn who_waits_for_slow_commits_is_let_through_by_rests_since_fewer_rows_would_take_as_long() {
     let mut writer = Writer::new(1);
     let far = Database { row: 1.0, ..FAR };
@@ -305,4 +334,40 @@ fn slow_batches_that_wait_for_each_other_take_turns_and_one_more_is_tried_seldom
     // They are on rows of their own now, and who waits is somebody else.
     let (permits, ..) = look(&mut batches, &mut now, 100, |_| 1, |_| 80);
     assert_eq!(permits, 8);
+}
+
+/// Another transaction holds a lock, say, for which nobody of ours waits.
+#[test]
+fn whoever_waits_for_somebody_else_takes_no_turn_away_for_long() {
+    let mut batches = in_flight(2);
+    let mut permits = 0;
+    for look in 1..=300 {
+        let now = look * 100 * MS;
+        while batches.in_flight() > batches.permits(now) {
+            batches.ended();
+        }
+        while batches.in_flight() < batches.permits(now) {
+            batches.started();
+        }
+        batches.wrote(Duration::from_millis(80), Duration::from_millis(50));
+        batches.looked(Some(1), now);
+        permits += batches.permits(now);
+    }
+
+    assert!(permits >= 500, "{permits} of 600");
+}
+
+#[test]
+fn who_waits_for_a_turn_waits_for_batches_as_long_as_they_are() {
+    let mut batches = in_flight(2);
+    let target = Duration::from_millis(50);
+    assert_eq!(batches.wait_max(target), 20 * target);
+
+    batches.wrote(3 * target, target);
+    batches.looked(Some(1), 100 * MS);
+    assert_eq!(batches.wait_max(target), 60 * target);
+
+    batches.wrote(300 * target, target);
+    batches.looked(Some(1), 200 * MS);
+    assert_eq!(batches.wait_max(target), 200 * target);
 }

@@ -75,6 +75,9 @@ const CALM: u32 = 5;
 /// nothing to do with us, and if it has, one look in fifty finds one more.
 const PROBE: u32 = 50;
 
+/// Who waits for a permit waits for batches of so many targets at most.
+const SLOW_MAX: f64 = 10.0;
+
 /// So many times as long as without one more is longer: of two that wait for each other each takes twice as long.
 const LONGER: f64 = 1.5;
 
@@ -169,15 +172,18 @@ impl InFlight {
         if self.limit >= self.all() {
             // Whoever joins now is free, too.
             self.limit = u32::MAX;
-            self.took_before = 0.0;
         }
     }
 
-    /// Says how long a writer waits for a permit at most: twenty targets, as long as a rest may be, or two for each writer.
-    /// One after the other they need one for each, so that who waits for longer waits for one that is held up.
+    /// Says how long a writer waits for a permit at most: twenty targets, as long as a rest may be, or two for each writer;
+    /// where batches take longer than their target, as many times that, up to ten times as long. One after the other they
+    /// need one for each, so that who waits for longer waits for one that is held up.
     #[must_use]
     pub fn wait_max(&self, target: Duration) -> Duration {
-        target.saturating_mul(SizeConfig::REST_TARGETS.max(self.all().saturating_mul(2)))
+        let batches = SizeConfig::REST_TARGETS.max(self.all().saturating_mul(2));
+        target
+            .mul_f64(self.took.clamp(1.0, SLOW_MAX))
+            .saturating_mul(batches)
     }
 
     /// Says how many may be in flight at once: one at least, and no more than there are writers. By what was seen too

@@ -30,7 +30,7 @@
 //!   more than about half of the target is of that kind, a batch may take twice as long as that instead: then it writes at
 //!   half of the rate that no size exceeds, while at half of its rows it would still take three quarters of the time, and
 //!   write a third less. A fall for a time that batches may take, as it turns out, is taken back. What others make a
-//!   batch wait for cannot be told from that by a writer that sees no waiters: let it look.
+//!   batch wait for is taken off, by how many are seen to wait; a writer that sees none takes it for a slow commit.
 //! - **Throughput** of the sizes seen lately is compared: where a larger batch writes fewer rows a
 //!   second than a smaller one, the smaller one it is, even if both are quick enough.
 //! - After a fall it remembers where it fell from and comes near to that only slowly, so that it

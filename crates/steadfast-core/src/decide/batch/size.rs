@@ -55,6 +55,8 @@ pub struct BatchSize {
     fixed: f64,
     /// How many of the latest batches have waited for locks themselves, of 1.
     waited: f64,
+    /// How many were seen to wait for locks, on average.
+    waiters: Option<f64>,
     latest: u64,
 }
 
@@ -110,6 +112,9 @@ const WAITED: f64 = 1.5;
 const WAITED_WEIGHT: f64 = 0.05;
 const RIVALS: f64 = 0.1;
 
+/// How much of the average of those who wait the latest look is: it is of the last second.
+const WAITERS_WEIGHT: f64 = 0.1;
+
 /// It writes for at least a sixteenth of the time, whoever waits: so it is slow, and never stands still.
 const SHARE_MIN: f64 = 1.0 / 16.0;
 
@@ -145,6 +150,7 @@ impl BatchSize {
             took: 0.0,
             fixed: 0.0,
             waited: 0.0,
+            waiters: None,
             latest: 0,
         })
     }
@@ -216,14 +222,16 @@ impl BatchSize {
         self.took = took;
         self.fixed = self.rates.fixed_ns(now).unwrap_or(0.0);
         let aim = self.aim();
-        let full = self.trial.is_none() && rows >= FULL * self.rows.floor();
-        if let Some(rows) = self.trial.take() {
-            self.set(rows);
-        }
+        let was_trial = self.end_trial();
+        let full = !was_trial && rows >= FULL * self.rows.floor();
         if took > SCATTER * aim {
-            // Also a batch that was not full has held its locks too long.
+            // Also a batch that was not full has held its locks too long; a trial that did so says it of what it was for.
             let keep = (AIM * aim / took).max(SHRINK_MAX);
-            self.fall(rows.min(self.rows), keep, Constraint::Time, Some(took), now);
+            let from = match was_trial {
+                true => self.rows,
+                false => rows.min(self.rows),
+            };
+            self.fall(from, keep, Constraint::Time, Some(took), now);
             if self.rows < 2.0 && !self.rates.has(2.0, now) {
                 // One size alone does not tell whether fewer rows help.
                 self.set(2.0);
@@ -252,6 +260,7 @@ impl BatchSize {
     /// it is when the database gave up.
     pub fn too_much(&mut self, rows: u32, now: u64) {
         let now = self.at(now);
+        self.end_trial();
         let from = f64::from(rows.max(1)).min(self.rows);
         self.fall(from, SHRINK_MAX, Constraint::Time, None, now);
     }
@@ -259,6 +268,7 @@ impl BatchSize {
     /// Learns that others were in the way of a batch, so that it was rolled back.
     pub fn conflict(&mut self, now: u64) {
         let now = self.at(now);
+        self.end_trial();
         self.fall(self.rows, WAITERS_KEEP, Constraint::LockWaiters, None, now);
     }
 
@@ -268,22 +278,30 @@ impl BatchSize {
         self.turns = turns;
     }
 
-    /// Learns from a look at the database.
-    pub fn looked(&mut self, pressure: Pressure, now: u64) {
-        let now = self.at(now);
-        self.looked = Some((pressure, now));
+    /// Learns from a look at the database whose answer came `at`. One look counts once, however often it is shown.
+    pub fn looked(&mut self, pressure: Pressure, at: u64) {
+        if self.looked.is_some_and(|(_, last)| at <= last) {
+            return;
+        }
+        self.looked = Some((pressure, at));
+        let now = self.at(at);
+        if let Some(waiters) = pressure.lock_waiters.map(f64::from) {
+            let average = self.waiters.get_or_insert(waiters);
+            *average += WAITERS_WEIGHT * (waiters - *average);
+        }
         if !self.is_waited_for(now) {
             self.share = (self.share * SHARE_GROWTH).min(1.0);
             return;
         }
-        if self.turns == Turns::Some {
+        // A trial has few rows, and may show that fewer are no help.
+        if self.turns == Turns::Some || self.trial.is_some() {
             return;
         }
         let fewer = self.rows * WAITERS_KEEP;
         let is_no_help = match self.waited >= RIVALS {
             true => !self.rates.is_as_good(fewer, self.rows, now),
             // They would hold their locks for nearly as long.
-            false => self.is_fixed() && self.took <= FIXED * self.fixed,
+            false => self.target().max(self.took) <= FIXED * self.fixed,
         };
         if is_no_help || self.took <= QUICK * self.target() {
             self.share = (self.share * WAITERS_KEEP).max(SHARE_MIN);
@@ -343,12 +361,23 @@ impl BatchSize {
 
     /// How long a batch may take.
     fn aim(&self) -> f64 {
-        self.target().max(FIXED * self.fixed)
+        self.target().max(FIXED * self.fixed_of_ours())
+    }
+
+    /// What does not depend on the rows, without what a batch has waited for those of others. Who waits in a line for locks
+    /// waits for as much as it takes itself, once for each of the others, and a trial of fewer rows waits as long: so for
+    /// each of them the time of the rows is in what seems not to depend on them. Where more wait than are tolerated, it is
+    /// rests that let them through, and they may all wait for us.
+    fn fixed_of_ours(&self) -> f64 {
+        let tolerated = f64::from(self.config.waiters_max);
+        let waiters = self.waiters.filter(|waiters| *waiters <= tolerated);
+        let of_rows = (self.took - self.fixed).max(0.0);
+        (self.fixed - waiters.unwrap_or(0.0) * of_rows).max(0.0)
     }
 
     /// Says whether what does not depend on the rows leaves no size that takes no longer than the target and is worth it.
     fn is_fixed(&self) -> bool {
-        FIXED * self.fixed > self.target()
+        FIXED * self.fixed_of_ours() > self.target()
     }
 
     fn is_near_fall(&self, now: u64) -> bool {
@@ -363,7 +392,10 @@ impl BatchSize {
 
     /// Gives the size before a fall that was for a time which batches may take, as it turns out.
     fn in_vain(&self, now: u64) -> Option<f64> {
-        let fall = self.fell.filter(|_| !self.is_waited_for(now))?;
+        let fall = self.fell.filter(|fall| now - fall.at < FALL_FORGOTTEN_NS)?;
+        if self.is_waited_for(now) {
+            return None;
+        }
         let may_take = fall.took.is_some_and(|took| took <= SCATTER * self.aim());
         (may_take && fall.rows > self.rows).then_some(fall.rows)
     }
@@ -425,6 +457,15 @@ impl BatchSize {
             self.trial = Some(self.rows);
             self.set(fewer);
         }
+    }
+
+    /// Goes back to the size that a trial was for, if there is one; says whether there was.
+    fn end_trial(&mut self) -> bool {
+        let rows = self.trial.take();
+        if let Some(rows) = rows {
+            self.set(rows);
+        }
+        rows.is_some()
     }
 
     fn set(&mut self, rows: f64) {

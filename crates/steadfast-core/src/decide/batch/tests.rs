@@ -173,6 +173,33 @@ fn whoever_waits_for_a_long_batch_makes_the_next_ones_smaller() {
     assert_eq!(step.constraint, Constraint::Cap);
 }
 
+/// A writer asks what was seen before each batch, and once more when it has waited for a turn.
+#[test]
+fn a_look_that_is_shown_again_counts_once() {
+    let waited_for = Pressure {
+        lock_waiters: Some(3),
+        lag: Lag::Unknown,
+    };
+    let fallen = |shown: u32| {
+        let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+        for batch in 1..=40 {
+            let rows = size.step(batch * 100 * MS).rows;
+            let took_ns = u64::from(rows) * MS;
+            size.wrote(Wrote { rows, took_ns }, batch * 100 * MS);
+        }
+        let before = size.rows();
+        for _ in 0..shown {
+            size.looked(waited_for, 4_050 * MS);
+        }
+        (before, size.rows())
+    };
+
+    let (before, once) = fallen(1);
+
+    assert!(once < before);
+    assert_eq!(fallen(4), (before, once));
+}
+
 #[test]
 fn whoever_waits_for_quick_batches_is_let_through_by_rests_that_are_bounded() {
     let mut size = BatchSize::new(SizeConfig::default()).unwrap();
