@@ -72,7 +72,8 @@ impl Reason {
     }
 
     /// Tells whether the request has surely done nothing, so that another attempt, or another
-    /// instance, may serve it. Only one that [timed out](Self::TimedOut) may have done something.
+    /// instance, may serve it. Only one that [timed out](Self::TimedOut) may have done something. Of a call with several
+    /// attempts it is that of the last one; an answer of one before it, such as a `502`, may stand for something done.
     pub fn is_unsent(self) -> bool {
         self != Self::TimedOut
     }

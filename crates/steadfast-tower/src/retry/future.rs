@@ -29,6 +29,8 @@ pin_project! {
         state: State<S, In, Out>,
         // Absent for a call that has one attempt.
         again: Option<Again<S, In>>,
+        // Of the last attempt that may have done something.
+        lost: Option<S::Error>,
         call: Call,
         settings: Arc<Settings<C>>,
     }
@@ -66,6 +68,7 @@ where
         Self {
             state: State::Running { attempt },
             again,
+            lost: None,
             call,
             settings,
         }
@@ -98,13 +101,24 @@ where
                         (Some(wait), Some(original)) => {
                             // What is given up gets no more of the body from here on.
                             original.rewind(this.call.attempt());
-                            waiting(wait, answer)
+                            let (rest, error) = match answer {
+                                Ok(response) => (Some(response.into_body()), None),
+                                Err(error) => (None, Some(error)),
+                            };
+                            if error.is_some() && end.failure() != Some(Failure::Unsent) {
+                                *this.lost = error;
+                            }
+                            waiting(wait, rest)
                         }
-                        (_, Some(original)) => {
-                            original.settle();
-                            return Poll::Ready(answer);
+                        (_, original) => {
+                            if let Some(original) = original {
+                                original.settle();
+                            }
+                            // That the last attempt was not sent does not say that none was.
+                            let unsent = end.failure() == Some(Failure::Unsent);
+                            let lost = this.lost.take().filter(|_| unsent && answer.is_err());
+                            return Poll::Ready(lost.map_or(answer, Err));
                         }
-                        (_, None) => return Poll::Ready(answer),
                     }
                 }
                 Projected::Waiting { wait, rest } => {
@@ -148,12 +162,12 @@ where
     }
 }
 
-fn waiting<S, In, Out, E>(wait: Duration, answer: Result<Response<Out>, E>) -> State<S, In, Out>
+fn waiting<S, In, Out>(wait: Duration, rest: Option<Out>) -> State<S, In, Out>
 where
     S: Service<Request<RetryBody<In>>>,
 {
     State::Waiting {
         wait: Box::pin(clock::sleep(wait)),
-        rest: Rest::new(answer.ok().map(Response::into_body)),
+        rest: Rest::new(rest),
     }
 }

@@ -26,7 +26,9 @@
 //! - if the wait ends before the [deadline](steadfast_core::Context::deadline) of the context;
 //! - if the breaker of the target, where one is [consulted](RetryLayer::consulting), is closed.
 //!
-//! Otherwise the last response, or the last error, is the caller's, unchanged.
+//! Otherwise the last response, or the last error, is the caller's, unchanged; but an error that is proven unsent, such as
+//! that of a breaker which has opened meanwhile, says nothing of the attempts before: if one of those failed with an error
+//! and may have done something, that error is the caller's.
 //!
 //! The body of the request is kept as it streams, up to 64 KiB. A longer one is sent once; if
 //! that fails, the log and `steadfast_retry_stops_total{reason="body-too-long"}` say why there was

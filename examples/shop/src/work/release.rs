@@ -1,6 +1,7 @@
 //! Money that was put aside for nothing is given back: in a job, since the gateway that has to be told may be the very
 //! reason why nothing came of it. The cleanup of a request is over in a moment and has one try; a job is there until
-//! it is done, also when the process dies, and waits while the gateway is left alone.
+//! it is done, also when the process dies after that, and waits while the gateway is left alone. Of a process that dies between
+//! the gateway and the books nothing is known here: what it put aside is the gateway's to give back, as a real one does.
 
 use serde::{Deserialize, Serialize};
 use steadfast::jobs::{Job, Kind, Run};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use steadfast::decide::policy::FieldPath;
 use steadfast::store::Error;
-use steadfast::tower::policy::{InvalidOverride, Signed};
+use steadfast::tower::policy::{InvalidOverride, Override, Signed};
 
 use super::super::problem::Problem;
 use super::{Revisions, State, kept};
@@ -84,7 +84,9 @@ impl Revisions {
         let path: FieldPath = one.path.parse().map_err(|error| format!("{error}"))?;
         let signed = Signed::new(one.author.as_str(), one.reason.as_str());
         let signed = signed.map_err(|invalid| invalid.to_string())?;
-        let held = self.guard.hold(path, &one.value, one.left, signed.clone());
+        // The clock of the database may be another by now, after a failover.
+        let left = one.left.min(Override::LONGEST);
+        let held = self.guard.hold(path, &one.value, left, signed.clone());
         held.map(|_| signed).map_err(|refused| refused.to_string())
     }
 

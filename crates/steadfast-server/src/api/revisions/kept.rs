@@ -15,6 +15,9 @@ use crate::sql;
 /// The most overrides that are looked at: twice as many as a process holds, since several may have been asked at once.
 const OVERRIDES_MAX: usize = 2 * steadfast::tower::policy::Override::MAX;
 
+/// So much of the name of a document is kept: 200 characters, as many as a path that people read.
+const NAME_MAX: usize = 200;
+
 /// A line of revisions in a store.
 pub(super) struct Kept {
     pub(super) store: Store,
@@ -59,8 +62,7 @@ impl Kept {
             self.base.as_str(),
             number(new.over),
             new.document.hash().to_string(),
-            // Whoever asks may call it anything, and PostgreSQL takes no text with a zero.
-            new.document.name().replace('\0', ""),
+            name_of(new.document),
             new.document.text(),
             new.signed.author(),
             new.signed.reason(),
@@ -146,6 +148,12 @@ impl Kept {
         });
         held.collect()
     }
+}
+
+/// Whoever asks may call a document anything; others see that on their terminals.
+fn name_of(document: &PolicyDocument) -> String {
+    let shown = document.name().chars().filter(|char| !char.is_control());
+    shown.take(NAME_MAX).collect()
 }
 
 /// A number as the store has it; what is out of its range is the number of none.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use steadfast::store::{Error, Store};
 use steadfast::tower::policy::{Proposal, Revision, Signed};
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{clock, spawn};
+use steadfast::{Timestamp, clock, recover_async, spawn};
 
 use super::problem::Problem;
 use super::types;
@@ -63,10 +63,20 @@ pub(super) struct Revisions {
 struct State {
     /// The newest revision that was looked at; 0 as long as none is kept.
     seen: u64,
+    /// Its document and its time: a store that was put back to an earlier state gives the number to another.
+    seen_as: Option<(String, Timestamp)>,
     /// By field what is held because the store says so, and who holds it.
     held: BTreeMap<String, (i64, Signed)>,
     /// The store cannot be asked, which was told.
     in_trouble: bool,
+}
+
+impl State {
+    fn has_seen(&self, newest: &kept::Revision) -> bool {
+        let seen_as = self.seen_as.as_ref();
+        self.seen == newest.told.revision
+            && seen_as.is_some_and(|(hash, at)| *hash == newest.told.hash && *at == newest.at)
+    }
 }
 
 /// What was put in force.
@@ -113,7 +123,8 @@ impl Revisions {
                 let is_time = clock::now() - begun >= PROTECTED_WITHIN;
                 let wait = match is_time || revisions.is_protected() {
                     true => {
-                        revisions.look().await;
+                        // A panic is told, and the next look is another one.
+                        let _ = recover_async(revisions.look()).await;
                         LOOK_EVERY
                     }
                     false => PROTECTED_EVERY,
@@ -185,10 +196,27 @@ impl Revisions {
                 signed: &by,
                 changes: Some(proposal.changes().len() as u64),
             });
-            let Some((n, at)) = put.await? else {
+            let put = match put.await {
+                Err(error) if error.is_outcome_unknown() => {
+                    // The store says whether it was kept.
+                    self.catch_up(&mut state).await?;
+                    let in_force = self.guard.in_force();
+                    let revision = in_force.revision();
+                    if revision.hash() != document.hash() || *revision.signed() != by {
+                        return Err(error.into());
+                    }
+                    return Ok(Applied {
+                        revision: revision.n(),
+                        proposal,
+                        ended: Vec::new(),
+                    });
+                }
+                put => put?,
+            };
+            let Some((n, at)) = put else {
                 continue;
             };
-            state.seen = n;
+            (state.seen, state.seen_as) = (n, Some((document.hash().to_string(), at)));
             let before = self.guard.in_force();
             let namespace = before.revision().namespace();
             let next = Revision::new(namespace, n, document, by, at);
@@ -234,12 +262,19 @@ impl Revisions {
 
     async fn catch_up(&self, state: &mut State) -> Result<(), Error> {
         for _ in 0..ASKED_MAX {
-            if let Some(newest) = self.kept.newest(state.seen, u64::MAX).await? {
-                self.take_up(state, newest).await?;
-                break;
-            }
-            if state.seen > 0 || self.keep_the_first(state).await? {
-                break;
+            match self.kept.newest(0, u64::MAX).await? {
+                Some(newest) if state.has_seen(&newest) => break,
+                Some(newest) => {
+                    self.take_up(state, newest).await?;
+                    break;
+                }
+                None => {
+                    // Nothing is kept yet, or not any more.
+                    (state.seen, state.seen_as) = (0, None);
+                    if self.keep_the_first(state).await? {
+                        break;
+                    }
+                }
             }
         }
         self.follow_held(state).await
@@ -248,6 +283,9 @@ impl Revisions {
     /// Puts the newest revision in force, or the one before that can be.
     async fn take_up(&self, state: &mut State, newest: kept::Revision) -> Result<(), Error> {
         let n = newest.told.revision;
+        let seen_as = (newest.told.hash.clone(), newest.at);
+        // What a store that was put back has lost is followed no more.
+        let after = if n > state.seen { state.seen } else { 0 };
         let (mut tried, mut behind) = (newest, None);
         for _ in 0..TRIED_MAX {
             let Err(why) = self.put_in_force(&tried) else {
@@ -266,13 +304,13 @@ impl Revisions {
                 author,
                 why,
             });
-            match self.kept.newest(state.seen, revision).await? {
+            match self.kept.newest(after, revision).await? {
                 Some(older) => tried = older,
                 None => break,
             }
         }
         let is_start = state.seen == 0;
-        state.seen = n;
+        (state.seen, state.seen_as) = (n, Some(seen_as));
         *self.told() = behind;
         let in_force = self.guard.in_force();
         let revision = in_force.revision();
@@ -328,7 +366,7 @@ impl Revisions {
         let Some((n, at)) = put.await? else {
             return Ok(false);
         };
-        state.seen = n;
+        (state.seen, state.seen_as) = (n, Some((self.first.hash().to_string(), at)));
         let in_force = self.guard.in_force();
         let current = in_force.revision();
         // The service itself may have put another one in force since it was started, and that goes on.

@@ -399,7 +399,10 @@ pub(super) fn told(changes: &[Change]) -> String {
             text.push_str(&format!("- {} = {}\n", change.path, plain(before)));
         }
         if let Some(after) = &change.after {
-            let place = change.place.as_ref().map(|place| format!("    {place}"));
+            let place = change
+                .place
+                .as_ref()
+                .map(|place| format!("    {}", plain(place)));
             text.push_str(&format!(
                 "+ {} = {}{}\n",
                 change.path,
@@ -417,7 +420,8 @@ fn warned(warnings: &[Mistake]) -> String {
         let code = warning.code.as_deref().unwrap_or("-");
         let (file, line) = (&warning.file, warning.line);
         text.push_str(&format!(
-            "warning[{code}] {file}:{line}: {}\n",
+            "warning[{code}] {}:{line}: {}\n",
+            plain(file),
             plain(&warning.message)
         ));
         if let Some(fix) = &warning.fix {

@@ -466,3 +466,46 @@ async fn while_the_store_takes_no_writes_nothing_is_put_in_force_and_what_is_sta
     assert_eq!(serving.hold("3s", "15m"), 503);
     assert_eq!(serving.policy()["overrides"], serde_json::json!([]));
 }
+
+/// After a failover that has lost the last writes, or with a copy from before: the number is another's next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_put_back_to_an_earlier_state_is_followed() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let database = Database::make(kind).await;
+        let serving = Serving::start("put-back", &database).await;
+        serving.apply(7);
+        serving.apply(8);
+        assert_eq!(serving.policy()["revision"], 3);
+        let [lost, given] = match kind {
+            Kind::Sqlite => [
+                "DELETE FROM steadfast_revision WHERE n = 3",
+                "UPDATE steadfast_revision SET author = 'bob', at_us = at_us + 1000000 WHERE n = 3",
+            ],
+            _ => [
+                "DELETE FROM steadfast.revision WHERE n = 3",
+                "UPDATE steadfast.revision SET author = 'bob', at_us = at_us + 1000000 WHERE n = 3",
+            ],
+        };
+        let change = async |statement: &'static str| {
+            let changed: Result<Rows, Error> = serving
+                .store
+                .write(async |mut tx| tx.sql(statement, binds![]).await)
+                .await;
+            changed.unwrap();
+        };
+
+        change(lost).await;
+        let policy = serving
+            .until("what is there rules", |policy| policy["revision"] == 2)
+            .await;
+        assert_eq!(failures(&policy), 7);
+        assert!(serving.apply(9).ends_with("revision 3 is in force\n"));
+
+        change(given).await;
+        serving
+            .until("the same number is another's", |policy| {
+                policy["author"] == "bob"
+            })
+            .await;
+    }
+}

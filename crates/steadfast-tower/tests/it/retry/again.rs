@@ -89,6 +89,41 @@ async fn a_call_that_a_layer_inside_rejected_was_never_sent() {
     }
 }
 
+/// The breaker opens while the caller waits for its next attempt, say: the one before may have done something.
+#[tokio::test(start_paused = true)]
+async fn a_rejection_does_not_hide_that_an_attempt_before_may_have_been_served() {
+    for (reasons, told) in [
+        (
+            &[Reason::TimedOut, Reason::BreakerOpen][..],
+            Reason::TimedOut,
+        ),
+        (
+            &[Reason::Overloaded, Reason::BreakerOpen],
+            Reason::BreakerOpen,
+        ),
+        (
+            &[Reason::TimedOut, Reason::Draining, Reason::BreakerOpen],
+            Reason::TimedOut,
+        ),
+    ] {
+        let calls = Arc::new(AtomicU32::new(0));
+        let count = calls.clone();
+        let rejecting = service_fn(move |_: Request<RetryBody<Full<Bytes>>>| {
+            let call = count.fetch_add(1, Ordering::Relaxed);
+            let reason = reasons[call as usize];
+            async move { Err::<Response<Full<Bytes>>, BoxError>(Rejection::new(reason, "p").into()) }
+        });
+        let layer = layer(reasons.len() as u8).classify_by(StandardBoxed);
+
+        let error = layer.layer(rejecting).oneshot(request("GET", &[])).await;
+
+        let error = error.unwrap_err();
+        let rejection = error.downcast_ref::<Rejection>().unwrap();
+        assert_eq!(rejection.reason(), told, "{reasons:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), reasons.len() as u32);
+    }
+}
+
 /// Fails to become ready some times; then answers.
 #[derive(Clone)]
 struct Unready(Arc<AtomicU32>);
