@@ -112,6 +112,8 @@ async fn a_warden_that_was_frozen_keeps_nobody_waiting_and_has_missed_nothing() 
     let id = enqueue(&jobs, "busy", "null", 1).await;
     let watched = alive.watch();
     let warden = warden_in(&server.line_with("a warden is there"));
+    // A process that is stopped when its parent dies is hung up.
+    until_it_stands(&warden).await;
 
     // What it is told waits for it, and nobody else does.
     kill("STOP", &warden);
