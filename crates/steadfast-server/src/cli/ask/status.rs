@@ -26,7 +26,7 @@ pub(crate) struct Watching {
 }
 
 pub(crate) fn run(options: &Watching) -> ExitCode {
-    let screen = Screen::of_this_process();
+    let (screen, _flushed) = Screen::of_this_process();
     let stays = options.watch && !options.ask.json && screen.is_terminal();
     super::run(&options.ask, async |client, printer| {
         let mut last = None;
