@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use steadfast_core::{clock, rng};
 use steadfast_ids::{Generator, Id, Ids, Layout, LeaseConfig};
-use steadfast_store::testing::{Database, Kind, SleepyHost};
+use steadfast_store::testing::{Database, FAKETIME, Kind, SleepyHost};
 use steadfast_store::{Config, Place, Pooler, Store};
 
-use super::support::{FAKETIME, PATIENCE, Union, lasting, long, make, restless, until};
+use super::support::{PATIENCE, Union, lasting, long, make, restless, until};
 
 const URL: &str = "STEADFAST_TEST_IDS_URL";
 const POOLED: &str = "STEADFAST_TEST_IDS_POOLED";

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use steadfast_core::{clock, rng};
 use steadfast_ids::{Generator, Id};
-
-use super::support::FAKETIME;
+use steadfast_store::testing::FAKETIME;
 
 const FILE: &str = "FAKETIME_TIMESTAMP_FILE";
 

@@ -9,10 +9,6 @@ use steadfast_ids::{Generator, Id, LeaseConfig};
 /// How long a test waits for what must come: long enough for a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where Debian's package `faketime` has what is loaded into a process: the loader fills `$LIB` in. Its program would say
-/// so, too, but fails for a process id that was that of a killed process.
-pub(crate) const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
-
 /// Whether the long forms are asked for: `STEADFAST_TEST_LONG=1`.
 pub(crate) fn long() -> bool {
     std::env::var_os("STEADFAST_TEST_LONG").is_some()

@@ -6,6 +6,7 @@ use super::held::Queue;
 use super::operation::{Asked, Operation};
 use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
 use crate::decide::poll::apart;
+use crate::worker::alone;
 
 impl Engine {
     /// Gives how many jobs each queue could take, with where to look for them.
@@ -119,8 +120,7 @@ impl Engine {
             .unwrap_or(u64::MAX)
     }
 
-    /// Also one of an earlier life that goes on is in this process, and would kill it along with the next one.
     pub(super) fn asks_for_suspect(&self) -> bool {
-        !self.suspect && !self.legacy.runs_suspect() && self.settings.wants_any()
+        !alone::is_taken() && self.settings.wants_any()
     }
 }

@@ -33,10 +33,6 @@ use steadfast::store::{Config, Store};
 /// How long a test waits for what must come: long enough for a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where Debian's package `faketime` has what is loaded into a process: the loader fills `$LIB` in. Its program would say
-/// so, too, but fails for a process id that was that of a killed process.
-const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
-
 /// A folder with a configuration and a store.
 pub(crate) struct Folder(PathBuf);
 
