@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use steadfast_core::{BoxError, Cancel, ScopeError, clock, scope};
 use tokio::sync::broadcast::error::TryRecvError;
 
-use crate::worker::{Inner, Kind, Run, Worker, settled};
+use crate::worker::{Alone, Inner, Kind, Run, Worker, settled};
 use crate::{Counts, Error, Filter, Job, JobId, Jobs, PAGE_MAX, State};
 
 /// How long [`run_until_empty`] waits for something to happen to a job before it gives up: a minute.
@@ -155,6 +155,7 @@ pub async fn inline<J: Job, R: DeserializeOwned>(
         lost: Cancel::new(),
         beat_ns: AtomicU64::new(clock::nanos()),
         settled: AtomicU8::new(settled::NO),
+        alone: Alone::default(),
     }));
     let result = scope(J::KIND)
         .timeout(kind.longest(None))

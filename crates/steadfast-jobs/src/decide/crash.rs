@@ -6,7 +6,8 @@
 //! after process for ever.
 //!
 //! So from its second crash on a job is a *suspect*. A process runs at most one suspect at a time,
-//! beside as many others as it likes. A crash is *held* against a job only if it was the suspect of
+//! whichever of its workers has it and whether or not that still holds its lease, beside as many others as it likes. One
+//! that is written off does not count, since it may never end. A crash is *held* against a job only if it was the suspect of
 //! its process, and two held crashes quarantine it. A job that kills its process each time does so
 //! four times. A neighbor of it is never quarantined: once both are suspects they never run in
 //! one process again. Three deploys by SIGKILL over a job of six hours leave it with one held crash.

@@ -95,6 +95,7 @@ impl Told {
         let Some(to) = self.to.take() else {
             return;
         };
+        self.run.0.alone.leave();
         // Nobody receives any more once the worker has ended, and the lease takes care of the job.
         let _ = to.send(Finished {
             id: self.run.0.id.0,

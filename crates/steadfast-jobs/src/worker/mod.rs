@@ -20,6 +20,7 @@
 //! | the process is paused or cut off for longer than the lease | handlers are cancelled with [`Cause::LeaseLost`]; what they say does not count |
 //! | the process goes down in good order | handlers may end; what was not started is handed back, and spends no attempt |
 
+mod alone;
 mod engine;
 mod execute;
 mod kind;
@@ -41,7 +42,10 @@ use tokio::sync::{broadcast, mpsc};
 pub use kind::{Body, CLEANUP_LIMIT_MAX, Kind, OnLeaseLost, TIMEOUT, TIMEOUT_MAX};
 pub use run::Run;
 #[cfg(feature = "test-util")]
-pub(crate) use run::{Inner, settled};
+pub(crate) use {
+    alone::Alone,
+    run::{Inner, settled},
+};
 
 use crate::error::Refusal;
 use crate::event::{JobEvent, What};
@@ -160,7 +164,8 @@ impl WorkerBuilder {
 
     /// Works as this node, which several parts of a process can share. It has to be of the same
     /// store, and is not left when the worker ends. Workers that share a node have to take from
-    /// different queues: what a node holds of a queue belongs to one of them.
+    /// different queues: what a node holds of a queue belongs to one of them. Where several have the same kind, other
+    /// nodes leave its runs alone for the longest of their times, as long as the node lives.
     pub fn node(mut self, node: Node) -> Self {
         self.node = Membership::Given(node);
         self

@@ -7,6 +7,7 @@ use serde::Serialize;
 use steadfast_core::{Cancel, clock};
 use steadfast_store::{Tx, binds};
 
+use super::alone::Alone;
 use super::execute::unfit;
 use crate::error::{Refusal, Repr};
 use crate::{Error, JobId, sql};
@@ -30,6 +31,7 @@ pub(crate) struct Inner {
     /// When it last gave a sign, in nanoseconds of the monotonic clock.
     pub(crate) beat_ns: AtomicU64,
     pub(crate) settled: AtomicU8,
+    pub(crate) alone: Alone,
 }
 
 /// Whether the handler has completed its job itself.

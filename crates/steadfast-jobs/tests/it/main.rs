@@ -1,6 +1,7 @@
 //! Behavior through the public API, on both databases, and on PostgreSQL behind PgBouncer.
 
 mod aimed;
+mod astray;
 mod ends;
 mod enqueue;
 mod failures;

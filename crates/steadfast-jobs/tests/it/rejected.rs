@@ -18,10 +18,17 @@ impl Job for Slow {
     const KIND: &'static str = "slow";
 }
 
-/// A lease that is lost soon after somebody says so, and not when the machine stands still for a while.
-fn brief() -> NodeConfig {
-    NodeConfig::new("test", "0").with_lease(Duration::from_secs(15))
+/// A node that learns at once that its lease is lost when somebody says so, and loses none because the machine
+/// stands still. Its beats also wake a runtime whose thread that waits for the network is the one that a handler blocks.
+fn alert() -> NodeConfig {
+    NodeConfig {
+        beat: Duration::from_millis(100),
+        ..NodeConfig::new("test", "0").with_lease(Duration::from_secs(300))
+    }
 }
+
+/// How long a cleanup may take where a handler is to be written off: it is after twice this.
+const CLEANUP: Duration = Duration::from_millis(200);
 
 /// Waits until an end is in the list.
 async fn until_listed(jobs: &Jobs, id: JobId) -> RejectedEnd {
@@ -118,7 +125,7 @@ steadfast_store::on_every_store! {
                 }
             });
             // With its one permit taken it does not claim, so the end is all that is on its way.
-            let worker = worker(&jobs).kind(kind).queue("default", 1).join(brief());
+            let worker = worker(&jobs).kind(kind).queue("default", 1).join(alert());
             let running = worker.build().unwrap().start();
             let mut events = running.events();
             let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
@@ -162,8 +169,8 @@ steadfast_store::on_every_store! {
             }
         });
         // Long enough for the second run on any machine.
-        let kind = kind.timeout(Duration::from_secs(2));
-        let running = worker(&jobs).kind(kind).queue("default", 2).build().unwrap().start();
+        let kind = kind.timeout(Duration::from_secs(2)).cleanup_limit(CLEANUP);
+        let running = worker(&jobs).kind(kind).queue("default", 2).join(alert()).build().unwrap().start();
         let mut events = running.events();
         let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
 
@@ -192,7 +199,8 @@ steadfast_store::on_every_store! {
                 Ok(())
             }
         });
-        let running = worker(&jobs).kind(kind).queue("default", 2).build().unwrap().start();
+        let kind = kind.cleanup_limit(CLEANUP);
+        let running = worker(&jobs).kind(kind).queue("default", 2).join(alert()).build().unwrap().start();
         let mut events = running.events();
         let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
         until(&mut events, id, |what| matches!(what, What::Started)).await;
@@ -225,7 +233,7 @@ steadfast_store::on_every_store! {
                     Ok("first")
                 }
             });
-            let node = brief();
+            let node = alert();
             let running = worker(&jobs).kind(kind.on_lease_lost(policy)).join(node).build().unwrap().start();
             let mut events = running.events();
             let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
@@ -263,7 +271,7 @@ steadfast_store::on_every_store! {
             assert!(!run.cancel().is_cancelled());
             Ok(run.term())
         });
-        let node = brief();
+        let node = alert();
         let kind = kind.on_lease_lost(OnLeaseLost::Continue);
         let running = worker(&theirs).kind(kind).join(node).build().unwrap().start();
         let mut events = running.events();
@@ -300,7 +308,7 @@ steadfast_store::on_every_store! {
             }
         });
         let kind = kind.on_lease_lost(OnLeaseLost::Continue);
-        let running = worker(&theirs).kind(kind).join(brief()).build().unwrap().start();
+        let running = worker(&theirs).kind(kind).join(alert()).build().unwrap().start();
         let mut events = running.events();
         // Nobody rescues.
         faults.on_name("rescue", Fault::Before);
@@ -336,7 +344,7 @@ steadfast_store::on_every_store! {
                 Ok(())
             }
         });
-        let node = brief();
+        let node = alert();
         let kind = kind.on_lease_lost(OnLeaseLost::Continue);
         let running = worker(&jobs).kind(kind).join(node).build().unwrap().start();
         let mut events = running.events();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use steadfast_core::{clock, report};
 use steadfast_jobs::{Jobs, SNAPSHOT_OLD};
-use steadfast_store::testing::{Database, Kind};
-use steadfast_store::{Config, Rows, binds};
+use steadfast_store::testing::{Cluster, SteppedHost, Stop};
+use steadfast_store::{Config, Rows, Store, binds};
 
 use super::support::{PATIENCE, worker};
 
@@ -54,27 +54,49 @@ fn held_s() -> f64 {
     held.fold(0.0, f64::max)
 }
 
-/// In real time, since the age is told by the server. On one thread, so that what is told anywhere is heard.
+/// From one look at the clock of the workers to the next: a fraction of the time between their looks at snapshots.
+const STEP: Duration = Duration::from_secs(3);
+
+/// Puts the clock of the workers forward until this holds. That of nodes goes on as it does, and so does the server's.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let given_up = clock::lease_nanos() + PATIENCE.as_nanos() as u64 * 2;
+    while !holds() {
+        assert!(clock::lease_nanos() < given_up, "not seen: {what}");
+        tokio::time::pause();
+        tokio::time::advance(STEP).await;
+        tokio::time::resume();
+        clock::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The age is told by the server, whose clock is put forward. On one thread, so that what is told anywhere is heard.
 #[tokio::test]
 async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
     let events = Events::default();
     // While there is only one, a line that another test's thread writes first would be disabled for all.
     let _second = tracing::Dispatch::new(Events::default());
     let _heard = tracing::subscriber::set_default(events.clone());
-    let database = Database::make(Kind::Postgres).await;
-    let store = database.open().await;
-    let jobs = Jobs::open(&store).await.unwrap();
+    let host = SteppedHost::new();
+    let cluster = Cluster::start();
+    cluster.stop(Stop::Fast);
+    cluster.start_again_with(&host.environment());
+    // Longer than the clocks are put forward.
     let config = Config {
+        acquire_timeout: SNAPSHOT_OLD * 10,
+        statement_timeout: SNAPSHOT_OLD * 10,
         transaction_timeout: SNAPSHOT_OLD * 10,
-        ..database.config()
+        ..Config::postgres(cluster.url("postgres"))
     };
-    let mut report = database.open_with(config).await.begin().await.unwrap();
+    let store = Store::open(config.clone()).await.unwrap();
+    let jobs = Jobs::open(&store).await.unwrap();
+    let mut report = Store::open(config).await.unwrap().begin().await.unwrap();
     let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     report.sql(isolation, binds![]).await.unwrap();
     let named =
         "SELECT set_config('application_name', 'the report', true), pg_backend_pid()::bigint";
     let rows: Rows = report.sql(named, binds![]).await.unwrap();
     let pid: i64 = rows.one().unwrap().get(1).unwrap();
+    host.put_ahead(SNAPSHOT_OLD.as_millis() as i64);
     let running = worker(&jobs).build().unwrap().start();
 
     let told = || {
@@ -82,11 +104,7 @@ async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
         let of_it = |line: &&String| line.contains("holds an old snapshot");
         all.iter().find(of_it).cloned()
     };
-    let until = clock::now() + SNAPSHOT_OLD + PATIENCE * 2;
-    while told().is_none() {
-        assert!(clock::now() < until, "{:?}", events.0.lock().unwrap());
-        clock::sleep(Duration::from_millis(100)).await;
-    }
+    until("who holds it", || told().is_some()).await;
     let told = told().unwrap();
     for part in [
         &*format!("pid={pid} "),
@@ -100,10 +118,6 @@ async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
     assert!(seen >= SNAPSHOT_OLD.as_secs_f64(), "{seen} after {told}");
 
     report.roll_back().await.unwrap();
-    let until = clock::now() + PATIENCE * 2;
-    while held_s() > 0.0 {
-        assert!(clock::now() < until, "{} s after its end", held_s());
-        clock::sleep(Duration::from_millis(100)).await;
-    }
+    until("that it has ended", || held_s() == 0.0).await;
     running.stop(PATIENCE).await;
 }

@@ -22,6 +22,7 @@ mod bouncer;
 mod cluster;
 mod prepare;
 mod sleep;
+mod stepped;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ use crate::{Config, Store};
 pub use cluster::{Cluster, Stop, Tablespace};
 pub use prepare::assert_prepares;
 pub use sleep::SleepyHost;
+pub use stepped::{FAKETIME, SteppedHost};
 
 /// On what a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,10 @@
 -- Beyond any time is twice as long as a run may take, and what its holder waits on top: as the holder says itself, or else
 -- the job, and not as whoever looks would have it, whose program may be another.
 --
+-- Rows are written by their `ctid`. One that has been claimed anew between the look, for which `astray` knows it by its id, and
+-- the lock has another version by then, which this statement cannot see: it stays with its holder. By its id it would be
+-- taken from that one.
+--
 -- The term grows, so nothing of the old holder counts any more. Steps from holder to holder along
 -- `job_running_of`. Locks what it takes and skips what others have locked: two rescuers share the work, and a
 -- completion that is on its way wins. Each batch is bounded; what is left is found by the next.

@@ -1,6 +1,7 @@
 -- Notes how long a node leaves runs of its kinds alone, and forgets what nodes have said that have ended.
 --
--- Workers that share the node may have the same kind: the longer time counts.
+-- Workers that share the node may have the same kind: the longest time counts as long as the node lives, also when the one
+-- that said so has left, whose runs may go on. One that leaves the time to the job has `run_us` for the most that any job says.
 DELETE FROM steadfast_job_longest
 WHERE incarnation NOT IN (SELECT n.id FROM steadfast_node AS n WHERE n.ended_us IS NULL) AND incarnation <> ?1;
 

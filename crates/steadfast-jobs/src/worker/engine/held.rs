@@ -13,6 +13,7 @@ use super::Engine;
 use super::operation::{Alike, Packed};
 use crate::decide::floor::Floor;
 use crate::decide::poll::Poll;
+use crate::worker::alone::Place;
 use crate::worker::execute::Finished;
 use crate::worker::{Kind, Run};
 
@@ -46,7 +47,6 @@ pub(super) struct Flight {
     pub(super) kind: Arc<Kind>,
     pub(super) run: Run,
     pub(super) cancel: Cancel,
-    pub(super) suspect: bool,
     /// When it should have ended, whatever it does.
     pub(super) over: u64,
 }
@@ -67,17 +67,15 @@ pub(super) struct Claimed {
     pub(super) longest: Option<Duration>,
     /// When it was claimed.
     pub(super) since: u64,
+    /// That of a suspect.
+    pub(super) place: Option<Place>,
 }
 
 /// A run that goes on although its job is not ours any more.
 pub(super) struct Stray {
     pub(super) queue: usize,
     pub(super) kind: &'static str,
-    pub(super) attempt: u32,
-    pub(super) incarnation: i64,
-    pub(super) cancel: Cancel,
-    /// Whether it is one of those of which a process runs one at a time.
-    pub(super) suspect: bool,
+    pub(super) run: Run,
     /// Whether its end is still to be offered to the store.
     pub(super) offers: bool,
     /// Whether it holds a permit; one that is written off does so only if there was no spare.
@@ -102,13 +100,6 @@ pub(crate) struct Legacy {
 }
 
 impl Legacy {
-    /// Tells whether a suspect goes on. One that is written off does not count: it may never end, and others would
-    /// wait for it as long.
-    pub(super) fn runs_suspect(&self) -> bool {
-        let mut strays = self.strays.values();
-        strays.any(|stray| stray.suspect && !stray.written_off)
-    }
-
     /// Tells whether ends of an earlier life are still to come, or to be told.
     pub(crate) fn owes(&self) -> bool {
         let offers = |stray: &Stray| stray.offers && !stray.written_off;
@@ -117,6 +108,14 @@ impl Legacy {
 }
 
 impl Engine {
+    /// Reads a suspect that was claimed.
+    pub(super) fn suspect(&self, now: u64, (row, place): (Row, Place)) -> Option<Claimed> {
+        Some(Claimed {
+            place: Some(place),
+            ..self.claimed(now, &row, 0)?
+        })
+    }
+
     /// Reads a claimed job; `skip` columns come before it.
     pub(super) fn claimed(&self, now: u64, row: &Row, skip: usize) -> Option<Claimed> {
         let read = || -> Result<Option<Claimed>, steadfast_store::Error> {
@@ -138,6 +137,7 @@ impl Engine {
                 trace_id: row.get(skip + 9)?,
                 longest: row.get::<Option<i64>>(skip + 10)?.map(micros),
                 since: now,
+                place: None,
             }))
         };
         match read() {
@@ -200,6 +200,7 @@ impl Engine {
                 trace_id,
                 longest: longest.map(micros),
                 since: now,
+                place: None,
             });
         }
         Ok(claimed)
@@ -244,6 +245,7 @@ impl Engine {
                     trace_id,
                     longest,
                     since: now,
+                    place: None,
                 });
             }
         }

@@ -33,7 +33,6 @@ use tokio::sync::mpsc;
 use super::execute::{CANCELLED_BY, Finished, bounded};
 use super::{Settings, Tally};
 use crate::Jobs;
-use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::floor::Floor;
 use crate::decide::pace::Pace;
 use crate::decide::poll::Poll;
@@ -51,7 +50,7 @@ const LINGER: Duration = Duration::from_millis(1);
 /// How many ends go into one operation: 2,000, a few milliseconds of work for the store.
 const ENDS_MAX: usize = 2_000;
 
-/// How often a node that runs no suspect asks for one: every second. There is none nearly always.
+/// How often a worker asks for a suspect while its process runs none: every second. There is none nearly always.
 const SUSPECT_EVERY: Duration = Duration::from_secs(1);
 
 /// How often handlers are looked at that should have ended, or given a sign: every second.
@@ -138,7 +137,6 @@ pub(crate) struct Engine {
     more: bool,
     /// Whether something came in since the last claim was begun.
     woken: bool,
-    suspect: bool,
     next_suspect: u64,
     /// Whether the outcome of the last operation is not known.
     uncertain: bool,
@@ -213,7 +211,6 @@ impl Engine {
             next_poll: 0,
             more: false,
             woken: false,
-            suspect: false,
             next_suspect: 0,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
@@ -308,7 +305,7 @@ impl Engine {
             flight.over = flight.over.min(now + write_off_after(&flight.kind));
         }
         for stray in self.legacy.strays.values_mut() {
-            stray.cancel.cancel(Cause::Shutdown);
+            stray.run.0.cancel.cancel(Cause::Shutdown);
             stray.over = stray.over.min(now + stray.write_off_after);
         }
     }
@@ -367,8 +364,7 @@ impl Engine {
                 .ready
                 .iter()
                 .position(|job| (job.id, job.term) == (id, term));
-            if let Some(job) = place.and_then(|place| queue.ready.remove(place)) {
-                self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
+            if place.and_then(|place| queue.ready.remove(place)).is_some() {
                 self.done.push(Finished {
                     follow: Follow::Stop,
                     error: Some(bounded(reason)),

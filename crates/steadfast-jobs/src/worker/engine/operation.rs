@@ -7,8 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use steadfast_core::{Cancel, clock};
-use steadfast_store::{Dialect, Lane, Rows, Value, batch, binds};
-use tokio::sync::Mutex;
+use steadfast_store::{Dialect, Lane, Row, Rows, Value, batch, binds};
 
 use super::held::Flight;
 use super::runs::wanted;
@@ -16,6 +15,7 @@ use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
 use crate::error::Repr;
 use crate::job::micros;
+use crate::worker::alone::{self, Place};
 use crate::worker::execute::Finished;
 use crate::worker::run::settled;
 use crate::{Error, sql};
@@ -26,10 +26,6 @@ const UNBLOCK_KEYS: i64 = 200;
 /// From how many ends and jobs wanted on they go to PostgreSQL side by side, by two connections: 500, some
 /// milliseconds of work for each of two cores. Less is done in one statement, and flushed once.
 pub(super) const SIDE_BY_SIDE: usize = 500;
-
-/// Held while a suspect is claimed, until that can be seen: two workers of this process that ask at once would each
-/// find that none runs here.
-static ASKS_FOR_SUSPECT: Mutex<()> = Mutex::const_new(());
 
 /// A queue by its place, from which rank on, and how many jobs.
 pub(super) type Asked = (usize, i64, usize);
@@ -56,7 +52,7 @@ pub(super) enum Outcome {
     },
     /// Whether it was noted or not: it was counted before.
     Rejected(Result<Rows, Error>),
-    Suspect(Result<Rows, Error>),
+    Suspect(Result<Option<(Row, Place)>, Error>),
     Found(Result<Found, Error>),
     Limited {
         index: usize,
@@ -73,10 +69,10 @@ pub(super) enum Outcome {
 pub(super) struct Limited {
     /// Whether it was our turn.
     pub(super) ours: bool,
-    pub(super) claimed: Vec<steadfast_store::Row>,
+    pub(super) claimed: Vec<Row>,
     /// Whether jobs were held back, behind which may be others that are not.
     pub(super) held_back: bool,
-    pub(super) suspect: Rows,
+    pub(super) suspect: Option<(Row, Place)>,
     /// From which key on those held back are looked at next; empty for the start.
     pub(super) from_key: String,
 }
@@ -117,7 +113,7 @@ pub(super) enum Alike {
     /// One text for a queue, of SQLite.
     Json { queue: usize, text: String },
     /// A row of PostgreSQL for each queue, kind and so on.
-    Rows(Vec<steadfast_store::Row>),
+    Rows(Vec<Row>),
 }
 
 impl Engine {
@@ -341,10 +337,11 @@ impl Engine {
         let lane = self.lane.clone();
         Box::pin(async move {
             // Whoever finds it taken asks again before long, and keeps no end waiting.
-            let Ok(_asks) = ASKS_FOR_SUSPECT.try_lock() else {
-                return Outcome::Suspect(Ok(Rows::default()));
+            let Some(place) = alone::take() else {
+                return Outcome::Suspect(Ok(None));
             };
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
+            let told = told.map(|rows| Some((rows.into_iter().next()?, place)));
             Outcome::Suspect(told.map_err(Error::from))
         })
     }
@@ -356,12 +353,10 @@ impl Engine {
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.kinds_without(&self.held);
-        let (alone, new) = (self.asks_for_suspect(), queue.limits_are_new);
+        let (asks, new) = (self.asks_for_suspect(), queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
-            // To the end of the transaction.
-            let asks = alone.then(|| ASKS_FOR_SUSPECT.try_lock().ok()).flatten();
-            let alone = asks.is_some();
+            let place = asks.then(alone::take).flatten();
             let claimed = store.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,
@@ -387,9 +382,10 @@ impl Engine {
                         _ => told.held_back = true,
                     }
                 }
-                if told.claimed.is_empty() && alone {
+                if let Some(place) = place.filter(|_| told.claimed.is_empty()) {
                     let binds = binds![incarnation, vec![name.clone()], kinds, version];
-                    told.suspect = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                    let rows = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                    told.suspect = rows.into_iter().next().map(|row| (row, place));
                 }
                 Ok(told)
             });

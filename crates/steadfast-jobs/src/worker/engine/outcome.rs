@@ -103,12 +103,8 @@ impl Engine {
                 self.back.extend(sent);
                 self.failed(now, &error);
             }
-            Outcome::Suspect(Ok(rows)) => {
-                let suspects = rows.into_iter();
-                let suspects = suspects.filter_map(|row| self.claimed(now, &row, 0));
-                let suspects: Vec<Claimed> = suspects.collect();
-                for job in suspects {
-                    self.suspect = true;
+            Outcome::Suspect(Ok(told)) => {
+                if let Some(job) = told.and_then(|told| self.suspect(now, told)) {
                     self.queues[job.queue].ready.push_front(job);
                 }
             }
@@ -282,11 +278,7 @@ impl Engine {
         let claimed = claimed.filter_map(|row| self.claimed(now, row, 1));
         let mut jobs: Vec<Claimed> = claimed.collect();
         jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
-        let suspects = told.suspect.iter();
-        let suspects = suspects.filter_map(|row| self.claimed(now, row, 0));
-        let suspects: Vec<Claimed> = suspects.collect();
-        self.suspect |= !suspects.is_empty();
-        jobs.extend(suspects);
+        jobs.extend(told.suspect.and_then(|told| self.suspect(now, told)));
         let more = !jobs.is_empty() || !told.from_key.is_empty();
         // Each look gets past some of them, so this comes to an end.
         let only_held_back = told.held_back && jobs.is_empty();

@@ -10,10 +10,10 @@ use super::held::{Claimed, Flight, Stray};
 use super::operation::Operation;
 use super::{Engine, READY_MAX, REJECTED_MAX, nanos, write_off_after};
 use crate::JobId;
-use crate::decide::crash::SUSPECT_FROM;
 use crate::decide::pace::Pace;
 use crate::decide::retry::Follow;
 use crate::event::{JobEvent, What};
+use crate::worker::alone::Alone;
 use crate::worker::execute::{self, CANCELLED_BY, Finished, is_settled};
 use crate::worker::run::{Inner, settled};
 use crate::worker::{OnLeaseLost, Run};
@@ -30,7 +30,6 @@ impl Engine {
                     break;
                 };
                 if job.kind.is_held() {
-                    self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
                     self.back.push(released(job.id, job.term));
                     self.since.get_or_insert(clock::nanos());
                     continue;
@@ -59,13 +58,13 @@ impl Engine {
             lost: self.lost.clone(),
             beat_ns: AtomicU64::new(now),
             settled: AtomicU8::new(settled::NO),
+            alone: Alone::new(job.place),
         }));
         let flight = Flight {
             queue: job.queue,
             kind: job.kind.clone(),
             run: run.clone(),
             cancel,
-            suspect: job.crashes >= u32::from(SUSPECT_FROM),
             over: now + nanos(longest) + write_off_after(&job.kind),
         };
         self.tell(&flight, What::Started);
@@ -102,7 +101,6 @@ impl Engine {
             queue.running -= 1;
             // Its place is free once the store knows of the end, which goes first.
             queue.next_poll = if queue.limited { now } else { queue.next_poll };
-            self.suspect &= !flight.suspect;
             if finished.settled == settled::PERHAPS {
                 self.perhaps.push((flight, finished));
             } else {
@@ -133,11 +131,11 @@ impl Engine {
             Follow::Complete | Follow::Discard | Follow::Stop
                 if stray.offers && finished.settled != settled::REJECTED =>
             {
-                self.legacy.late.push((stray.incarnation, finished));
+                self.legacy.late.push((stray.run.0.incarnation, finished));
             }
             // It has done as it was told.
             Follow::Nothing | Follow::Release => {}
-            _ => self.reject(stray.incarnation, finished),
+            _ => self.reject(stray.run.0.incarnation, finished),
         }
     }
 
@@ -254,7 +252,9 @@ impl Engine {
                 stray.permit = false;
                 self.queues[stray.queue].running -= 1;
             }
-            let (kind, attempt) = (stray.kind, stray.attempt);
+            // It may never end, and others would wait for it as long.
+            stray.run.0.alone.leave();
+            let (kind, attempt) = (stray.kind, stray.run.attempt());
             self.tell_written_off(key, kind, attempt);
         }
     }
@@ -292,7 +292,6 @@ impl Engine {
                     queue.ready.push_back(job);
                     continue;
                 }
-                self.suspect &= job.crashes < u32::from(SUSPECT_FROM);
                 self.back.push(released(job.id, job.term));
                 self.since.get_or_insert(now);
             }
@@ -315,7 +314,7 @@ impl Engine {
         let Some(flight) = self.flights.remove(&id) else {
             return;
         };
-        self.suspect &= !flight.suspect;
+        flight.run.0.alone.leave();
         let spare = self.spare();
         if spare {
             self.queues[flight.queue].running -= 1;
@@ -323,10 +322,7 @@ impl Engine {
         let stray = Stray {
             queue: flight.queue,
             kind: flight.kind.name,
-            attempt: flight.run.attempt(),
-            incarnation: self.incarnation,
-            cancel: flight.cancel.clone(),
-            suspect: flight.suspect,
+            run: flight.run.clone(),
             offers: false,
             permit: !spare,
             written_off: true,
@@ -377,10 +373,7 @@ impl Engine {
         let stray = Stray {
             queue: flight.queue,
             kind: flight.kind.name,
-            attempt: flight.run.attempt(),
-            incarnation: self.incarnation,
-            cancel: flight.cancel.clone(),
-            suspect: flight.suspect,
+            run: flight.run.clone(),
             offers: goes_on,
             permit: true,
             written_off: false,

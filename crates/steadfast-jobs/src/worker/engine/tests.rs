@@ -1,50 +1,95 @@
 use std::future::poll_fn;
 use std::sync::atomic::AtomicBool;
 
+use serde::{Deserialize, Serialize};
 use steadfast_core::Cancel;
-use steadfast_store::Fault;
 use steadfast_store::testing::{Database, Kind as On};
-use tokio::sync::mpsc;
+use steadfast_store::{Fault, NodeConfig};
+use tokio::sync::{Notify, mpsc};
 
 use super::held::Claimed;
 use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
 use super::*;
 use crate::decide::floor::Seen;
-use crate::{Kind, Worker};
+use crate::worker::alone;
+use crate::{Batch, Job, Kind, Options, Worker, WorkerBuilder};
 
 const MILLI: u64 = 1_000_000;
+
+/// An engine of a worker on a database of its own, and where its runs tell their ends. It holds nothing by the books.
+async fn engine_of(
+    on: On,
+    describe: impl FnOnce(WorkerBuilder) -> WorkerBuilder,
+) -> (Database, Engine, mpsc::UnboundedReceiver<Finished>) {
+    let database = Database::make(on).await;
+    let jobs = Jobs::open(&database.open().await).await.unwrap();
+    let worker = describe(Worker::builder(&jobs)).build().unwrap();
+    let (to, ended) = mpsc::unbounded_channel();
+    let tokens = (Cancel::new(), Cancel::new());
+    let legacy = (to, Legacy::default());
+    let mut engine = Engine::new(worker.settings, jobs, worker.tally, 1, tokens, legacy);
+    engine.uncertain = false;
+    (database, engine, ended)
+}
+
+async fn engine() -> (Database, Engine, mpsc::UnboundedReceiver<Finished>) {
+    engine_of(On::Sqlite, |worker| worker.kind(any())).await
+}
+
+#[derive(Serialize, Deserialize)]
+struct Any;
+
+impl Job for Any {
+    const KIND: &'static str = "any";
+}
+
+fn any() -> Kind {
+    Kind::of_name("any", async |_, _, _| Ok(None))
+}
+
+/// A kind that is held while somebody says so.
+fn held_kind(name: &'static str) -> (Arc<AtomicBool>, Kind) {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let looks = is_down.clone();
+    let kind = Kind::of_name(name, async |_, _, _| Ok(None));
+    (
+        is_down,
+        kind.hold_while(move || looks.load(Ordering::Relaxed)),
+    )
+}
+
+/// A job that was claimed.
+fn claimed(engine: &Engine, id: i64) -> Claimed {
+    let kinds = &engine.settings.kinds;
+    Claimed {
+        id,
+        term: 1,
+        queue: 0,
+        kind: kinds.values().next().unwrap().clone(),
+        payload: "null".into(),
+        spent: 0,
+        max_attempts: 1,
+        crashes: 0,
+        rank_us: 0,
+        trace_id: None,
+        longest: None,
+        since: 1_000 * MILLI,
+        place: None,
+    }
+}
 
 /// Jobs were claimed ahead by the pace of fast handlers, and then the one that runs takes its time.
 #[tokio::test]
 async fn what_waits_too_long_for_a_permit_goes_back_and_is_not_claimed_again_at_once() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let kind = Kind::of_name("fast", async |_, _, _| Ok(None));
-    let worker = Worker::builder(&jobs).kind(kind).queue("default", 1);
-    let worker = worker.build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    let describe = |worker: WorkerBuilder| worker.kind(any()).queue("default", 1);
+    let (_database, mut engine, _ended) = engine_of(On::Sqlite, describe).await;
     for turn in 0..20 {
         engine.pace.ended(turn * 2 * MILLI, 200, true);
     }
     engine.queues[0].running = 1;
     for id in 1..=50 {
-        engine.queues[0].ready.push_back(Claimed {
-            id,
-            term: 1,
-            queue: 0,
-            kind: worker.settings.kinds["fast"].clone(),
-            payload: "null".into(),
-            spent: 0,
-            max_attempts: 1,
-            crashes: 0,
-            rank_us: 0,
-            trace_id: None,
-            longest: None,
-            since: 1_000 * MILLI,
-        });
+        let job = claimed(&engine, id);
+        engine.queues[0].ready.push_back(job);
     }
     let over = 1_000 * MILLI + nanos(READY_MAX);
 
@@ -62,17 +107,12 @@ async fn what_waits_too_long_for_a_permit_goes_back_and_is_not_claimed_again_at_
 /// takes a whole core from the store that it waits for.
 #[tokio::test]
 async fn an_engine_rests_while_an_operation_is_under_way() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let faults = jobs.store().config().faults.clone();
+    let (_database, mut engine, mut ended) = engine().await;
+    // It asks what the books say.
+    engine.uncertain = true;
+    let faults = engine.jobs.store().config().faults.clone();
     faults.on_name("settled", Fault::Delay(Duration::from_secs(1)));
-    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
-    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
-    let (to, mut ended) = mpsc::unbounded_channel();
     let (_, orders) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
     let drain = Cancel::new();
     drain.cancel(Cause::Shutdown);
     let mut run = Box::pin(engine.run(&mut ended, orders, drain, Cancel::new()));
@@ -100,16 +140,8 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
         (On::Postgres, SIDE_BY_SIDE - 1, 1),
         (On::Sqlite, SIDE_BY_SIDE, 1),
     ] {
-        let database = Database::make(on).await;
-        let jobs = Jobs::open(&database.open().await).await.unwrap();
-        let faults = jobs.store().config().faults.clone();
-        let kind = Kind::of_name("any", async |_, _, _| Ok(None));
-        let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
-        let (to, _from) = mpsc::unbounded_channel();
-        let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-        let tokens = (Cancel::new(), Cancel::new());
-        let legacy = (to, Legacy::default());
-        let mut engine = Engine::new(settings, jobs, tally, 1, tokens, legacy);
+        let (_database, mut engine, _ended) = engine_of(on, |worker| worker.kind(any())).await;
+        let faults = engine.jobs.store().config().faults.clone();
         engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
         faults.on_name("exchange", Fault::Delay(Duration::ZERO));
 
@@ -135,74 +167,86 @@ async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
     }
 }
 
+/// An engine of one worker whose suspect goes on after its lease is lost, what lets that end, and where it tells so.
+async fn suspect_that_goes_on() -> (
+    Database,
+    Engine,
+    Arc<Notify>,
+    mpsc::UnboundedReceiver<Finished>,
+) {
+    let go = Arc::new(Notify::new());
+    let waits = go.clone();
+    let kind = Kind::of_name("goes-on", move |_, _, _| {
+        let waits = waits.clone();
+        async move {
+            waits.notified().await;
+            Ok(None)
+        }
+    });
+    let kind = kind.on_lease_lost(crate::OnLeaseLost::Continue);
+    let (database, mut engine, ended) = engine_of(On::Sqlite, |worker| worker.kind(kind)).await;
+    let place = loop {
+        match alone::take() {
+            Some(place) => break place,
+            // Another test of this process has it.
+            None => tokio::task::yield_now().await,
+        }
+    };
+    let suspect = Claimed {
+        place: Some(place),
+        ..claimed(&engine, 7)
+    };
+    engine.start(suspect);
+    engine.lose(None).await;
+    (database, engine, go, ended)
+}
+
 /// Its crash would be held against both.
 #[tokio::test]
 async fn a_suspect_that_goes_on_after_the_lease_is_lost_is_the_only_one_of_its_process() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let kind = Kind::of_name("goes-on", async |_, _, _| std::future::pending().await);
-    let kind = kind.on_lease_lost(crate::OnLeaseLost::Continue);
-    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let engine = |incarnation, legacy| {
-        let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
+    let (_database, first, go, mut ended) = suspect_that_goes_on().await;
+    let next = |legacy| {
+        let (settings, jobs) = (first.settings.clone(), first.jobs.clone());
         let tokens = (Cancel::new(), Cancel::new());
-        let to = to.clone();
-        Engine::new(
-            settings,
-            jobs.clone(),
-            tally,
-            incarnation,
-            tokens,
-            (to, legacy),
-        )
+        let tally = first.tally.clone();
+        Engine::new(settings, jobs, tally, 2, tokens, (first.to.clone(), legacy))
     };
-    let mut first = engine(1, Legacy::default());
-    let (id, term) = (7, 3);
-    first.start(Claimed {
-        id,
-        term,
-        queue: 0,
-        kind: worker.settings.kinds["goes-on"].clone(),
-        payload: "null".into(),
-        spent: 0,
-        max_attempts: 1,
-        crashes: SUSPECT_FROM.into(),
-        rank_us: 0,
-        trace_id: None,
-        longest: None,
-        since: 0,
-    });
-    first.lose(None).await;
+    let (mine, of_another_worker) = (next(first.legacy), next(Legacy::default()));
 
-    let mut second = engine(2, first.legacy);
-    assert!(!second.asks_for_suspect());
+    assert!(!mine.asks_for_suspect());
+    assert!(!of_another_worker.asks_for_suspect());
 
-    let end = Finished {
-        follow: Follow::Complete,
-        ..released(id, term)
-    };
-    second.note_ended(clock::nanos(), &mut vec![end]);
-    assert!(second.asks_for_suspect());
+    // Also when nobody looks after it any more.
+    drop(mine);
+    assert!(!of_another_worker.asks_for_suspect());
+
+    go.notify_one();
+    assert_eq!(ended.recv().await.unwrap().id, 7);
+    while !of_another_worker.asks_for_suspect() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// It may never end, and others would wait for it as long.
+#[tokio::test]
+async fn a_suspect_that_is_written_off_keeps_no_other_waiting() {
+    let (_database, mut engine, _go, _ended) = suspect_that_goes_on().await;
+
+    engine.look(u64::MAX / 2);
+
+    while !engine.asks_for_suspect() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A claim for kinds of which none is wanted would read through all that waits, at each poll and each wake-up.
 #[tokio::test]
 async fn an_engine_whose_kinds_are_all_held_asks_for_none() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let is_down = Arc::new(AtomicBool::new(true));
-    let looks = is_down.clone();
-    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
-    let kind = kind.hold_while(move || looks.load(Ordering::Relaxed));
-    let worker = Worker::builder(&jobs).kind(kind).queue("limited", 1);
-    let worker = worker.queue("default", 1).build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    let (is_down, kind) = held_kind("any");
+    let describe =
+        |worker: WorkerBuilder| worker.kind(kind).queue("limited", 1).queue("default", 1);
+    let (_database, mut engine, _ended) = engine_of(On::Sqlite, describe).await;
     engine.queues[0].limited = true;
-    engine.uncertain = false;
 
     assert_eq!(engine.wants(0), []);
     assert_eq!(engine.limited_due(0), None);
@@ -217,15 +261,8 @@ async fn an_engine_whose_kinds_are_all_held_asks_for_none() {
 /// A server that nobody listens to any more may still be at work on what it was asked, and commit it later.
 #[tokio::test]
 async fn an_engine_looks_again_once_nothing_that_it_gave_up_can_be_under_way() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let limit = nanos(jobs.store().config().statement_timeout);
-    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
-    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
+    let (_database, mut engine, _ended) = engine().await;
+    let limit = nanos(engine.jobs.store().config().statement_timeout);
     let failed = 1_000 * MILLI;
     engine.failed(failed, &crate::error::Repr::Unanswered.into());
     // What the books say at once.
@@ -244,20 +281,9 @@ async fn an_engine_looks_again_once_nothing_that_it_gave_up_can_be_under_way() {
 /// What was held lies below what came in meanwhile, and claims have gone on from there.
 #[tokio::test]
 async fn what_was_held_is_looked_for_from_the_start() {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let is_down = Arc::new(AtomicBool::new(true));
-    let looks = is_down.clone();
-    let held = Kind::of_name("held", async |_, _, _| Ok(None));
-    let held = held.hold_while(move || looks.load(Ordering::Relaxed));
-    let free = Kind::of_name("free", async |_, _, _| Ok(None));
-    let worker = Worker::builder(&jobs).kind(held).kind(free);
-    let worker = worker.build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let mut engine = Engine::new(settings, jobs, tally, 1, tokens, (to, Legacy::default()));
-    engine.uncertain = false;
+    let (is_down, held) = held_kind("held");
+    let describe = |worker: WorkerBuilder| worker.kind(held).kind(any());
+    let (_database, mut engine, _ended) = engine_of(On::Sqlite, describe).await;
     let mut claim = async |now: u64, found: usize| {
         let _ = engine.next_operation(now, false);
         let from = engine.wants(now)[0].1;
@@ -280,25 +306,11 @@ async fn what_was_held_is_looked_for_from_the_start() {
     assert!(claim(30, 0).await > i64::MIN, "once is enough");
 }
 
-/// An engine with one kind, and what it needs to be there.
-async fn engine() -> (Database, Jobs, Engine) {
-    let database = Database::make(On::Sqlite).await;
-    let jobs = Jobs::open(&database.open().await).await.unwrap();
-    let kind = Kind::of_name("any", async |_, _, _| Ok(None));
-    let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
-    let (to, _from) = mpsc::unbounded_channel();
-    let (settings, tally) = (worker.settings.clone(), worker.tally.clone());
-    let tokens = (Cancel::new(), Cancel::new());
-    let legacy = (to, Legacy::default());
-    let mut engine = Engine::new(settings, jobs.clone(), tally, 1, tokens, legacy);
-    engine.uncertain = false;
-    (database, jobs, engine)
-}
-
 /// It has the rank that it had, below which other nodes have gone on as well.
 #[tokio::test]
 async fn what_is_handed_back_is_told_to_others() {
-    let (_database, jobs, mut engine) = engine().await;
+    let (_database, mut engine, _ended) = engine().await;
+    let jobs = engine.jobs.clone();
     let put_back = |follow| {
         let back = Back {
             taken: vec![7],
@@ -335,7 +347,7 @@ async fn what_is_handed_back_is_told_to_others() {
 
 #[tokio::test]
 async fn ends_that_are_locked_later_keep_no_others_waiting() {
-    let (_database, _jobs, mut engine) = engine().await;
+    let (_database, mut engine, _ended) = engine().await;
     let again = nanos(Duration::from_millis(250));
     let locked = |id| vec![released(id, 1)];
 
@@ -357,7 +369,7 @@ async fn ends_that_are_locked_later_keep_no_others_waiting() {
 /// Whoever has its row locked may hang for ever.
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
-    let (_database, _jobs, mut engine) = engine().await;
+    let (_database, mut engine, _ended) = engine().await;
     let late = |told: &[i64]| Outcome::Late {
         incarnation: 3,
         sent: vec![released(7, 1)],
@@ -377,4 +389,76 @@ async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
     engine.legacy.late.push((3, released(8, 1)));
     engine.apply(0, late(&[]));
     assert!(!engine.is_empty(), "it is not locked");
+}
+
+/// Claims have gone on among those that wait, whose ranks lie ahead of what comes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_is_claimed_before_the_lower_priorities_that_wait() {
+    for on in [On::Sqlite, On::Postgres] {
+        let describe = |worker: WorkerBuilder| worker.kind(any()).queue("default", 1);
+        let (_database, mut engine, _ended) = engine_of(on, describe).await;
+        let node = NodeConfig::new("test", "0");
+        let node = engine.jobs.store().join(node).await.unwrap();
+        engine.incarnation = node.alive().await.unwrap().id();
+        let jobs = engine.jobs.clone();
+        let mut low = Batch::new();
+        for _ in 0..5_000 {
+            low.push(&Any, Options::new().priority(-10)).unwrap();
+        }
+        jobs.enqueue_batch(low).await.unwrap();
+        // A claim each millisecond, whatever they take here.
+        let mut now = 0;
+        let mut claim = async |engine: &mut Engine| {
+            let mut outcome = engine.exchange(engine.wants(now)).await;
+            if let Outcome::Exchanged { began, .. } = &mut outcome {
+                *began = now;
+            }
+            now += MILLI;
+            engine.apply(now, outcome);
+            let ready = engine.queues[0].ready.drain(..);
+            ready.map(|job| job.id).collect::<Vec<i64>>()
+        };
+        for _ in 0..3 {
+            assert_eq!(claim(&mut engine).await.len(), 1, "{on:?}");
+        }
+
+        for priority in [0, -5, 5, 0] {
+            let heard = *jobs.woken().borrow();
+            let options = Options::new().priority(priority);
+            let id = jobs.enqueue(&Any, options).await.unwrap();
+            let signal = *jobs.woken().borrow();
+            engine.wake(signal.is_from_start(heard));
+
+            assert_eq!(claim(&mut engine).await, [id.0], "{priority} on {on:?}");
+        }
+        node.leave().await;
+    }
+}
+
+/// Whoever wakes it does not wait for that, so it has to come by itself.
+#[tokio::test]
+async fn a_look_that_is_due_needs_nobody_who_wakes() {
+    let (_database, mut engine, _ended) = engine().await;
+    (engine.next_poll, engine.next_suspect) = (u64::MAX, u64::MAX);
+    let second = 1_000 * MILLI;
+    for now in [0, MILLI] {
+        engine.woken = true;
+        let seen = Seen {
+            from: engine.wants(now)[0].1,
+            began: now,
+            at_us: 1_000_000_000,
+            wanted: 10,
+            found: 1,
+            last_rank_us: Some(999_000_000),
+        };
+        engine.queues[0].floor.claimed(now, seen);
+    }
+
+    assert!(
+        engine.wants(second)[0].1 > i64::MIN,
+        "somebody has woken it"
+    );
+    engine.woken = false;
+    assert!(engine.next_operation(second - 1, false).is_none());
+    assert!(engine.next_operation(second, false).is_some());
 }

@@ -1,11 +1,10 @@
 //! Processes that stand still, or seem to: what they say afterwards does not count.
 
-use std::process::Command;
 use std::time::Duration;
 
 use steadfast_core::clock;
 use steadfast_jobs::{JobId, State};
-use steadfast_store::testing::SleepyHost;
+use steadfast_store::testing::{SleepyHost, SteppedHost};
 
 use super::arena::touch;
 use super::process::Process;
@@ -86,46 +85,26 @@ async fn by_its_own_handlers_on_all_threads(arena: Arena) -> String {
     "its beats were held back, others had the jobs".into()
 }
 
+const HOUR_MS: i64 = 3_600_000;
+
 async fn with_a_clock_that_jumps_by_an_hour(arena: Arena) -> String {
-    let shown = arena.file();
-    let show = |time: &str| {
-        // Replaced in one step: the clock may be read at any time.
-        let next = shown.with_extension("next");
-        std::fs::write(&next, time).unwrap();
-        std::fs::rename(next, &shown).unwrap();
-    };
-    let preload = Command::new("faketime")
-        .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-        .output();
-    let preload = preload
-        .expect("this test needs faketime: apt-get install faketime")
-        .stdout;
-    show("+0");
+    let host = SteppedHost::new();
     // Nobody is to lose a lease by the load of this machine.
     let role = Role {
         lease: Duration::from_secs(60),
         ..arena.role()
     };
-    let env = [
-        (
-            "LD_PRELOAD",
-            String::from_utf8(preload).unwrap().trim().to_owned(),
-        ),
-        ("FAKETIME_TIMESTAMP_FILE", shown.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        // The monotonic clock is that of the machine; both names, for older and newer versions.
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let mut process = arena.start_with(&role, &env);
+    let environment = host.environment();
+    let environment = environment.map(|(name, value)| (name, value.to_owned()));
+    let mut process = arena.start_with(&role, &environment);
     process.says("working", 1).await;
     let file = arena.file();
     let long = arena.enqueue(&Deed::Wait(file.clone())).await;
     process.says("started", 1).await;
 
     let mut ids = Vec::new();
-    for time in ["+1h", "-1h", "+0"] {
-        show(time);
+    for ahead_ms in [HOUR_MS, -HOUR_MS, 0] {
+        host.put_ahead(ahead_ms);
         let quick = arena.enqueue(&Deed::Quick).await;
         arena.until(quick, State::Completed).await;
         ids.push(quick);

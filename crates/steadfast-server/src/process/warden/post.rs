@@ -71,6 +71,7 @@ fn stand(mut input: File) -> io::Result<Known> {
 }
 
 /// Takes the signals that would end it, and does nothing about them: it ends when its input does.
+/// One that comes before, in its first moment, ends it; another takes its place, and is told of all.
 fn catch_all() -> io::Result<Vec<Caught>> {
     let kinds = [
         SignalKind::terminate(),

@@ -2,7 +2,7 @@
 //! is one job, and it has come to its end.
 //!
 //! The minutes do not have to be waited for. SQLite has the clock of its process and PostgreSQL that of its server, and
-//! here both are shown by a file that the test writes (Debian's `faketime`).
+//! here the test sets both.
 //!
 //! `STEADFAST_TEST_LONG=1` plays the long form, of a night with two midnights and a change of the clocks.
 
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use steadfast::jobs::Filter;
 use steadfast::jobs::schedule::{Outcome, Schedules};
-use steadfast::store::testing::{Cluster, Stop};
+use steadfast::store::testing::{Cluster, SteppedHost, Stop};
 
 use super::*;
 
@@ -89,36 +89,19 @@ const SCHEDULES: [&str; 8] = [
 
 /// A clock that is set by the test.
 struct Clock {
-    file: PathBuf,
-    preload: String,
+    host: SteppedHost,
     /// How far it is ahead of that of the machine.
     ahead: Cell<SignedDuration>,
 }
 
 impl Clock {
-    fn new(folder: &Path) -> Self {
-        let preload = Command::new("faketime")
-            .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-            .output();
-        let preload = preload.expect("this test needs faketime: apt-get install faketime");
+    fn new() -> Self {
         let clock = Self {
-            file: folder.join("clock"),
-            preload: text(&preload.stdout).trim().to_owned(),
+            host: SteppedHost::new(),
             ahead: Cell::default(),
         };
         clock.set(BEGIN.parse().unwrap());
         clock
-    }
-
-    fn environment(&self) -> [(&str, &str); 5] {
-        [
-            ("LD_PRELOAD", &self.preload),
-            ("FAKETIME_TIMESTAMP_FILE", self.file.to_str().unwrap()),
-            ("FAKETIME_NO_CACHE", "1"),
-            // The monotonic clock is that of the machine; both names, for older and newer versions.
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("DONT_FAKE_MONOTONIC", "1"),
-        ]
     }
 
     fn real() -> Timestamp {
@@ -131,11 +114,8 @@ impl Clock {
 
     fn set(&self, to: Timestamp) {
         self.ahead.set(to.duration_since(Self::real()));
-        let shown = format!("{:+.3}\n", self.ahead.get().as_secs_f64());
-        // Replaced in one step: it may be read at any time.
-        let next = self.file.with_extension("next");
-        std::fs::write(&next, shown).unwrap();
-        std::fs::rename(next, &self.file).unwrap();
+        let ahead_ms = i64::try_from(self.ahead.get().as_millis()).unwrap();
+        self.host.put_ahead(ahead_ms);
     }
 }
 
@@ -175,17 +155,14 @@ struct Night {
 
 impl Night {
     fn begin(name: &str, on_postgres: bool, seed: u64) -> Self {
-        use std::os::unix::fs::PermissionsExt;
         let folder = Folder::new(name);
-        // Whoever is PostgreSQL reads the clock in it.
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let clock = Clock::new(folder.path());
+        let clock = Clock::new();
         let cluster = on_postgres.then(|| {
             // What is acknowledged is in its log.
             let cluster =
                 Cluster::start_with(&["synchronous_commit = on", "full_page_writes = on"]);
             cluster.stop(Stop::Fast);
-            cluster.start_again_with(&clock.environment());
+            cluster.start_again_with(&clock.host.environment());
             cluster
         });
         let store = match &cluster {
@@ -255,7 +232,7 @@ impl Night {
 
     fn start(&self) -> Server {
         let configs: Vec<&Path> = self.configs.iter().map(PathBuf::as_path).collect();
-        Server::start_all(&configs, &self.clock.environment())
+        Server::start_all(&configs, &self.clock.host.environment())
     }
 
     /// What is in the store, as somebody sees it whose clock is another.

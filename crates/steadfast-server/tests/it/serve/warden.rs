@@ -26,13 +26,27 @@ fn kill(signal: &str, process: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// Waits until it has begun, which is when it takes SIGTERM.
+/// What a warden goes on after, each by its name and number.
+const SIGNALS: [(&str, u32); 8] = [
+    ("TERM", 15),
+    ("INT", 2),
+    ("HUP", 1),
+    ("QUIT", 3),
+    ("USR1", 10),
+    ("USR2", 12),
+    ("ALRM", 14),
+    ("PIPE", 13),
+];
+
+/// Waits until it takes all of them: it begins with one after the other.
 async fn until_it_stands(warden: &str) {
     wait_until("the warden stands", async || {
         let status = std::fs::read_to_string(format!("/proc/{warden}/status")).unwrap();
         let caught = status.split("SigCgt:\t").nth(1).unwrap();
         let caught = u64::from_str_radix(caught.lines().next().unwrap(), 16).unwrap();
-        caught & (1 << (15 - 1)) != 0
+        SIGNALS
+            .iter()
+            .all(|(_, number)| caught & (1 << (number - 1)) != 0)
     })
     .await;
 }
@@ -81,7 +95,7 @@ async fn a_warden_ends_with_its_server_alone_and_is_followed_by_another_that_kno
 
     let first = warden_in(&server.line_with("a warden is there"));
     until_it_stands(&first).await;
-    for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "PIPE"] {
+    for (signal, _) in SIGNALS {
         kill(signal, &first);
     }
     kill("KILL", &first);
