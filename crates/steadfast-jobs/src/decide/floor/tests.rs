@@ -16,11 +16,11 @@ const SEEN: Seen = Seen {
 #[test]
 fn claims_go_on_from_the_last_one_while_there_is_more() {
     let mut floor = Floor::new();
-    assert_eq!(floor.from(0), i64::MIN);
+    assert_eq!(floor.from(0, false), i64::MIN);
 
     assert_eq!(floor.claimed(0, SEEN), None);
 
-    assert_eq!(floor.from(MILLI), 77);
+    assert_eq!(floor.from(MILLI, false), 77);
 }
 
 #[test]
@@ -29,14 +29,14 @@ fn a_claim_that_found_all_there_is_goes_on_a_little_before_its_time() {
 
     assert_eq!(floor.claimed(0, Seen { found: 0, ..SEEN }), None);
 
-    assert_eq!(floor.from(MILLI), 4_000_000);
+    assert_eq!(floor.from(MILLI, false), 4_000_000);
 }
 
 #[test]
 fn what_nobody_tells_of_is_looked_for_in_time() {
     let mut floor = Floor::new();
     floor.claimed(0, Seen { found: 9, ..SEEN });
-    let (from, began) = (floor.from(MILLI), MILLI);
+    let (from, began) = (floor.from(MILLI, false), MILLI);
     floor.claimed(
         MILLI,
         Seen {
@@ -47,18 +47,45 @@ fn what_nobody_tells_of_is_looked_for_in_time() {
         },
     );
 
-    assert_eq!(floor.from(SECOND - 1), 4_000_000);
-    assert_eq!(floor.from(SECOND), i64::MIN);
+    assert_eq!(floor.from(SECOND - 1, false), 4_000_000);
+    assert_eq!(floor.from(SECOND, false), i64::MIN);
 }
 
 #[test]
 fn slow_looks_are_rare() {
     let mut floor = Floor::new();
 
-    floor.claimed(100 * MILLI, SEEN);
+    floor.claimed(
+        1_010 * MILLI,
+        Seen {
+            began: SECOND,
+            ..SEEN
+        },
+    );
 
-    assert_eq!(floor.from(2_100 * MILLI - 1), 77);
-    assert_eq!(floor.from(2_100 * MILLI), i64::MIN);
+    assert_eq!(floor.from(3_010 * MILLI - 1, false), 77);
+    assert_eq!(floor.from(3_010 * MILLI, false), i64::MIN);
+}
+
+/// Its commits are, such as those to another region.
+#[test]
+fn looks_are_not_slow_where_each_claim_is() {
+    let mut floor = Floor::new();
+    let claim = |floor: &mut Floor, began: u64, woken: bool| {
+        let from = floor.from(began, woken);
+        let seen = Seen {
+            from,
+            began,
+            ..SEEN
+        };
+        floor.claimed(began + 100 * MILLI, seen);
+        from
+    };
+    claim(&mut floor, 0, true);
+    assert_eq!(claim(&mut floor, SECOND, true), 77);
+
+    assert_eq!(claim(&mut floor, 6 * SECOND, false), i64::MIN);
+    assert_eq!(claim(&mut floor, 7_100 * MILLI, false), i64::MIN);
 }
 
 /// It was no slow database, it stood still.
@@ -68,8 +95,8 @@ fn a_standstill_keeps_looks_away_for_seconds_at_most() {
 
     floor.claimed(9 * SECOND, SEEN);
 
-    assert_eq!(floor.from(14 * SECOND - 1), 77);
-    assert_eq!(floor.from(14 * SECOND), i64::MIN);
+    assert_eq!(floor.from(14 * SECOND - 1, false), 77);
+    assert_eq!(floor.from(14 * SECOND, false), i64::MIN);
 }
 
 #[test]
@@ -79,7 +106,7 @@ fn what_is_told_of_is_looked_for_at_once() {
 
     floor.look(MILLI);
 
-    assert_eq!(floor.from(MILLI), i64::MIN);
+    assert_eq!(floor.from(MILLI, false), i64::MIN);
     floor.claimed(
         3 * MILLI,
         Seen {
@@ -88,7 +115,7 @@ fn what_is_told_of_is_looked_for_at_once() {
             ..SEEN
         },
     );
-    assert_eq!(floor.from(4 * MILLI), 4_000_000, "once is enough");
+    assert_eq!(floor.from(4 * MILLI, false), 4_000_000, "once is enough");
 }
 
 #[test]
@@ -105,18 +132,58 @@ fn what_is_told_of_while_a_claim_looks_is_looked_for_again() {
         },
     );
 
-    assert_eq!(floor.from(2 * MILLI), i64::MIN);
+    assert_eq!(floor.from(2 * MILLI, false), i64::MIN);
 }
 
 #[test]
-fn where_there_is_more_than_claims_take_those_that_tell_do_not_have_each_claim_look() {
+fn where_there_is_more_than_claims_take_those_that_tell_have_looks_take_half_of_the_time() {
     let mut floor = Floor::new();
-    floor.claimed(MILLI, SEEN);
+    floor.claimed(3 * MILLI, SEEN);
 
-    floor.look(2 * MILLI);
+    floor.look(4 * MILLI);
 
-    assert_eq!(floor.from(21 * MILLI - 1), 77);
-    assert_eq!(floor.from(21 * MILLI), i64::MIN);
+    assert_eq!(floor.from(6 * MILLI - 1, true), 77);
+    assert_eq!(floor.from(6 * MILLI, true), i64::MIN);
+}
+
+/// Their ranks lie ahead of the time, and above those of all that comes in.
+#[test]
+fn what_comes_in_while_lower_priorities_wait_is_found_by_the_next_claim() {
+    let mut floor = Floor::new();
+
+    floor.claimed(
+        0,
+        Seen {
+            last_rank_us: Some(65_000_000),
+            ..SEEN
+        },
+    );
+
+    assert_eq!(floor.from(MILLI, true), 4_000_000);
+}
+
+#[test]
+fn no_job_that_wakes_us_waits_for_a_look_that_nobody_asked_for() {
+    let mut floor = Floor::new();
+    floor.claimed(0, Seen { found: 9, ..SEEN });
+    assert!(!floor.is_due(SECOND), "none has gone on from above");
+    let goes_on = Seen {
+        from: floor.from(MILLI, true),
+        began: MILLI,
+        found: 9,
+        ..SEEN
+    };
+    floor.claimed(MILLI, goes_on);
+
+    assert!(!floor.is_due(SECOND - 1));
+    assert!(floor.is_due(SECOND));
+    assert_eq!(floor.from(2 * SECOND - 1, true), 4_000_000);
+    assert_eq!(floor.from(SECOND, false), i64::MIN);
+    assert_eq!(
+        floor.from(2 * SECOND, true),
+        i64::MIN,
+        "others have waited for long enough"
+    );
 }
 
 #[test]
@@ -139,8 +206,8 @@ fn what_was_passed_by_while_there_was_more_is_looked_for_when_there_is_no_more()
         Some(21 * MILLI),
         "looks take a twentieth of the time"
     );
-    assert_eq!(floor.from(21 * MILLI - 1), 4_000_000);
-    assert_eq!(floor.from(21 * MILLI), i64::MIN);
+    assert_eq!(floor.from(21 * MILLI - 1, false), 4_000_000);
+    assert_eq!(floor.from(21 * MILLI, false), i64::MIN);
 }
 
 /// A database and one node, with all that can bring in a job below a floor: priorities, commits that take long, jobs
@@ -268,10 +335,10 @@ impl World {
             }
             now += 1 + self.below(Self::STEP_MAX);
             woken |= self.hear(now, &mut floor);
-            if !woken && now < next_poll {
+            if !woken && now < next_poll && !floor.is_due(now) {
                 continue;
             }
-            let (began, from) = (now, floor.from(now));
+            let (began, from) = (now, floor.from(now, woken));
             let wanted = match self.crowded {
                 true => 1 + self.below(8) as usize,
                 false => 1_000,
@@ -309,7 +376,7 @@ impl World {
     /// After a claim that began at `began` and had room or not.
     fn check(&mut self, began: u64, had_room: bool, slowest: u64) {
         let looks =
-            (LOOK_EVERY.as_nanos() as u64).max((slowest * SHARE).min(REST_MAX.as_nanos() as u64));
+            nanos(LOOK_EVERY) + nanos(LOOK_EVERY).max((slowest * SHARE).min(nanos(REST_MAX)));
         let bound = looks + CEILING.as_nanos() as u64 + slowest + Self::STEP_MAX;
         let set_back = self.set_back_at;
         let crowded = self.crowded;

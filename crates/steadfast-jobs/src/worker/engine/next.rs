@@ -20,7 +20,7 @@ impl Engine {
             // What is held ahead is shared by the queues along their permits.
             let target = queue.permits + ahead * queue.permits / permits.max(1);
             let want = target.saturating_sub(queue.running + queue.ready.len());
-            (want > 0 && !queue.limited).then(|| (index, queue.floor.from(now), want))
+            (want > 0 && !queue.limited).then(|| (index, queue.floor.from(now, self.woken), want))
         };
         self.queues.iter().enumerate().filter_map(want).collect()
     }
@@ -61,7 +61,11 @@ impl Engine {
             .sum();
         let wanted: usize = wants.iter().map(|(_, _, want)| want).sum();
         // While there is more, small claims would be many claims: they go along with the ends.
-        let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held);
+        let looks = || {
+            let mut asked = wants.iter().map(|(index, _, _)| &self.queues[*index]);
+            asked.any(|queue| queue.floor.is_due(now))
+        };
+        let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held) || looks();
         let claim = wanted > 0 && ask;
         if claim || (due && !self.done.is_empty()) {
             return Some(self.exchange(wants));

@@ -1,9 +1,10 @@
 use std::future::poll_fn;
 use std::sync::atomic::AtomicBool;
 
+use serde::{Deserialize, Serialize};
 use steadfast_core::Cancel;
-use steadfast_store::Fault;
 use steadfast_store::testing::{Database, Kind as On};
+use steadfast_store::{Fault, NodeConfig};
 use tokio::sync::{Notify, mpsc};
 
 use super::held::Claimed;
@@ -11,7 +12,7 @@ use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
 use super::*;
 use crate::decide::floor::Seen;
 use crate::worker::alone;
-use crate::{Kind, Worker, WorkerBuilder};
+use crate::{Batch, Job, Kind, Options, Worker, WorkerBuilder};
 
 const MILLI: u64 = 1_000_000;
 
@@ -33,6 +34,13 @@ async fn engine_of(
 
 async fn engine() -> (Database, Engine, mpsc::UnboundedReceiver<Finished>) {
     engine_of(On::Sqlite, |worker| worker.kind(any())).await
+}
+
+#[derive(Serialize, Deserialize)]
+struct Any;
+
+impl Job for Any {
+    const KIND: &'static str = "any";
 }
 
 fn any() -> Kind {
@@ -381,4 +389,76 @@ async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
     engine.legacy.late.push((3, released(8, 1)));
     engine.apply(0, late(&[]));
     assert!(!engine.is_empty(), "it is not locked");
+}
+
+/// Claims have gone on among those that wait, whose ranks lie ahead of what comes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_is_claimed_before_the_lower_priorities_that_wait() {
+    for on in [On::Sqlite, On::Postgres] {
+        let describe = |worker: WorkerBuilder| worker.kind(any()).queue("default", 1);
+        let (_database, mut engine, _ended) = engine_of(on, describe).await;
+        let node = NodeConfig::new("test", "0");
+        let node = engine.jobs.store().join(node).await.unwrap();
+        engine.incarnation = node.alive().await.unwrap().id();
+        let jobs = engine.jobs.clone();
+        let mut low = Batch::new();
+        for _ in 0..5_000 {
+            low.push(&Any, Options::new().priority(-10)).unwrap();
+        }
+        jobs.enqueue_batch(low).await.unwrap();
+        // A claim each millisecond, whatever they take here.
+        let mut now = 0;
+        let mut claim = async |engine: &mut Engine| {
+            let mut outcome = engine.exchange(engine.wants(now)).await;
+            if let Outcome::Exchanged { began, .. } = &mut outcome {
+                *began = now;
+            }
+            now += MILLI;
+            engine.apply(now, outcome);
+            let ready = engine.queues[0].ready.drain(..);
+            ready.map(|job| job.id).collect::<Vec<i64>>()
+        };
+        for _ in 0..3 {
+            assert_eq!(claim(&mut engine).await.len(), 1, "{on:?}");
+        }
+
+        for priority in [0, -5, 5, 0] {
+            let heard = *jobs.woken().borrow();
+            let options = Options::new().priority(priority);
+            let id = jobs.enqueue(&Any, options).await.unwrap();
+            let signal = *jobs.woken().borrow();
+            engine.wake(signal.is_from_start(heard));
+
+            assert_eq!(claim(&mut engine).await, [id.0], "{priority} on {on:?}");
+        }
+        node.leave().await;
+    }
+}
+
+/// Whoever wakes it does not wait for that, so it has to come by itself.
+#[tokio::test]
+async fn a_look_that_is_due_needs_nobody_who_wakes() {
+    let (_database, mut engine, _ended) = engine().await;
+    (engine.next_poll, engine.next_suspect) = (u64::MAX, u64::MAX);
+    let second = 1_000 * MILLI;
+    for now in [0, MILLI] {
+        engine.woken = true;
+        let seen = Seen {
+            from: engine.wants(now)[0].1,
+            began: now,
+            at_us: 1_000_000_000,
+            wanted: 10,
+            found: 1,
+            last_rank_us: Some(999_000_000),
+        };
+        engine.queues[0].floor.claimed(now, seen);
+    }
+
+    assert!(
+        engine.wants(second)[0].1 > i64::MIN,
+        "somebody has woken it"
+    );
+    engine.woken = false;
+    assert!(engine.next_operation(second - 1, false).is_none());
+    assert!(engine.next_operation(second, false).is_some());
 }
