@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use steadfast_core::{clock, rng};
 use steadfast_ids::{Generator, Id, Ids, Layout, LeaseConfig};
-use steadfast_store::testing::{Database, Kind, SleepyHost};
+use steadfast_store::testing::{Database, FAKETIME, Kind, SleepyHost};
 use steadfast_store::{Config, Place, Pooler, Store};
 
 use super::support::{PATIENCE, Union, lasting, long, make, restless, until};
@@ -208,14 +208,6 @@ impl Drop for Node {
     }
 }
 
-fn preload() -> String {
-    let preload = Command::new("faketime")
-        .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-        .output()
-        .expect("faketime is installed: apt-get install faketime");
-    String::from_utf8(preload.stdout).unwrap().trim().to_owned()
-}
-
 /// The clock of one node: a file that the faked clock is read from.
 struct FakedClock {
     folder: PathBuf,
@@ -238,7 +230,7 @@ impl FakedClock {
     fn environment(&self) -> [(&'static str, String); 6] {
         let text = |text: &str| text.to_owned();
         [
-            ("LD_PRELOAD", preload()),
+            ("LD_PRELOAD", text(FAKETIME)),
             (FILE, self.file().to_string_lossy().into_owned()),
             ("TZ", text("UTC")),
             ("FAKETIME_NO_CACHE", text("1")),

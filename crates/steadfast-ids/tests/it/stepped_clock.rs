@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use steadfast_core::{clock, rng};
 use steadfast_ids::{Generator, Id};
+use steadfast_store::testing::FAKETIME;
 
 const FILE: &str = "FAKETIME_TIMESTAMP_FILE";
 
@@ -32,10 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
 fn whatever_the_clock_of_the_process_does_ids_rise_and_none_comes_twice() {
-    let preload = Command::new("faketime")
-        .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-        .output();
-    let preload = preload.expect("faketime is installed: apt-get install faketime");
     let folder = std::env::temp_dir().join(format!("ids_{:x}", rng::bits()));
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join("offset");
@@ -43,10 +40,7 @@ fn whatever_the_clock_of_the_process_does_ids_rise_and_none_comes_twice() {
 
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "stepped_clock::child", "--nocapture"])
-        .env(
-            "LD_PRELOAD",
-            String::from_utf8(preload.stdout).unwrap().trim(),
-        )
+        .env("LD_PRELOAD", FAKETIME)
         .env(FILE, &file)
         .env("TZ", "UTC")
         .env("FAKETIME_NO_CACHE", "1")

@@ -1,12 +1,14 @@
 //! Asking the API of a server.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
-use axum::http::{HeaderName, Request, Response};
+use axum::http::uri::Scheme;
+use axum::http::{HeaderName, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -182,6 +184,21 @@ fn detail(bytes: &[u8]) -> Option<String> {
     Some(problem.get("detail")?.as_str()?.to_owned())
 }
 
+/// Whether others can read what is sent there: neither by TLS nor to this machine.
+pub(crate) fn is_in_clear(base: &str) -> bool {
+    let place = base.parse::<Uri>().unwrap_or_default();
+    let is_encrypted = place.scheme() == Some(&Scheme::HTTPS);
+    // What is no address is told by whoever asks there.
+    !is_encrypted && place.host().is_some_and(|host| !is_here(host))
+}
+
+/// Whether a host is this machine.
+pub(crate) fn is_here(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Writes a part of a path or a query, so that it stays one.
 pub(crate) fn part(text: &str) -> String {
     let mut part = String::new();
@@ -194,4 +211,35 @@ pub(crate) fn part(text: &str) -> String {
         }
     }
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_to_another_machine_without_tls_is_in_clear() {
+        for base in [
+            "http://10.0.0.1:4011",
+            "HTTP://jobs.internal",
+            "http://127.0.0.1@jobs.internal:4011",
+            "http://127.0.0.1.jobs.internal",
+            "http://localhost.jobs.internal",
+            "http://[2001:db8::1]:4011/ops",
+            "jobs.internal:4011",
+        ] {
+            assert!(is_in_clear(base), "{base}");
+        }
+        for base in [
+            "https://jobs.internal:4011",
+            "http://127.0.0.1:4011",
+            "http://127.1.2.3",
+            "http://LocalHost:4011/ops",
+            "http://[::1]:4011",
+            "http://jobs.internal@127.0.0.1",
+            "no address",
+        ] {
+            assert!(!is_in_clear(base), "{base}");
+        }
+    }
 }

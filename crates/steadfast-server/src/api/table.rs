@@ -87,7 +87,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         is_stream: true,
         query: &[(
             "of",
-            "what is watched, parted by commas: `status`, which it is unless said, `jobs`, `schedules`, `nodes`, `panics`, `routes`; each needs the action to read it",
+            "what is watched, parted by commas: `status`, which it is unless said, `jobs`, `schedules`, `nodes`, `panics`, `routes`; beside `status.read` each needs the action to read it, as `jobs.read`",
         )],
         ..get(
             "/api/v1/events",

@@ -22,10 +22,12 @@ types! {
         read_only: bool,
         /// Why it takes none.
         read_only_because: Option<String>,
-        /// How many jobs there are by state, each up to 1,000.
+        /// How many jobs there are by state.
         jobs: std::collections::BTreeMap<String, u64>,
-        /// Nodes that are taken to be alive, up to 1,000.
+        /// Nodes that are taken to be alive.
         nodes_alive: u64,
+        /// Where counts of jobs and nodes stop: such a number means that many or more.
+        counts_up_to: u64,
         /// Schedules that are due and that nobody has looked at for a minute.
         schedules_overdue: Vec<String>,
     }

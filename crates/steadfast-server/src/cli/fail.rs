@@ -111,6 +111,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "the server cannot be reached",
         "start `steadfast serve`, or say where it is with `--server`",
     ),
+    (
+        "SF-2302",
+        "the token would cross the network in clear",
+        "ask by `https://`, or through a tunnel to 127.0.0.1; say `--in-clear` where nobody else is on the way",
+    ),
 ];
 
 /// Tells an error, and gives the exit code.
@@ -192,6 +197,18 @@ impl std::fmt::Display for Mistaken {
 
 impl std::error::Error for Mistaken {}
 
+/// A token would be told to whoever is on the way to the server.
+#[derive(Debug)]
+pub(crate) struct InClear;
+
+impl std::fmt::Display for InClear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the token would cross the network in clear")
+    }
+}
+
+impl std::error::Error for InClear {}
+
 fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if let Some(Refused(problem)) = error.downcast_ref::<Refused>() {
         let exit = match problem.status {
@@ -213,6 +230,10 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if error.downcast_ref::<Unreachable>().is_some() {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
+    }
+    if error.downcast_ref::<InClear>().is_some() {
+        let fix = "ask by https://, or through a tunnel to 127.0.0.1; say --in-clear where nobody else is on the way";
+        return ("SF-2302".into(), 1, Some(fix.into()));
     }
     let store = error
         .chain()

@@ -12,9 +12,10 @@ use steadfast::ids::list::{Held, PAGE_MAX};
 use steadfast::ids::{Audit, Id, Ids, Layout};
 use steadfast::store::{self, Store};
 
+use super::ask::Trust;
 use super::ask::print::{Printer, table};
 use super::fail;
-use crate::api::client::{Client, part};
+use crate::api::client::part;
 use crate::config::{self, Config};
 use crate::time;
 
@@ -56,10 +57,8 @@ enum Command {
         /// A file with the token; without it, the variable STEADFAST_IDS_TOKEN has it.
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
-        /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the roots of the
-        /// public web.
-        #[arg(long, env = "STEADFAST_CA", value_name = "FILE")]
-        ca: Option<PathBuf>,
+        #[command(flatten)]
+        trust: Trust,
     },
     /// Lists dense ids: how far each tag is.
     Segments(OfStore),
@@ -183,14 +182,14 @@ impl Command {
                 count,
                 at,
                 token_file,
-                ca,
+                trust,
             } => {
                 let token = match token_file {
                     Some(path) => std::fs::read_to_string(&path)
                         .with_context(|| format!("cannot read the token in {}", path.display()))?,
                     None => std::env::var("STEADFAST_IDS_TOKEN").unwrap_or_default(),
                 };
-                let client = Client::new(&at, token.trim(), ca.as_deref())?;
+                let client = trust.client(&at, token.trim())?;
                 let path = format!("/ids/{}?count={count}", part(&name));
                 let asked = runtime()?.block_on(client.post(path).send::<Many>());
                 let many = asked.context(format!("no ids of {name:?} from {at}"))?;

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::log::is_plain;
+use super::log::{Flush, Lossy, is_plain, lossy};
 
-/// Where lines and the board go. Clones are one screen.
+/// Where lines and the board go, and where nobody waits for whoever reads. Clones are one screen.
 #[derive(Clone)]
 pub(super) struct Screen {
     is_terminal: bool,
     has_color: bool,
+    out: Lossy,
     board: Arc<Mutex<Board>>,
 }
 
@@ -24,14 +25,17 @@ struct Board {
 
 impl Screen {
     /// A board stays only where all that is told comes to one terminal.
-    pub(super) fn of_this_process() -> Self {
+    pub(super) fn of_this_process() -> (Self, Flush) {
         let is_terminal = io::stdout().is_terminal() && io::stderr().is_terminal();
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self {
+        let (out, flush) = lossy(io::stdout());
+        let screen = Self {
             is_terminal: is_terminal && !is_dumb,
             has_color: is_terminal && !is_dumb && !is_plain(),
+            out,
             board: Arc::default(),
-        }
+        };
+        (screen, flush)
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -44,17 +48,21 @@ impl Screen {
 
     /// Tells something that goes by; a closed terminal is no reason to stop serving.
     pub(super) fn show(&self, text: &str) {
-        if !self.is_terminal {
-            let _ = writeln!(io::stdout(), "{text}");
-            return;
-        }
-        self.write(|board| board.around(&format!("{text}\n")));
+        self.lines(&format!("{text}\n"));
     }
 
-    /// Writes the board anew, where one stays.
+    fn lines(&self, lines: &str) {
+        let count = lines.lines().count();
+        match self.is_terminal {
+            true => self.write(count, |board| board.around(lines)),
+            false => self.out.say(lines.as_bytes(), count),
+        }
+    }
+
+    /// Writes the board anew, where one stays. One that comes before the last was written says nothing new.
     pub(super) fn draw(&self, text: String) {
-        if self.is_terminal {
-            self.write(|board| {
+        if self.is_terminal && self.out.is_idle() {
+            self.write(0, |board| {
                 let erased = board.erase();
                 board.text = text;
                 erased + &board.draw()
@@ -62,12 +70,10 @@ impl Screen {
         }
     }
 
-    fn write(&self, text: impl FnOnce(&mut Board) -> String) {
-        // Locked over the write, so that nobody comes between.
+    fn write(&self, lines: usize, text: impl FnOnce(&mut Board) -> String) {
+        // Locked until it is handed over, so that nobody comes between.
         let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = text(&mut board);
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        self.out.say(text(&mut board).as_bytes(), lines);
     }
 }
 
@@ -96,7 +102,7 @@ impl Board {
     }
 }
 
-/// The lines of the log go above the board, too.
+/// Where a board stays, the lines of the log go above it.
 impl<'a> MakeWriter<'a> for Screen {
     type Writer = Lines;
 
@@ -116,10 +122,7 @@ pub(super) struct Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.screen.is_terminal {
-            true => self.text.extend_from_slice(bytes),
-            false => io::stderr().write_all(bytes)?,
-        }
+        self.text.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -131,8 +134,7 @@ impl Write for Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            let text = String::from_utf8_lossy(&self.text).into_owned();
-            self.screen.write(|board| board.around(&text));
+            self.screen.lines(&String::from_utf8_lossy(&self.text));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use steadfast::clock;
 
 use super::{Check, Finding, check, fail, ok, warn};
+use crate::api::client::is_here;
 use crate::config::{Config, Work};
 use crate::tls::{DAY_S, Identity, SOON_S};
 
@@ -299,8 +300,7 @@ fn target((handler, url): &(String, String)) -> Option<Finding> {
     let rest = url.strip_prefix("http://")?;
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let is_here = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
-    (!is_here).then(|| {
+    (!is_here(host)).then(|| {
         warn(
             &TARGETS,
             format!("handlers.{handler} calls {host} in clear: signed, and its payloads can be read on their way"),

@@ -83,6 +83,42 @@ fn an_address_that_is_taken_says_what_to_do() {
 }
 
 #[test]
+fn a_token_is_not_sent_to_another_machine_in_clear_unless_that_is_said() {
+    // An address as any other, where nobody listens.
+    const AWAY: &str = "http://0.0.0.0:1";
+    let ask = |args: &[&str], token: &str, in_clear: &str| {
+        let asked = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+            .args(args)
+            .env("STEADFAST_TOKEN", token)
+            .env("STEADFAST_IDS_TOKEN", token)
+            .env("STEADFAST_IN_CLEAR", in_clear)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&asked.stderr).into_owned();
+        (asked.status.code(), told)
+    };
+    let status = ["status", "--server", AWAY];
+    let ids = ["ids", "next", "orders", "--at", AWAY];
+
+    let refused = "\
+error[SF-2302]: the token would cross the network in clear
+  because: http://0.0.0.0:1 is another machine, by http://
+  fix: ask by https://, or through a tunnel to 127.0.0.1; say --in-clear where nobody else is on the way
+";
+    assert_eq!(ask(&status, "secret", ""), (Some(1), refused.to_owned()));
+    assert_eq!(ask(&ids, "secret", "0"), (Some(1), refused.to_owned()));
+    let said = [&status[..], &["--in-clear"]].concat();
+    for (code, told) in [
+        ask(&said, "secret", ""),
+        ask(&ids, "secret", "1"),
+        ask(&status, "", ""),
+        ask(&["status", "--server", "http://localhost:1"], "secret", ""),
+    ] {
+        assert_eq!(code, Some(7), "{told}");
+    }
+}
+
+#[test]
 fn completions_and_pages_are_made_of_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let written = steadfast(&["completions", shell]);

@@ -128,6 +128,57 @@ fn trace_id(answer: &str) -> &str {
 }
 
 #[test]
+fn a_shop_that_nobody_reads_is_open_all_the_same_and_closes_in_time() {
+    use std::os::unix::fs::OpenOptionsExt;
+    const NONBLOCK: i32 = 0o4_000;
+    let folder = folder();
+    std::fs::create_dir(&folder).unwrap();
+    let pipe = folder.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut open = std::fs::File::options();
+    open.read(true).write(true);
+    let mut full = open.clone().custom_flags(NONBLOCK).open(&pipe).unwrap();
+    while full.write(&[b'.'; 4_096]).is_ok() {}
+    // Free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_steadfast"))
+        .args(["dev", "--no-load", "--api", "127.0.0.1:0"])
+        .args(["--listen", &address, "--gateway", "127.0.0.1:0", "--data"])
+        .arg(folder.join("data"))
+        .stdout(open.open(&pipe).unwrap())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let is_open = || TcpStream::connect(&address).is_ok();
+    while !is_open() {
+        steadfast::clock::block(std::time::Duration::from_millis(20));
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+    }
+
+    let mut stream = send(&address, "GET /recommendations/ada", "");
+    let patience = std::time::Duration::from_secs(30);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut answer = [0; 12];
+    let read = stream.read_exact(&mut answer);
+    let id = child.id().to_string();
+    assert!(Command::new("kill").arg(&id).status().unwrap().success());
+    if read.is_err() {
+        child.kill().unwrap();
+    }
+    let ended = child.wait().unwrap();
+
+    assert!(read.is_ok(), "nobody has answered");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(ended.code(), Some(0));
+    line_with(&mut stderr, "shutdown ended");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn what_to_try_is_said_first_and_the_guard_is_armed() {
     let mut shop = Shop::open();
 

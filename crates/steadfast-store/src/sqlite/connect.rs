@@ -1,5 +1,6 @@
 //! How connections to the file are made.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,11 +69,30 @@ pub(super) async fn writer(
         Some(pages) => options.pragma("max_page_count", pages.to_string()),
         None => options,
     };
+    check_link(path)?;
     make_private(path);
     let (mut conn, stop) = open(options, path).await?;
     check_version(&mut conn).await?;
     check_mode(&mut conn).await?;
     Ok((conn, stop))
+}
+
+/// Refuses a link to a file that is not there: SQLite would make an empty one, where a disk is not mounted.
+fn check_link(path: &Path) -> Result<(), Error> {
+    let Ok(target) = std::fs::read_link(path) else {
+        return Ok(());
+    };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(crate::config::config(
+            "place",
+            format!(
+                "{} is a link to {}, and there is no file: put it there, or remove the link",
+                path.display(),
+                target.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a file that is not there yet, so that not every user of the machine can read it: all payloads are in it, and what
@@ -177,7 +197,7 @@ fn on_read_only_disk(path: &Path) -> Option<std::io::Error> {
     let opened = std::fs::File::options().append(true).open(path);
     opened
         .err()
-        .filter(|error| error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+        .filter(|error| error.kind() == ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{Config, Store};
 pub use cluster::{Cluster, Stop, Tablespace};
 pub use prepare::assert_prepares;
 pub use sleep::SleepyHost;
-pub use stepped::SteppedHost;
+pub use stepped::{FAKETIME, SteppedHost};
 
 /// On what a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 use steadfast_core::rng;
+
+/// Where Debian's package `faketime` has what is loaded into a process: the loader fills `$LIB` in. Its program would say
+/// so, too, but fails for a process id that was that of a killed process.
+pub const FAKETIME: &str = "/usr/$LIB/faketime/libfaketime.so.1";
 
 /// A host whose wall clock is where a test puts it, for processes that are started with its
 /// [environment](Self::environment); their monotonic clock is that of the machine. Debian's `faketime` makes it.
@@ -12,21 +15,15 @@ pub struct SteppedHost {
     folder: PathBuf,
     /// What shows the time.
     file: String,
-    preload: String,
 }
 
 impl SteppedHost {
     /// Makes one whose clock is that of the machine.
     ///
     /// # Panics
-    /// When `faketime` is not installed.
+    /// When there is no room for its files.
     #[allow(clippy::new_without_default, reason = "it makes files")]
     pub fn new() -> Self {
-        let preload = Command::new("faketime")
-            .args(["-f", "+0", "printenv", "LD_PRELOAD"])
-            .output()
-            .expect("this test needs faketime: apt-get install faketime");
-        let preload = String::from_utf8_lossy(&preload.stdout).trim().to_owned();
         let name = format!("steadfast-stepped-{:016x}", rng::bits());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).expect("a folder can be made");
@@ -34,11 +31,7 @@ impl SteppedHost {
         std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755))
             .expect("the folder is ours");
         let file = folder.join("clock").to_string_lossy().into_owned();
-        let host = Self {
-            folder,
-            file,
-            preload,
-        };
+        let host = Self { folder, file };
         host.put_ahead(0);
         host
     }
@@ -46,7 +39,7 @@ impl SteppedHost {
     /// Gives what to put into the environment of a process, so that it is on this host.
     pub fn environment(&self) -> [(&str, &str); 5] {
         [
-            ("LD_PRELOAD", &self.preload),
+            ("LD_PRELOAD", FAKETIME),
             ("FAKETIME_TIMESTAMP_FILE", &self.file),
             ("FAKETIME_NO_CACHE", "1"),
             // Both names, for older and newer versions.

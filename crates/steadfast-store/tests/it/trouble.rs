@@ -625,6 +625,28 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_file_that_is_not_there_is_refused_by_both_names() {
+    let database = Database::make(Kind::Sqlite).await;
+    let link = database.file();
+    let file = link.with_file_name("elsewhere.db");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+
+    let refused = Store::open(database.config()).await.unwrap_err();
+
+    let told = format!(
+        "place: {} is a link to {}, and there is no file: ",
+        link.display(),
+        file.display()
+    );
+    assert!(refused.to_string().contains(&told), "{refused}");
+    assert!(!file.exists(), "an empty one was made");
+    std::fs::write(&file, "").unwrap();
+    let store = database.open().await;
+    table(&store).await;
+    insert(&store, 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_on_a_disk_that_takes_no_writes_is_not_worked_on() {
     let database = Database::make(Kind::Sqlite).await;
     let disk = Disk::mount(database.file().with_file_name("disk"));

@@ -22,7 +22,7 @@ use axum::{Json, Router};
 use http_body_util::{BodyExt, Limited};
 use serde::de::DeserializeOwned;
 use steadfast::Timestamp;
-use steadfast::jobs::State as JobState;
+use steadfast::jobs::{COUNT_CAP, State as JobState};
 
 use super::audit::{Entry, audited, check_reason};
 use super::auth::Actor;
@@ -146,7 +146,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
     let inner = &api.0;
     let health = inner.store.health().await;
     let counts = inner.jobs.counts().await?;
-    let nodes = inner.store.nodes(None, 1_000).await?;
+    let nodes = inner.store.nodes(None, COUNT_CAP as usize).await?;
     let overdue = inner.schedules.overdue().await?;
     let dialect = match inner.store.dialect() {
         steadfast::store::Dialect::Sqlite => "sqlite",
@@ -171,6 +171,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         read_only_because,
         jobs: jobs.into_iter().collect(),
         nodes_alive: alive as u64,
+        counts_up_to: COUNT_CAP,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
     })
 }

@@ -15,10 +15,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
-use super::fail;
-use crate::api::client::Client;
+use super::fail::{self, InClear};
+use crate::api::client::{Client, is_in_clear};
 use print::Printer;
 
 /// Whom to ask, as whom, and how to print.
@@ -38,14 +39,35 @@ pub(crate) struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
+    #[command(flatten)]
+    trust: Trust,
+
+    /// Prints JSON, with the version of its form, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// To whom a token is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trust {
     /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the
     /// roots of the public web.
     #[arg(long, global = true, env = "STEADFAST_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
 
-    /// Prints JSON, with the version of its form, for programs.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    /// Sends the token to another machine by http://, too, where whoever is on the way can read it.
+    #[arg(long, global = true, env = "STEADFAST_IN_CLEAR", value_parser = FalseyValueParser::new())]
+    in_clear: bool,
+}
+
+impl Trust {
+    /// Makes what asks a server, unless the token would cross the network in clear and nobody has said that it may.
+    pub(crate) fn client(&self, server: &str, token: &str) -> anyhow::Result<Client> {
+        if !self.in_clear && !token.is_empty() && is_in_clear(server) {
+            return Err(anyhow::anyhow!("{server} is another machine, by http://").context(InClear));
+        }
+        Client::new(server, token, self.ca.as_deref())
+    }
 }
 
 /// Why something is changed.
@@ -63,7 +85,7 @@ impl Options {
                 .with_context(|| format!("cannot read the token in {}", path.display()))?,
             None => std::env::var("STEADFAST_TOKEN").unwrap_or_default(),
         };
-        Client::new(&self.server, token.trim(), self.ca.as_deref())
+        self.trust.client(&self.server, token.trim())
     }
 }
 

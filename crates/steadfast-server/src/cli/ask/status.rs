@@ -26,7 +26,7 @@ pub(crate) struct Watching {
 }
 
 pub(crate) fn run(options: &Watching) -> ExitCode {
-    let screen = Screen::of_this_process();
+    let (screen, _flushed) = Screen::of_this_process();
     let stays = options.watch && !options.ask.json && screen.is_terminal();
     super::run(&options.ask, async |client, printer| {
         let mut last = None;
@@ -67,7 +67,11 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
 }
 
 fn shown(status: &Status) -> String {
-    let count = |state: &str| status.jobs.get(state).copied().unwrap_or_default();
+    let number = |count: u64| match count < status.counts_up_to {
+        true => count.to_string(),
+        false => format!("{count}+"),
+    };
+    let count = |state: &str| number(status.jobs.get(state).copied().unwrap_or_default());
     let overdue = match status.schedules_overdue.is_empty() {
         true => "none overdue".to_owned(),
         false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
@@ -81,7 +85,7 @@ fn shown(status: &Status) -> String {
         status.version,
         status.store,
         status.store_detail,
-        status.nodes_alive,
+        number(status.nodes_alive),
         count("pending"),
         count("running"),
         count("waiting"),
@@ -90,4 +94,34 @@ fn shown(status: &Status) -> String {
         count("cancelled"),
         count("quarantined"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_has_stopped_says_that_there_may_be_more() {
+        let jobs = [("pending", 1_000), ("running", 999)];
+        let status = Status {
+            version: "0.1.0".into(),
+            store: "sqlite".into(),
+            store_up: true,
+            store_detail: "up".into(),
+            read_only: false,
+            read_only_because: None,
+            jobs: jobs.map(|(state, count)| (state.into(), count)).into(),
+            nodes_alive: 1_000,
+            counts_up_to: 1_000,
+            schedules_overdue: Vec::new(),
+        };
+
+        let shown = shown(&status);
+
+        assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
+        assert!(
+            shown.contains("1000+ pending, 999 running, 0 waiting"),
+            "{shown}"
+        );
+    }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
-    let screen = Screen::of_this_process();
-    let _flushed = match screen.is_terminal() {
+    let (screen, _shown) = Screen::of_this_process();
+    let _logged = match screen.is_terminal() {
         true => {
             log::to(LOGGED, screen.has_color(), screen.clone());
             None

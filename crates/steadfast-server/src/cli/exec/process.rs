@@ -4,10 +4,9 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Signal;
 use steadfast::supervise::ChildContext;
 use steadfast::{BoxError, CleanupHandle, clock};
-use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Options;
@@ -15,7 +14,7 @@ use super::end::Ended;
 use super::lines::{LastWords, pass_on};
 use crate::process::launch::{self, Waiting};
 use crate::process::memory;
-use crate::process::warden::Warden;
+use crate::process::warden::{Group, Program, Warden};
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
 /// group may live on with its outputs open.
@@ -23,11 +22,10 @@ const OUTPUT_AFTER_END: Duration = Duration::from_secs(1);
 
 /// A program that runs.
 pub(super) struct Process<'a> {
-    child: Child,
-    pid: Pid,
+    program: Program,
     memory: memory::Before,
     /// Kills all that is left of it.
-    group: CleanupHandle<'a, (), BoxError>,
+    end: CleanupHandle<'a, (), BoxError>,
     words: LastWords,
     outputs: Vec<steadfast::Task<()>>,
 }
@@ -42,26 +40,25 @@ pub(super) async fn start<'a>(
     let mut waiting = Waiting::without_input(command);
     waiting.0.stdout(Stdio::piped()).stderr(Stdio::piped());
     let memory = memory::Before::start();
-    let (mut process, group) = warden.launch(waiting).await?;
-    let pid = group.pid;
-    let group = child
+    let mut program = warden.launch(waiting).await?;
+    let group = program.group.clone();
+    let end = child
         .scope()
         .defer("kill the process group", move || group.end());
     let words = LastWords::default();
     let mut outputs = Vec::new();
-    if let Some(stdout) = process.stdout.take() {
+    if let Some(stdout) = program.child.stdout.take() {
         let pass_on = pass_on(stdout, tokio::io::stdout(), None);
         outputs.push(steadfast::spawn("standard output", pass_on));
     }
-    if let Some(stderr) = process.stderr.take() {
+    if let Some(stderr) = program.child.stderr.take() {
         let pass_on = pass_on(stderr, tokio::io::stderr(), Some(words.clone()));
         outputs.push(steadfast::spawn("standard error", pass_on));
     }
     Ok(Process {
-        child: process,
-        pid,
+        program,
         memory,
-        group,
+        end,
         words,
         outputs,
     })
@@ -69,12 +66,12 @@ pub(super) async fn start<'a>(
 
 impl Process<'_> {
     pub(super) fn id(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+        self.program.group.pid.as_raw_nonzero().get()
     }
 
     /// Waits for the end, or brings it about: when it is asked for, or when the program hangs.
     pub(super) async fn until_end(mut self, child: &ChildContext, options: &Options) -> Ended {
-        let pid = self.pid;
+        let group = self.program.group.clone();
         let hung = async {
             match &options.health {
                 Some(check) => {
@@ -85,39 +82,42 @@ impl Process<'_> {
             }
         };
         let ended = tokio::select! {
-            status = self.child.wait() => match status {
+            status = self.program.ended() => match status {
                 Ok(status) => Ended::ByItself { ending: self.memory.ended(status), last_words: Vec::new() },
                 Err(error) => Ended::NotStarted(error),
             },
             _ = child.stopping() => self.stop(options.stop_within).await,
             why = hung => {
-                let _ = kill_process_group(pid, Signal::KILL);
-                let _ = self.child.wait().await;
+                self.kill().await;
                 Ended::Hung { why, last_words: Vec::new() }
             }
-            never = pass_signals(pid) => match never {},
+            never = pass_signals(&group) => match never {},
         };
         self.last_words(ended).await
     }
 
     /// Asks the program to end; then kills it, and all that it started.
     async fn stop(&mut self, within: Duration) -> Ended {
-        let _ = kill_process(self.pid, Signal::TERM);
-        match clock::timeout(within, self.child.wait()).await {
+        self.program.group.signal(Signal::TERM);
+        match clock::timeout(within, self.program.ended()).await {
             Ok(Ok(status)) => Ended::Asked(status),
             Ok(Err(error)) => Ended::NotStarted(error),
             Err(_) => {
-                let _ = kill_process_group(self.pid, Signal::KILL);
-                let _ = self.child.wait().await;
+                self.kill().await;
                 Ended::Killed
             }
         }
     }
 
+    async fn kill(&mut self) {
+        self.program.group.end();
+        let _ = self.program.ended().await;
+    }
+
     /// Adds what it wrote at last, once that has been passed on.
     async fn last_words(self, mut ended: Ended) -> Ended {
         // Also those that would keep the outputs open.
-        self.group.run().await;
+        self.end.run().await;
         let passed = async {
             for output in self.outputs {
                 let _ = output.await;
@@ -134,7 +134,7 @@ impl Process<'_> {
 enum Never {}
 
 /// Hands on the signals that mean something to programs and nothing to us.
-async fn pass_signals(pid: Pid) -> Never {
+async fn pass_signals(group: &Group) -> Never {
     let kinds = [
         (SignalKind::hangup(), Signal::HUP),
         (SignalKind::quit(), Signal::QUIT),
@@ -146,7 +146,7 @@ async fn pass_signals(pid: Pid) -> Never {
         let mut stream = signal(kind).ok()?;
         Some(Box::pin(async move {
             while stream.recv().await.is_some() {
-                let _ = kill_process(pid, passed);
+                group.signal(passed);
             }
         }))
     });

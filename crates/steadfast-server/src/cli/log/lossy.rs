@@ -17,14 +17,15 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 const TARGET: &str = "steadfast::log";
 
 /// Makes writers that never wait. What finds no room is lost, and counted.
-pub(super) struct Lossy(Arc<Shared>);
+#[derive(Clone)]
+pub(crate) struct Lossy(Arc<Shared>);
 
 /// Waits at its end until all is written, or not for much longer: keep it as long as the program runs.
 #[must_use = "dropped at once, it leaves the last lines to chance"]
 pub(crate) struct Flush(Arc<Shared>);
 
 /// Takes the text of one event.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     shared: &'a Shared,
     has_room: bool,
 }
@@ -53,16 +54,34 @@ pub(super) fn start(to: impl Write + Send + 'static) -> io::Result<(Lossy, Flush
     Ok((Lossy(shared.clone()), Flush(shared)))
 }
 
+impl Lossy {
+    /// Takes a text, which counts as so many lines if it is lost.
+    pub(crate) fn say(&self, text: &[u8], lines: usize) {
+        self.0.take(text, lines, false);
+    }
+
+    /// Whether all is written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.waiting().is_over()
+    }
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        self.text.is_empty() && !self.is_writing
+    }
+}
+
 impl Shared {
-    fn take(&self, line: &[u8], has_room: bool) {
+    fn take(&self, text: &[u8], lines: usize, has_room: bool) {
         let mut waiting = self.waiting();
         let was_empty = waiting.text.is_empty();
-        let fits = waiting.text.len().saturating_add(line.len()) <= WAITING_BYTES_MAX;
+        let fits = waiting.text.len().saturating_add(text.len()) <= WAITING_BYTES_MAX;
         if !(fits || was_empty || has_room) {
-            waiting.lost += lines(line);
+            waiting.lost += lines;
             return;
         }
-        waiting.text.extend_from_slice(line);
+        waiting.text.extend_from_slice(text);
         if was_empty {
             self.changed.notify_all();
         }
@@ -76,7 +95,7 @@ impl Shared {
                 // Told with the next that can be written: where nothing can be, telling would go round and round.
                 self.waiting().lost += lost + unwritten;
             } else if lost > 0 {
-                tracing::warn!(target: TARGET, "{lost} log lines were lost: nobody has read them in time");
+                tracing::warn!(target: TARGET, "{lost} lines were lost: nobody has read them in time");
             }
         }
     }
@@ -139,7 +158,7 @@ impl<'a> MakeWriter<'a> for Lossy {
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.shared.take(line, self.has_room);
+        self.shared.take(line, lines(line), self.has_room);
         Ok(line.len())
     }
 
@@ -150,7 +169,7 @@ impl Write for Line<'_> {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let unwritten = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
+        let unwritten = |waiting: &mut Waiting| !waiting.is_over();
         // After that time there is nobody to tell.
         let _ = self
             .0
@@ -201,9 +220,9 @@ mod tests {
         let line = [&[b'x'; 1023][..], b"\n"].concat();
 
         for _ in 0..1_027 {
-            shared.take(&line, false);
+            shared.take(&line, 1, false);
         }
-        shared.take(b"3 lost\n", true);
+        shared.take(b"3 lost\n", 1, true);
 
         let (text, lost) = shared.next();
         assert_eq!(lost, 3);

@@ -3,7 +3,7 @@
 mod lossy;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use steadfast::context;
 use tracing_subscriber::EnvFilter;
@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Log;
-pub(crate) use lossy::Flush;
+pub(crate) use lossy::{Flush, Lossy};
 
 /// Logs from now on: what `RUST_LOG` says, or else this. For commands that soon end: each line waits for its reader.
 pub(crate) fn to_stderr(unless_said: &str) {
@@ -22,13 +22,14 @@ pub(crate) fn to_stderr(unless_said: &str) {
 
 /// The same for programs that others need: they go on when nobody reads, and say what was lost.
 pub(crate) fn of_service(unless_said: &str) -> Flush {
-    let (writer, flush) = lossy();
+    let (writer, flush) = lossy(io::stderr());
     to(unless_said, has_color(), writer);
     flush
 }
 
-fn lossy() -> (lossy::Lossy, Flush) {
-    lossy::start(io::stderr()).expect("a program that starts gets a thread")
+/// Writes there on a thread of its own.
+pub(super) fn lossy(to: impl Write + Send + 'static) -> (Lossy, Flush) {
+    lossy::start(to).expect("a program that starts gets a thread")
 }
 
 fn has_color() -> bool {
@@ -59,7 +60,7 @@ pub(crate) fn as_told(log: &Log) -> Flush {
     if !log.json {
         return of_service(&log.level);
     }
-    let (writer, flush) = lossy();
+    let (writer, flush) = lossy(io::stderr());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::Signal;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use steadfast::jobs::{Body, Run, end};
@@ -82,7 +82,7 @@ pub(super) async fn run(
 
 /// A program that runs, or has run.
 struct Process {
-    group: Group,
+    group: Arc<Group>,
     memory: memory::Before,
     status: watch::Receiver<Option<ExitStatus>>,
     output: Output,
@@ -130,13 +130,14 @@ impl Process {
             command.current_dir(dir);
         }
         let memory = memory::Before::start();
-        let (mut child, group) = warden.launch(waiting).await.map_err(not_started)?;
+        let mut program = warden.launch(waiting).await.map_err(not_started)?;
+        let group = program.group.clone();
         let output = Output::new(exec.output_bytes);
         let told = Arc::new(Mutex::new(Told::default()));
         let progress = Arc::new(progress);
-        let readers = readers(&mut child, &output, &told, run, &progress);
+        let readers = readers(&mut program.child, &output, &told, run, &progress);
         let given = exec.stdin.clone().unwrap_or(payload);
-        let writer = child.stdin.take().map(|mut stdin| {
+        let writer = program.child.stdin.take().map(|mut stdin| {
             spawn("standard input", async move {
                 // Whoever does not read it does not want it.
                 let _ = stdin.write_all(given.as_bytes()).await;
@@ -144,7 +145,7 @@ impl Process {
         });
         let (ended, status) = watch::channel(None);
         spawn("program", async move {
-            let status = child.wait().await;
+            let status = program.ended().await;
             // It cannot be waited for only if somebody else has: then nothing is known of its end.
             ended.send_replace(Some(status.unwrap_or_else(|_| ExitStatus::from_raw(9))));
         });
@@ -173,9 +174,8 @@ impl Process {
         self.status.borrow().is_some()
     }
 
-    /// Kills what it has left behind, and reads on to the end of what was written.
+    /// Reads on to the end of what was written.
     async fn finish(&self) {
-        self.group.end();
         if let Some(writer) = &self.writer {
             writer.abort();
         }
@@ -204,7 +204,7 @@ impl Process {
         };
         let mut killed = true;
         if !grace.is_zero() {
-            let _ = kill_process(self.group.pid, Signal::TERM);
+            self.group.signal(Signal::TERM);
             killed = clock::timeout(grace, self.ended()).await.is_err();
         }
         self.group.end();
@@ -276,6 +276,13 @@ impl Process {
             }
             room /= 2;
         }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Also where its end was cut off.
+        self.group.end();
     }
 }
 

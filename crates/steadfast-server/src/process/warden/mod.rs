@@ -10,13 +10,16 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use steadfast::clock::{self, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::launch::{GO, OURSELVES, Waiting};
@@ -54,54 +57,97 @@ impl Warden {
     ///
     /// # Cancel safety
     /// It is killed when this is dropped.
-    pub(crate) async fn launch(&self, program: Waiting) -> io::Result<(Child, Group)> {
-        let mut child = program.spawn()?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        let pid = pid.ok_or_else(|| io::Error::other("it has no process"))?;
-        let group = Group {
-            pid,
-            words: self.0.clone(),
-            is_over: AtomicBool::new(false),
-        };
+    pub(crate) async fn launch(&self, program: Waiting) -> io::Result<Program> {
+        let mut program = Program::new(program.spawn()?, self)?;
+        let pid = program.group.pid;
         let (known, is_known) = oneshot::channel();
         let _ = self.0.send(Word::Begun(pid, known));
         // Without an answer we are at our end, and so is the program.
         let _ = is_known.await;
-        if let Some(stdin) = &mut child.stdin {
+        if let Some(stdin) = &mut program.child.stdin {
             // One that has died has an exit status, which says more.
             let _ = stdin.write_all(&[GO]).await;
         }
-        Ok((child, group))
+        Ok(program)
     }
 }
 
-/// The process group of a program; killed when this goes.
+/// A program that runs; killed with its group when this goes.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// Not waited for but by [`Program::ended`]: from then on another process may have its number.
+    pub(crate) child: Child,
+    pub(crate) group: Arc<Group>,
+}
+
+impl Program {
+    fn new(child: Child, warden: &Warden) -> io::Result<Self> {
+        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let pid = pid.ok_or_else(|| io::Error::other("it has no process"))?;
+        let group = Group {
+            pid,
+            words: warden.0.clone(),
+            is_over: Mutex::new(false),
+        };
+        Ok(Self {
+            child,
+            group: Arc::new(group),
+        })
+    }
+
+    /// Waits until it ends by itself; then kills what it has left behind.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        let mut children = signal(SignalKind::child())?;
+        let pid = self.group.pid;
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        while let Ok(None) = waitid(WaitId::Pid(pid), look) {
+            children.recv().await;
+        }
+        self.group.end();
+        self.child.wait().await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.group.end();
+    }
+}
+
+/// The process group of a program, as long as its number is its own: until its leader has been waited for.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) pid: Pid,
     words: mpsc::UnboundedSender<Word>,
-    is_over: AtomicBool,
+    /// Locked over each signal, so that none comes after the end.
+    is_over: Mutex<bool>,
 }
 
 impl Group {
+    /// Sends its leader a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_over {
+            // One that has ended needs none.
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
     /// Kills all that is left of it, once.
     ///
-    /// Its number is free when its leader has been waited for and nobody is left, a moment before this and before the
-    /// warden forgets it. It would have to come again within that: numbers are given in turn, so that all others come
-    /// first.
+    /// The warden forgets it a moment later. Should we be killed within that, its number would have to be another's
+    /// already: numbers are given in turn, so that all others come first.
     pub(crate) fn end(&self) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
+        let mut is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *is_over, true) {
             return;
         }
         // There is nothing left of most.
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.words.send(Word::Over(self.pid));
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -216,7 +262,43 @@ async fn ended(process: &mut Option<Process>) -> io::Result<ExitStatus> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_program_that_has_ended_keeps_its_number_until_its_group_is_killed() {
+        let mut leaves = Command::new("sh");
+        leaves.args(["-c", "sleep 1000 & echo $!"]).process_group(0);
+        let mut child = leaves.stdout(Stdio::piped()).spawn().unwrap();
+        let mut left = BufReader::new(child.stdout.take().unwrap());
+        let (warden, _keeper) = new();
+        let mut program = Program::new(child, &warden).unwrap();
+        let group = program.group.clone();
+        let mut line = String::new();
+        left.read_line(&mut line).await.unwrap();
+        let left = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+
+        // Nobody can kill the group as long as this is held.
+        let held = group.is_over.lock().unwrap();
+        let ended = steadfast::spawn("program", async move { program.ended().await });
+        let stat = format!("/proc/{}/stat", group.pid.as_raw_nonzero());
+        tokio::task::block_in_place(|| {
+            while !std::fs::read_to_string(&stat).unwrap().contains(" Z ") {
+                clock::block(Duration::from_millis(10));
+            }
+            clock::block(Duration::from_millis(200));
+            assert!(std::fs::exists(&stat).unwrap(), "it was waited for");
+        });
+        drop(held);
+
+        assert_eq!(ended.await.unwrap().unwrap().code(), Some(0));
+        assert!(!std::fs::exists(&stat).unwrap());
+        while rustix::process::test_kill_process(left).is_ok() {
+            clock::sleep(Duration::from_millis(10)).await;
+        }
+        group.signal(Signal::KILL);
+    }
 
     #[tokio::test]
     async fn a_warden_that_does_not_listen_is_killed_and_not_waited_for() {

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde_json::Value;
+use steadfast::store::testing::FAKETIME;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -33,15 +34,14 @@ impl<'f> Authority<'f> {
 
     /// Runs it at a time, such as one at which a certificate was made that has expired since.
     fn openssl_at(&self, when: &str, args: &str) {
-        let args = args.split(' ').filter(|arg| !arg.is_empty());
-        let made = match when {
-            "now" => Command::new("openssl").args(args).output(),
-            when => Command::new("faketime")
-                .args([when, "openssl"])
-                .args(args)
-                .output(),
-        };
-        let made = made.unwrap();
+        let mut command = Command::new("openssl");
+        command.args(args.split(' ').filter(|arg| !arg.is_empty()));
+        if when != "now" {
+            command
+                .env("LD_PRELOAD", FAKETIME)
+                .env("FAKETIME", format!("@{when} 00:00:00"));
+        }
+        let made = command.output().unwrap();
         assert!(
             made.status.success(),
             "{}",

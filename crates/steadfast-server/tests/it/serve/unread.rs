@@ -35,7 +35,7 @@ fn a_server_goes_on_while_nobody_reads_its_lines_and_says_later_how_many_were_lo
     }
 
     let told = server.line_with("steadfast::log: ");
-    assert!(told.contains(" log lines were lost: "), "{told}");
+    assert!(told.contains(" lines were lost: "), "{told}");
     server.stop();
 }
 
