@@ -374,7 +374,8 @@ types! {
         detail: String,
         /// The trace that it belongs to.
         trace_id: Option<String>,
-        /// What became of it; absent if it was cut off.
+        /// What became of it: `done`, or why not; absent while it is under way, and `unknown: …` where five minutes after it
+        /// was noted nobody has said.
         outcome: Option<String>,
     }
 
