@@ -113,10 +113,12 @@ pub(crate) async fn pass_on(store: Store, mut woken: watch::Receiver<Signal>) {
         } else {
             ORDINARY
         };
-        before = now;
-        // One that is lost costs others the time to their next poll.
-        if let Err(error) = store.wake(CHANNEL, words).await {
-            tracing::debug!(target: "steadfast::jobs", %error, "a wake-up was not sent");
+        match store.wake(CHANNEL, words).await {
+            Ok(()) => before = now,
+            // One that is lost costs others the time to their next poll, and what it said is said with the next.
+            Err(error) => {
+                tracing::debug!(target: "steadfast::jobs", %error, "a wake-up was not sent");
+            }
         }
         clock::sleep(WAKES_TOGETHER).await;
     }
@@ -155,6 +157,34 @@ mod tests {
             is_from_start(usual, SLACK).await,
             "a transaction was open for long"
         );
+    }
+
+    #[cfg(all(feature = "postgres", feature = "test-util"))]
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_wake_up_said_that_was_not_sent_is_said_with_the_next() {
+        use steadfast_store::Fault;
+        use steadfast_store::testing::{Database, Kind};
+
+        let database = Database::make(Kind::Postgres).await;
+        let (store, other) = (database.open().await, database.open().await);
+        let mut pushed = other.wakes(CHANNEL);
+        assert_eq!(pushed.next().await, Pushed::Everything, "it listens");
+        let signal = watch::Sender::new(Signal::default());
+        let woken = signal.subscribe();
+        let faults = store.config().faults.clone();
+        faults.on_name("wake", Fault::Before);
+        let passes = steadfast_core::spawn("pass on", pass_on(store, woken));
+
+        signal.send_modify(|signal| signal.note(true));
+        while faults.hits() == 0 {
+            tokio::task::yield_now().await;
+        }
+        faults.clear();
+        signal.send_modify(|signal| signal.note(false));
+
+        assert!(super::is_from_start(&pushed.next().await));
+        drop(signal);
+        passes.await.unwrap();
     }
 
     #[test]

@@ -15,28 +15,22 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Brake {
     lease_ns: u64,
-    margin_ns: u64,
     /// Until when it must not rescue.
     until: u64,
 }
 
 impl Brake {
-    /// Makes a brake for beats whose lease is `lease`; a beat that takes longer than `margin` is
-    /// as bad as one that failed.
-    pub fn new(lease: Duration, margin: Duration) -> Self {
-        let nanos = |length: Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    /// Makes a brake for beats whose lease is `lease`.
+    pub fn new(lease: Duration) -> Self {
         Self {
-            lease_ns: nanos(lease),
-            margin_ns: nanos(margin),
+            lease_ns: u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX),
             until: 0,
         }
     }
 
-    /// Notes a beat that ended at `now`, `took_ns` after it was begun.
-    pub fn beat(&mut self, now: u64, took_ns: u64, renewed: bool) {
-        if !renewed || took_ns > self.margin_ns {
-            self.until = self.until.max(now.saturating_add(self.lease_ns));
-        }
+    /// Notes a beat that had failed at `at`, or had taken too long by then.
+    pub fn bad_beat(&mut self, at: u64) {
+        self.until = self.until.max(at.saturating_add(self.lease_ns));
     }
 
     /// Tells whether it may rescue.
@@ -51,47 +45,20 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn brake() -> Brake {
-        Brake::new(Duration::from_secs(30), Duration::from_secs(5))
-    }
-
     #[test]
     fn a_scanner_whose_beats_are_well_rescues_at_once_however_many_are_dead() {
-        let mut brake = brake();
-        for second in 0..100 {
-            brake.beat(second * 10 * SECOND, SECOND / 100, true);
-            assert!(brake.may_rescue(second * 10 * SECOND));
-        }
+        assert!(Brake::new(Duration::from_secs(30)).may_rescue(0));
     }
 
     #[test]
-    fn after_a_beat_that_failed_it_waits_one_lease() {
-        let mut brake = brake();
+    fn after_a_bad_beat_it_waits_one_lease() {
+        let mut brake = Brake::new(Duration::from_secs(30));
 
-        brake.beat(100 * SECOND, 0, false);
+        brake.bad_beat(100 * SECOND);
+        // Told once more, of one before.
+        brake.bad_beat(90 * SECOND);
 
         assert!(!brake.may_rescue(130 * SECOND - 1));
         assert!(brake.may_rescue(130 * SECOND));
-    }
-
-    #[test]
-    fn a_beat_that_took_longer_than_the_margin_is_as_bad() {
-        let mut brake = brake();
-
-        brake.beat(100 * SECOND, 5 * SECOND, true);
-        assert!(brake.may_rescue(100 * SECOND));
-
-        brake.beat(100 * SECOND, 5 * SECOND + 1, true);
-        assert!(!brake.may_rescue(129 * SECOND));
-    }
-
-    #[test]
-    fn a_good_beat_does_not_shorten_the_wait() {
-        let mut brake = brake();
-        brake.beat(100 * SECOND, 0, false);
-
-        brake.beat(110 * SECOND, 0, true);
-
-        assert!(!brake.may_rescue(129 * SECOND));
     }
 }

@@ -67,8 +67,6 @@ pub(crate) struct Upkeep {
     retention_is_set: bool,
     /// Whether it knows how long our runs may take.
     longest_is_noted: bool,
-    /// The slowest beat that the brake has been told of.
-    slowest: Duration,
 }
 
 impl Upkeep {
@@ -80,14 +78,12 @@ impl Upkeep {
         incarnation: i64,
         orders: mpsc::UnboundedSender<Order>,
     ) -> Self {
-        let config = node.config();
-        let brake = Brake::new(config.lease, config.margin());
+        let brake = Brake::new(node.config().lease);
         Self {
             settings,
             schedules: Schedules::new(&jobs),
             jobs,
             tally,
-            slowest: node.health().slowest_beat,
             node,
             incarnation,
             orders,
@@ -324,14 +320,10 @@ impl Upkeep {
     /// Tells the brake how our own beats fared.
     fn note_beats(&mut self, now: u64) {
         let health = self.node.health();
-        if let Some((ago, _)) = health.last_failure {
+        let failed = health.last_failure.map(|(ago, _)| ago);
+        for ago in failed.into_iter().chain(health.last_slow_beat) {
             let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
-            self.brake.beat(now.saturating_sub(ago), 0, false);
-        }
-        if health.slowest_beat > self.slowest {
-            self.slowest = health.slowest_beat;
-            let took = u64::try_from(self.slowest.as_nanos()).unwrap_or(u64::MAX);
-            self.brake.beat(now, took, true);
+            self.brake.bad_beat(now.saturating_sub(ago));
         }
     }
 
@@ -428,4 +420,44 @@ fn spread(every: Duration) -> u64 {
     let every = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX / 4);
     let part = ((u128::from(rng::bits()) * u128::from(every / 5 * 2)) >> 64) as u64;
     every - every / 5 + part
+}
+
+#[cfg(all(test, feature = "sqlite", feature = "test-util"))]
+mod tests {
+    use steadfast_store::testing::{Database, Kind as On};
+    use steadfast_store::{Fault, NodeConfig};
+
+    use super::*;
+    use crate::{Kind, Worker};
+
+    /// Those of others may take as long, and they would all be found dead.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_a_beat_of_its_own_takes_nobody_for_dead() {
+        let database = Database::make(On::Sqlite).await;
+        let jobs = Jobs::open(&database.open().await).await.unwrap();
+        let faults = jobs.store().config().faults.clone();
+        let kind = Kind::of_name("any", async |_, _, _| Ok(None));
+        let worker = Worker::builder(&jobs).kind(kind).build().unwrap();
+        let config = NodeConfig {
+            beat: Duration::from_millis(100),
+            stall: Duration::from_secs(10),
+            ..NodeConfig::new("test", "0").with_lease(Duration::from_secs(10))
+        };
+        let node = jobs.store().join(config).await.unwrap();
+        let (orders, _obeyed) = mpsc::unbounded_channel();
+        let (settings, tally) = (worker.settings, worker.tally);
+        let mut upkeep = Upkeep::new(settings, jobs, tally, node.clone(), 1, orders);
+
+        faults.on_name("node_beat", Fault::Delay(Duration::from_secs(3_600)));
+        let slow = async {
+            while node.health().last_slow_beat.is_none() {
+                clock::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        clock::timeout(Duration::from_secs(60), slow).await.unwrap();
+
+        let now = clock::nanos();
+        upkeep.note_beats(now);
+        assert!(!upkeep.brake.may_rescue(now));
+    }
 }

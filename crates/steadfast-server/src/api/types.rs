@@ -1,8 +1,10 @@
 //! What requests and answers of the API are made of.
 
 mod guard;
+mod tag;
 
 pub(crate) use guard::*;
+pub(crate) use tag::{HASH_DIGITS, Tag};
 
 use super::auth::{ACTIONS, ROLES};
 use super::schema::types;

@@ -213,12 +213,15 @@ impl Keeper {
         self.pulse().await?;
         let shared = self.shared.clone();
         let asked_at = clock::lease_nanos();
+        shared.health().slow.begin(asked_at);
         let rows = self
             .ask(
                 &NODE_BEAT,
                 binds![life.id, micros(shared.config.lease), shared.clock_us()],
             )
-            .await?;
+            .await;
+        shared.note_beat_ended();
+        let rows = rows?;
         let Some(row) = rows.first() else {
             tracing::warn!(target: "steadfast::store", node = life.id, "the lease is over; joining anew");
             self.end(Cause::LeaseLost);
@@ -227,13 +230,7 @@ impl Keeper {
         };
         self.vigil.granted(asked_at);
         life.renewed(self.vigil.fence_at().unwrap_or_default());
-        {
-            let mut health = shared.health();
-            health.beats += 1;
-            health.slowest_ns = health
-                .slowest_ns
-                .max(clock::lease_nanos().saturating_sub(asked_at));
-        }
+        shared.health().beats += 1;
         let breaking = row.get(0)?;
         // Also at the first beat: it may have come since the tables were looked at.
         if self.breaking != Some(breaking) {
@@ -311,6 +308,7 @@ impl Keeper {
     /// What was begun may be half done: nobody relies on this life any more, and there will be another one.
     fn panicked(&mut self, panic: &Panic) {
         let message = panic.message();
+        self.shared.note_beat_ended();
         self.vigil.lost(clock::lease_nanos());
         self.note_failure(format!("what beats has panicked: {message}"));
         self.end(Cause::LeaseLost);

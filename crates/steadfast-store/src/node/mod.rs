@@ -33,6 +33,7 @@
 pub(crate) mod host;
 mod keeper;
 mod list;
+mod slow;
 
 pub use list::{NODES_MAX, NodeInfo};
 
@@ -50,6 +51,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::config;
 use crate::store::Lane;
 use crate::{Error, Store, binds};
+use slow::Slow;
 
 /// How long rows of lives that ended are kept, so that people can see them: 7 days.
 const ENDED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -221,7 +223,8 @@ struct Health {
     failures: u64,
     lives: u64,
     last_failure: Option<(u64, String)>,
-    slowest_ns: u64,
+    /// By the clock of leases.
+    slow: Slow,
     refused: Option<Error>,
 }
 
@@ -356,13 +359,15 @@ impl Node {
     pub fn health(&self) -> NodeHealth {
         let health = self.shared().health().clone();
         let ago = |at: u64| Duration::from_nanos(clock::nanos().saturating_sub(at));
+        let now = clock::lease_nanos();
+        let slow_at = health.slow.at(now, self.shared().margin_ns());
         NodeHealth {
             alive: self.incarnation().is_some(),
             beats: health.beats,
             failures: health.failures,
             lives: health.lives,
             last_failure: health.last_failure.map(|(at, why)| (ago(at), why)),
-            slowest_beat: Duration::from_nanos(health.slowest_ns),
+            last_slow_beat: slow_at.map(|at| Duration::from_nanos(now.saturating_sub(at))),
             refused: health.refused,
         }
     }
@@ -416,6 +421,15 @@ impl Source for Shared {
 }
 
 impl Shared {
+    fn note_beat_ended(&self) {
+        let margin = self.margin_ns();
+        self.health().slow.end(clock::lease_nanos(), margin);
+    }
+
+    fn margin_ns(&self) -> u64 {
+        self.config.margin().as_nanos() as u64
+    }
+
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -508,8 +522,8 @@ pub struct NodeHealth {
     pub lives: u64,
     /// How long ago the last failure was, and why.
     pub last_failure: Option<(Duration, String)>,
-    /// The longest that a beat took.
-    pub slowest_beat: Duration,
+    /// How long ago a beat took longer than the [margin](NodeConfig::margin); zero while one does.
+    pub last_slow_beat: Option<Duration>,
     /// Why this program must not run any more: the database is newer than it.
     pub refused: Option<Error>,
 }

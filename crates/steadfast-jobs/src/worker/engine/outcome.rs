@@ -18,7 +18,7 @@ use crate::worker::run::settled;
 
 /// The first and the longest wait after an operation failed.
 const FAILED_FIRST: Duration = Duration::from_millis(100);
-const FAILED_LONGEST: Duration = Duration::from_secs(5);
+pub(super) const FAILED_LONGEST: Duration = Duration::from_secs(5);
 
 /// How long an end waits that finds the row of its job locked: 250 ms. It is not that it hurries: whoever has locked it
 /// may hang.
@@ -90,10 +90,13 @@ impl Engine {
             }
             Outcome::Exchanged {
                 sent,
+                asked,
                 told: Err(error),
                 ..
             } => {
                 self.done.extend(sent);
+                // Whatever woke it is there still, and no poll may be due for long.
+                self.woken |= !asked.is_empty();
                 self.failed(now, &error);
             }
             Outcome::PutBack {

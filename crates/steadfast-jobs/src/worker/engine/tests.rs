@@ -9,6 +9,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::held::Claimed;
 use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
+use super::outcome::FAILED_LONGEST;
 use super::*;
 use crate::decide::floor::Seen;
 use crate::worker::alone;
@@ -461,4 +462,23 @@ async fn a_look_that_is_due_needs_nobody_who_wakes() {
     engine.woken = false;
     assert!(engine.next_operation(second - 1, false).is_none());
     assert!(engine.next_operation(second, false).is_some());
+}
+
+/// What it was woken for is there still.
+#[tokio::test]
+async fn a_claim_that_fails_is_made_again_and_waits_for_no_poll() {
+    let (_database, mut engine, _ended) = engine().await;
+    (engine.next_poll, engine.next_suspect) = (u64::MAX, u64::MAX);
+    engine.woken = true;
+    let faults = engine.jobs.store().config().faults.clone();
+    faults.on_name("exchange", Fault::Before);
+
+    let claim = engine.next_operation(0, false).unwrap();
+    let outcome = claim.await;
+    engine.apply(MILLI, outcome);
+    // What the books say.
+    engine.uncertain = false;
+
+    assert!(engine.wake_at(MILLI, false) < nanos(FAILED_LONGEST));
+    assert!(engine.next_operation(engine.not_before, false).is_some());
 }

@@ -1,0 +1,119 @@
+//! What is told of rows: each is accounted for.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_every_moment_all_rows_are_accounted_for() {
+    let table = Table::with_bad((0..4_000).filter(|row| row % 401 == 7));
+    let mut config = BatchConfig::new("accounted");
+    config.queue_max = 64;
+    let writer = writer(config, &table);
+    let senders: Vec<_> = (0..4u32)
+        .map(|sender| {
+            let writer = writer.clone();
+            spawn("sender", async move {
+                let mut receipts = BTreeMap::new();
+                let mut rejected = 0;
+                for row in sender * 1_000..(sender + 1) * 1_000 {
+                    match row % 3 {
+                        0 => match writer.try_send(row) {
+                            Ok(receipt) => drop(receipts.insert(row, receipt)),
+                            Err(_) => rejected += 1,
+                        },
+                        _ => drop(receipts.insert(row, writer.send(row).await.unwrap())),
+                    }
+                }
+                let mut dead = Vec::new();
+                for (row, receipt) in receipts {
+                    if receipt.await.is_err() {
+                        dead.push(row);
+                    }
+                }
+                (rejected, dead)
+            })
+        })
+        .collect();
+
+    while !senders.iter().all(|sender| sender.is_finished()) {
+        let s = writer.stats();
+        let known = s.written + s.dead + s.rejected() + s.queued + s.left;
+        assert_eq!(s.offered, known, "{s:?}");
+        yield_now().await;
+    }
+
+    let (mut rejected, mut dead) = (0, 0);
+    for sender in senders {
+        let (sender_rejected, sender_dead) = sender.await.unwrap();
+        assert!(sender_dead.iter().all(|row| row % 401 == 7));
+        rejected += sender_rejected;
+        dead += sender_dead.len() as u64;
+    }
+    let stats = writer.drain(in_time()).await;
+    assert_eq!(
+        (stats.offered, stats.rejected(), stats.dead),
+        (4_000, rejected, dead)
+    );
+    let mut rows = table.rows();
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!(rows.len() as u64, stats.written, "each row once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_has_the_stats() {
+    let table = Table::default();
+    let mut config = config();
+    config.name = "reported".into();
+    let seen = Seen::default();
+    seen.lag(behind(3));
+    seen.0.lock().unwrap().lock_waiters = Some(2);
+    let writer = BatchWriter::builder(config, table.clone())
+        .looking(seen.clone())
+        .start()
+        .unwrap();
+    all(send(&writer, 0..3).await).await;
+    settle().await;
+
+    let snapshot = report::snapshot();
+    let told = |name: &str, label: Option<&str>| {
+        let mut metrics = snapshot.metrics().filter(|metric| {
+            metric.name == name
+                && metric
+                    .labels
+                    .iter()
+                    .any(|(_, value)| value.as_str() == "reported")
+                && label.is_none_or(|l| metric.labels.iter().any(|(_, v)| v.as_str() == l))
+        });
+        metrics.next().unwrap().value.clone()
+    };
+    assert_eq!(
+        told("steadfast_batch_offered_total", None),
+        report::Value::Counter(3)
+    );
+    let written = told("steadfast_batch_rows_total", Some("written"));
+    assert_eq!(written, report::Value::Counter(3));
+    let time = told("steadfast_batch_bound", Some("time"));
+    assert_eq!(time, report::Value::Gauge(1.0));
+    let waiters = told("steadfast_batch_lock_waiters", None);
+    assert_eq!(waiters, report::Value::Gauge(2.0));
+    let lag = told("steadfast_batch_replica_lag_seconds", None);
+    assert_eq!(lag, report::Value::Gauge(3.0));
+
+    // What nobody can tell is no number, also where nothing is written.
+    *seen.0.lock().unwrap() = Pressure::default();
+    clock::sleep(Duration::from_millis(200)).await;
+    let stats = writer.stats();
+    assert_eq!((stats.lock_waiters, stats.replica_lag), (None, None));
+    let snapshot = report::snapshot();
+    let of_looks = [
+        "steadfast_batch_lock_waiters",
+        "steadfast_batch_replica_lag_seconds",
+    ];
+    assert!(!snapshot.metrics().any(|metric| {
+        of_looks.contains(&metric.name)
+            && metric
+                .labels
+                .iter()
+                .any(|(_, value)| value.as_str() == "reported")
+    }));
+}
