@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steadfast::clock;
 
-use super::types::Problem;
+use super::types::{Problem, Tag};
 use crate::tls;
 
 /// How long an answer may take: 30 s, longer than the server takes at most.
@@ -106,19 +106,6 @@ impl Client {
         }
     }
 
-    /// Changes what was seen with this ETag.
-    pub(crate) fn change_seen(
-        &self,
-        path: impl Into<String>,
-        revision: u64,
-        body: &impl Serialize,
-    ) -> Asking<'_> {
-        Asking {
-            header: Some((IF_MATCH, format!("\"{revision}\""))),
-            ..self.change("PUT", path, body)
-        }
-    }
-
     fn asking(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
         Asking {
             client: self,
@@ -131,6 +118,14 @@ impl Client {
 }
 
 impl Asking<'_> {
+    /// Only if this is the policy.
+    pub(crate) fn over(self, tag: &Tag) -> Self {
+        Self {
+            header: Some((IF_MATCH, tag.to_string())),
+            ..self
+        }
+    }
+
     /// Sends it, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> anyhow::Result<T> {
         let base = self.client.base.clone();

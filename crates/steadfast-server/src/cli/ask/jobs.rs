@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::bulk::{self, All, Bulk};
-use super::print::{agreed, table};
+use super::print::{agreed, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
 use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, Reason};
@@ -270,6 +270,9 @@ async fn queue_act(
     } else {
         "goes on"
     };
+    if let Some(warning) = &answer.warning {
+        printer.talk(&format!("warning: {}", plain(warning)));
+    }
     done(printer, &answer, &format!("queue {queue} {word}"));
     Ok(())
 }
