@@ -26,9 +26,9 @@ types! {
         read_only_because: Option<String>,
         /// How many jobs there are by state.
         jobs: std::collections::BTreeMap<String, u64>,
-        /// Nodes that are taken to be alive.
+        /// Nodes that are taken to be alive, among the latest lives of processes: as many as `counts_up_to` says.
         nodes_alive: u64,
-        /// Where counts of jobs and nodes stop: such a number means that many or more.
+        /// Where counts stop: such a number means that many or more.
         counts_up_to: u64,
         /// Schedules that are due and that nobody has looked at for a minute.
         schedules_overdue: Vec<String>,
