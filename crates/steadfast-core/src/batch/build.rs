@@ -115,10 +115,10 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
             self.arrange,
             books.clone(),
             inbox,
-            member,
+            (member, looked),
             (size, circuit),
         );
-        drop(spawn(name, worker.run(drained_by, looked, ended)));
+        drop(spawn(name, worker.run(drained_by, ended)));
         Ok(BatchWriter {
             owner: Arc::new(Owner {
                 name,

@@ -30,6 +30,7 @@ pub(super) struct Worker<T, S> {
     held: VecDeque<Item<T>>,
     /// Absent where it knows of no other writer.
     member: Option<Arc<Member>>,
+    looked: Looked,
     size: BatchSize,
     circuit: Circuit,
     writer: u64,
@@ -72,7 +73,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     .action("None for a few. If it goes on, the database is away or others hold the locks."),
 ];
 
-type Looked = Option<watch::Receiver<Option<(Pressure, u64)>>>;
+pub(super) type Looked = Option<watch::Receiver<Option<(Pressure, u64)>>>;
 
 /// Rows on their way into one or several transactions.
 struct Load<T> {
@@ -95,7 +96,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         arrange: Option<Arrange<T>>,
         books: Arc<Books>,
         inbox: mpsc::Receiver<Item<T>>,
-        member: Option<Member>,
+        (member, looked): (Option<Member>, Looked),
         (size, circuit): (BatchSize, Circuit),
     ) -> Self {
         Self {
@@ -106,6 +107,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             inbox,
             held: VecDeque::new(),
             member: member.map(Arc::new),
+            looked,
             size,
             circuit,
             writer: rng::bits(),
@@ -117,13 +119,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     pub(super) async fn run(
         mut self,
         mut drain: watch::Receiver<Option<Instant>>,
-        looked: Looked,
         ended: watch::Sender<Option<BatchStats>>,
     ) {
         let deadline = deadline(drain.clone(), self.config.drain_max);
         tokio::select! {
             biased;
-            () = self.serve(&mut drain, looked) => {}
+            () = self.serve(&mut drain) => {}
             () = deadline => {}
         }
         let stats = self.books.end();
@@ -142,7 +143,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let _ = ended.send(Some(stats));
     }
 
-    async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>, mut looked: Looked) {
+    async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>) {
         let member = self.member.clone();
         loop {
             let Some(first) = self.first(drain).await else {
@@ -155,9 +156,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                     continue;
                 }
             };
-            let Some(step) = self.may_write(&mut looked) else {
+            let Some(step) = self.may_write() else {
                 self.held.push_front(Item::Row(first));
-                self.wait(&mut looked).await;
+                self.wait().await;
                 continue;
             };
             let mut entries = self.collect(first, step, drain).await;
@@ -166,7 +167,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 None => None,
             };
             // It may be some time since: what was seen meanwhile counts.
-            let rows = self.may_write(&mut looked).map_or(0, |step| step.rows);
+            let rows = self.may_write().map_or(0, |step| step.rows);
             for entry in entries.drain(entries.len().min(rows as usize)..).rev() {
                 self.held.push_front(Item::Row(entry));
             }
@@ -198,18 +199,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Says how much may be written now, if anything may.
-    fn may_write(&mut self, looked: &mut Looked) -> Option<Step> {
-        if let Some(member) = &self.member {
-            self.size.takes_turns(member.turns());
-        }
-        if let Some((pressure, at)) = looked.as_mut().and_then(|seen| *seen.borrow_and_update()) {
-            self.size.looked(pressure, at);
-        }
+    fn may_write(&mut self) -> Option<Step> {
+        let step = self.step();
         let now = clock::nanos();
-        let step = self.size.step(now);
-        self.books.next(step.rows, step.constraint);
-        let is_paused = step.not_before > now && step.constraint == Constraint::Lag;
-        self.books.paused(is_paused);
         match self.circuit.state(now) {
             CircuitState::Open(_) => None,
             _ if step.not_before > now => None,
@@ -218,13 +210,54 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         }
     }
 
-    /// Waits until something may be written, or a look has changed what may.
-    async fn wait(&mut self, looked: &mut Looked) {
+    /// Says what may be written as far as the size goes, by the latest look.
+    fn step(&mut self) -> Step {
+        if let Some(member) = &self.member {
+            self.size.takes_turns(member.turns());
+        }
+        let seen = self.looked.as_mut();
+        if let Some((pressure, at)) = seen.and_then(|seen| *seen.borrow_and_update()) {
+            self.size.looked(pressure, at);
+        }
         let now = clock::nanos();
+        let step = self.size.step(now);
+        self.books.next(step.rows, step.constraint);
+        let is_paused = step.not_before > now && step.constraint == Constraint::Lag;
+        self.books.paused(is_paused);
+        step
+    }
+
+    /// Waits until something may be written, or a look has changed what may.
+    async fn wait(&mut self) {
+        let now = clock::nanos();
+        let not_before = self.size.step(now).not_before;
         let until = match self.circuit.state(now) {
-            CircuitState::Open(at) => at.max(self.size.step(now).not_before),
-            _ => self.size.step(now).not_before,
+            CircuitState::Open(at) => at.max(not_before),
+            _ => not_before,
         };
+        self.sleep(until).await;
+    }
+
+    /// Waits for its turn, and for as long as replicas, or others, ask for: with what is begun, so that its rows stay the
+    /// same.
+    async fn turn<'a>(&mut self, member: Option<&'a Arc<Member>>) -> Option<Permit<'a>> {
+        loop {
+            let not_before = self.step().not_before;
+            if not_before > clock::nanos() {
+                self.sleep(not_before).await;
+                continue;
+            }
+            let permit = member?.permit().await;
+            // It may be some time since: what was seen meanwhile counts.
+            if self.step().not_before <= clock::nanos() {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Waits until so many nanoseconds, or for the next look.
+    async fn sleep(&mut self, until: u64) {
+        let looked = &mut self.looked;
         let changed = async {
             if let Some(seen) = looked
                 && seen.changed().await.is_ok()
@@ -335,6 +368,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Runs one transaction, again and again while that may help; answers for what it has written.
+    ///
+    /// Once an attempt was not answered nobody knows whether it has written, and only this id can tell: then nothing but
+    /// a row that fails ends it.
     async fn transaction(
         &mut self,
         load: &mut Load<T>,
@@ -346,26 +382,42 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             writer: self.writer,
             number: self.batches,
         };
+        let member = self.member.clone();
         let mut backoff = self.config.backoff.state();
-        let mut attempt = 0;
+        let (mut attempt, mut in_doubt, mut is_told) = (0, false, false);
         loop {
             attempt += 1;
+            // While it waits for its next attempt, or answers, others go on.
+            let permit = match permit.take() {
+                None => self.turn(member.as_ref()).await,
+                permit => permit,
+            };
             let batch = Batch {
                 id,
                 attempt,
                 rows: &load.rows[rows.clone()],
             };
-            let (ended, took_ns) = self.attempted(batch, permit.take()).await;
-            let error = match ended {
-                Ok(()) => {
-                    self.written(load, rows, took_ns);
-                    return Ended::Written;
+            let began = clock::nanos();
+            let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
+            let took_ns = clock::nanos() - began;
+            let Err(error) = ended else {
+                if let Some(permit) = permit {
+                    permit.wrote(Duration::from_nanos(took_ns));
                 }
-                Err(error) => error,
+                self.written(load, rows, took_ns);
+                return Ended::Written;
             };
+            drop(permit);
             self.books.failed(error.kind());
             match error.kind() {
                 Kind::Row => return Ended::Failed(error),
+                Kind::Broken if in_doubt => {
+                    if !is_told {
+                        self.tell_broken(&error);
+                        self.books.broken(true);
+                        is_told = true;
+                    }
+                }
                 Kind::Broken => {
                     self.circuit.open(clock::nanos(), rng::bits());
                     self.tell_broken(&error);
@@ -374,36 +426,16 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 Kind::Conflict => self.size.conflict(clock::nanos()),
                 Kind::TooMuch => {
                     self.size.too_much(rows.len() as u32, clock::nanos());
-                    if rows.len() > 1 {
+                    if rows.len() > 1 && !in_doubt {
                         self.tell_retry(&error, attempt);
                         return Ended::Failed(error);
                     }
                 }
-                Kind::Unavailable => {}
+                Kind::Unavailable => in_doubt = true,
             }
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
         }
-    }
-
-    /// Tries once, when it is this writer's turn; gives how long that took. While it waits for its next attempt, or
-    /// answers, others go on.
-    async fn attempted(
-        &self,
-        batch: Batch<'_, T>,
-        permit: Option<Permit<'_>>,
-    ) -> (Result<(), WriteError>, u64) {
-        let permit = match (permit, &self.member) {
-            (None, Some(member)) => Some(member.permit().await),
-            (permit, _) => permit,
-        };
-        let began = clock::nanos();
-        let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
-        let took_ns = clock::nanos() - began;
-        if let Some(permit) = permit.filter(|_| ended.is_ok()) {
-            permit.wrote(Duration::from_nanos(took_ns));
-        }
-        (ended, took_ns)
     }
 
     fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took_ns: u64) {
