@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::arrange::Arrange;
+use super::arrange::{Arrange, Panicked};
 use super::books::Books;
 use super::permits::{Member, Permit};
 use super::queue::{Answer, Entry, Item};
@@ -15,7 +15,7 @@ use super::sink::{BatchId, Kind};
 use super::{Batch, BatchConfig, BatchStats, Sink, WriteError};
 use crate::clock::{self, Instant};
 use crate::decide::batch::{
-    BatchSize, Circuit, CircuitState, Constraint, Pressure, Search, Step, Tried, Wrote,
+    BatchSize, Circuit, CircuitState, Constraint, Pressure, Search, Step, Tried, UnknownLag, Wrote,
 };
 use crate::report::EventDoc;
 use crate::{recover_async, rng, voice};
@@ -62,7 +62,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         &["batch", "error"],
     )
     .when("The sink said that nothing can be written, or row after row failed and none succeeded.")
-    .action("Mend what `error` says: a table, a column, a right. One row is tried now and then, and the others follow once it is written."),
+    .action("Mend what `error` says: a table, a column, a right. A few rows are tried now and then, up to sixteen, and the others follow once one of them is written. Where sixteen rows in a row cannot be written and the table is sound, they stand in the way of all others: let the table take them."),
     EventDoc::new(
         "steadfast::batch",
         &["warn"],
@@ -145,6 +145,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>) {
         let member = self.member.clone();
+        // For the books, which have it before the first row comes.
+        self.step();
         loop {
             let Some(first) = self.first(drain).await else {
                 return;
@@ -205,7 +207,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         match self.circuit.state(now) {
             CircuitState::Open(_) => None,
             _ if step.not_before > now => None,
-            CircuitState::HalfOpen => Some(Step { rows: 1, ..step }),
+            // Each goes alone.
+            CircuitState::HalfOpen(rows) => Some(Step {
+                rows,
+                bytes: usize::MAX,
+                ..step
+            }),
             CircuitState::Closed => Some(step),
         }
     }
@@ -222,8 +229,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let now = clock::nanos();
         let step = self.size.step(now);
         self.books.next(step.rows, step.constraint);
-        let is_paused = step.not_before > now && step.constraint == Constraint::Lag;
-        self.books.paused(is_paused);
+        let pauses = match step.constraint {
+            Constraint::Lag => true,
+            Constraint::UnknownLag => self.config.size.unknown_lag == UnknownLag::Pause,
+            _ => false,
+        };
+        self.books.paused(pauses && step.not_before > now);
         step
     }
 
@@ -317,32 +328,62 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Writes rows, and finds those that cannot be written.
     async fn write(&mut self, entries: Vec<Entry<T>>, permit: Option<Permit<'_>>) {
-        let mut load = self.arranged(entries).await;
+        let (mut load, panicked) = self.arranged(entries);
         if load.rows.is_empty() {
-            return;
+            drop(permit);
+        } else if self.circuit.state(clock::nanos()).is_closed() {
+            self.write_all(&mut load, permit).await;
+        } else {
+            self.probe(&mut load, permit).await;
         }
+        self.put_back(load);
+        let is_closed = self.circuit.state(clock::nanos()).is_closed();
+        self.books.broken(!is_closed);
+        for (row, answer, error) in panicked {
+            self.give_up(row.as_ref(), answer, &error).await;
+        }
+    }
+
+    /// Writes what can be written at once. What is neither written nor given up then is undecided.
+    async fn write_all(&mut self, load: &mut Load<T>, permit: Option<Permit<'_>>) {
         let all = 0..load.rows.len();
-        match self.transaction(&mut load, all.clone(), permit).await {
+        match self.transaction(load, all.clone(), permit).await {
             Ended::Written => {}
             Ended::Failed(error) if error.at().is_some_and(|row| all.contains(&row)) => {
                 // The sink is certain, so this says nothing about the other rows, or the table.
                 let row = error.at().unwrap_or_default();
-                if let Some(answer) = load.answers[row].take() {
-                    self.give_up(Some(&load.rows[row]), answer, &error).await;
-                }
-                self.put_back(load);
+                self.give_up_at(load, row, &error).await;
             }
-            Ended::Failed(error) if !error.is_row() => self.put_back(load),
+            Ended::Failed(error) if !error.is_row() => {}
             Ended::Failed(error) if all.len() == 1 => {
-                self.bury(&mut load, 0, &error).await;
+                self.bury(load, 0, &error).await;
             }
-            Ended::Failed(_) => {
-                self.search(&mut load).await;
-                self.put_back(load);
+            Ended::Failed(_) => self.search(load).await,
+        }
+    }
+
+    /// Tries one row after the other until one is written: then it was the rows before it that failed, and not the table.
+    /// Where none is, nobody knows which of them it was, so all are undecided.
+    async fn probe(&mut self, load: &mut Load<T>, mut permit: Option<Permit<'_>>) {
+        let mut failed = Vec::new();
+        for row in 0..load.rows.len() {
+            match self.transaction(load, row..row + 1, permit.take()).await {
+                Ended::Written => {
+                    for (row, error) in failed {
+                        self.give_up_at(load, row, &error).await;
+                    }
+                    return;
+                }
+                Ended::Failed(error) if error.at() == Some(0) => {
+                    self.give_up_at(load, row, &error).await;
+                }
+                Ended::Failed(error) if error.is_row() => failed.push((row, error)),
+                Ended::Failed(_) => return,
             }
         }
-        let is_closed = self.circuit.state(clock::nanos()).is_closed();
-        self.books.broken(!is_closed);
+        if !failed.is_empty() {
+            self.circuit.open(clock::nanos(), rng::bits());
+        }
     }
 
     /// Halves until every row is written or given up, or nothing goes any more.
@@ -384,7 +425,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         };
         let member = self.member.clone();
         let mut backoff = self.config.backoff.state();
-        let (mut attempt, mut in_doubt, mut is_told) = (0, false, false);
+        let timeout = self.config.write_timeout;
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let (mut attempt, mut in_doubt, mut is_late, mut is_told) = (0, false, false, false);
         loop {
             attempt += 1;
             // While it waits for its next attempt, or answers, others go on.
@@ -398,7 +441,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 rows: &load.rows[rows.clone()],
             };
             let began = clock::nanos();
-            let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
+            let ended = attempted(&self.sink, batch, timeout).await;
             let took_ns = clock::nanos() - began;
             let Err(error) = ended else {
                 if let Some(permit) = permit {
@@ -431,7 +474,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                         return Ended::Failed(error);
                     }
                 }
-                Kind::Unavailable => in_doubt = true,
+                Kind::Unavailable => {
+                    // The next ones are smaller; this one keeps its rows.
+                    if took_ns >= timeout_ns && !is_late {
+                        self.size.too_much(rows.len() as u32, clock::nanos());
+                        is_late = true;
+                    }
+                    in_doubt = true;
+                }
             }
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
@@ -461,15 +511,19 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Gives up a row that failed alone. Returns whether it is taken for more than that.
     async fn bury(&mut self, load: &mut Load<T>, row: usize, error: &WriteError) -> bool {
-        if let Some(answer) = load.answers[row].take() {
-            self.give_up(Some(&load.rows[row]), answer, error).await;
-        }
+        self.give_up_at(load, row, error).await;
         let was_closed = self.circuit.state(clock::nanos()).is_closed();
         let is_open = self.circuit.bad(clock::nanos(), rng::bits());
         if is_open && was_closed {
             self.tell_broken(error);
         }
         is_open
+    }
+
+    async fn give_up_at(&self, load: &mut Load<T>, row: usize, error: &WriteError) {
+        if let Some(answer) = load.answers[row].take() {
+            self.give_up(Some(&load.rows[row]), answer, error).await;
+        }
     }
 
     async fn give_up(&self, row: Option<&T>, answer: Answer, error: &WriteError) {
@@ -492,16 +546,15 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         answer.give(&Err(error.clone()));
     }
 
-    /// Brings rows into the order of their keys.
-    async fn arranged(&mut self, entries: Vec<Entry<T>>) -> Load<T> {
-        let Some(arrange) = &self.arrange else {
-            return Load::of(entries);
-        };
-        let (entries, panicked) = arrange(entries);
-        for (row, answer, error) in panicked {
-            self.give_up(row.as_ref(), answer, &error).await;
+    /// Brings rows into the order of their keys; gives those, too, whose key panicked.
+    fn arranged(&self, entries: Vec<Entry<T>>) -> (Load<T>, Vec<Panicked<T>>) {
+        match &self.arrange {
+            None => (Load::of(entries), Vec::new()),
+            Some(arrange) => {
+                let (entries, panicked) = arrange(entries);
+                (Load::of(entries), panicked)
+            }
         }
-        Load::of(entries)
     }
 
     /// Puts what is undecided back in front of all others.
