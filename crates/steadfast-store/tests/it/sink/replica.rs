@@ -49,6 +49,16 @@ impl Pair {
             .execute(&mut subscriber)
             .await
             .unwrap();
+        // What copies the table at first is a replica of which nothing is known, and may wait for a lock, too.
+        until("the subscriber follows", async || {
+            let text = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'r'";
+            let row: (i64,) = sqlx::query_as(text)
+                .fetch_one(&mut subscriber)
+                .await
+                .unwrap();
+            row.0 == 1
+        })
+        .await;
         Self {
             store,
             subscriber,
