@@ -236,11 +236,13 @@ impl Process {
     }
 
     fn failure(&self, why: Option<String>, status: ExitStatus) -> Failure {
+        let (last_words, output) = self.output.told();
         Failure {
             why,
             ending: self.memory.ended(status),
             progress: self.progress.told(),
-            last_words: self.output.last_words(),
+            last_words,
+            output,
         }
     }
 
@@ -367,6 +369,7 @@ struct Failure {
     ending: Ending,
     progress: Option<Progress>,
     last_words: Vec<String>,
+    output: String,
 }
 
 impl fmt::Display for Failure {
@@ -381,7 +384,11 @@ impl fmt::Display for Failure {
                 write!(f, " ({text})")?;
             }
         }
-        write_last_words(f, &self.last_words)
+        write_last_words(f, &self.last_words)?;
+        match self.output.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; what it wrote:{}", self.output),
+        }
     }
 }
 
