@@ -78,6 +78,8 @@ pub(crate) fn run(options: Options) -> ExitCode {
     let work = || -> anyhow::Result<()> {
         let config = Config::load(std::slice::from_ref(&options.server.config))?;
         let place = config.store.config("steadfast admin")?;
+        // A token in a store of its own is of no use to any server.
+        fail::NoStore::check(&place)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

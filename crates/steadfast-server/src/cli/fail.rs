@@ -3,14 +3,17 @@
 //! The exit codes are in `EXITS`, which `docs/reference/cli.md` is made of.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use steadfast::settings::Problems;
+use steadfast::store::Place;
 
 use crate::api::client::{Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
+use crate::config;
 
 /// Every exit code, and when.
 #[cfg(test)]
@@ -38,6 +41,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "SF-2101",
         "the store cannot be used by `serve`",
         "do what its message says; `steadfast db status` tells how the tables are",
+    ),
+    (
+        "SF-2102",
+        "the configuration is refused, or this machine does not have what it names",
+        "each mistake is told with its line and what to write instead; `steadfast serve --check` tells the same",
     ),
     (
         "SF-2201",
@@ -159,7 +167,12 @@ struct Mistakes {
 
 impl Mistakes {
     fn of(error: &anyhow::Error) -> Option<Self> {
-        if let Some(Mistaken(problems)) = error.downcast_ref() {
+        let policy = error.downcast_ref().map(|Mistaken(problems)| problems);
+        let config = error.downcast_ref().and_then(|refused| match refused {
+            config::Refused::Mistaken(problems) => Some(problems),
+            config::Refused::Unread(_) => None,
+        });
+        if let Some(problems) = policy.or(config) {
             return Some(Self {
                 told: problems.to_string(),
                 list: mistakes(problems),
@@ -184,6 +197,31 @@ impl std::fmt::Display for NotInState {
 }
 
 impl std::error::Error for NotInState {}
+
+/// There is no store where the configuration says; a look, or a token, makes none.
+#[derive(Debug)]
+pub(crate) struct NoStore(PathBuf);
+
+impl NoStore {
+    /// Refuses a file of SQLite that is not there.
+    pub(crate) fn check(place: &steadfast::store::Config) -> anyhow::Result<()> {
+        match &place.place {
+            Place::Sqlite(path) => match std::fs::metadata(path) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(anyhow::Error::new(error).context(Self(path.clone()))),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for NoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no store at {}", self.0.display())
+    }
+}
+
+impl std::error::Error for NoStore {}
 
 /// A policy that was looked at here has mistakes.
 #[derive(Debug)]
@@ -223,6 +261,14 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     }
     if error.downcast_ref::<Mistaken>().is_some() {
         return ("SF-2211".into(), 78, None);
+    }
+    if error.downcast_ref::<config::Refused>().is_some() {
+        return ("SF-2102".into(), 78, None);
+    }
+    if error.downcast_ref::<NoStore>().is_some() {
+        let fix = "name the configuration of the server with --config; its first start makes the store, or `steadfast db \
+                   migrate`";
+        return ("SF-2205".into(), 4, Some(fix.into()));
     }
     if error.downcast_ref::<NotInState>().is_some() {
         return ("SF-2206".into(), 6, None);

@@ -17,8 +17,8 @@ use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
 use crate::time;
 
-pub(crate) use exec::user::find as user;
-pub(crate) use outside::Outside;
+pub(crate) use exec::look;
+pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
 

@@ -583,7 +583,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
         "[api]\nlisten = \"0.0.0.0:0\"",
     );
     let refused = output(&["--config", config.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(78));
     let told = text(&refused.stderr);
     assert!(
         told.contains("tokens would cross the network in clear"),
