@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
 use crate::sql;
+use crate::unhandled::unhandled;
 use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
@@ -120,7 +121,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     }
 }
 
-/// What jobs have that somebody makes by hand, and says no more of.
+/// What jobs have that somebody makes by hand, and says no more of, and which schedules the files have.
 fn kinds(config: &Config) -> Kinds {
     let handlers = config.handlers.iter();
     let usual = handlers.map(|(name, handler)| {
@@ -130,7 +131,10 @@ fn kinds(config: &Config) -> Kinds {
         };
         (name.clone(), usual)
     });
-    usual.collect()
+    Kinds {
+        usual: usual.collect(),
+        schedules: config.schedules.keys().cloned().collect(),
+    }
 }
 
 /// Tells systemd when the end begins; does not end by itself.
@@ -224,6 +228,9 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
+        for (kind, of_kind) in unhandled(&jobs, |kind| config.handlers.contains_key(kind)).await? {
+            tracing::warn!(target: "steadfast::serve", fix = of_kind.fix(&kind), "{}", of_kind.says(&kind));
+        }
         if config.handlers.is_empty() {
             return Ok(Self {
                 store,
