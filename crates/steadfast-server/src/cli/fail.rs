@@ -9,14 +9,13 @@ use std::process::ExitCode;
 use steadfast::settings::Problems;
 use steadfast::store::Place;
 
-use crate::api::client::{Refused, Unreachable};
+use crate::api::client::{NotTheApi, Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
 use crate::config;
 
 /// Every exit code, and when.
-#[cfg(test)]
 pub(super) const EXITS: &[(u8, &str)] = &[
     (0, "done"),
     (1, "failed"),
@@ -31,8 +30,15 @@ pub(super) const EXITS: &[(u8, &str)] = &[
         "lines of a crontab could not be taken over, and the rest was",
     ),
     (9, "`steadfast doctor` has found something that fails"),
-    (78, "the configuration, or a policy, is refused"),
+    (
+        78,
+        "the configuration, or a policy, is refused: it does not get better by itself",
+    ),
 ];
+
+/// What `steadfast exec` ends with.
+pub(super) const EXITS_OF_EXEC: &str = "`steadfast exec` ends as its program has: with the exit code of that, or with 128 and \
+     the number of the signal that has ended it; with 127 when there is no such program, and with 126 when it cannot be started.";
 
 /// Every code of the program itself: the cause, and what to do about it.
 #[cfg(test)]
@@ -123,6 +129,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "SF-2302",
         "the token would cross the network in clear",
         "ask by `https://`, or through a tunnel to 127.0.0.1; say `--in-clear` where nobody else is on the way",
+    ),
+    (
+        "SF-2303",
+        "somebody else is where the API should be",
+        "say with `--server` where `[api]` of the server listens, and below which path it is mounted; 4010 is that of health",
     ),
 ];
 
@@ -235,6 +246,18 @@ impl std::fmt::Display for Mistaken {
 
 impl std::error::Error for Mistaken {}
 
+/// Nobody has said a token.
+#[derive(Debug)]
+pub(crate) struct NoToken;
+
+impl std::fmt::Display for NoToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no token")
+    }
+}
+
+impl std::error::Error for NoToken {}
+
 /// A token would be told to whoever is on the way to the server.
 #[derive(Debug)]
 pub(crate) struct InClear;
@@ -276,6 +299,14 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if error.downcast_ref::<Unreachable>().is_some() {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
+    }
+    if error.downcast_ref::<NotTheApi>().is_some() {
+        let fix = "say with --server where [api] of the server listens, and below which path it is mounted";
+        return ("SF-2303".into(), 7, Some(fix.into()));
+    }
+    if error.downcast_ref::<NoToken>().is_some() {
+        let fix = "set STEADFAST_TOKEN or --token-file; `steadfast admin token create`, where the store is, makes one";
+        return ("SF-2202".into(), 5, Some(fix.into()));
     }
     if error.downcast_ref::<InClear>().is_some() {
         let fix = "ask by https://, or through a tunnel to 127.0.0.1; say --in-clear where nobody else is on the way";
