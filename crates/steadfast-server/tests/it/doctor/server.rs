@@ -281,6 +281,32 @@ async fn who_is_in_the_way_on_postgresql_is_found() {
 }
 
 #[test]
+fn what_the_machine_does_not_have_is_found() {
+    let folder = Folder::in_target("doctor-needs");
+    let check = |rest: &str, verdict: &str, part: &str| {
+        let config = folder.configure(rest);
+        examined(&config).one("config.needs", verdict, part);
+    };
+
+    check(
+        "[handlers.a]\nexec = [\"/no/such\"]\n",
+        "fail",
+        "there is no program /no/such",
+    );
+    check(
+        &shell("a", "true", "user = \"nobody-of-that-name\""),
+        "fail",
+        "steadfast.toml:9:8: there is no user",
+    );
+    let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\nsecret = \"env:NO_SUCH_VARIABLE\"\n";
+    check(
+        http,
+        "warn",
+        "the variable NO_SUCH_VARIABLE is not set here",
+    );
+}
+
+#[test]
 fn a_service_that_nobody_serves_is_told() {
     let folder = Folder::in_target("doctor-nobody");
     let [port, _] = ports();
