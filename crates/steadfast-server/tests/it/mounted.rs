@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use axum::routing::get;
 use serde_json::Value;
 use steadfast::jobs::{Jobs, Options};
@@ -15,6 +17,7 @@ use steadfast::tower::{Guard, PolicyDocument};
 use steadfast_server::{Api, ApiOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
 
 use super::serve::Folder;
 
@@ -587,5 +590,27 @@ async fn an_override_that_does_not_fit_is_tried_again_under_the_next_revision() 
     assert_eq!(lines.count(unfit), 1);
     let others = "an override is held against another policy than the process was started with";
     assert_eq!(lines.count(others), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_guard_that_was_put_around_a_service_by_hand_follows_from_its_first_request_on() {
+    let folder = Folder::new("mounted-by-hand");
+    let (store, base) = begun(&folder).await;
+    keep(&store, "orders", 2, &base, &POLICY.replace("5s", "4s")).await;
+    let guard = Guard::new(PolicyDocument::new("policy", POLICY).unwrap()).unwrap();
+    let layer = guard.layer(|_| Some("/orders"));
+    let orders = Router::new().route("/orders", get(async || "no orders"));
+    let orders = orders.layer(layer);
+    let _api = Api::open(&store, guarded(&guard)).await.unwrap();
+    assert_eq!(guard.in_force().revision().n(), 1);
+
+    let asked = Request::get("/orders").body(Body::empty()).unwrap();
+    assert_eq!(orders.oneshot(asked).await.unwrap().status(), 200);
+
+    super::serve::wait_until("it is followed", async || {
+        guard.in_force().revision().n() == 2
+    })
+    .await;
     store.close().await;
 }

@@ -206,8 +206,9 @@ impl Revisions {
             if state.seen == 0 {
                 continue;
             }
-            self.check_seen(&seen)?;
+            // Made before the look: then it is of what is looked at, or outdated.
             let proposal = self.guard.propose(document.clone(), by.clone());
+            self.check_seen(&seen)?;
             let fits = self.guard.check_proposal(&proposal);
             fits.map_err(|error| match error.is_outdated() {
                 true => self.outdated(),
