@@ -37,15 +37,13 @@ async fn serve(shutdown: Shutdown) -> Result<(), BoxError> {
 
     // A store of its own: whoever looks at trouble takes no connection from those who have it.
     let store = Store::open(Config::sqlite("mounted.db")).await?;
-    let options = ApiOptions {
-        guard: Some(guard.clone()),
-        ..ApiOptions::default()
-    };
+    let options = ApiOptions::new().guard(&guard, "orders");
     let api = Api::open(&store, options).await?;
 
     let app = orders.merge(api.router("/ops").await?);
     let listener = TcpListener::bind("127.0.0.1:8080").await?;
     guard.serve(listener, app).await;
+    api.finish().await;
     store.close().await;
     Ok(())
 }

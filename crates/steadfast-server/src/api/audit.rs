@@ -1,9 +1,13 @@
 //! Who did what to which thing, when, and why.
 
-use steadfast::context;
-use steadfast::store::{Error, Store, binds};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::auth::{Actor, moment};
+use steadfast::store::{Error, Rows, Store, binds};
+use steadfast::{clock, context, recover_async, spawn};
+use tokio::sync::Semaphore;
+
+use super::auth::moment;
 use super::problem::Problem;
 use super::types;
 use crate::sql;
@@ -14,52 +18,115 @@ pub(super) const REASON_BYTES_MAX: usize = 500;
 /// How much of what was asked for is kept: 4 KiB.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
+/// How many actions are done at once: 64, four times as many as requests are let in, since an action goes on where
+/// nobody waits for its answer any more.
+const ACTIONS_MAX: u32 = 64;
+
+/// How long an action may take: 60 s, four times as long as its answer is waited for.
+const ACTION_WITHIN: Duration = Duration::from_secs(60);
+
+/// After how long nobody will say any more what became of an action: 5 min, more than it may take with its notes.
+const UNTOLD_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// What is told of one of which nobody can say what became of it.
+const UNKNOWN: &str = "unknown: the process has ended, or could not note it; it was done, or a part of it, or nothing";
+
 /// An action before it is done.
-pub(crate) struct Entry<'a> {
-    pub(crate) actor: &'a Actor,
+pub(crate) struct Entry {
+    /// The name of whoever wants it.
+    pub(crate) actor: String,
     pub(crate) action: &'static str,
     pub(crate) subject: String,
-    pub(crate) reason: &'a str,
+    pub(crate) reason: String,
     pub(crate) detail: String,
 }
 
-/// Does something, noted before it is done and completed after it: what cannot be noted is not done.
-pub(crate) async fn audited<T>(
-    store: &Store,
-    entry: Entry<'_>,
-    work: impl Future<Output = Result<T, Problem>>,
-) -> Result<T, Problem> {
-    let Entry {
-        actor,
-        action,
-        subject,
-        reason,
-        mut detail,
-    } = entry;
-    check_reason(reason)?;
+/// Does what is asked for, and keeps who has asked. A cheap clone.
+#[derive(Clone)]
+pub(crate) struct Audit {
+    store: Store,
+    under_way: Arc<Semaphore>,
+}
+
+impl Audit {
+    pub(crate) fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            under_way: Arc::new(Semaphore::new(ACTIONS_MAX as usize)),
+        }
+    }
+
+    /// Does something, noted before it is done and completed after it: what cannot be noted is not done.
+    ///
+    /// # Cancel safety
+    /// Once it is begun it goes on to its end, and that is noted.
+    pub(crate) async fn done<T: Send + 'static>(
+        &self,
+        entry: Entry,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        check_reason(&entry.reason)?;
+        let under_way = self.under_way.clone().try_acquire_owned().map_err(|_| {
+            Problem::store(format!("{ACTIONS_MAX} actions are under way already"))
+                .with_fix("wait until some have ended")
+        })?;
+        let store = self.store.clone();
+        // Whoever has asked may leave at any time, and is no reason to do half of it.
+        let action = spawn("an action of the API", async move {
+            let _under_way = under_way;
+            let id = put(&store, entry).await?;
+            let done = clock::timeout(ACTION_WITHIN, recover_async(work)).await;
+            let done = done.unwrap_or_else(|_| Ok(Err(given_up())));
+            let outcome = match &done {
+                Ok(Ok(_)) => "done".to_owned(),
+                Ok(Err(problem)) => problem.line(),
+                Err(panic) => Problem::internal(format!("it panicked: {}", panic.message())).line(),
+            };
+            if let Err(error) = end(&store, id, outcome).await {
+                tracing::error!(target: "steadfast::api", audit = id, %error, "what became of an action was not noted");
+            }
+            match done {
+                Ok(done) => done,
+                Err(panic) => panic.resume(),
+            }
+        });
+        action.await.unwrap_or_else(|error| match error.panic() {
+            Some(panic) => panic.clone().resume(),
+            None => Err(Problem::internal(format!("the action was {error}"))),
+        })
+    }
+
+    /// Waits until no action is under way.
+    pub(crate) async fn idle(&self) {
+        // Of all that are under way each has one; it is never closed.
+        let _ = self.under_way.acquire_many(ACTIONS_MAX).await;
+    }
+}
+
+async fn put(store: &Store, entry: Entry) -> Result<i64, Error> {
+    let mut detail = entry.detail;
     let cut = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev();
     let cut = cut.into_iter().find(|at| detail.is_char_boundary(*at));
     detail.truncate(cut.unwrap_or(0));
     let trace_id = context::current().trace_id().map(|id| id.to_string());
     let binds = binds![
-        actor.name.as_str(),
-        action,
-        subject,
-        reason,
+        entry.actor,
+        entry.action,
+        entry.subject,
+        entry.reason,
         detail.replace('\0', ""),
         trace_id
     ];
-    let rows = store.run(&sql::AUDIT_PUT, binds).await?;
-    let id: i64 = rows.one()?.get(0)?;
-    let done = work.await;
-    let outcome = match &done {
-        Ok(_) => "done".to_owned(),
-        Err(problem) => problem.line(),
-    };
-    if let Err(error) = store.run(&sql::AUDIT_END, binds![id, outcome]).await {
-        tracing::error!(target: "steadfast::api", audit = id, %error, "what became of an action was not noted");
-    }
-    done
+    store.run(&sql::AUDIT_PUT, binds).await?.one()?.get(0)
+}
+
+async fn end(store: &Store, id: i64, outcome: String) -> Result<Rows, Error> {
+    store.run(&sql::AUDIT_END, binds![id, outcome]).await
+}
+
+fn given_up() -> Problem {
+    let title = format!("it was given up after {ACTION_WITHIN:?}, and may be done in part");
+    Problem::store(title).with_fix("look at what has become of it before you try again")
 }
 
 /// Refuses a reason that says nothing, or says it to a terminal; also where nothing is done, and so nothing noted.
@@ -81,6 +148,9 @@ pub(crate) async fn list(
         .ask(&sql::AUDIT_LIST, binds![before, count as i64])
         .await?;
     let entries = rows.iter().map(|row| {
+        let outcome: Option<String> = row.get(8)?;
+        let age_us: i64 = row.get(9)?;
+        let is_untold = u128::from(age_us.max(0).unsigned_abs()) > UNTOLD_AFTER.as_micros();
         Ok(types::Audit {
             id: row.get(0)?,
             at: moment(row.get(1)?),
@@ -90,7 +160,7 @@ pub(crate) async fn list(
             reason: row.get(5)?,
             detail: row.get(6)?,
             trace_id: row.get(7)?,
-            outcome: row.get(8)?,
+            outcome: outcome.or_else(|| is_untold.then(|| UNKNOWN.to_owned())),
         })
     });
     entries.collect()

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steadfast::clock;
 
-use super::types::Problem;
+use super::types::{Problem, Tag};
 use crate::tls;
 
 /// How long an answer may take: 30 s, longer than the server takes at most.
@@ -57,6 +57,25 @@ impl std::fmt::Display for Unreachable {
 }
 
 impl std::error::Error for Unreachable {}
+
+/// Somebody else is there.
+#[derive(Debug)]
+pub(crate) struct NotTheApi {
+    base: String,
+    status: u16,
+}
+
+impl std::fmt::Display for NotTheApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { base, status } = self;
+        write!(
+            f,
+            "what is at {base} is not the API of steadfast: it has answered {status}"
+        )
+    }
+}
+
+impl std::error::Error for NotTheApi {}
 
 /// A request that was not sent yet.
 pub(crate) struct Asking<'c> {
@@ -106,19 +125,6 @@ impl Client {
         }
     }
 
-    /// Changes what was seen with this ETag.
-    pub(crate) fn change_seen(
-        &self,
-        path: impl Into<String>,
-        revision: u64,
-        body: &impl Serialize,
-    ) -> Asking<'_> {
-        Asking {
-            header: Some((IF_MATCH, format!("\"{revision}\""))),
-            ..self.change("PUT", path, body)
-        }
-    }
-
     fn asking(&self, method: &'static str, path: impl Into<String>) -> Asking<'_> {
         Asking {
             client: self,
@@ -131,6 +137,14 @@ impl Client {
 }
 
 impl Asking<'_> {
+    /// Only if this is the policy.
+    pub(crate) fn over(self, tag: &Tag) -> Self {
+        Self {
+            header: Some((IF_MATCH, tag.to_string())),
+            ..self
+        }
+    }
+
     /// Sends it, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> anyhow::Result<T> {
         let base = self.client.base.clone();
@@ -138,21 +152,30 @@ impl Asking<'_> {
         let (status, bytes) = sent
             .map_err(|_| anyhow::anyhow!("no answer within {ANSWER_WITHIN:?}"))
             .and_then(|sent| sent)
-            .context(Unreachable { base })?;
+            .context(Unreachable { base: base.clone() })?;
         if (200..=299).contains(&status) {
+            if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+                return Err(NotTheApi { base, status }.into());
+            }
             return serde_json::from_slice(&bytes)
                 .context("the answer cannot be read: the server may be of another version");
         }
-        let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
+        if let Ok(problem) = serde_json::from_slice(&bytes) {
+            return Err(Refused(problem).into());
+        }
+        let Some(title) = detail(&bytes) else {
+            return Err(NotTheApi { base, status }.into());
+        };
+        let problem = Problem {
             r#type: "about:blank".into(),
-            title: detail(&bytes).unwrap_or_else(|| format!("the server has answered {status}")),
+            title,
             status,
             code: "SF-2201".into(),
             fix: None,
             detail: None,
             mistakes: None,
             trace_id: None,
-        });
+        };
         Err(Refused(problem).into())
     }
 

@@ -63,11 +63,12 @@ fn operation(endpoint: &Endpoint) -> Value {
     parameters.extend(endpoint.headers.iter().map(|name| {
         let by = match *name {
             "If-None-Match" => one_of(&["*"]),
+            _ if endpoint.path.starts_with("/api/v1/policy") => tag_of_a_policy(),
             _ => tag(),
         };
         let shape = narrowed(json!({ "type": "string" }), by);
-        // Where there are two, one of them is.
-        let required = endpoint.headers.len() == 1;
+        // Where there are two, one of them is; what changes nothing may be asked without.
+        let required = endpoint.headers.len() == 1 && endpoint.action.changes();
         json!({ "name": name, "in": "header", "required": required, "schema": shape })
     }));
     let kind = match endpoint.is_stream {

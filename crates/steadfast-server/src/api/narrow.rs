@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use steadfast::jobs::{KEY_BYTES_MAX, NAME_BYTES_MAX, State};
 
 use super::audit::REASON_BYTES_MAX;
+use super::types::HASH_DIGITS;
 
 /// A text of so many bytes at most, and one at least.
 fn text(most: usize) -> Value {
@@ -88,6 +89,11 @@ pub(super) fn place_of_a_number() -> Value {
 /// An `ETag` of what is numbered.
 pub(super) fn tag() -> Value {
     json!({ "pattern": "^\"[0-9]{1,18}\"$" })
+}
+
+/// The `ETag` of a policy.
+pub(super) fn tag_of_a_policy() -> Value {
+    json!({ "pattern": format!("^\"[0-9]{{1,18}}-[0-9a-f]{{{HASH_DIGITS}}}\"$") })
 }
 
 /// Adds to a shape what makes it narrower.

@@ -1,7 +1,7 @@
 //! The listener of the API: a runtime and connections of its own, so that looking at trouble does not
 //! add to it, and the other way round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +16,13 @@ use axum::response::IntoResponse;
 use steadfast::clock::Instant;
 use steadfast::jobs::schedule::Schedules;
 use steadfast::jobs::{self, Jobs, Options};
+use steadfast::shutdown::Phase;
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
+use super::audit::{Audit, Entry};
 use super::live::Looks;
 use super::problem::{NoWrites, Problem};
 use super::revisions::Revisions;
@@ -73,6 +75,8 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 /// let app = Router::new()
 ///     .route("/orders", get(async || "orders"))
 ///     .merge(api.router("/ops").await?);
+/// // … serve it, and before the store is closed:
+/// api.finish().await;
 /// # drop(app);
 /// # store.close().await;
 /// # std::fs::remove_dir_all(folder)?;
@@ -81,20 +85,49 @@ const NOTE_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Api(pub(super) Arc<Inner>);
 
-/// How an [`Api`] is.
+/// How an [`Api`] is: without a guard, and taking changes, unless that is said.
 #[derive(Debug, Clone, Default)]
 pub struct ApiOptions {
-    /// The guard of the service, whose routes, breakers and policy it shows and changes. Without one it has none to show.
+    /// With what its service is called.
+    guard: Option<(Guard, String)>,
+    read_only: bool,
+}
+
+impl ApiOptions {
+    /// Describes an API that has no guard to show.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Shows and changes routes, breakers and policy of the guard of the service that is called so.
     ///
     /// What is put in force by it is kept in the store: it is followed by all processes of the service that were started
-    /// with the same policy, and taken up by those that are started later. [Protect](Guard::protect) the routes before
-    /// the API is opened, so that it is in force from the first request on.
-    pub guard: Option<Guard>,
-    /// What the service is called, by which its revisions are told from those of others in the same store; empty by
-    /// default, which is enough where it has a store of its own.
-    pub service: String,
-    /// Whether it refuses every change, whoever asks.
-    pub read_only: bool,
+    /// with the same policy, and taken up by those that are started later. By the name of the service its revisions are
+    /// told from those of other services in the same store, so give each its own, and keep it: under another one
+    /// nothing is kept yet.
+    ///
+    /// [Protect](Guard::protect) the routes before the API is opened, so that what was put in force is so from the first
+    /// request on. A guard that is protected later follows it from then on: before, nobody knows which of it the routes
+    /// could not follow. One that is around no routes after 10 s is told in the log as an error, and goes on following
+    /// nothing; one that was put around a service by [`Guard::layer`] follows from its first request on.
+    #[must_use]
+    pub fn guard(self, guard: &Guard, service: impl Into<String>) -> Self {
+        Self {
+            guard: Some((guard.clone(), service.into())),
+            ..self
+        }
+    }
+
+    /// Refuses every change, whoever asks, and follows what others put in force without keeping anything itself. What
+    /// only tells what it would change is done.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self {
+            read_only: true,
+            ..self
+        }
+    }
 }
 
 pub(super) struct Inner {
@@ -104,6 +137,7 @@ pub(super) struct Inner {
     /// Whether changes are refused, whatever the store takes.
     pub(super) read_only: bool,
     pub(super) writes: Writes,
+    pub(super) audit: Audit,
     /// The guard of the process, to be looked at and changed.
     pub(super) guard: Option<Guard>,
     /// What was put in force by it.
@@ -114,8 +148,13 @@ pub(super) struct Inner {
     pub(super) looks: Looks,
 }
 
-/// What the jobs of each kind have unless somebody says otherwise, where all kinds of the process are known.
-pub(crate) type Kinds = BTreeMap<String, Usual>;
+/// What a configuration has, where one says all that the process does.
+pub(crate) struct Kinds {
+    /// What the jobs of each kind have unless somebody says otherwise.
+    pub(crate) usual: BTreeMap<String, Usual>,
+    /// The schedules that each start makes again.
+    pub(crate) schedules: BTreeSet<String>,
+}
 
 /// What jobs of a kind have unless somebody says otherwise.
 #[derive(Debug, Clone)]
@@ -127,7 +166,8 @@ pub(crate) struct Usual {
 impl Inner {
     /// Gives what a job of a kind has that nobody has said anything about.
     pub(super) fn options(&self, kind: &str) -> Options {
-        let known = self.kinds.as_ref().and_then(|kinds| kinds.get(kind));
+        let kinds = self.kinds.as_ref();
+        let known = kinds.and_then(|kinds| kinds.usual.get(kind));
         known.map_or_else(Options::new, |usual| {
             Options::new()
                 .queue(&usual.queue)
@@ -138,7 +178,7 @@ impl Inner {
     /// Tells whether nobody here does the work of a kind; false where it is not known who does which.
     pub(super) fn is_strange(&self, kind: &str) -> bool {
         let kinds = self.kinds.as_ref();
-        kinds.is_some_and(|kinds| !kinds.contains_key(kind))
+        kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
     }
 }
 
@@ -221,8 +261,7 @@ impl Api {
                 };
                 runtime.block_on(async {
                     let options = ApiOptions {
-                        guard: Some(watched),
-                        service: service.to_owned(),
+                        guard: Some((watched, service.to_owned())),
                         read_only,
                     };
                     let served = Self::guarded(place, options, kinds).await;
@@ -265,24 +304,23 @@ impl Api {
         options: ApiOptions,
         kinds: Option<Kinds>,
     ) -> Result<Self, jobs::Error> {
-        let ApiOptions {
-            guard,
-            service,
-            read_only,
-        } = options;
+        let ApiOptions { guard, read_only } = options;
         let jobs = Jobs::open(store).await?;
         store.migrate(&sql::PACKAGE).await?;
-        let revisions = match &guard {
-            Some(guard) => Some(Revisions::follow(guard.clone(), store, &service).await),
+        let revisions = match guard.clone() {
+            Some((guard, service)) => {
+                Some(Revisions::follow(guard, store, service, read_only).await)
+            }
             None => None,
         };
         let inner = Arc::new(Inner {
             writes: Writes::follow(store),
+            audit: Audit::new(store),
             schedules: Schedules::new(&jobs),
             store: store.clone(),
             jobs,
             read_only,
-            guard,
+            guard: guard.map(|(guard, _)| guard),
             revisions,
             traffic: Traffic::begin(),
             panics: Samples::keep(),
@@ -306,6 +344,33 @@ impl Api {
         // Whatever else is below the path is ours as well; without one it is the service's.
         let (_, app) = self.protected(prefix, !prefix.is_empty()).await?;
         Ok(app)
+    }
+
+    /// Waits until no change is under way, at most 5 s: what somebody has asked for goes on to its end when he leaves, and
+    /// so is there when all requests have ended. Call it before the store is closed.
+    pub async fn finish(&self) {
+        if clock::timeout(END_WITHIN, self.0.audit.idle())
+            .await
+            .is_err()
+        {
+            tracing::warn!(target: "steadfast::api", "changes are still under way, and not waited for any longer");
+        }
+    }
+
+    /// Does what changes something: noted, to its end, and not at all where nothing may be changed.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        entry: Entry,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        if self.0.read_only {
+            let title = format!("this API takes no changes: {READ_ONLY}");
+            return Err(Problem::read_only(title));
+        }
+        if let Some(error) = self.0.writes.trouble() {
+            return Err(error.into());
+        }
+        self.0.audit.done(entry, work).await
     }
 
     async fn guarded(
@@ -350,6 +415,14 @@ impl Api {
         tls: Option<Tls>,
         shutdown: &Shutdown,
     ) {
+        // Otherwise the process would end before this thread has; changes are taken until everything is to stop.
+        for phase in [Phase::DrainCore, Phase::Cancel] {
+            let api = self.clone();
+            let finish = async move || api.finish().await;
+            if let Err(error) = shutdown.on(phase, "changes by the API", finish) {
+                tracing::warn!(target: "steadfast::api", %error, "the end will not wait for changes");
+            }
+        }
         match TcpListener::from_std(listener) {
             Ok(listener) => {
                 let mut serve = guard.serve(listener, app).connections(500);
@@ -358,6 +431,7 @@ impl Api {
                 }
                 // As long as jobs are drained, people want to see it.
                 let _: Result<_, Cause> = shutdown.token().run(serve.into_future()).await;
+                self.finish().await;
             }
             Err(error) => {
                 tracing::error!(target: "steadfast::api", %error, "the listener of the API is lost");
@@ -421,16 +495,6 @@ async fn judge(api: &Api, prefix: &str, request: &mut Request) -> Result<(), Pro
             named => format!("this token may do {named}, and not {}", action.0),
         };
         return Err(Problem::forbidden(title).with_fix("use a token that may"));
-    }
-    if action.changes() {
-        if api.0.read_only {
-            let title = format!("this API takes no changes: {READ_ONLY}");
-            return Err(Problem::read_only(title));
-        }
-        // Before anything of it is begun.
-        if let Some(error) = api.0.writes.trouble() {
-            return Err(error.into());
-        }
     }
     request.extensions_mut().insert(actor);
     Ok(())

@@ -297,7 +297,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get(
         "/api/v1/policy",
         "policy.read",
-        "Gives the policy in force, and its revision as ETag.",
+        "Gives the policy in force, and as ETag by what it is known.",
         Policy::schema,
     ),
     Endpoint {
@@ -311,14 +311,17 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             Applied::schema,
         )
     },
-    change(
-        "POST",
-        "/api/v1/policy/diff",
-        "policy.read",
-        "Tells what a document would change, and whether it could be put in force.",
-        Proposed::schema,
-        Difference::schema,
-    ),
+    Endpoint {
+        headers: &["If-Match"],
+        ..change(
+            "POST",
+            "/api/v1/policy/diff",
+            "policy.read",
+            "Tells what a document would change, and whether it could be put in force; with `If-Match` only of the one that was seen.",
+            Proposed::schema,
+            Difference::schema,
+        )
+    },
     Endpoint {
         query: &[
             (
@@ -343,7 +346,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get(
         "/api/v1/policy/revisions/{id}",
         "policy.read",
-        "Gives a revision with its document.",
+        "Gives a revision with its document, and its ETag.",
         RevisionDetail::schema,
     ),
     change(

@@ -1,8 +1,10 @@
 //! What requests and answers of the API are made of.
 
 mod guard;
+mod tag;
 
 pub(crate) use guard::*;
+pub(crate) use tag::{HASH_DIGITS, Tag};
 
 use super::auth::{ACTIONS, ROLES};
 use super::schema::types;
@@ -24,12 +26,15 @@ types! {
         read_only_because: Option<String>,
         /// How many jobs there are by state.
         jobs: std::collections::BTreeMap<String, u64>,
-        /// Nodes that are taken to be alive.
+        /// Nodes that are taken to be alive, among the latest lives of processes: as many as `counts_up_to` says.
         nodes_alive: u64,
-        /// Where counts of jobs and nodes stop: such a number means that many or more.
+        /// Where counts stop: such a number means that many or more.
         counts_up_to: u64,
         /// Schedules that are due and that nobody has looked at for a minute.
         schedules_overdue: Vec<String>,
+        /// Kinds without a handler in this process, whose jobs wait or are made by a schedule; while other nodes are alive,
+        /// those of which a job has waited for a minute.
+        unhandled: Vec<String>,
     }
 
     /// A job.
@@ -372,7 +377,8 @@ types! {
         detail: String,
         /// The trace that it belongs to.
         trace_id: Option<String>,
-        /// What became of it; absent if it was cut off.
+        /// What became of it: `done`, or why not; absent while it is under way, and `unknown: …` where five minutes after it
+        /// was noted nobody has said.
         outcome: Option<String>,
     }
 

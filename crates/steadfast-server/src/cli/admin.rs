@@ -9,7 +9,7 @@ use steadfast::store::Store;
 
 use super::ask::print::{Printer, table};
 use super::{OfServer, fail};
-use crate::api::audit::{Entry, audited};
+use crate::api::audit::{Audit, Entry};
 use crate::api::auth::{self, Actor};
 use crate::api::client::Refused;
 use crate::api::problem::Problem;
@@ -47,7 +47,7 @@ enum Token {
         /// What it may do, action by action, in place of a role; can be given many times.
         #[arg(long = "action", value_name = "ACTION", conflicts_with = "role", value_parser = auth::ACTIONS.concat())]
         actions: Vec<String>,
-        /// How long it holds, an hour to a year.
+        /// How long it holds, an hour to a year: `720h`, `30d`.
         #[arg(long, value_name = "TIME", default_value = "2160h", value_parser = time)]
         expires_in: Duration,
         #[command(flatten)]
@@ -78,6 +78,8 @@ pub(crate) fn run(options: Options) -> ExitCode {
     let work = || -> anyhow::Result<()> {
         let config = Config::load(std::slice::from_ref(&options.server.config))?;
         let place = config.store.config("steadfast admin")?;
+        // A token in a store of its own is of no use to any server.
+        fail::NoStore::check(&place)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -113,8 +115,11 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
             };
             let rights = rights.map_err(refused)?;
             let asked = serde_json::json!({ "name": name, "may": rights.to_string() });
-            let work = auth::make(store, &name, &rights, expires_in);
-            let made = change(store, format!("token of {name}"), &asked, &why, work).await?;
+            let (of, at) = (name.clone(), store.clone());
+            let subject = format!("token of {name}");
+            let may = rights.clone();
+            let work = async move { auth::make(&at, &of, &may, expires_in).await };
+            let made = change(store, subject, &asked, why, work).await?;
             printer.talk(&format!(
                 "token {} of {name} ({rights}) holds until {}; it is shown this once:",
                 made.id, made.expires
@@ -143,8 +148,9 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
         }
         Token::Revoke { id, why } => {
             let asked = serde_json::json!({ "token": id });
-            let work = auth::revoke(store, id);
-            change(store, format!("token {id}"), &asked, &why, work).await?;
+            let at = store.clone();
+            let work = async move { auth::revoke(&at, id).await };
+            change(store, format!("token {id}"), &asked, why, work).await?;
             printer.print(&id, || format!("token {id} is revoked"));
         }
     }
@@ -152,21 +158,22 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
 }
 
 /// Changes something, with an entry in the audit.
-async fn change<T>(
+async fn change<T: Send + 'static>(
     store: &Store,
     subject: String,
     asked: &serde_json::Value,
-    why: &Why,
-    work: impl Future<Output = Result<T, Problem>>,
+    why: Why,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> anyhow::Result<T> {
     let entry = Entry {
-        actor: &Actor::at_the_store(),
+        actor: Actor::at_the_store().name,
         action: "tokens.write",
         subject,
-        reason: &why.reason,
+        reason: why.reason,
         detail: asked.to_string(),
     };
-    audited(store, entry, work).await.map_err(refused)
+    let done = Audit::new(store).done(entry, work).await;
+    done.map_err(refused)
 }
 
 fn refused(problem: Problem) -> anyhow::Error {
@@ -174,5 +181,5 @@ fn refused(problem: Problem) -> anyhow::Error {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    steadfast::settings::duration(text).map_err(|wrong| wrong.to_string())
+    crate::time::length(text).map_err(|wrong| wrong.to_string())
 }

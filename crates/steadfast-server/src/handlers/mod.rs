@@ -17,8 +17,8 @@ use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
 use crate::time;
 
-pub(crate) use exec::user::find as user;
-pub(crate) use outside::Outside;
+pub(crate) use exec::look;
+pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
 
@@ -101,12 +101,9 @@ struct About {
 
 impl About {
     async fn of(kind: &str, run: &Run, shared: &Shared) -> Result<Self, BoxError> {
-        let trace_id = context::current().trace_id().unwrap_or_else(|| {
-            // A job that nobody's request has made begins a trace of its own.
-            let id = TraceId::random();
-            context::update(|context| context.with_trace_id(id));
-            id
-        });
+        // Each run has one.
+        let trace_id = context::current().trace_id();
+        let trace_id = trace_id.unwrap_or_else(TraceId::random);
         let occurrence = shared.schedules.occurrence_of(run.id()).await?;
         Ok(Self {
             kind: kind.to_owned(),

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode};
 use steadfast_core::clock::Instant;
 use steadfast_core::report::{Collector, EventDoc, MetricDoc, Source};
+use tokio::sync::Notify;
 
 use super::Inner;
 use super::clients::PeerOf;
@@ -49,6 +51,8 @@ pub(super) struct Passed {
 #[derive(Default)]
 pub(super) struct Watch {
     probed: AtomicBool,
+    /// Somebody waits until it is.
+    waiting: Notify,
     requests: AtomicU64,
     ungoverned_requests: AtomicU64,
     twice: AtomicU64,
@@ -129,6 +133,20 @@ impl Watch {
     #[cfg(feature = "axum")]
     pub(super) fn probed(&self) {
         self.probed.store(true, Ordering::Relaxed);
+        self.waiting.notify_waiters();
+    }
+
+    /// Waits until something is so, looking whenever the routes were asked.
+    pub(super) async fn until(&self, is_so: impl Fn() -> bool) {
+        loop {
+            let mut asked = pin!(self.waiting.notified());
+            // Before the look: what comes after that is heard.
+            asked.as_mut().enable();
+            if is_so() {
+                return;
+            }
+            asked.await;
+        }
     }
 
     pub(super) fn request(&self) {

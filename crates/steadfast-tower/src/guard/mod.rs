@@ -390,6 +390,16 @@ impl Guard {
     pub fn armed(&self) -> Armed {
         self.inner.armed()
     }
+
+    /// Waits until the guard is [checked](Armed::checked): [`protect`](Self::protect) has put it around its routes. At
+    /// once where it is, or has no routes.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub fn checked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let inner = self.inner.clone();
+        async move { inner.watch.until(|| inner.armed().checked).await }
+    }
 }
 
 impl GuardBuilder {

@@ -10,7 +10,7 @@ use steadfast_core::context::Tier;
 use steadfast_core::decide::policy::{
     AdmissionPolicy, Count, Policy, RatePolicy, Route, Setting, Timeout, TimeoutPolicy,
 };
-use steadfast_core::{WaitGroup, clock, context, report};
+use steadfast_core::{WaitGroup, clock, context, report, spawn};
 use steadfast_tower::{Guard, PolicyDocument};
 use tower::ServiceExt;
 
@@ -540,6 +540,21 @@ fn what_cannot_work_is_refused_with_the_arithmetic() {
         error.to_string().contains("500/s × 200ms = 100 permits"),
         "{error}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_guard_to_be_around_its_routes_hears_of_it_when_it_is() {
+    let guard = Guard::new(policy()).unwrap();
+    let waits = spawn("waits", guard.checked());
+    clock::sleep(MS).await;
+    assert!(!waits.is_finished());
+
+    let _guarded = guard.protect(shop()).await.unwrap();
+
+    clock::timeout(MS, waits).await.unwrap().unwrap();
+    clock::timeout(MS, guard.checked()).await.unwrap();
+    let nothing = Guard::new(Policy::default()).unwrap();
+    clock::timeout(MS, nothing.checked()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,18 @@ impl Queue {
     pub(super) fn has_room(&self) -> bool {
         self.running + self.ready.len() < self.permits
     }
+
+    /// Takes what was claimed, in its order: what was claimed ahead of need is no reason to keep a higher priority waiting.
+    pub(super) fn hold(&mut self, jobs: Vec<Claimed>) {
+        let ends = jobs.first().zip(self.ready.back());
+        let is_before = ends.is_some_and(|(first, last)| first.rank_us < last.rank_us);
+        self.ready.extend(jobs);
+        if is_before {
+            // The suspect stays in front: others of this process wait for its end.
+            let order = |job: &Claimed| (job.place.is_none(), job.rank_us, job.id);
+            self.ready.make_contiguous().sort_by_key(order);
+        }
+    }
 }
 
 /// A run under way.

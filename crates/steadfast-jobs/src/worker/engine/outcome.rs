@@ -202,7 +202,7 @@ impl Engine {
             again = again.min(look_at.unwrap_or(u64::MAX));
             any |= !jobs.is_empty();
             self.more |= jobs.len() >= *want;
-            queue.ready.extend(jobs);
+            queue.hold(jobs);
         }
         if any {
             self.poll.found();
@@ -286,7 +286,7 @@ impl Engine {
         // Each look gets past some of them, so this comes to an end.
         let only_held_back = told.held_back && jobs.is_empty();
         let queue = &mut self.queues[index];
-        queue.ready.extend(jobs);
+        queue.hold(jobs);
         queue.limits_are_new &= !told.ours;
         queue.from_key = told.from_key;
         let wait = if only_held_back {

@@ -482,3 +482,22 @@ async fn a_claim_that_fails_is_made_again_and_waits_for_no_poll() {
     assert!(engine.wake_at(MILLI, false) < nanos(FAILED_LONGEST));
     assert!(engine.next_operation(engine.not_before, false).is_some());
 }
+
+/// Fast handlers have hundreds claimed ahead.
+#[tokio::test]
+async fn what_is_claimed_later_with_a_higher_priority_is_started_first() {
+    let (_database, mut engine, _ended) = engine().await;
+    let job = |id| Claimed {
+        rank_us: id,
+        ..claimed(&engine, id)
+    };
+    let claims = [vec![job(20), job(30)], vec![job(10), job(40)], vec![]];
+    let queue = &mut engine.queues[0];
+
+    for jobs in claims {
+        queue.hold(jobs);
+    }
+
+    let order: Vec<i64> = queue.ready.iter().map(|job| job.id).collect();
+    assert_eq!(order, [10, 20, 30, 40]);
+}

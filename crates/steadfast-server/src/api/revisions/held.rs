@@ -8,7 +8,20 @@ use steadfast::store::Error;
 use steadfast::tower::policy::{InvalidOverride, Override, Signed};
 
 use super::super::problem::Problem;
-use super::{Revisions, State, kept};
+use super::super::types::{self, Tag};
+use super::{Revisions, State, kept, lock};
+
+/// Why a process does not hold what others may.
+const OF_OTHERS: &str = "it is held against another policy that processes were started with";
+
+/// What is known of an override that is kept.
+pub(super) struct Known {
+    at_us: i64,
+    /// Under which revision it was tried.
+    under: Tag,
+    /// Who holds it, or why it does not fit.
+    by: Result<Signed, String>,
+}
 
 impl Revisions {
     /// Holds a value, and keeps that it is held.
@@ -20,12 +33,17 @@ impl Revisions {
         by: Signed,
     ) -> Result<(), Problem> {
         let mut state = self.state.lock().await;
-        self.catch_up(&mut state).await?;
+        self.begin(&mut state).await?;
         let fits = self.guard.try_hold(path.clone(), value, lasts, by.clone());
         fits.map_err(|refused| not_held(&refused))?;
         let name = path.to_string();
         let at_us = self.kept.hold(&name, value, lasts, &by).await?;
-        state.held.insert(name, (at_us, by.clone()));
+        let known = Known {
+            at_us,
+            under: self.tag(),
+            by: Ok(by.clone()),
+        };
+        state.held.insert(name, known);
         let held = self.guard.hold(path.clone(), value, lasts, by);
         held.map(drop).map_err(|refused| not_held(&refused))
     }
@@ -41,43 +59,66 @@ impl Revisions {
 
     /// Holds what the store says, and nothing any more that it does not.
     pub(super) async fn follow_held(&self, state: &mut State) -> Result<(), Error> {
-        let kept = self.kept.held().await?;
+        let kept = self.kept.held().await?.into_iter();
+        let (kept, others): (Vec<_>, Vec<_>) = kept.partition(|one| one.base == self.kept.base);
         let names: BTreeSet<&str> = kept.iter().map(|one| one.path.as_str()).collect();
-        let in_force = self.guard.in_force();
-        state.held.retain(|name, (_, signed)| {
+        state.held.retain(|name, known| {
             let is_kept = names.contains(name.as_str());
-            let mut held = in_force.overrides().iter();
-            // Somebody may hold it by code since.
-            let ours = held.find(|one| one.path().to_string() == *name && one.signed() == signed);
-            if let (false, Some(one)) = (is_kept, ours) {
-                self.guard.release(one.path());
+            if let (false, Some(path)) = (is_kept, self.held_by(name, known)) {
+                self.guard.release(&path);
             }
             is_kept
         });
+        let mut not_held = Vec::new();
         for one in kept {
-            let known = state.held.get(&one.path);
-            if known.is_some_and(|(at_us, _)| *at_us == one.at_us) {
-                continue;
-            }
-            match self.hold_kept(&one) {
-                Ok(signed) => {
-                    state.held.insert(one.path, (one.at_us, signed));
-                }
-                Err(why) => {
-                    let (held, author) = (one.path.as_str(), one.author.as_str());
+            let under = self.tag();
+            let known = state.held.remove(&one.path);
+            let known = known.filter(|known| known.at_us == one.at_us);
+            let by = match known {
+                Some(known) if known.under == under => known.by,
+                // What fits is found out anew under each revision.
+                Some(known) if self.held_by(&one.path, &known).is_some() => known.by,
+                _ => self.hold_kept(&one).inspect_err(|why| {
                     tracing::warn!(
                         target: "steadfast::policy",
-                        held,
-                        author,
+                        held = one.path,
+                        author = one.author,
                         why,
                         "an override cannot be held by this process, which goes on without it"
                     );
-                    let nobody = Signed::new("nobody", "it does not fit").expect("both are said");
-                    state.held.insert(one.path, (one.at_us, nobody));
-                }
+                }),
+            };
+            if let Err(why) = &by {
+                not_held.push(told(&one, why));
             }
+            let at_us = one.at_us;
+            state.held.insert(one.path, Known { at_us, under, by });
         }
+        for one in &others {
+            if !state.is_begun {
+                tracing::warn!(
+                    target: "steadfast::policy",
+                    held = one.path,
+                    value = one.value,
+                    author = one.author,
+                    left_s = one.left.as_secs(),
+                    "an override is held against another policy than the process was started with, and not by this process"
+                );
+            }
+            not_held.push(told(one, OF_OTHERS));
+        }
+        state.is_begun = true;
+        *lock(&self.not_held) = not_held;
         Ok(())
+    }
+
+    /// The field, if it is still held as is known; somebody may hold it by code since.
+    fn held_by(&self, name: &str, known: &Known) -> Option<FieldPath> {
+        let signed = known.by.as_ref().ok()?;
+        let in_force = self.guard.in_force();
+        let mut held = in_force.overrides().iter();
+        let ours = held.find(|one| one.path().to_string() == name && one.signed() == signed);
+        ours.map(|one| one.path().clone())
     }
 
     fn hold_kept(&self, one: &kept::Held) -> Result<Signed, String> {
@@ -99,6 +140,17 @@ impl Revisions {
                 tracing::warn!(target: "steadfast::policy", %error, held = path.as_str(), "an override that has ended is still kept");
             }
         }
+    }
+}
+
+fn told(one: &kept::Held, why: &str) -> types::NotHeld {
+    types::NotHeld {
+        path: one.path.clone(),
+        value: one.value.clone(),
+        left_seconds: one.left.as_secs(),
+        author: one.author.clone(),
+        reason: one.reason.clone(),
+        why: why.to_owned(),
     }
 }
 

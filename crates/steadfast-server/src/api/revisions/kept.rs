@@ -52,6 +52,8 @@ pub(super) struct Held {
     pub(super) at_us: i64,
     /// For how long more.
     pub(super) left: Duration,
+    /// The hash of what processes were started with, against which it is held.
+    pub(super) base: String,
 }
 
 impl Kept {
@@ -130,7 +132,7 @@ impl Kept {
         Ok(held == Some(1))
     }
 
-    /// Lists what is held, the oldest first.
+    /// Lists what is held in the whole service: that of the line first, the oldest before others.
     pub(super) async fn held(&self) -> Result<Vec<Held>, Error> {
         let (service, base) = (self.service.as_str(), self.base.as_str());
         let binds = binds![service, base, OVERRIDES_MAX as i64];
@@ -144,6 +146,7 @@ impl Kept {
                 reason: row.get(3)?,
                 at_us: row.get(4)?,
                 left: Duration::from_micros(left.unsigned_abs()),
+                base: row.get(6)?,
             })
         });
         held.collect()

@@ -9,8 +9,8 @@
 //! none changes the policy of the others, and a file that is rolled back brings back what was in force with it.
 //!
 //! # Several processes
-//! Each looks for newer ones every [`LOOK_EVERY`]. A number is given by the store, to one of those who ask for it at
-//! once. A revision that a process cannot follow, since a newer version has written it or the router lacks a route, is
+//! Each looks for newer ones every [`LOOK_EVERY`], from the moment on at which the guard is around its routes. A number is
+//! given by the store, to one of those who ask for it at once. A revision that a process cannot follow, since a newer version has written it or the router lacks a route, is
 //! told, and the newest that it can follow stays in force.
 
 mod held;
@@ -21,31 +21,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steadfast::store::{Error, Store};
-use steadfast::tower::policy::{Proposal, Revision, Signed};
+use steadfast::tower::policy::{ApplyError, Proposal, Revision, Signed};
 use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{Timestamp, clock, recover_async, spawn};
 
 use super::problem::Problem;
-use super::types;
-use crate::writes::LOOK_EVERY;
+use super::types::{self, Tag};
+use crate::writes::{LOOK_EVERY, is_about_writes};
 pub(super) use held::not_held;
 use kept::{Kept, New};
 
 /// Who stands for what processes were started with.
 const THE_FILE: &str = "the file";
 
-/// How long is waited for a guard to be put around its routes: 10 s. Until then it does not know which revision it could
-/// not follow, and [`Guard::protect`] would end a start for a route that is gone.
+/// After how long it is told that a guard was not put around its routes: 10 s, longer than a start takes from there.
 const PROTECTED_WITHIN: Duration = Duration::from_secs(10);
-
-/// How often is looked whether it was: every 100 ms.
-const PROTECTED_EVERY: Duration = Duration::from_millis(100);
 
 /// How many revisions a process tries to follow, from the newest back: 50, before what it was started with.
 const TRIED_MAX: usize = 50;
 
 /// How often a number is asked for: 5 times, since others may be given it at the same moment.
 const ASKED_MAX: usize = 5;
+
+/// What to do where another policy is in force than was seen.
+const DECIDE_ANEW: &str = "look at what has changed, and decide anew";
 
 /// The revisions of a guard, in a store.
 pub(super) struct Revisions {
@@ -55,7 +54,10 @@ pub(super) struct Revisions {
     kept: Kept,
     /// Whoever has it looks, applies or holds.
     state: tokio::sync::Mutex<State>,
+    /// Nothing is kept, only followed.
+    read_only: bool,
     behind: Mutex<Option<Behind>>,
+    not_held: Mutex<Vec<types::NotHeld>>,
 }
 
 /// What is known of the store.
@@ -65,8 +67,10 @@ struct State {
     seen: u64,
     /// Its document and its time: a store that was put back to an earlier state gives the number to another.
     seen_as: Option<(String, Timestamp)>,
-    /// By field what is held because the store says so, and who holds it.
-    held: BTreeMap<String, (i64, Signed)>,
+    /// By field what is to be held because the store says so.
+    held: BTreeMap<String, held::Known>,
+    /// What is held was looked at before.
+    is_begun: bool,
     /// The store cannot be asked, which was told.
     in_trouble: bool,
 }
@@ -90,27 +94,35 @@ pub(super) struct Applied {
 /// A newer revision that is not in force here.
 #[derive(Clone)]
 pub(super) struct Behind {
-    pub(super) revision: u64,
+    pub(super) tag: Tag,
+    pub(super) hash: String,
     pub(super) author: String,
     pub(super) why: String,
 }
 
 impl Revisions {
     /// Takes up what is kept, and follows it for as long as the API lives.
-    pub(super) async fn follow(guard: Guard, store: &Store, service: &str) -> Arc<Self> {
+    pub(super) async fn follow(
+        guard: Guard,
+        store: &Store,
+        service: String,
+        read_only: bool,
+    ) -> Arc<Self> {
         let history = guard.live().history();
         let first = history.first().map(|first| first.document().clone());
         let first = first.unwrap_or_else(|| guard.in_force().revision().document().clone());
         let revisions = Arc::new(Self {
             kept: Kept {
                 store: store.clone(),
-                service: service.to_owned(),
+                service,
                 base: first.hash().to_string(),
             },
             first,
             guard,
             state: tokio::sync::Mutex::default(),
+            read_only,
             behind: Mutex::default(),
+            not_held: Mutex::default(),
         });
         // Before anybody is served, where that can be.
         if revisions.is_protected() {
@@ -118,19 +130,25 @@ impl Revisions {
         }
         let weak = Arc::downgrade(&revisions);
         spawn("revisions of the policy", async move {
-            let begun = clock::now();
+            let (begun, mut is_told) = (clock::now(), false);
             while let Some(revisions) = weak.upgrade() {
-                let is_time = clock::now() - begun >= PROTECTED_WITHIN;
-                let wait = match is_time || revisions.is_protected() {
-                    true => {
-                        // A panic is told, and the next look is another one.
-                        let _ = recover_async(revisions.look()).await;
-                        LOOK_EVERY
-                    }
-                    false => PROTECTED_EVERY,
-                };
+                let protected = revisions.guard.checked();
+                if revisions.is_protected() {
+                    // A panic is told, and the next look is another one.
+                    let _ = recover_async(revisions.look()).await;
+                    drop(revisions);
+                    clock::sleep(LOOK_EVERY).await;
+                    continue;
+                }
                 drop(revisions);
-                clock::sleep(wait).await;
+                if !is_told && clock::now() - begun >= PROTECTED_WITHIN {
+                    is_told = true;
+                    tracing::error!(
+                        target: "steadfast::policy",
+                        "the guard of the API is around no routes: it protects nothing, and no revision of the policy is followed; call `Guard::protect`"
+                    );
+                }
+                let _ = clock::timeout(LOOK_EVERY, protected).await;
             }
         });
         revisions
@@ -148,6 +166,11 @@ impl Revisions {
     /// The newest revision, if it is not in force here.
     pub(super) fn behind(&self) -> Option<Behind> {
         self.told().clone()
+    }
+
+    /// What is kept to be held, and is not held here.
+    pub(super) fn not_held(&self) -> Vec<types::NotHeld> {
+        lock(&self.not_held).clone()
     }
 
     /// Lists revisions of the service, the latest first.
@@ -173,18 +196,19 @@ impl Revisions {
     /// Dropped half-way, it is kept or not; what is kept comes in force with the next look.
     pub(super) async fn apply(
         &self,
-        seen: u64,
+        seen: Tag,
         document: PolicyDocument,
         by: Signed,
     ) -> Result<Applied, Problem> {
         let mut state = self.state.lock().await;
         for _ in 0..ASKED_MAX {
-            self.catch_up(&mut state).await?;
+            self.begin(&mut state).await?;
             if state.seen == 0 {
                 continue;
             }
-            self.check_seen(seen)?;
+            // Made before the look: then it is of what is looked at, or outdated.
             let proposal = self.guard.propose(document.clone(), by.clone());
+            self.check_seen(&seen)?;
             let fits = self.guard.check_proposal(&proposal);
             fits.map_err(|error| match error.is_outdated() {
                 true => self.outdated(),
@@ -222,7 +246,7 @@ impl Revisions {
             let next = Revision::new(namespace, n, document, by, at);
             if let Err(error) = self.guard.adopt(next) {
                 // It was asked before, and somebody has changed what it can follow since.
-                self.is_behind(n, proposal.signed().author(), &error.to_string());
+                self.is_behind(n, proposal.document(), proposal.signed().author(), &error);
                 return Err(Problem::unfit(error.to_string()));
             }
             *self.told() = None;
@@ -240,10 +264,20 @@ impl Revisions {
         Err(Problem::conflict("others change the policy at the same moment").with_fix("try again"))
     }
 
-    /// Looks for what others have done.
+    /// Looks for what others have done, and keeps what the process was started with where nobody has.
     async fn look(&self) {
         let mut state = self.state.lock().await;
-        match self.catch_up(&mut state).await {
+        let mut looked = self.catch_up(&mut state).await;
+        if looked.is_ok() && state.seen == 0 && !self.read_only {
+            looked = match self.keep_the_first(&mut state).await {
+                Ok(true) => Ok(()),
+                Ok(false) => self.catch_up(&mut state).await,
+                // That is told by whoever follows the store.
+                Err(error) if is_about_writes(&error) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        match looked {
             Ok(()) if state.in_trouble => {
                 state.in_trouble = false;
                 tracing::info!(target: "steadfast::policy", "revisions of the policy are followed again");
@@ -260,22 +294,26 @@ impl Revisions {
         }
     }
 
+    /// Looks before something is changed.
+    async fn begin(&self, state: &mut State) -> Result<(), Problem> {
+        if !self.is_protected() {
+            let title = "the guard is around no routes yet, and follows no revision before";
+            return Err(Problem::conflict(title).with_fix("have the service call `Guard::protect`"));
+        }
+        self.catch_up(state).await?;
+        if state.seen == 0 {
+            self.keep_the_first(state).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows what is kept; writes nothing.
     async fn catch_up(&self, state: &mut State) -> Result<(), Error> {
-        for _ in 0..ASKED_MAX {
-            match self.kept.newest(0, u64::MAX).await? {
-                Some(newest) if state.has_seen(&newest) => break,
-                Some(newest) => {
-                    self.take_up(state, newest).await?;
-                    break;
-                }
-                None => {
-                    // Nothing is kept yet, or not any more.
-                    (state.seen, state.seen_as) = (0, None);
-                    if self.keep_the_first(state).await? {
-                        break;
-                    }
-                }
-            }
+        match self.kept.newest(0, u64::MAX).await? {
+            Some(newest) if state.has_seen(&newest) => {}
+            Some(newest) => self.take_up(state, newest).await?,
+            // Nothing is kept yet, or not any more.
+            None => (state.seen, state.seen_as) = (0, None),
         }
         self.follow_held(state).await
     }
@@ -292,6 +330,7 @@ impl Revisions {
                 break;
             };
             let (revision, author) = (tried.told.revision, tried.told.author);
+            let hash = tried.told.hash;
             tracing::error!(
                 target: "steadfast::policy",
                 revision,
@@ -300,7 +339,8 @@ impl Revisions {
                 "a revision of the policy cannot be followed by this process; the newest one that can be is in force"
             );
             behind.get_or_insert(Behind {
-                revision,
+                tag: Tag::of(revision, &hash),
+                hash,
                 author,
                 why,
             });
@@ -374,7 +414,7 @@ impl Revisions {
             let namespace = current.namespace();
             let first = Revision::new(namespace, n, self.first.clone(), signed, at);
             if let Err(error) = self.guard.adopt(first) {
-                self.is_behind(n, THE_FILE, &error.to_string());
+                self.is_behind(n, &self.first, THE_FILE, &error);
             }
         }
         self.tell_what_was_left(n).await?;
@@ -398,47 +438,75 @@ impl Revisions {
         Ok(())
     }
 
-    /// Refuses to change what was not seen.
-    fn check_seen(&self, seen: u64) -> Result<(), Problem> {
+    /// Refuses to go on from what is not what was seen, or not any more.
+    pub(super) async fn check(&self, seen: &Tag) -> Result<(), Problem> {
+        if self.is_protected() {
+            self.catch_up(&mut *self.state.lock().await).await?;
+        }
+        self.check_seen(seen)
+    }
+
+    fn check_seen(&self, seen: &Tag) -> Result<(), Problem> {
         match self.behind() {
-            Some(behind) if seen == behind.revision => Ok(()),
+            Some(behind) if *seen == behind.tag => Ok(()),
             Some(Behind {
-                revision,
-                author,
-                why,
+                tag, author, why, ..
             }) => {
+                let revision = tag.revision;
                 let title = format!(
                     "revision {revision} was put in force by {author}, and this process cannot follow it: {why}"
                 );
                 let fix = format!("put another one over it with --revision {revision}");
                 Err(Problem::changed(title).with_fix(fix))
             }
-            None if seen == self.guard.in_force().revision().n() => Ok(()),
+            None if *seen == self.tag() => Ok(()),
+            None if seen.revision == self.tag().revision => {
+                let title = format!(
+                    "revision {} is in force with another document than was seen: its number was given twice, by the \
+                     service itself or elsewhere",
+                    seen.revision
+                );
+                Err(Problem::changed(title).with_fix(DECIDE_ANEW))
+            }
             None => Err(self.outdated()),
         }
     }
 
-    fn outdated(&self) -> Problem {
-        let n = self.guard.in_force().revision().n();
-        Problem::changed(format!("revision {n} is in force by now"))
-            .with_fix("look at what has changed, and decide anew")
+    /// By what it is known which policy is in force.
+    fn tag(&self) -> Tag {
+        let in_force = self.guard.in_force();
+        let revision = in_force.revision();
+        Tag::of(revision.n(), &revision.hash().to_string())
     }
 
-    fn is_behind(&self, revision: u64, author: &str, why: &str) {
+    fn outdated(&self) -> Problem {
+        let n = self.guard.in_force().revision().n();
+        Problem::changed(format!("revision {n} is in force by now")).with_fix(DECIDE_ANEW)
+    }
+
+    fn is_behind(&self, n: u64, document: &PolicyDocument, author: &str, why: &ApplyError) {
+        let hash = document.hash().to_string();
         *self.told() = Some(Behind {
-            revision,
+            tag: Tag::of(n, &hash),
+            hash,
             author: author.to_owned(),
-            why: why.to_owned(),
+            why: why.to_string(),
         });
     }
 
-    /// Tells whether the guard knows its routes, or has none.
+    /// Tells whether the guard is around its routes, or has none: before that it does not know which revision it could not
+    /// follow, and [`Guard::protect`] would end a start for a route that is gone.
     fn is_protected(&self) -> bool {
         let armed = self.guard.armed();
-        armed.checked || armed.routes.is_empty()
+        // One that is put around a service by hand is never asked; that it is there is seen by requests.
+        armed.checked || armed.requests > 0
     }
 
     fn told(&self) -> MutexGuard<'_, Option<Behind>> {
-        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.behind)
     }
+}
+
+fn lock<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }

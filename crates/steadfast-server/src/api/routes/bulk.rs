@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use steadfast::jobs::{Cursor, Filter, JobId, State as JobState};
+use steadfast::jobs::{Cursor, Filter, JobId, Jobs, State as JobState};
 
 use super::jobs::state;
 use super::*;
@@ -25,10 +25,17 @@ pub(super) async fn redrive(State(api): State<Api>, request: Request) -> Answer<
     }
     let found = Found::look(&api, &which, Filter::state(state)).await?;
     found
-        .act(&api, "jobs.redrive", &actor, &which, detail, async |ids| {
-            let redriven = api.0.jobs.redrive(ids).await?;
-            Ok((redriven.jobs, Vec::new()))
-        })
+        .act(
+            &api,
+            "jobs.redrive",
+            actor,
+            which,
+            detail,
+            |jobs, ids, _| async move {
+                let redriven = jobs.redrive(&ids).await?;
+                Ok((redriven.jobs, Vec::new()))
+            },
+        )
         .await
 }
 
@@ -45,10 +52,17 @@ pub(super) async fn cancel(State(api): State<Api>, request: Request) -> Answer<t
     };
     let found = Found::look(&api, &which, filter).await?;
     found
-        .act(&api, "jobs.cancel", &actor, &which, detail, async |ids| {
-            let cancelled = api.0.jobs.cancel_all(ids, &which.reason).await?;
-            Ok((cancelled.now, cancelled.asked))
-        })
+        .act(
+            &api,
+            "jobs.cancel",
+            actor,
+            which,
+            detail,
+            |jobs, ids, reason| async move {
+                let cancelled = jobs.cancel_all(&ids, &reason).await?;
+                Ok((cancelled.now, cancelled.asked))
+            },
+        )
         .await
 }
 
@@ -105,15 +119,18 @@ impl Found {
     }
 
     /// Does something to them, unless it is a dry run: gives to which it was done, and which of them are told to stop.
-    async fn act(
+    async fn act<W>(
         self,
         api: &Api,
         action: &'static str,
-        actor: &Actor,
-        which: &types::Many,
+        actor: Actor,
+        which: types::Many,
         detail: String,
-        work: impl AsyncFnOnce(&[JobId]) -> Result<(Vec<JobId>, Vec<JobId>), Problem>,
-    ) -> Answer<types::DoneAll> {
+        work: impl FnOnce(Jobs, Vec<JobId>, String) -> W,
+    ) -> Answer<types::DoneAll>
+    where
+        W: Future<Output = Result<(Vec<JobId>, Vec<JobId>), Problem>> + Send + 'static,
+    {
         let numbers = |ids: &[JobId]| ids.iter().map(|id| id.get()).collect();
         let mut told = types::DoneAll {
             jobs: numbers(&self.ids),
@@ -128,13 +145,14 @@ impl Found {
             return Ok(Json(told));
         }
         let entry = Entry {
-            actor,
+            actor: actor.name,
             action,
             subject: format!("{} jobs", self.ids.len()),
-            reason: &which.reason,
+            reason: which.reason.clone(),
             detail,
         };
-        let (now, asked) = audited(&api.0.store, entry, work(&self.ids)).await?;
+        let work = work(api.0.jobs.clone(), self.ids.clone(), which.reason);
+        let (now, asked) = api.change(entry, work).await?;
         let done: HashSet<JobId> = now.into_iter().chain(asked.iter().copied()).collect();
         let (jobs, refused): (Vec<_>, Vec<_>) = self.ids.iter().partition(|id| done.contains(id));
         told.jobs = numbers(&jobs);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use steadfast::clock;
 use steadfast::decide::breaker::{BreakerState, Override};
 use steadfast::decide::policy::{Policy, RouteKind};
@@ -16,7 +16,7 @@ use steadfast::tower::policy::Signed;
 use super::*;
 use crate::traffic::{Durations, Recent, Totals, Traffic};
 
-pub(super) async fn list(State(api): State<Api>, Query(asked): Asked) -> Answer<types::Guarded> {
+pub(super) async fn list(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::Guarded> {
     known(&asked, &[])?;
     let guard = guard(&api)?;
     let (now, snapshot) = (clock::now(), report::snapshot());
@@ -203,14 +203,14 @@ pub(super) async fn force(
     if !force.dry_run {
         let entry = entry(&actor, &name, &force.reason, detail);
         let by = by(&actor, &force.reason)?;
-        let done = async {
+        let done = async move {
             let forced = match &force.endpoint {
                 None => breakers.force(over, lasts, by),
                 Some(endpoint) => breakers.force_endpoint(endpoint, over, lasts, by),
             };
             forced.map_err(|refused| Problem::refused(refused.to_string()))
         };
-        audited(&api.0.store, entry, done).await?;
+        api.change(entry, done).await?;
     }
     found(guard, &name)
 }
@@ -226,7 +226,7 @@ pub(super) async fn release(
     let breakers = breakers(guard, &name)?;
     let entry = entry(&actor, &name, &release.reason, detail);
     let by = by(&actor, &release.reason)?;
-    let done = async {
+    let done = async move {
         let held = match &release.endpoint {
             None => Ok(breakers.release(&by)),
             Some(endpoint) => breakers.release_endpoint(endpoint, &by),
@@ -236,16 +236,16 @@ pub(super) async fn release(
             false => Err(Problem::conflict("no operator holds it")),
         }
     };
-    audited(&api.0.store, entry, done).await?;
+    api.change(entry, done).await?;
     found(guard, &name)
 }
 
-fn entry<'a>(actor: &'a Actor, name: &str, reason: &'a str, detail: String) -> Entry<'a> {
+fn entry(actor: &Actor, name: &str, reason: &str, detail: String) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action: "breakers.force",
         subject: format!("breaker {name}"),
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }

@@ -1,12 +1,15 @@
 //! Jobs and their queues.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
+use steadfast::decide::policy::nearest_name;
 use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
 
 use super::*;
 
-pub(super) async fn list(State(api): State<Api>, Query(asked): Asked) -> Answer<types::JobPage> {
+pub(super) async fn list(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::JobPage> {
     let names = ["cursor", "limit", "state", "kind", "queue", "limit_key"];
     known(&asked, &names)?;
     let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
@@ -66,23 +69,24 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
         options = options.unique(key);
     }
     let payload = new.payload.unwrap_or_default().to_string();
+    let kind = new.kind;
     let entry = Entry {
-        actor: &actor,
+        actor: actor.name,
         action: "jobs.enqueue",
-        subject: format!("kind {}", new.kind),
-        reason: &new.reason,
+        subject: format!("kind {kind}"),
+        reason: new.reason,
         detail,
     };
-    let kind = new.kind.clone();
-    audited(&api.0.store, entry, async {
-        let warning = api.0.is_strange(&kind).then(|| {
-            format!("no handler of this server is called {kind:?}: the job waits for a process that has one")
-        });
-        let id = api.0.jobs.enqueue_kind(kind, payload, options).await?;
-        let Json(done) = done("enqueued", Some(id.get()));
-        Ok(Json(types::Done { warning, ..done }))
-    })
-    .await
+    let warning = api.0.is_strange(&kind).then(|| {
+        format!(
+            "no handler of this server is called {kind:?}: the job waits for a process that has one"
+        )
+    });
+    let jobs = api.0.jobs.clone();
+    let enqueued = async move { Ok(jobs.enqueue_kind(kind, payload, options).await?) };
+    let id = api.change(entry, enqueued).await?;
+    let Json(done) = done("enqueued", Some(id.get()));
+    Ok(Json(types::Done { warning, ..done }))
 }
 
 pub(super) async fn run(
@@ -90,10 +94,10 @@ pub(super) async fn run(
     Path(id): Path<u64>,
     request: Request,
 ) -> Answer<types::Done> {
-    act(api, id, "jobs.run", request, async |api, id| {
+    act(api, id, "jobs.run", request, |api, id| async move {
         match api.0.jobs.run_now(id).await? {
             true => Ok("due now"),
-            false => Err(state_of(api, id).await?),
+            false => Err(state_of(&api, id).await?),
         }
     })
     .await
@@ -108,15 +112,17 @@ pub(super) async fn cancel(
     let (reason, detail): (types::Reason, _) = body(request).await?;
     let id = job_id(id)?;
     let entry = entry(&actor, "jobs.cancel", id, &reason.reason, detail);
-    let outcome = audited(&api.0.store, entry, async {
-        match api.0.jobs.cancel(id, &reason.reason).await? {
+    let jobs = api.0.jobs.clone();
+    let cancelled = async move {
+        match jobs.cancel(id, &reason.reason).await? {
             Cancelled::Now => Ok("cancelled"),
             Cancelled::Asked => Ok("told to stop"),
             Cancelled::Ended(state) => Err(ended(id, state)),
             Cancelled::Unknown => Err(unknown(id)),
         }
-    });
-    Ok(done(outcome.await?, Some(id.get())))
+    };
+    let outcome = api.change(entry, cancelled).await?;
+    Ok(done(outcome, Some(id.get())))
 }
 
 pub(super) async fn retry(
@@ -124,7 +130,7 @@ pub(super) async fn retry(
     Path(id): Path<u64>,
     request: Request,
 ) -> Answer<types::Done> {
-    act(api, id, "jobs.redrive", request, async |api, id| {
+    act(api, id, "jobs.redrive", request, |api, id| async move {
         let redriven = api.0.jobs.redrive(&[id]).await?;
         if let Some((_, holder)) = redriven.refused.first() {
             return Err(Problem::conflict(format!(
@@ -132,7 +138,7 @@ pub(super) async fn retry(
             )));
         }
         if redriven.jobs.is_empty() {
-            return Err(state_of(api, id).await?);
+            return Err(state_of(&api, id).await?);
         }
         Ok("put back to work")
     })
@@ -146,11 +152,12 @@ pub(super) async fn pause(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.pause");
-    let paused = audited(&api.0.store, entry, async {
-        Ok(api.0.jobs.pause(&name, &reason.reason).await?)
-    });
-    paused.await?;
-    Ok(done("paused", None))
+    let warning = warning(&api, &name).await?;
+    let jobs = api.0.jobs.clone();
+    let paused = async move { Ok(jobs.pause(&name, &reason.reason).await?) };
+    api.change(entry, paused).await?;
+    let Json(done) = done("paused", None);
+    Ok(Json(types::Done { warning, ..done }))
 }
 
 pub(super) async fn resume(
@@ -160,55 +167,78 @@ pub(super) async fn resume(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.resume");
-    audited(&api.0.store, entry, async {
-        Ok(api.0.jobs.resume(&name).await?)
-    })
-    .await?;
-    Ok(done("goes on", None))
+    let warning = warning(&api, &name).await?;
+    let jobs = api.0.jobs.clone();
+    let resumed = async move { Ok(jobs.resume(&name).await?) };
+    api.change(entry, resumed).await?;
+    let Json(done) = done("goes on", None);
+    Ok(Json(types::Done { warning, ..done }))
 }
 
-fn queue_entry<'a>(
-    actor: &'a Actor,
+/// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
+/// was not meant.
+async fn warning(api: &Api, queue: &str) -> Result<Option<String>, Problem> {
+    let kinds = api.0.kinds.iter().flat_map(|kinds| &kinds.usual);
+    let mut known: BTreeSet<String> = kinds.map(|(_, usual)| usual.queue.clone()).collect();
+    let ended = JobState::ALL
+        .into_iter()
+        .filter(|state| state.is_terminal());
+    let all = ended.map(Filter::state).chain([Filter::live()]);
+    for filter in all {
+        let of_it = api.0.jobs.list(&filter.clone().queue(queue), 1).await?;
+        if known.contains(queue) || !of_it.jobs.is_empty() {
+            return Ok(None);
+        }
+        let some = api.0.jobs.list(&filter, PAGE_MAX).await?;
+        known.extend(some.jobs.into_iter().map(|job| job.queue));
+    }
+    let nearest = nearest_name(queue, known.iter().map(String::as_str));
+    let nearest = nearest.map(|nearest| format!("; did you mean {nearest:?}?"));
+    Ok(Some(format!(
+        "no job of a queue {queue:?} was found{}",
+        nearest.unwrap_or_default()
+    )))
+}
+
+fn queue_entry(
+    actor: &Actor,
     name: &str,
-    reason: &'a str,
+    reason: &str,
     detail: String,
     action: &'static str,
-) -> Entry<'a> {
+) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action,
         subject: format!("queue {name}"),
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }
 
-async fn act(
+async fn act<W>(
     api: Api,
     id: u64,
     action: &'static str,
     request: Request,
-    work: impl AsyncFnOnce(&Api, JobId) -> Result<&'static str, Problem>,
-) -> Answer<types::Done> {
+    work: impl FnOnce(Api, JobId) -> W,
+) -> Answer<types::Done>
+where
+    W: Future<Output = Result<&'static str, Problem>> + Send + 'static,
+{
     let (actor, reason, detail) = reason(request).await?;
     let id = job_id(id)?;
     let entry = entry(&actor, action, id, &reason.reason, detail);
-    let outcome = audited(&api.0.store, entry, work(&api, id)).await?;
+    let outcome = api.change(entry, work(api.clone(), id)).await?;
     Ok(done(outcome, Some(id.get())))
 }
 
-fn entry<'a>(
-    actor: &'a Actor,
-    action: &'static str,
-    id: JobId,
-    reason: &'a str,
-    detail: String,
-) -> Entry<'a> {
+fn entry(actor: &Actor, action: &'static str, id: JobId, reason: &str, detail: String) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action,
         subject: format!("job {id}"),
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod policy;
 mod schedules;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,12 +25,13 @@ use serde::de::DeserializeOwned;
 use steadfast::Timestamp;
 use steadfast::jobs::{COUNT_CAP, State as JobState};
 
-use super::audit::{Entry, audited, check_reason};
+use super::audit::{Entry, check_reason};
 use super::auth::Actor;
 use super::problem::Problem;
 use super::server::{Api, READ_ONLY};
 use super::{document, live, types};
 use crate::time;
+use crate::unhandled::unhandled;
 
 /// The largest body of a request: 1.5 MiB, a payload with what stands around it.
 const BODY_BYTES_MAX: usize = 3 << 19;
@@ -38,8 +40,27 @@ const BODY_BYTES_MAX: usize = 3 << 19;
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 500;
 
-/// What one can ask for behind a `?`; parameters that no endpoint knows are refused.
-type Asked = Query<BTreeMap<String, String>>;
+/// What one can ask for behind a `?`; parameters that no endpoint knows are refused, and those that are said twice.
+#[derive(Default)]
+struct Asked(BTreeMap<String, String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(said) = read.map_err(|error| Problem::refused(error.body_text()))?;
+        let mut asked = BTreeMap::new();
+        for (name, value) in said {
+            if asked.contains_key(&name) {
+                let title = format!("the parameter {name:?} is said more than once");
+                return Err(Problem::refused(title).with_fix("say it once"));
+            }
+            asked.insert(name, value);
+        }
+        Ok(Self(asked))
+    }
+}
 
 /// What a path names; what cannot be a name is told as everything else that is wrong.
 struct Path<T>(T);
@@ -81,7 +102,7 @@ pub(super) fn router(api: Api) -> Router {
         .route(
             "/api/v1/events",
             get(
-                async |State(api): State<Api>, Query(asked): Asked, request: Request| {
+                async |State(api): State<Api>, Asked(asked): Asked, request: Request| {
                     known(&asked, &["of"])?;
                     live::tell(api, actor(&request)?, asked.get("of").map(String::as_str))
                 },
@@ -148,6 +169,10 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
     let counts = inner.jobs.counts().await?;
     let nodes = inner.store.nodes(None, COUNT_CAP as usize).await?;
     let overdue = inner.schedules.overdue().await?;
+    let unhandled = match &inner.kinds {
+        Some(kinds) => unhandled(&inner.jobs, |kind| kinds.usual.contains_key(kind)).await?,
+        None => BTreeMap::new(),
+    };
     let dialect = match inner.store.dialect() {
         steadfast::store::Dialect::Sqlite => "sqlite",
         steadfast::store::Dialect::Postgres => "postgres",
@@ -173,6 +198,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         nodes_alive: alive as u64,
         counts_up_to: COUNT_CAP,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
+        unhandled: unhandled.into_keys().collect(),
     })
 }
 
@@ -181,7 +207,7 @@ pub(super) async fn view(api: &Api, name: &str) -> Result<String, Problem> {
     fn text<T: serde::Serialize>(Json(data): Json<T>) -> String {
         serde_json::to_string(&data).unwrap_or_default()
     }
-    let (state, asked) = (State(api.clone()), Query::default());
+    let (state, asked) = (State(api.clone()), Asked::default());
     Ok(match name {
         "status" => text(own_status(state).await?),
         "jobs" => text(jobs::list(state, asked).await?),
@@ -286,6 +312,6 @@ fn done(outcome: &str, job: Option<u64>) -> Json<types::Done> {
     })
 }
 
-fn with_etag<T: serde::Serialize>(value: T, revision: u64) -> Response<Body> {
-    ([("etag", format!("\"{revision}\""))], Json(value)).into_response()
+fn with_etag<T: serde::Serialize>(value: T, tag: impl fmt::Display) -> Response<Body> {
+    ([("etag", tag.to_string())], Json(value)).into_response()
 }

@@ -1,12 +1,12 @@
 //! Nodes, the audit, tokens.
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 
 use super::super::{audit as audits, auth};
 use super::*;
 
-pub(super) async fn nodes(State(api): State<Api>, Query(asked): Asked) -> Answer<types::NodePage> {
+pub(super) async fn nodes(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::NodePage> {
     let (before, limit) = page(&asked)?;
     let nodes = api.0.store.nodes(Some(before), limit).await?;
     let items: Vec<types::Node> = nodes
@@ -26,7 +26,7 @@ pub(super) async fn nodes(State(api): State<Api>, Query(asked): Asked) -> Answer
     Ok(Json(types::NodePage { items, next }))
 }
 
-pub(super) async fn audit(State(api): State<Api>, Query(asked): Asked) -> Answer<types::AuditPage> {
+pub(super) async fn audit(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::AuditPage> {
     let (before, limit) = page(&asked)?;
     let items = audits::list(&api.0.store, before, limit).await?;
     let next = next(items.last().map(|entry| entry.id), items.len(), limit);
@@ -35,7 +35,7 @@ pub(super) async fn audit(State(api): State<Api>, Query(asked): Asked) -> Answer
 
 pub(super) async fn tokens(
     State(api): State<Api>,
-    Query(asked): Asked,
+    Asked(asked): Asked,
 ) -> Answer<types::TokenPage> {
     let (before, limit) = page(&asked)?;
     let items = auth::list(&api.0.store, before, limit).await?;
@@ -64,12 +64,9 @@ pub(super) async fn make_token(
         &new.reason,
         detail,
     );
-    let made = audited(
-        &api.0.store,
-        entry,
-        auth::make(&api.0.store, &new.name, &rights, holds),
-    );
-    Ok(Json(made.await?))
+    let store = api.0.store.clone();
+    let made = async move { auth::make(&store, &new.name, &rights, holds).await };
+    Ok(Json(api.change(entry, made).await?))
 }
 
 pub(super) async fn revoke_token(
@@ -79,16 +76,18 @@ pub(super) async fn revoke_token(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = entry(&actor, format!("token {id}"), &reason.reason, detail);
-    audited(&api.0.store, entry, auth::revoke(&api.0.store, id)).await?;
+    let store = api.0.store.clone();
+    let revoked = async move { auth::revoke(&store, id).await };
+    api.change(entry, revoked).await?;
     Ok(done("revoked", None))
 }
 
-fn entry<'a>(actor: &'a Actor, subject: String, reason: &'a str, detail: String) -> Entry<'a> {
+fn entry(actor: &Actor, subject: String, reason: &str, detail: String) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action: "tokens.write",
         subject,
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }

@@ -1,9 +1,10 @@
 //! The policy of the guard: what is in force, what would change, what does.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::IF_MATCH;
 use steadfast::clock;
@@ -13,7 +14,8 @@ use steadfast::tower::PolicyDocument;
 use steadfast::tower::policy::{Explanation, InForce, Origin, Override, Proposal};
 
 use super::super::revisions::{Revisions, not_held};
-use super::guard::{by, guard, no_guard};
+use super::super::types::Tag;
+use super::guard::{by, no_guard};
 use super::*;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Problem> {
@@ -32,19 +34,22 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Probl
         base: revisions.first().hash().to_string(),
         base_name: revisions.first().name().to_owned(),
         behind: behind.map(|behind| types::Behind {
-            revision: behind.revision,
+            revision: behind.tag.revision,
+            hash: behind.hash,
             author: behind.author,
             why: behind.why,
         }),
         overrides: in_force.overrides().iter().map(held).collect(),
+        not_held: revisions.not_held(),
         warnings: warnings(document),
     };
-    Ok(with_etag(policy, revision.n()))
+    let tag = Tag::of(policy.revision, &policy.hash);
+    Ok(with_etag(policy, tag))
 }
 
 pub(super) async fn explain(
     State(api): State<Api>,
-    Query(asked): Asked,
+    Asked(asked): Asked,
 ) -> Answer<types::Explained> {
     known(&asked, &["route", "dependency"])?;
     let revisions = revisions_of(&api)?;
@@ -84,13 +89,19 @@ fn because(in_force: &InForce, first: &PolicyDocument) -> String {
 
 pub(super) async fn diff(State(api): State<Api>, request: Request) -> Answer<types::Difference> {
     let actor = actor(&request)?;
+    let seen = seen(request.headers())?;
     let (proposed, _): (types::Proposed, _) = body(request).await?;
-    let guard = guard(&api)?;
+    let revisions = revisions_of(&api)?;
+    if let Some(seen) = seen {
+        revisions.check(&seen).await?;
+    }
+    let guard = revisions.guard();
     let document = document(&proposed.name, &proposed.document)?;
     let proposal = guard.propose(document, by(&actor, "to be looked at")?);
     let refused = guard.check_proposal(&proposal).err();
     Ok(Json(types::Difference {
         revision: proposal.base().n(),
+        hash: proposal.base().hash().to_string(),
         changes: changes(&proposal),
         warnings: warnings(proposal.document()),
         refused: refused.map(|refused| refused.to_string()),
@@ -102,15 +113,19 @@ pub(super) async fn apply(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let actor = actor(&request)?;
-    let expected = expected(request.headers())?;
+    let seen = seen(request.headers())?.ok_or_else(|| {
+        Problem::no_precondition("say which revision is to be changed").with_fix(SEND_THE_TAG)
+    })?;
     let (new, detail): (types::NewPolicy, _) = body(request).await?;
     let revisions = revisions_of(&api)?;
     let document = document(&new.name, &new.document)?;
-    let subject = format!("policy {:#} over revision {expected}", document.hash());
+    let hash = document.hash();
+    let subject = format!("policy {hash:#} over revision {}", seen.revision);
     let entry = entry(&actor, "policy.write", subject, &new.reason, detail);
     let by = by(&actor, &new.reason)?;
-    let applied = audited(&api.0.store, entry, revisions.apply(expected, document, by));
-    let applied = applied.await?;
+    let revisions = revisions.clone();
+    let applied = async move { revisions.apply(seen, document, by).await };
+    let applied = api.change(entry, applied).await?;
     let revision = applied.revision;
     let applied = types::Applied {
         revision,
@@ -118,12 +133,12 @@ pub(super) async fn apply(
         warnings: warnings(applied.proposal.document()),
         overrides_ended: applied.ended,
     };
-    Ok(with_etag(applied, revision))
+    Ok(with_etag(applied, Tag::of(revision, &hash.to_string())))
 }
 
 pub(super) async fn revisions(
     State(api): State<Api>,
-    Query(asked): Asked,
+    Asked(asked): Asked,
 ) -> Answer<types::RevisionPage> {
     known(&asked, &["cursor", "limit"])?;
     let before = cursor::<u64>(&asked)?.unwrap_or(u64::MAX);
@@ -142,12 +157,14 @@ pub(super) async fn revisions(
 pub(super) async fn revision(
     State(api): State<Api>,
     Path(n): Path<u64>,
-) -> Answer<types::RevisionDetail> {
+) -> Result<Response<Body>, Problem> {
     let found = revisions_of(&api)?.find(n).await?;
-    found.map(Json).ok_or_else(|| {
+    let found = found.ok_or_else(|| {
         Problem::not_found(format!("there is no revision {n}"))
             .with_fix("`steadfast policy history` lists them")
-    })
+    })?;
+    let tag = Tag::of(n, &found.revision.hash);
+    Ok(with_etag(found, tag))
 }
 
 pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<types::Overridden> {
@@ -169,8 +186,9 @@ pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<typ
             &new.reason,
             detail,
         );
-        let held = revisions.hold(&path, &new.value, lasts, by);
-        audited(&api.0.store, entry, held).await?;
+        let (revisions, path, value) = (revisions.clone(), path.clone(), new.value);
+        let held = async move { revisions.hold(&path, &value, lasts, by).await };
+        api.change(entry, held).await?;
     }
     let in_force = guard.in_force();
     let is_held = |one: &&Override| !new.dry_run && *one.path() == path;
@@ -194,33 +212,34 @@ pub(super) async fn end_hold(State(api): State<Api>, request: Request) -> Answer
         &end.reason,
         detail,
     );
-    let ended = async {
+    let revisions = revisions.clone();
+    let ended = async move {
         match revisions.end_hold(&path).await? {
             true => Ok(done("ended", None)),
             false => Err(Problem::not_found(format!("no override of {path} holds"))
                 .with_fix("`steadfast policy show` lists those that do")),
         }
     };
-    audited(&api.0.store, entry, ended).await
+    api.change(entry, ended).await
 }
 
 /// The revisions of the guard, if one was given to the API.
-fn revisions_of(api: &Api) -> Result<&Revisions, Problem> {
-    api.0.revisions.as_deref().ok_or_else(no_guard)
+fn revisions_of(api: &Api) -> Result<&Arc<Revisions>, Problem> {
+    api.0.revisions.as_ref().ok_or_else(no_guard)
 }
 
-fn entry<'a>(
-    actor: &'a Actor,
+fn entry(
+    actor: &Actor,
     action: &'static str,
     subject: String,
-    reason: &'a str,
+    reason: &str,
     detail: String,
-) -> Entry<'a> {
+) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action,
         subject,
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }
@@ -237,16 +256,15 @@ fn field(path: &str) -> Result<FieldPath, Problem> {
     })
 }
 
-/// Which revision is to be changed.
-fn expected(headers: &HeaderMap) -> Result<u64, Problem> {
-    let tag = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
-    let tag = tag.ok_or_else(|| {
-        Problem::no_precondition("say which revision is to be changed")
-            .with_fix("send If-Match with the ETag of the policy that was seen")
-    })?;
-    tag.trim_matches('"')
-        .parse()
-        .map_err(|_| Problem::changed("the policy never had this ETag"))
+const SEND_THE_TAG: &str = "send If-Match with the ETag of the policy that was seen";
+
+/// Which policy was seen, if that is said.
+fn seen(headers: &HeaderMap) -> Result<Option<Tag>, Problem> {
+    let said = headers.get(IF_MATCH).map(|tag| {
+        let tag = tag.to_str().ok().and_then(|tag| tag.parse().ok());
+        tag.ok_or_else(|| Problem::changed("the policy never had this ETag").with_fix(SEND_THE_TAG))
+    });
+    said.transpose()
 }
 
 fn changes(proposal: &Proposal) -> Vec<types::Change> {

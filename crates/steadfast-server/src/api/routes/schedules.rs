@@ -1,11 +1,11 @@
 //! Schedules.
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
 use steadfast::clock;
-use steadfast::jobs::schedule::{Change, Plan, RanNow, Rule, Schedule, View, Zone};
+use steadfast::jobs::schedule::{Change, Plan, RanNow, Rule, Schedule, Schedules, View, Zone};
 
 use super::*;
 
@@ -14,7 +14,7 @@ const NEXT_MAX: usize = 100;
 
 pub(super) async fn list(
     State(api): State<Api>,
-    Query(asked): Asked,
+    Asked(asked): Asked,
 ) -> Answer<types::SchedulePage> {
     known(&asked, &["cursor", "limit"])?;
     let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
@@ -32,7 +32,7 @@ pub(super) async fn find(
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Problem> {
     let view = view(&api, &name).await?;
-    Ok(with_etag(shown(&view), view.revision))
+    Ok(with_etag(shown(&view), tag(&view)))
 }
 
 pub(super) async fn put(
@@ -46,13 +46,11 @@ pub(super) async fn put(
     let reason = new.reason.clone();
     let schedule = schedule(&api, &name, new)?;
     let entry = entry(&actor, "schedules.write", &name, &reason, detail);
-    let changed = audited(&api.0.store, entry, async {
-        api.0.schedules.register_if(&schedule, revision).await?;
-        Ok(())
-    });
-    changed.await?;
+    let schedules = api.0.schedules.clone();
+    let changed = async move { Ok(schedules.register_if(&schedule, revision).await?) };
+    api.change(entry, changed).await?;
     let view = view(&api, &name).await?;
-    Ok(with_etag(shown(&view), view.revision))
+    Ok(with_etag(shown(&view), tag(&view)))
 }
 
 pub(super) async fn delete(
@@ -60,14 +58,24 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<types::Done> {
+    let kinds = api.0.kinds.as_ref();
+    let is_of_file = kinds.is_some_and(|kinds| kinds.schedules.contains(&name));
     act(
         api,
-        &name,
+        name,
         "schedules.write",
         request,
-        async |api, name, _| match api.0.schedules.delete(name).await? {
-            true => Ok(done("deleted", None)),
-            false => Err(unknown(name)),
+        |schedules, name, _| async move {
+            match schedules.delete(&name).await? {
+                true => {
+                    let Json(done) = done("deleted", None);
+                    let warning = is_of_file.then(|| {
+                        format!("the configuration of this server has the schedule {name}, and its next start adds it again")
+                    });
+                    Ok(Json(types::Done { warning, ..done }))
+                }
+                false => Err(unknown(&name)),
+            }
         },
     )
     .await
@@ -76,7 +84,7 @@ pub(super) async fn delete(
 pub(super) async fn next(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Query(asked): Asked,
+    Asked(asked): Asked,
 ) -> Answer<types::UpcomingList> {
     known(&asked, &["count"])?;
     let count = limit(&asked, "count", 10, NEXT_MAX)?;
@@ -105,15 +113,17 @@ pub(super) async fn run(
 ) -> Answer<types::Done> {
     act(
         api,
-        &name,
+        name,
         "schedules.run",
         request,
-        async |api, name, _| match api.0.schedules.run_now(name).await? {
-            RanNow::Made(id) => Ok(done("made", Some(id.get()))),
-            RanNow::Busy(id) => Err(Problem::conflict(format!(
-                "job {id} of this schedule has not ended"
-            ))
-            .with_fix("wait for it, cancel it, or let runs overlap")),
+        |schedules, name, _| async move {
+            match schedules.run_now(&name).await? {
+                RanNow::Made(id) => Ok(done("made", Some(id.get()))),
+                RanNow::Busy(id) => Err(Problem::conflict(format!(
+                    "job {id} of this schedule has not ended"
+                ))
+                .with_fix("wait for it, cancel it, or let runs overlap")),
+            }
         },
     )
     .await
@@ -126,11 +136,11 @@ pub(super) async fn pause(
 ) -> Answer<types::Done> {
     act(
         api,
-        &name,
+        name,
         "schedules.pause",
         request,
-        async |api, name, reason| {
-            api.0.schedules.pause(name, reason).await?;
+        |schedules, name, reason| async move {
+            schedules.pause(&name, &reason).await?;
             Ok(done("paused", None))
         },
     )
@@ -144,11 +154,11 @@ pub(super) async fn resume(
 ) -> Answer<types::Done> {
     act(
         api,
-        &name,
+        name,
         "schedules.resume",
         request,
-        async |api, name, _| {
-            api.0.schedules.resume(name).await?;
+        |schedules, name, _| async move {
+            schedules.resume(&name).await?;
             Ok(done("goes on", None))
         },
     )
@@ -164,10 +174,9 @@ pub(super) async fn backfill(
     let (asked, detail): (types::Backfill, _) = body(request).await?;
     let (from, to) = (moment(&asked.from)?, moment(&asked.to)?);
     let entry = entry(&actor, "schedules.backfill", &name, &asked.reason, detail);
-    let filled = audited(&api.0.store, entry, async {
-        Ok(api.0.schedules.backfill(&name, from, to).await?)
-    });
-    let filled = filled.await?;
+    let schedules = api.0.schedules.clone();
+    let filled = async move { Ok(schedules.backfill(&name, from, to).await?) };
+    let filled = api.change(entry, filled).await?;
     Ok(Json(types::Backfilled {
         made: filled.made as u64,
         had: filled.had as u64,
@@ -175,30 +184,28 @@ pub(super) async fn backfill(
     }))
 }
 
-async fn act(
+async fn act<W>(
     api: Api,
-    name: &str,
+    name: String,
     action: &'static str,
     request: Request,
-    work: impl AsyncFnOnce(&Api, &str, &str) -> Answer<types::Done>,
-) -> Answer<types::Done> {
+    work: impl FnOnce(Schedules, String, String) -> W,
+) -> Answer<types::Done>
+where
+    W: Future<Output = Answer<types::Done>> + Send + 'static,
+{
     let (actor, reason, detail) = reason(request).await?;
-    let entry = entry(&actor, action, name, &reason.reason, detail);
-    audited(&api.0.store, entry, work(&api, name, &reason.reason)).await
+    let entry = entry(&actor, action, &name, &reason.reason, detail);
+    let work = work(api.0.schedules.clone(), name, reason.reason);
+    api.change(entry, work).await
 }
 
-fn entry<'a>(
-    actor: &'a Actor,
-    action: &'static str,
-    name: &str,
-    reason: &'a str,
-    detail: String,
-) -> Entry<'a> {
+fn entry(actor: &Actor, action: &'static str, name: &str, reason: &str, detail: String) -> Entry {
     Entry {
-        actor,
+        actor: actor.name.clone(),
         action,
         subject: format!("schedule {name}"),
-        reason,
+        reason: reason.to_owned(),
         detail,
     }
 }
@@ -209,6 +216,11 @@ async fn view(api: &Api, name: &str) -> Result<View, Problem> {
         .find(name)
         .await?
         .ok_or_else(|| unknown(name))
+}
+
+/// The `ETag` of a schedule: its number comes from the store alone.
+fn tag(view: &View) -> String {
+    format!("\"{}\"", view.revision)
 }
 
 fn unknown(name: &str) -> Problem {

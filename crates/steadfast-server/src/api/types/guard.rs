@@ -127,7 +127,7 @@ types! {
 
     /// The policy in force.
     Policy {
-        /// Its revision, which is also the ETag.
+        /// Its revision; the ETag says it with the beginning of the hash: `"12-5f3a0c7e91b2d846"`.
         revision: u64,
         /// What the document is recognized by.
         hash: String,
@@ -150,6 +150,8 @@ types! {
         behind: Option<Behind>,
         /// What operators hold against it.
         overrides: Vec<Held>,
+        /// What they do, and this process does not.
+        not_held: Vec<NotHeld>,
         /// What should be known about it.
         warnings: Vec<Mistake>,
     }
@@ -158,6 +160,8 @@ types! {
     Behind {
         /// Its number.
         revision: u64,
+        /// What its document is recognized by.
+        hash: String,
         /// Who put it in force.
         author: String,
         /// Why it cannot be followed.
@@ -178,6 +182,22 @@ types! {
         author: String,
         /// Why.
         reason: String,
+    }
+
+    /// A value that is held elsewhere, or would be, and not by this process.
+    NotHeld {
+        /// The field: `timeouts.page.timeout`.
+        path: String,
+        /// The value, as a document writes it.
+        value: String,
+        /// For how many seconds more.
+        left_seconds: u64,
+        /// Who.
+        author: String,
+        /// Why it should be held.
+        reason: String,
+        /// Why it is not.
+        why: String,
     }
 
     /// Something wrong, or worth knowing, in a policy.
@@ -239,6 +259,8 @@ types! {
     Difference {
         /// The revision that it was compared with.
         revision: u64,
+        /// What the document of that revision is recognized by.
+        hash: String,
         /// By field.
         changes: Vec<Change>,
         /// What should be known before.

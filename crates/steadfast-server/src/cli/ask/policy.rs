@@ -15,7 +15,7 @@ use crate::api::client::{Client, Refused};
 use crate::api::routes::policy::{change, explanation, mistakes};
 use crate::api::types::{
     Applied, Change, Difference, Explained, Held, Mistake, NewPolicy, Policy, Proposed,
-    RevisionDetail, RevisionPage,
+    RevisionDetail, RevisionPage, Tag,
 };
 
 #[derive(Debug, Subcommand)]
@@ -122,7 +122,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         }
         Command::Diff { one, other } => {
             let difference = match other {
-                None => difference(client, written(client, &one).await?).await?,
+                None => difference(client, written(client, &one).await?, None).await?,
                 Some(other) => between(client, &one, other).await?,
             };
             printer.print(&difference, || shown(&difference));
@@ -243,6 +243,17 @@ async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow
     for held in &policy.overrides {
         printer.talk(&told_held(held));
     }
+    for held in &policy.not_held {
+        printer.talk(&format!(
+            "NOT HELD {} = {} for {} more, by {}: {}; {}",
+            plain(&held.path),
+            plain(&held.value),
+            left(held.left_seconds),
+            plain(&held.author),
+            plain(&held.reason),
+            plain(&held.why)
+        ));
+    }
     printer.print_document(&policy, &policy.document);
     Ok(())
 }
@@ -313,10 +324,33 @@ async fn revision(client: &Client, number: u64) -> anyhow::Result<RevisionDetail
     client.get(path).send().await
 }
 
-async fn difference(client: &Client, (name, document): Written) -> anyhow::Result<Difference> {
+/// Compares a document with what is in force; with that alone which was seen, if it is said.
+async fn difference(
+    client: &Client,
+    (name, document): Written,
+    seen: Option<&Tag>,
+) -> anyhow::Result<Difference> {
     let proposed = Proposed { name, document };
     let asked = client.change("POST", "/api/v1/policy/diff", &proposed);
-    asked.send().await
+    match seen {
+        Some(seen) => asked.over(seen).send().await,
+        None => asked.send().await,
+    }
+}
+
+/// Finds by what a revision is known: one that is kept, or one that the service has put in force by itself.
+async fn seen(client: &Client, number: u64) -> anyhow::Result<Tag> {
+    match revision(client, number).await {
+        Ok(kept) => Ok(Tag::of(number, &kept.revision.hash)),
+        Err(error) if is_unknown(&error) => {
+            let policy: Policy = client.get("/api/v1/policy").send().await?;
+            match policy.revision == number {
+                true => Ok(Tag::of(number, &policy.hash)),
+                false => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Compares two revisions, whichever is in force.
@@ -327,6 +361,7 @@ async fn between(client: &Client, one: &str, other: u64) -> anyhow::Result<Diffe
         revision(client, number).await?,
         revision(client, other).await?,
     );
+    let hash = before.revision.hash.clone();
     let document = |of: RevisionDetail| {
         let document = PolicyDocument::new(of.revision.name, of.document);
         document.map_err(Mistaken)
@@ -335,6 +370,7 @@ async fn between(client: &Client, one: &str, other: u64) -> anyhow::Result<Diffe
     let proposed = before.policy().changes(after.policy()).into_iter();
     Ok(Difference {
         revision: number,
+        hash,
         changes: proposed.map(|of| change(of, Some(&after))).collect(),
         warnings: after.warnings().map(mistakes).unwrap_or_default(),
         refused: None,
@@ -349,7 +385,13 @@ async fn apply(
     over: Option<u64>,
     reason: Option<String>,
 ) -> anyhow::Result<()> {
-    let difference = difference(client, written.clone()).await?;
+    let over = match over {
+        Some(number) => Some(seen(client, number).await?),
+        None => None,
+    };
+    // What is to be put in force is refused where it is noted.
+    let seen = over.as_ref().filter(|_| reason.is_none());
+    let difference = difference(client, written.clone(), seen).await?;
     let Some(reason) = reason else {
         printer.print(&difference, || shown(&difference) + "\nnothing was changed");
         return Ok(());
@@ -360,8 +402,8 @@ async fn apply(
         document,
         reason,
     };
-    let over = over.unwrap_or(difference.revision);
-    let asked = client.change_seen("/api/v1/policy", over, &new);
+    let over = over.unwrap_or_else(|| Tag::of(difference.revision, &difference.hash));
+    let asked = client.change("PUT", "/api/v1/policy", &new).over(&over);
     let applied: Applied = asked.send().await?;
     printer.print(&applied, || put_in_force(&applied));
     Ok(())

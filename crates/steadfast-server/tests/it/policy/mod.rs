@@ -237,11 +237,17 @@ fn a_policy_is_checked_without_a_server_and_compared_applied_and_kept_with_one()
     let applied = shop.told(&[&["policy", "apply", path], &WHY[..]].concat());
     assert_eq!(applied, format!("{change}revision 2 is in force\n"));
     // Whoever has looked at the first one does not know of the second.
-    shop.check(
-        &[&["policy", "apply", path, "--revision", "1"], &WHY[..]].concat(),
-        6,
-        "error[SF-2207]: revision 2 is in force by now\n  fix: look at what has changed, and decide anew\n",
-    );
+    let over_the_first = [&["policy", "apply", path, "--revision", "1"], &WHY[..]].concat();
+    for args in [
+        &over_the_first[..],
+        &[&over_the_first[..], &["--dry-run"]].concat(),
+    ] {
+        shop.check(
+            args,
+            6,
+            "error[SF-2207]: revision 2 is in force by now\n  fix: look at what has changed, and decide anew\n",
+        );
+    }
     let history = shop.told(&["policy", "history"]);
     let lines: Vec<_> = history.lines().collect();
     assert!(lines[0].starts_with("REVISION  AT "), "{history}");

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+use steadfast::store::testing::{Database, Kind};
+use steadfast::store::{Error, binds};
+
 use super::served::{Served, bearer, text};
 use super::*;
 
@@ -270,6 +273,13 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         "",
         &["jobs", "list"],
         5,
+        "error[SF-2202]: no token\n  \
+         fix: set STEADFAST_TOKEN or --token-file; `steadfast admin token create`, where the store is, makes one\n",
+    );
+    check(
+        "strange",
+        &["jobs", "list"],
+        5,
         "error[SF-2202]: there is no such token, or it does not hold any more\n  \
          fix: `steadfast admin token create` makes one; say it as `authorization: Bearer …`\n",
     );
@@ -336,6 +346,113 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         told.ends_with("fix: start `steadfast serve`, or say where it is with --server\n"),
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_waits_for_an_action_although_whoever_has_asked_has_left() {
+    let database = Database::make(Kind::Postgres).await;
+    let handler = shell("nothing", "true", "");
+    let mut served = Served::start_at("ends-acting", &database.direct_url(), &handler);
+    let admin = bearer(&served.token("admin"));
+    let later = r#"{"kind":"nothing","delay":"1h","reason":"a test"}"#;
+    assert_eq!(served.send("POST", "/api/v1/jobs", &admin, later).0, 200);
+    let other = database.open().await;
+    let patient = Config {
+        transaction_timeout: PATIENCE,
+        ..database.config()
+    };
+    let store = Store::open(patient).await.unwrap();
+    let outcome = "SELECT outcome FROM steadfast.api_audit WHERE action = 'jobs.cancel'";
+
+    let held: Result<(), Error> = store
+        .write(async |mut tx| {
+            let lock = "SELECT id FROM steadfast.job WHERE id = 1 FOR UPDATE";
+            tx.sql(lock, binds![]).await?;
+            let mut asked = TcpStream::connect(&served.address).unwrap();
+            let cancel = "POST /api/v1/jobs/1/cancel HTTP/1.1\r\nhost: here\r\n";
+            let body = r#"{"reason":"a test"}"#;
+            let length = body.len();
+            write!(
+                asked,
+                "{cancel}{admin}content-length: {length}\r\n\r\n{body}"
+            )
+            .unwrap();
+            wait_until("it is noted", async || {
+                let noted: Result<_, Error> = other
+                    .write(async |mut tx| tx.sql(outcome, binds![]).await)
+                    .await;
+                !noted.unwrap().is_empty()
+            })
+            .await;
+            drop(asked);
+            served.server.signal("TERM");
+            wait_until("everything else has ended", async || {
+                let nodes = other.nodes(None, 10).await.unwrap();
+                nodes.iter().all(|node| node.ended.is_some())
+            })
+            .await;
+            Ok(())
+        })
+        .await;
+    held.unwrap();
+    served.server.ended();
+
+    let noted: Result<_, Error> = other
+        .write(async |mut tx| tx.sql(outcome, binds![]).await)
+        .await;
+    let outcome: Option<String> = noted.unwrap().one().unwrap().get(0).unwrap();
+    // Where that took longer than a statement may, it is said that it failed.
+    assert!(outcome.is_some());
+}
+
+#[test]
+fn what_is_asked_twice_is_refused_by_name_wherever_something_can_be_asked() {
+    let served = Served::start("twice", &shell("nothing", "true", ""));
+    let may = bearer(&served.token("admin"));
+    let (_, _, document) = served.send("GET", "/api/v1/openapi.json", "", "");
+    let document: Value = serde_json::from_str(&document).unwrap();
+
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let parameters = methods["get"]["parameters"].as_array().into_iter();
+        let named = parameters.flatten().filter(|known| known["in"] == "query");
+        for name in named.map(|known| known["name"].as_str().unwrap()) {
+            asked += 1;
+            let path = path.replace("{name}", "x").replace("{id}", "1");
+            let twice = format!("{path}?{name}=1&{name}=2");
+            let (status, _, body) = served.send("GET", &twice, &may, "");
+            let problem: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(status, 400, "{twice}: {body}");
+            let title = format!("the parameter {name:?} is said more than once");
+            assert_eq!(problem["title"], title, "{twice}");
+        }
+    }
+    assert!(asked > 10, "{asked}");
+    served.server.stop();
+}
+
+#[test]
+fn whoever_pauses_a_queue_that_nobody_uses_is_warned_with_the_name_that_may_have_been_meant() {
+    let of_email = "queue = \"email\"\n[queues.email]\npermits = 1";
+    let served = Served::start("misspelt", &shell("nothing", "true", of_email));
+    let admin = served.token("admin");
+    let act = |action: &str, queue: &str| {
+        let done = served.ask(&admin, &["jobs", action, queue, "--reason", "x"]);
+        assert!(done.status.success(), "{done:?}");
+        text(&done.stderr)
+    };
+
+    let warned = "warning: no job of a queue \"emial\" was found; did you mean \"email\"?\n";
+    assert_eq!(act("pause", "emial"), warned);
+    assert_eq!(act("resume", "emial"), warned);
+    assert_eq!(act("pause", "email"), "");
+    // One that somebody has enqueued to is known.
+    let run = [
+        "jobs", "run", "nothing", "--queue", "emial", "--reason", "x",
+    ];
+    assert!(served.ask(&admin, &run).status.success());
+    assert_eq!(act("pause", "emial"), "");
+    served.server.stop();
 }
 
 #[test]
@@ -473,7 +590,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
         "[api]\nlisten = \"0.0.0.0:0\"",
     );
     let refused = output(&["--config", config.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(78));
     let told = text(&refused.stderr);
     assert!(
         told.contains("tokens would cross the network in clear"),

@@ -1,5 +1,5 @@
-//! A crontab that was taken over, under a server and programs that are killed again and again: of each due time there
-//! is one job, and it has come to its end.
+//! A crontab that was taken over, under a server, programs and a database that are killed again and again: of each due
+//! time there is one job, and it has come to its end.
 //!
 //! The minutes do not have to be waited for. SQLite has the clock of its process and PostgreSQL that of its server, and
 //! here the test sets both.
@@ -265,6 +265,27 @@ impl Night {
         clock::sleep(Duration::from_millis(self.random(most_ms))).await;
     }
 
+    /// Has PostgreSQL end as by a crash, under a server that runs; gives whether there is one.
+    async fn crash_database(&self, jobs: &Jobs) -> bool {
+        let Some(cluster) = &self.cluster else {
+            return false;
+        };
+        cluster.stop(Stop::Immediate);
+        self.sleep(800).await;
+        cluster.start_again_with(&self.clock.host.environment());
+        // Each of our connections was lost.
+        wait_until("the database is back", async || {
+            let looked = [
+                jobs.list(&Filter::live(), 1).await,
+                jobs.list(&Filter::live(), 1).await,
+            ];
+            looked.iter().all(Result::is_ok)
+        })
+        .await;
+        self.sleep(2_000).await;
+        true
+    }
+
     /// What the programs have said.
     fn said(&self) -> Vec<Said> {
         let written = std::fs::read_to_string(self.folder.path().join("runs")).unwrap_or_default();
@@ -326,7 +347,7 @@ async fn no_due_run_is_lost(name: &str, on_postgres: bool) {
     let mut last = first - 1;
     let mut programs_killed = BTreeSet::new();
     // Midnight in Berlin is among the minutes, however few the kills.
-    let (mut killed, mut life) = (0, 0);
+    let (mut killed, mut life, mut databases) = (0, 0, 0);
     while killed < kills || last < first + 4 {
         let decided = schedules.find("cron-each-minute").await.unwrap().unwrap();
         let is_decided = decided
@@ -358,7 +379,10 @@ async fn no_due_run_is_lost(name: &str, on_postgres: bool) {
                 }
                 night.sleep(400).await;
             }
-            _ => night.sleep(1_200).await,
+            _ => {
+                night.sleep(1_200).await;
+                databases += u32::from(night.crash_database(&jobs).await);
+            }
         }
         server.signal("KILL");
         server.ended();
@@ -390,7 +414,9 @@ async fn no_due_run_is_lost(name: &str, on_postgres: bool) {
     let end = minute_of(night.clock.now());
 
     let seen = judge(&night, &jobs, (first, last, end), &programs_killed).await;
-    tell(&format!("{killed} kills of servers, {seen}"));
+    tell(&format!(
+        "{killed} kills of servers, {databases} of the database, {seen}"
+    ));
 }
 
 /// Compares what is due with what is in the store and with what the programs have said.

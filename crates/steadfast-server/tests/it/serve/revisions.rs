@@ -130,12 +130,11 @@ impl Serving {
     fn put(&self, over: u32, failures: u32) -> (u16, String) {
         let document = std::fs::read_to_string(self.with_failures(failures)).unwrap();
         let body = serde_json::json!({ "name": "by hand", "document": document, "reason": "x" });
-        self.send(
-            "PUT",
-            "/api/v1/policy",
-            &format!("if-match: \"{over}\"\r\n"),
-            &body,
-        )
+        let seen = self.told(&["policy", "show", "--revision", &over.to_string(), "--json"]);
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        let hash = seen["data"]["revision"]["hash"].as_str().unwrap();
+        let tag = format!("if-match: \"{over}-{}\"\r\n", &hash[..16]);
+        self.send("PUT", "/api/v1/policy", &tag, &body)
     }
 
     fn send(&self, method: &str, path: &str, headers: &str, body: &Value) -> (u16, String) {
@@ -289,6 +288,15 @@ async fn another_file_rules_and_one_that_is_rolled_back_brings_back_what_was_in_
         (&"the file".into(), &policy["hash"])
     );
     assert_eq!(policy["overrides"], serde_json::json!([]));
+    // What is held against the one before is told, and not held.
+    let warned = "an override is held against another policy than the process was started with";
+    assert!(told.contains(warned), "{told}");
+    assert_eq!(policy["not_held"][0]["path"], "timeouts.mail.timeout");
+    let shown = text(&serving.ask(&["policy", "show"]).stderr);
+    assert!(
+        shown.contains("\nNOT HELD timeouts.mail.timeout = 3s for "),
+        "{shown}"
+    );
 
     serving.kill();
     serving.restart(5);
