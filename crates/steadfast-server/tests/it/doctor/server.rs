@@ -212,6 +212,8 @@ async fn what_is_wrong_with_a_file_of_sqlite_is_found() {
     examined(&config).one("config.files", "warn", "the payloads of all jobs");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
 
+    // Else its first page might be read from there.
+    let _ = std::fs::remove_file(path.with_extension("db-wal"));
     std::fs::write(
         &path,
         "this is no database, whatever its name says, and it is long enough to be one",
