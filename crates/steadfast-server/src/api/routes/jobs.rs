@@ -178,7 +178,7 @@ pub(super) async fn resume(
 /// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
 /// was not meant.
 async fn warning(api: &Api, queue: &str) -> Result<Option<String>, Problem> {
-    let kinds = api.0.kinds.iter().flatten();
+    let kinds = api.0.kinds.iter().flat_map(|kinds| &kinds.usual);
     let mut known: BTreeSet<String> = kinds.map(|(_, usual)| usual.queue.clone()).collect();
     let ended = JobState::ALL
         .into_iter()
