@@ -38,11 +38,13 @@ impl Unhandled {
     pub(crate) fn fix(&self, kind: &str) -> String {
         let schedules = self.schedules.iter();
         let delete: String = schedules
-            .map(|name| format!(", or `steadfast schedules delete {name}`"))
+            .map(|name| format!(", or `steadfast schedules delete {name} --reason WHY`"))
             .collect();
         let cancel = match self.jobs {
             0 => String::new(),
-            _ => format!(", and `steadfast jobs cancel --kind {kind}` for those that wait"),
+            _ => format!(
+                ", and `steadfast jobs cancel --all --state pending --kind {kind} --reason WHY` for those that wait"
+            ),
         };
         format!("add [handlers.{kind}]{delete}{cancel}; all is well if another node has it")
     }

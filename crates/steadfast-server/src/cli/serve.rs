@@ -12,7 +12,7 @@ use steadfast::{Program, panic};
 use super::{fail, log};
 use crate::config::{self, Config, Refused};
 use crate::serve;
-use crate::serve::check::{self, Lacks};
+use crate::serve::check::{self, Looker};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -38,13 +38,18 @@ pub(crate) fn run(options: Options) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail::tell(&error, false),
     };
-    let lacks = match options.check {
-        true => Lacks::Told,
-        false => Lacks::Refused,
+    let looker = match options.check {
+        true => Looker::Somebody,
+        false => Looker::Server,
     };
-    if let Some(problems) = Problems::collect(check::look(&config, lacks)) {
+    let found = check::look(&config, looker);
+    if let Some(problems) = Problems::collect(found.problems) {
         if problems.has_errors() {
-            return fail::tell(&Refused::Mistaken(problems).into(), false);
+            let code = fail::tell(&Refused::Mistaken(problems).into(), false);
+            return match looker == Looker::Server && !found.is_lasting {
+                true => ExitCode::FAILURE,
+                false => code,
+            };
         }
         let _ = write!(std::io::stderr(), "{problems}");
     }

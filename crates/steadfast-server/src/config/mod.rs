@@ -123,7 +123,9 @@ impl Config {
             let mut config = read.map_err(Refused::Mistaken)?;
             match &mut whole {
                 None => {
-                    config.store.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+                    // Beside a pipe is no place for files.
+                    let folder = path.parent().filter(|_| path.is_file());
+                    config.store.folder = folder.map(Path::to_owned).unwrap_or_default();
                     whole = Some(config);
                 }
                 Some(whole) => {

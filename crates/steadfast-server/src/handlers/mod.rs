@@ -17,7 +17,7 @@ use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
 use crate::time;
 
-pub(crate) use exec::look;
+pub(crate) use exec::{Comes, look};
 pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
@@ -110,7 +110,10 @@ impl About {
         let occurrence = shared.schedules.occurrence_of(run.id()).await;
         // Nothing was begun: a store that was away for a moment costs no attempt, of which a line of a crontab has one.
         let occurrence = occurrence.map_err(|error| match error.is_retryable() {
-            true => end::snooze(STORE_AGAIN),
+            true => {
+                tracing::warn!(target: "steadfast::serve", kind, %error, "a run is put off, since what it is for cannot be asked");
+                end::snooze(STORE_AGAIN)
+            }
             false => error.into(),
         })?;
         Ok(Self {

@@ -77,6 +77,11 @@ impl fmt::Display for Ending {
     }
 }
 
+/// Gives a line as it can be shown: without what moves a cursor, so that no line of a program hides one of ours.
+pub(crate) fn harmless(line: &str) -> String {
+    line.replace(|char: char| char.is_control() && char != '\t', " ")
+}
+
 /// Adds what it wrote at last.
 pub(crate) fn write_last_words(f: &mut fmt::Formatter<'_>, words: &[String]) -> fmt::Result {
     if words.is_empty() {
@@ -84,7 +89,7 @@ pub(crate) fn write_last_words(f: &mut fmt::Formatter<'_>, words: &[String]) -> 
     }
     f.write_str("; its last lines on standard error:")?;
     for line in words {
-        write!(f, "\n    {line}")?;
+        write!(f, "\n    {}", harmless(line))?;
     }
     Ok(())
 }

@@ -1,72 +1,102 @@
 //! What a configuration needs of the machine that it is served on, looked at before anything is started.
 
+use std::io;
 use std::net::SocketAddr;
 
 use steadfast::clock;
-use steadfast::settings::{FieldPath, Problem};
+use steadfast::settings::{FieldPath, Level, Problem};
 
 use super::ids;
 use crate::api::check_exposure;
 use crate::config::{Config, Secret, Work};
-use crate::handlers;
+use crate::handlers::{self, Comes};
 use crate::tls::{self, Identity};
 
-/// What it means that this process lacks what the server may have: a variable, the rights of root.
+/// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lacks {
-    /// It is the server, and is about to start.
-    Refused,
-    /// Only a look, by whoever it is.
-    Told,
+pub(crate) enum Looker {
+    /// The server, which is about to start.
+    Server,
+    /// Whoever wants to know. The server may have what this process lacks: a variable, the rights of root.
+    Somebody,
 }
 
-/// Tells all that keeps a server with this configuration from starting here, however often it is tried.
-pub(crate) fn look(config: &Config, lacks: Lacks) -> Vec<Problem> {
-    let mut look = Look::new(config, lacks);
+/// What was found.
+pub(crate) struct Found {
+    pub(crate) problems: Vec<Problem>,
+    /// Whether there is an error that stays however often a start is tried. Others may pass: a disk that is not mounted yet, a
+    /// certificate that is just being renewed, a clock before it is set.
+    pub(crate) is_lasting: bool,
+}
+
+/// Tells all that keeps a server with this configuration from starting here.
+pub(crate) fn look(config: &Config, looker: Looker) -> Found {
+    let mut look = Look::new(config, looker);
     look.work();
     look.store();
     look.listeners();
     look.certificates();
     look.needs();
-    look.problems
+    look.found
 }
 
 /// Tells what handlers and ids need and do not find.
-pub(crate) fn look_at_needs(config: &Config, lacks: Lacks) -> Vec<Problem> {
-    let mut look = Look::new(config, lacks);
+pub(crate) fn look_at_needs(config: &Config, looker: Looker) -> Vec<Problem> {
+    let mut look = Look::new(config, looker);
     look.needs();
-    look.problems
+    look.found.problems
 }
 
 struct Look<'c> {
     config: &'c Config,
-    lacks: Lacks,
-    problems: Vec<Problem>,
+    looker: Looker,
+    found: Found,
 }
 
 impl<'c> Look<'c> {
-    fn new(config: &'c Config, lacks: Lacks) -> Self {
+    fn new(config: &'c Config, looker: Looker) -> Self {
         Self {
             config,
-            lacks,
-            problems: Vec::new(),
+            looker,
+            found: Found {
+                problems: Vec::new(),
+                is_lasting: false,
+            },
         }
     }
 
-    fn refuse(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
+    fn tell(&mut self, level: Level, field: &[&str], why: impl Into<String>, fix: &str) {
         let (source, span) = self.config.documents.find(&path(field));
-        let problem = Problem::error(source, span, why);
-        self.problems.push(problem.with_fix(fix));
+        let problem = match level {
+            Level::Error => Problem::error(source, span, why),
+            Level::Warning => Problem::warning(source, span, why),
+        };
+        self.found.problems.push(problem.with_fix(fix));
+    }
+
+    fn refuse(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
+        self.found.is_lasting = true;
+        self.tell(Level::Error, field, why, fix);
     }
 
     /// Refuses what the server may have, unless it is but looked at.
     fn lack(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
-        let (source, span) = self.config.documents.find(&path(field));
-        let problem = match self.lacks {
-            Lacks::Refused => Problem::error(source, span, why),
-            Lacks::Told => Problem::warning(source, span, why),
-        };
-        self.problems.push(problem.with_fix(fix));
+        match self.looker {
+            Looker::Server => self.refuse(field, why, fix),
+            Looker::Somebody => self.tell(Level::Warning, field, why, fix),
+        }
+    }
+
+    /// Tells that a file cannot be used, which may pass. Whoever may not read it cannot know.
+    fn unusable(&mut self, field: &[&str], error: &anyhow::Error, fix: &str) {
+        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+        let is_closed =
+            causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied);
+        if is_closed {
+            let fix = "look as the user of the server, or let that one read it";
+            return self.lack(field, format!("{error:#}"), fix);
+        }
+        self.tell(Level::Error, field, format!("{error:#}"), fix);
     }
 
     fn work(&mut self) {
@@ -143,11 +173,9 @@ impl<'c> Look<'c> {
             if let Some(files) = files
                 && let Err(error) = Identity::load(files, now_s)
             {
-                self.refuse(
-                    &[section, "tls_certificate"],
-                    format!("the certificate of [{section}] cannot be used: {error:#}"),
-                    "put the files right, or name others",
-                );
+                let error = error.context(format!("the certificate of [{section}] cannot be used"));
+                let fix = "put the files right, or name others";
+                self.unusable(&[section, "tls_certificate"], &error, fix);
             }
         }
     }
@@ -158,9 +186,16 @@ impl<'c> Look<'c> {
                 Work::Exec(exec) => {
                     for missing in handlers::look(exec) {
                         let field = ["handlers", name, missing.key];
-                        match missing.is_right {
-                            true => self.lack(&field, missing.why, missing.fix),
-                            false => self.refuse(&field, missing.why, missing.fix),
+                        match (missing.comes, self.looker) {
+                            (Comes::Never, _) => self.refuse(&field, missing.why, missing.fix),
+                            (Comes::WithRights, _) => self.lack(&field, missing.why, missing.fix),
+                            // All other handlers go on meanwhile.
+                            (Comes::Later, Looker::Server) => {
+                                self.tell(Level::Warning, &field, missing.why, missing.fix);
+                            }
+                            (Comes::Later, Looker::Somebody) => {
+                                self.tell(Level::Error, &field, missing.why, missing.fix);
+                            }
                         }
                     }
                 }
@@ -170,11 +205,8 @@ impl<'c> Look<'c> {
                     if let Some(ca) = &http.ca
                         && let Err(error) = tls::connector(Some(ca))
                     {
-                        self.refuse(
-                            &["handlers", name, "ca"],
-                            format!("{error:#}"),
-                            "name a file with the certificates of the authority, in PEM",
-                        );
+                        let fix = "name a file with the certificates of the authority, in PEM";
+                        self.unusable(&["handlers", name, "ca"], &error, fix);
                     }
                 }
             }
@@ -200,7 +232,7 @@ impl<'c> Look<'c> {
                     fix,
                 );
             }
-            Err(error) => self.refuse(field, format!("{error:#}"), fix),
+            Err(error) => self.unusable(field, &error, fix),
         }
     }
 
@@ -222,13 +254,14 @@ fn path(field: &[&str]) -> FieldPath {
     FieldPath::new(field.iter().copied())
 }
 
-/// Whether two listeners are in each other's way.
+/// Whether two listeners are in each other's way. All addresses of IPv6 have those of IPv4 in them.
 fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
-    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let has = |all: &SocketAddr, one: &SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+    };
     one.port() == other.port()
         && one.port() != 0
-        && one.is_ipv4() == other.is_ipv4()
-        && (is_any || one.ip() == other.ip())
+        && (has(one, other) || has(other, one) || one == other)
 }
 
 #[cfg(test)]
@@ -248,6 +281,10 @@ mod tests {
         check("127.0.0.1:4010", "10.0.0.1:4010", false);
         check("0.0.0.0:4010", "127.0.0.1:4010", true);
         check("[::1]:4010", "127.0.0.1:4010", false);
+        check("[::]:4010", "[::1]:4010", true);
+        check("[::]:4010", "127.0.0.1:4010", true);
+        check("[::]:4010", "0.0.0.0:4010", true);
+        check("[::1]:4010", "0.0.0.0:4010", false);
         check("127.0.0.1:0", "127.0.0.1:0", false);
     }
 }

@@ -228,8 +228,16 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
-        for (kind, of_kind) in unhandled(&jobs, |kind| config.handlers.contains_key(kind)).await? {
-            tracing::warn!(target: "steadfast::serve", fix = of_kind.fix(&kind), "{}", of_kind.says(&kind));
+        match unhandled(&jobs, |kind| config.handlers.contains_key(kind)).await {
+            Ok(found) => {
+                for (kind, of_kind) in found {
+                    tracing::warn!(target: "steadfast::serve", fix = of_kind.fix(&kind), "{}", of_kind.says(&kind));
+                }
+            }
+            // Nothing depends on it.
+            Err(error) => {
+                tracing::warn!(target: "steadfast::serve", %error, "kinds without a handler cannot be looked for");
+            }
         }
         if config.handlers.is_empty() {
             return Ok(Self {

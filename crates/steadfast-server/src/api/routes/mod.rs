@@ -170,9 +170,14 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
     let nodes = inner.store.nodes(None, COUNT_CAP as usize).await?;
     let overdue = inner.schedules.overdue().await?;
     let unhandled = match &inner.kinds {
-        Some(kinds) => unhandled(&inner.jobs, |kind| kinds.usual.contains_key(kind)).await?,
-        None => BTreeMap::new(),
+        Some(kinds) => unhandled(&inner.jobs, |kind| kinds.usual.contains_key(kind)).await,
+        None => Ok(BTreeMap::new()),
     };
+    // All else that is known is worth more.
+    let unhandled = unhandled.unwrap_or_else(|error| {
+        tracing::warn!(target: "steadfast::api", %error, "kinds without a handler cannot be looked for");
+        BTreeMap::new()
+    });
     let dialect = match inner.store.dialect() {
         steadfast::store::Dialect::Sqlite => "sqlite",
         steadfast::store::Dialect::Postgres => "postgres",

@@ -78,10 +78,7 @@ fn shown(status: &Status) -> String {
     };
     let unhandled = match &status.unhandled[..] {
         [] => String::new(),
-        kinds => format!(
-            "handlers   NONE here for {}: their jobs wait\n",
-            kinds.join(", ")
-        ),
+        kinds => format!("handlers   NONE here for {}\n", kinds.join(", ")),
     };
     let changes = match &status.read_only_because {
         Some(why) => format!("changes    REFUSED: {why}\n"),
@@ -128,7 +125,7 @@ mod tests {
 
         assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
         assert!(
-            shown.contains("none overdue\nhandlers   NONE here for backup: their jobs wait\njobs "),
+            shown.contains("none overdue\nhandlers   NONE here for backup\njobs "),
             "{shown}"
         );
         assert!(

@@ -51,36 +51,45 @@ pub(crate) struct Missing {
     pub(crate) key: &'static str,
     pub(crate) why: String,
     pub(crate) fix: &'static str,
-    /// Whether it is a right of this process, which the server may have.
-    pub(crate) is_right: bool,
+    pub(crate) comes: Comes,
+}
+
+/// Whether what is missing may come without another configuration.
+#[derive(Clone, Copy)]
+pub(crate) enum Comes {
+    Never,
+    /// It is a right of this process, which the server may have.
+    WithRights,
+    /// A disk may be mounted later, a file be replaced just now. Each run looks for it.
+    Later,
 }
 
 /// Tells what a program needs and does not find here.
 pub(crate) fn look(exec: &Exec) -> Vec<Missing> {
     let mut missing = Vec::new();
-    let mut miss = |key, why, fix, is_right| {
+    let mut miss = |key, why, fix, comes| {
         missing.push(Missing {
             key,
             why,
             fix,
-            is_right,
+            comes,
         });
     };
     let user = exec.user.as_deref().map(user::known).transpose();
     if let Err(error) = &user {
         let fix = "name a user of this machine";
-        miss("user", format!("{error:#}"), fix, false);
+        miss("user", format!("{error:#}"), fix, Comes::Never);
     }
     let user = user.ok().flatten();
     if let Some(Err(error)) = user.as_ref().map(user::may_become) {
         let fix = "start the server as root, or as that user";
-        miss("user", error.to_string(), fix, true);
+        miss("user", error.to_string(), fix, Comes::WithRights);
     }
     let dir = match dir(exec, user.as_ref()) {
         Ok(dir) => dir,
         Err(error) => {
             let fix = "make it, or name one that is there";
-            miss("dir", error.to_string(), fix, false);
+            miss("dir", error.to_string(), fix, Comes::Later);
             return missing;
         }
     };
@@ -88,7 +97,7 @@ pub(crate) fn look(exec: &Exec) -> Vec<Missing> {
     if launch::found(&exec.command[0], Some(&path), dir).is_err() {
         let fix = "write the whole path of a program that is there, or give it a PATH that has it in `env`";
         let why = format!("there is no program {} here", exec.command[0]);
-        miss("exec", why, fix, false);
+        miss("exec", why, fix, Comes::Later);
     }
     missing
 }

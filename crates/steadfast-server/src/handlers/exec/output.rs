@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::protocol::{self, Word};
+use crate::process::status::harmless;
 
 /// How long a line may be before it is taken in parts: 16 KiB, as by `steadfast exec`.
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -115,7 +116,8 @@ impl Output {
     pub(super) fn told(&self) -> (Vec<String>, String) {
         let last_words: Vec<String> = self.kept().last_words.iter().cloned().collect();
         let text = self.indented(FAILURE_BYTES_MAX);
-        match last_words.iter().all(|line| text.contains(line.as_str())) {
+        let is_in_it = |line: &String| text.contains(&harmless(line));
+        match last_words.iter().all(is_in_it) {
             true => (Vec::new(), text),
             false => (last_words, self.indented(FAILURE_BYTES_MAX / 3)),
         }
@@ -135,7 +137,9 @@ impl Output {
         loop {
             let text = self.text(room).0;
             let lines = text.lines().filter(|line| !line.trim().is_empty());
-            let lines: String = lines.map(|line| format!("\n    {line}")).collect();
+            let lines: String = lines
+                .map(|line| format!("\n    {}", harmless(line)))
+                .collect();
             if lines.len() <= bytes_max || room == 0 {
                 return lines;
             }
@@ -213,6 +217,21 @@ mod tests {
 
         assert_eq!(output.text(1_000), ("one\ntwo, no end".into(), 15));
         assert_eq!(words, [Word::Beat]);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_with_a_failure_moves_no_cursor() {
+        let input = b"well\n\r\x1b[2K2026-11-30T14:00:00.000Z  INFO all is well\ttab\n";
+        let output = Output::new(1_000);
+        read_stderr(&input[..], output.clone()).await;
+
+        let (last_words, text) = output.told();
+
+        assert_eq!(last_words, [""; 0]);
+        assert_eq!(
+            text,
+            "\n    well\n      [2K2026-11-30T14:00:00.000Z  INFO all is well\ttab"
+        );
     }
 
     #[tokio::test]

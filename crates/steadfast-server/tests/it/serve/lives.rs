@@ -1,5 +1,6 @@
 //! From the start of a server to its end, however that comes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use super::*;
@@ -42,13 +43,13 @@ fn the_generated_configuration_lacks_only_work_and_mistakes_are_told_with_their_
 #[test]
 fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
     let folder = Folder::new("machine");
-    let check = |rest: &str, place: &str, expect: &str| {
+    let check = |rest: &str, at_start: i32, place: &str, expect: &str| {
         let config = folder.configure(rest);
-        for also in [&["--check"][..], &[]] {
+        for (also, code) in [(&["--check"][..], 78), (&[], at_start)] {
             let args = [&["--config", config.to_str().unwrap()], also].concat();
             let refused = output(&args);
             let told = String::from_utf8_lossy(&refused.stderr);
-            assert_eq!(refused.status.code(), Some(78), "{told}");
+            assert_eq!(refused.status.code(), Some(code), "{told}");
             assert!(told.starts_with("error[SF-2102]: the configuration is refused\n"));
             assert!(told.contains(expect), "{told}");
             assert!(told.contains(&format!("steadfast.toml:{place}")), "{told}");
@@ -58,34 +59,23 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
     let well = shell("a", "true", "");
     let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\n";
 
-    check("", "1:1", "nothing is to be run");
+    check("", 78, "1:1", "nothing is to be run");
     check(
         &shell("a", "true", "user = \"nobody-of-that-name\""),
+        78,
         "9:8",
         "there is no user \"nobody-of-that-name\"",
     );
-    check(
-        &shell("a", "true", "dir = \"/no/such/folder\""),
-        "9:7",
-        "there is no folder /no/such/folder",
-    );
-    check(
-        "[handlers.a]\nexec = [\"/no/such\"]\n",
-        "8:8",
-        "there is no program /no/such",
-    );
-    check(
-        "[handlers.a]\nexec = [\"no-such-program\"]\n",
-        "8:8",
-        "there is no program no-such-program",
-    );
+    // What may come by itself is tried again by whoever starts it.
     check(
         &format!("{http}secret = \"file:/no/such\"\n"),
+        1,
         "9:10",
         "cannot open /no/such",
     );
     check(
         &format!("tls_certificate = \"/no/such\"\ntls_key = \"/no/such\"\n{well}"),
+        1,
         "7:19",
         "the certificate of [api] cannot be used",
     );
@@ -93,9 +83,53 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
         &format!(
             "[calls]\nlisten = \"127.0.0.1:4711\"\n[ids]\nlisten = \"127.0.0.1:4711\"\n[generators.a]\n{well}"
         ),
+        78,
         "10:10",
         "[calls] listens on 127.0.0.1:4711, too",
     );
+}
+
+#[tokio::test]
+async fn a_handler_whose_program_or_folder_is_not_there_yet_keeps_no_other_from_its_jobs() {
+    let folder = Folder::new("later");
+    let program = folder.path().join("later.sh");
+    let gone = folder.path().join("mounted-later");
+    let config = folder.configure(&format!(
+        "[handlers.a]\nexec = [\"{}\"]\nbackoff = \"100ms\"\n{}{}",
+        program.display(),
+        shell(
+            "b",
+            "true",
+            &format!("dir = \"{}\"\nbackoff = \"100ms\"", gone.display())
+        ),
+        shell("c", "true", ""),
+    ));
+    let config_path = config.to_str().unwrap();
+    let checked = output(&["--config", config_path, "--check"]);
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(78), "{told}");
+    let (lacks_program, lacks_folder) = (
+        format!("there is no program {}", program.display()),
+        format!("there is no folder {}", gone.display()),
+    );
+    assert!(told.contains(&lacks_program), "{told}");
+    assert!(told.contains(&lacks_folder), "{told}");
+
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+    let late = [
+        enqueue(&jobs, "a", "null", 1_000).await,
+        enqueue(&jobs, "b", "null", 1_000).await,
+    ];
+    let well = enqueue(&jobs, "c", "null", 1).await;
+    until_state(&jobs, well, State::Completed).await;
+    std::fs::create_dir(&gone).unwrap();
+    std::fs::write(&program, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    for id in late {
+        until_state(&jobs, id, State::Completed).await;
+    }
+    server.stop();
 }
 
 #[test]
