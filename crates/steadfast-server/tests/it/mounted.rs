@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::routing::get;
 use serde_json::Value;
-use steadfast::jobs::{Jobs, Options};
+use steadfast::jobs::{Batch, Job, Jobs, Options};
 use steadfast::store::{Config, Error, Fault, Faults, Rows, Store, binds};
 use steadfast::tower::policy::Signed;
 use steadfast::tower::{Guard, PolicyDocument};
@@ -354,6 +354,44 @@ async fn what_cannot_be_followed_is_told_as_long_as_it_is_kept() {
     emptied.unwrap();
 
     super::serve::wait_until("it is gone", async || behind().await == Value::Null).await;
+    service.store.close().await;
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Mail;
+
+impl Job for Mail {
+    const KIND: &'static str = "mail";
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_queue_is_anybodys_is_looked_at_after_it_was_paused_and_told_where_it_is_known() {
+    let service = Service::start("mounted-pause", guarded).await;
+    let may = bearer(&service.token("admin"));
+    let jobs = Jobs::open(&service.store).await.unwrap();
+    let act = async |action: &str, queue: &str| {
+        let path = format!("/ops/api/v1/queues/{queue}/{action}");
+        let answer = service.send("POST", &path, &may, "{\"reason\":\"INC-9\"}");
+        let answer = answer.await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        json(&answer)["warning"].clone()
+    };
+    let nobodys = "no job of a queue \"rare\" was found";
+    assert_eq!(act("pause", "rare").await, nobodys);
+
+    // Behind so many others that no page reaches it.
+    let rare = jobs.enqueue_kind("mail", "null", Options::new().queue("rare"));
+    rare.await.unwrap();
+    let mut others = Batch::new();
+    for _ in 0..10_000 {
+        others.push(&Mail, Options::new()).unwrap();
+    }
+    jobs.enqueue_batch(others).await.unwrap();
+    assert_eq!(act("pause", "rare").await, Value::Null);
+
+    service.faults.on_name("list_live", Fault::Before);
+    service.faults.on_name("list_ended", Fault::Before);
+    assert_eq!(act("resume", "rare").await, Value::Null);
     service.store.close().await;
 }
 
