@@ -493,6 +493,25 @@ async fn the_end_waits_for_an_action_that_nobody_waits_for_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_end_waits_for_actions_others_are_taken() {
+    let service = Service::start("mounted-ending", guarded).await;
+    let admin = service.token("admin");
+    leave_while_it_is_cancelled(&service, &admin).await;
+
+    let may = bearer(&admin);
+    let pause = service.send(
+        "POST",
+        "/ops/api/v1/queues/default/pause",
+        &may,
+        "{\"reason\":\"INC-9\"}",
+    );
+    let ((), paused) = tokio::join!(service.api.finish(), pause);
+
+    assert_eq!(status(&paused), 200, "{paused}");
+    service.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_action_that_panics_is_answered_with_its_id_and_noted() {
     let service = Service::start("mounted-panic", guarded).await;
     let admin = service.token("admin");
