@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use steadfast_core::context::Context;
 use steadfast_core::{BoxError, Cancel, ScopeError, clock, scope};
 use tokio::sync::broadcast::error::TryRecvError;
 
@@ -156,6 +157,7 @@ pub async fn inline<J: Job, R: DeserializeOwned>(
         beat_ns: AtomicU64::new(clock::nanos()),
         settled: AtomicU8::new(settled::NO),
         alone: Alone::default(),
+        context: Context::new(),
     }));
     let result = scope(J::KIND)
         .timeout(kind.longest(None))

@@ -19,6 +19,7 @@ mod suggest;
 mod time;
 mod tls;
 mod traffic;
+mod unhandled;
 mod writes;
 
 pub use api::{Api, ApiOptions};

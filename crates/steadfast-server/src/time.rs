@@ -1,11 +1,37 @@
 //! Points in time as text.
 
+use std::time::Duration;
+
 use steadfast::Timestamp;
+use steadfast::settings::{self, Wrong};
 
 /// Writes a point in time as RFC 3339 does, in universal time: `2026-11-30T02:30:00Z`.
 pub(crate) fn text(at: Timestamp) -> String {
+    written(at, None)
+}
+
+/// The same with all three digits of the milliseconds, as lines have it below each other.
+pub(crate) fn text_ms(at: Timestamp) -> String {
+    written(at, Some(3))
+}
+
+fn written(at: Timestamp, digits: Option<usize>) -> String {
     let at = jiff::Timestamp::from_millisecond(at.unix_millis());
-    at.map_or_else(|_| "(out of range)".to_owned(), |at| at.to_string())
+    let Ok(at) = at else {
+        return "(out of range)".to_owned();
+    };
+    match digits {
+        Some(digits) => format!("{at:.digits$}"),
+        None => at.to_string(),
+    }
+}
+
+/// Reads a length of time as people type it: as settings have it, and days.
+pub(crate) fn length(text: &str) -> Result<Duration, Wrong> {
+    match text.strip_suffix('d').and_then(|days| days.parse().ok()) {
+        Some(days) => Ok(Duration::from_secs(24 * 3_600).saturating_mul(days)),
+        None => settings::duration(text),
+    }
 }
 
 #[cfg(test)]
@@ -19,5 +45,7 @@ mod tests {
         check(0, "1970-01-01T00:00:00Z");
         check(1_774_695_600_250, "2026-03-28T11:00:00.25Z");
         check(i64::MAX, "(out of range)");
+        let ms = text_ms(Timestamp::from_unix_millis(0));
+        assert_eq!(ms, "1970-01-01T00:00:00.000Z");
     }
 }

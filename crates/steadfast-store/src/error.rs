@@ -57,6 +57,7 @@ struct Inner {
 pub(crate) enum Trouble {
     Unreachable {
         place: String,
+        is_file: bool,
         source: Option<Source>,
     },
     TooManyConnections(sqlx::Error),
@@ -338,6 +339,9 @@ impl Trouble {
 
     fn fix(&self) -> &'static str {
         match self {
+            Self::Unreachable { is_file: true, .. } => {
+                "make the folder of the file, or mount its disk, and give this user the right to write there"
+            }
             Self::Unreachable { .. } => {
                 "check that the server runs, and host, port and firewall in the URL"
             }

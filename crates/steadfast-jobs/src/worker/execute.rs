@@ -13,7 +13,7 @@ use super::kind::{UNREADABLE_WAIT, Unreadable};
 use super::run::{Inner, settled};
 use super::{Kind, Run};
 use crate::decide::retry::{self, Ended, Follow};
-use crate::end;
+use crate::{JobId, end};
 
 /// How much of an error is kept with a job: 4 KiB, enough for a chain of causes.
 const ERROR_BYTES_MAX: usize = 4 * 1024;
@@ -36,6 +36,8 @@ pub(crate) struct Finished {
     /// Empty for a job that was not started.
     pub(crate) kind: &'static str,
     pub(crate) attempt: u32,
+    /// That of the run, in which its end is told.
+    pub(crate) context: Context,
     pub(crate) follow: Follow,
     /// Why it failed, or why the result was not kept.
     pub(crate) error: Option<String>,
@@ -44,19 +46,22 @@ pub(crate) struct Finished {
     pub(crate) settled: u8,
 }
 
+/// Gives the context of a run: with the trace of whoever enqueued its job, or else one of its own.
+pub(crate) fn context_of(id: JobId, attempt: u32, trace_id: Option<&str>) -> Context {
+    let trace_id = trace_id.and_then(|id| id.parse::<TraceId>().ok());
+    Context::new()
+        .with_job(id.get(), attempt)
+        .with_trace_id(trace_id.unwrap_or_else(TraceId::random))
+}
+
 /// Starts the handler in a task of its own; its end comes through `to`, whatever happens.
 pub(crate) fn start(
     kind: Arc<Kind>,
     run: Run,
     payload: String,
-    trace_id: Option<&str>,
     to: mpsc::UnboundedSender<Finished>,
 ) {
-    let trace_id = trace_id.and_then(|id| id.parse::<TraceId>().ok());
-    let mut block = Context::new().with_job(run.id().get(), run.attempt());
-    if let Some(trace_id) = trace_id {
-        block = block.with_trace_id(trace_id);
-    }
+    let block = run.0.context;
     let name = kind.name;
     let told = Told {
         run,
@@ -102,6 +107,7 @@ impl Told {
             term: self.run.0.term,
             kind: self.kind,
             attempt: self.run.attempt(),
+            context: self.run.0.context,
             follow,
             error,
             result,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use steadfast_core::context::Context;
 use steadfast_core::{Cancel, clock};
 use steadfast_store::{Tx, binds};
 
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) beat_ns: AtomicU64,
     pub(crate) settled: AtomicU8,
     pub(crate) alone: Alone,
+    pub(crate) context: Context,
 }
 
 /// Whether the handler has completed its job itself.

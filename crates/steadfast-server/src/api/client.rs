@@ -58,6 +58,25 @@ impl std::fmt::Display for Unreachable {
 
 impl std::error::Error for Unreachable {}
 
+/// Somebody else is there.
+#[derive(Debug)]
+pub(crate) struct NotTheApi {
+    base: String,
+    status: u16,
+}
+
+impl std::fmt::Display for NotTheApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { base, status } = self;
+        write!(
+            f,
+            "what is at {base} is not the API of steadfast: it has answered {status}"
+        )
+    }
+}
+
+impl std::error::Error for NotTheApi {}
+
 /// A request that was not sent yet.
 pub(crate) struct Asking<'c> {
     client: &'c Client,
@@ -133,21 +152,30 @@ impl Asking<'_> {
         let (status, bytes) = sent
             .map_err(|_| anyhow::anyhow!("no answer within {ANSWER_WITHIN:?}"))
             .and_then(|sent| sent)
-            .context(Unreachable { base })?;
+            .context(Unreachable { base: base.clone() })?;
         if (200..=299).contains(&status) {
+            if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+                return Err(NotTheApi { base, status }.into());
+            }
             return serde_json::from_slice(&bytes)
                 .context("the answer cannot be read: the server may be of another version");
         }
-        let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
+        if let Ok(problem) = serde_json::from_slice(&bytes) {
+            return Err(Refused(problem).into());
+        }
+        let Some(title) = detail(&bytes) else {
+            return Err(NotTheApi { base, status }.into());
+        };
+        let problem = Problem {
             r#type: "about:blank".into(),
-            title: detail(&bytes).unwrap_or_else(|| format!("the server has answered {status}")),
+            title,
             status,
             code: "SF-2201".into(),
             fix: None,
             detail: None,
             mistakes: None,
             trace_id: None,
-        });
+        };
         Err(Refused(problem).into())
     }
 

@@ -1,7 +1,7 @@
 //! The listener of the API: a runtime and connections of its own, so that looking at trouble does not
 //! add to it, and the other way round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -151,8 +151,13 @@ pub(super) struct Inner {
     pub(super) looks: Looks,
 }
 
-/// What the jobs of each kind have unless somebody says otherwise, where all kinds of the process are known.
-pub(crate) type Kinds = BTreeMap<String, Usual>;
+/// What a configuration has, where one says all that the process does.
+pub(crate) struct Kinds {
+    /// What the jobs of each kind have unless somebody says otherwise.
+    pub(crate) usual: BTreeMap<String, Usual>,
+    /// The schedules that each start makes again.
+    pub(crate) schedules: BTreeSet<String>,
+}
 
 /// What jobs of a kind have unless somebody says otherwise.
 #[derive(Debug, Clone)]
@@ -164,7 +169,8 @@ pub(crate) struct Usual {
 impl Inner {
     /// Gives what a job of a kind has that nobody has said anything about.
     pub(super) fn options(&self, kind: &str) -> Options {
-        let known = self.kinds.as_ref().and_then(|kinds| kinds.get(kind));
+        let kinds = self.kinds.as_ref();
+        let known = kinds.and_then(|kinds| kinds.usual.get(kind));
         known.map_or_else(Options::new, |usual| {
             Options::new()
                 .queue(&usual.queue)
@@ -175,7 +181,7 @@ impl Inner {
     /// Tells whether nobody here does the work of a kind; false where it is not known who does which.
     pub(super) fn is_strange(&self, kind: &str) -> bool {
         let kinds = self.kinds.as_ref();
-        kinds.is_some_and(|kinds| !kinds.contains_key(kind))
+        kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
     }
 }
 

@@ -32,6 +32,9 @@ types! {
         counts_up_to: u64,
         /// Schedules that are due and that nobody has looked at for a minute.
         schedules_overdue: Vec<String>,
+        /// Kinds without a handler in this process, whose jobs wait or are made by a schedule; while other nodes are alive,
+        /// those of which a job has waited for a minute.
+        unhandled: Vec<String>,
     }
 
     /// A job.

@@ -47,7 +47,7 @@ enum Token {
         /// What it may do, action by action, in place of a role; can be given many times.
         #[arg(long = "action", value_name = "ACTION", conflicts_with = "role", value_parser = auth::ACTIONS.concat())]
         actions: Vec<String>,
-        /// How long it holds, an hour to a year.
+        /// How long it holds, an hour to a year: `720h`, `30d`.
         #[arg(long, value_name = "TIME", default_value = "2160h", value_parser = time)]
         expires_in: Duration,
         #[command(flatten)]
@@ -78,6 +78,8 @@ pub(crate) fn run(options: Options) -> ExitCode {
     let work = || -> anyhow::Result<()> {
         let config = Config::load(std::slice::from_ref(&options.server.config))?;
         let place = config.store.config("steadfast admin")?;
+        // A token in a store of its own is of no use to any server.
+        fail::NoStore::check(&place)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -179,5 +181,5 @@ fn refused(problem: Problem) -> anyhow::Error {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    steadfast::settings::duration(text).map_err(|wrong| wrong.to_string())
+    crate::time::length(text).map_err(|wrong| wrong.to_string())
 }

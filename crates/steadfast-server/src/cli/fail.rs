@@ -3,17 +3,19 @@
 //! The exit codes are in `EXITS`, which `docs/reference/cli.md` is made of.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use steadfast::settings::Problems;
+use steadfast::store::Place;
 
-use crate::api::client::{Refused, Unreachable};
+use crate::api::client::{NotTheApi, Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
+use crate::config;
 
 /// Every exit code, and when.
-#[cfg(test)]
 pub(super) const EXITS: &[(u8, &str)] = &[
     (0, "done"),
     (1, "failed"),
@@ -28,8 +30,15 @@ pub(super) const EXITS: &[(u8, &str)] = &[
         "lines of a crontab could not be taken over, and the rest was",
     ),
     (9, "`steadfast doctor` has found something that fails"),
-    (78, "the configuration, or a policy, is refused"),
+    (
+        78,
+        "the configuration, or a policy, is refused: it does not get better by itself",
+    ),
 ];
+
+/// What `steadfast exec` ends with.
+pub(super) const EXITS_OF_EXEC: &str = "`steadfast exec` ends as its program has: with the exit code of that, or with 128 and \
+     the number of the signal that has ended it; with 127 when there is no such program, and with 126 when it cannot be started.";
 
 /// Every code of the program itself: the cause, and what to do about it.
 #[cfg(test)]
@@ -38,6 +47,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "SF-2101",
         "the store cannot be used by `serve`",
         "do what its message says; `steadfast db status` tells how the tables are",
+    ),
+    (
+        "SF-2102",
+        "the configuration is refused, or this machine does not have what it names",
+        "each mistake is told with its line and what to write instead; `steadfast serve --check` tells the same",
     ),
     (
         "SF-2201",
@@ -121,6 +135,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "the token would cross the network in clear",
         "ask by `https://`, or through a tunnel to 127.0.0.1; say `--in-clear` where nobody else is on the way",
     ),
+    (
+        "SF-2303",
+        "somebody else is where the API should be",
+        "say with `--server` where `[api]` of the server listens, and below which path it is mounted; 4010 is that of health",
+    ),
 ];
 
 /// Tells an error, and gives the exit code.
@@ -164,7 +183,12 @@ struct Mistakes {
 
 impl Mistakes {
     fn of(error: &anyhow::Error) -> Option<Self> {
-        if let Some(Mistaken(problems)) = error.downcast_ref() {
+        let policy = error.downcast_ref().map(|Mistaken(problems)| problems);
+        let config = error.downcast_ref().and_then(|refused| match refused {
+            config::Refused::Mistaken(problems) => Some(problems),
+            config::Refused::Unread(_) => None,
+        });
+        if let Some(problems) = policy.or(config) {
             return Some(Self {
                 told: problems.to_string(),
                 list: mistakes(problems),
@@ -190,6 +214,31 @@ impl std::fmt::Display for NotInState {
 
 impl std::error::Error for NotInState {}
 
+/// There is no store where the configuration says; a look, or a token, makes none.
+#[derive(Debug)]
+pub(crate) struct NoStore(PathBuf);
+
+impl NoStore {
+    /// Refuses a file of SQLite that is not there.
+    pub(crate) fn check(place: &steadfast::store::Config) -> anyhow::Result<()> {
+        match &place.place {
+            Place::Sqlite(path) => match std::fs::metadata(path) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(anyhow::Error::new(error).context(Self(path.clone()))),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for NoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no store at {}", self.0.display())
+    }
+}
+
+impl std::error::Error for NoStore {}
+
 /// A policy that was looked at here has mistakes.
 #[derive(Debug)]
 pub(crate) struct Mistaken(pub(crate) Problems);
@@ -201,6 +250,18 @@ impl std::fmt::Display for Mistaken {
 }
 
 impl std::error::Error for Mistaken {}
+
+/// Nobody has said a token.
+#[derive(Debug)]
+pub(crate) struct NoToken;
+
+impl std::fmt::Display for NoToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no token")
+    }
+}
+
+impl std::error::Error for NoToken {}
 
 /// A token would be told to whoever is on the way to the server.
 #[derive(Debug)]
@@ -229,12 +290,28 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if error.downcast_ref::<Mistaken>().is_some() {
         return ("SF-2211".into(), 78, None);
     }
+    if error.downcast_ref::<config::Refused>().is_some() {
+        return ("SF-2102".into(), 78, None);
+    }
+    if error.downcast_ref::<NoStore>().is_some() {
+        let fix = "name the configuration of the server with --config; its first start makes the store, or `steadfast db \
+                   migrate`";
+        return ("SF-2205".into(), 4, Some(fix.into()));
+    }
     if error.downcast_ref::<NotInState>().is_some() {
         return ("SF-2206".into(), 6, None);
     }
     if error.downcast_ref::<Unreachable>().is_some() {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
+    }
+    if error.downcast_ref::<NotTheApi>().is_some() {
+        let fix = "say with --server where [api] of the server listens, and below which path it is mounted";
+        return ("SF-2303".into(), 7, Some(fix.into()));
+    }
+    if error.downcast_ref::<NoToken>().is_some() {
+        let fix = "set STEADFAST_TOKEN or --token-file; `steadfast admin token create`, where the store is, makes one";
+        return ("SF-2202".into(), 5, Some(fix.into()));
     }
     if error.downcast_ref::<InClear>().is_some() {
         let fix = "ask by https://, or through a tunnel to 127.0.0.1; say --in-clear where nobody else is on the way";

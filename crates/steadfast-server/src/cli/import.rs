@@ -1,5 +1,6 @@
 //! `steadfast schedules import`: a crontab as handlers and schedules.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::ask::print::{Printer, plain};
 use super::fail;
-use crate::crontab::{self, Form};
+use crate::crontab::{self, Crontab, Entry, Form, Note};
 
 /// The exit code when lines could not be taken over, and the rest was.
 const NOT_ALL: u8 = 8;
@@ -74,7 +75,11 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     };
     let zone = options.zone.clone().unwrap_or_else(own_zone);
     steadfast::jobs::schedule::Zone::new(&zone).context("--zone")?;
-    let crontab = crontab::read(&text, form);
+    let mut crontab = crontab::read(&text, form);
+    if form == Form::User {
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        crontab.notes.extend(says_users(&crontab, &users));
+    }
     let document = crontab::write(&crontab, &name, &zone);
     if let Some(path) = &options.output {
         let file = std::fs::OpenOptions::new()
@@ -116,6 +121,24 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
         "{taken} lines are taken over, in {zone} unless they say another zone; {lost} are not"
     )?;
     Ok(lost == 0)
+}
+
+/// Notes that each command of a user's crontab begins with the name of a user: then it is one of the system.
+fn says_users(crontab: &Crontab, known: &str) -> Option<Note> {
+    let first = crontab.entries.first()?;
+    let users = known.lines().filter_map(|line| line.split(':').next());
+    let users: BTreeSet<&str> = users.collect();
+    let is_user = |entry: &Entry| {
+        let mut words = entry.command.split_whitespace();
+        // A program has the name of a user, too; alone it is one.
+        words.next().is_some_and(|word| users.contains(word)) && words.next().is_some()
+    };
+    crontab.entries.iter().all(is_user).then(|| Note {
+        line: first.line,
+        text: "every command begins with the name of a user of this machine; if this is a crontab of the system, say --system"
+            .into(),
+        lost: false,
+    })
 }
 
 /// Reads as much as a crontab may have, and a byte more where there is more.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, CommandFactory};
 
 use super::Cli;
-use super::fail::{CODES, EXITS};
+use super::fail::{CODES, EXITS, EXITS_OF_EXEC};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -35,6 +35,7 @@ fn the_page_of_commands_is_what_the_program_takes() {
     for (code, when) in EXITS {
         writeln!(page, "| {code} | {when} |").unwrap();
     }
+    writeln!(page, "\n{EXITS_OF_EXEC}").unwrap();
     page.push_str(
         "\nWith `--json` a command prints `{\"version\": 1, \"data\": …}` to standard output, and an error \
          `{\"version\": 1, \"error\": …}` to standard error. Members may be added; what else changes raises the version. \

@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use steadfast::settings::Problems;
 use steadfast::shutdown::Limits;
 use steadfast::{Program, panic};
 
-use super::log;
-use crate::api::check_exposure;
-use crate::config::{self, Config};
+use super::{fail, log};
+use crate::config::{self, Config, Refused};
 use crate::serve;
-
-/// The exit code when the configuration is refused: 78, as `EX_CONFIG` of `sysexits.h`.
-const REFUSED: u8 = 78;
+use crate::serve::check::{self, Lacks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -26,7 +24,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["config", "check"])]
     generate_config: bool,
 
-    /// Reads the files, says what is wrong with them, and ends.
+    /// Reads the files, looks whether this machine has what they name, says what is wrong, and ends.
     #[arg(long)]
     check: bool,
 }
@@ -38,16 +36,25 @@ pub(crate) fn run(options: Options) -> ExitCode {
     }
     let config = match Config::load(&options.config) {
         Ok(config) => config,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            return ExitCode::from(REFUSED);
-        }
+        Err(error) => return fail::tell(&error, false),
     };
-    if options.check {
-        if let Err(error) = check_exposure(&config.api) {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            return ExitCode::from(REFUSED);
+    let lacks = match options.check {
+        true => Lacks::Told,
+        false => Lacks::Refused,
+    };
+    if let Some(problems) = Problems::collect(check::look(&config, lacks)) {
+        if problems.has_errors() {
+            return fail::tell(&Refused::Mistaken(problems).into(), false);
         }
+        let _ = write!(std::io::stderr(), "{problems}");
+    }
+    if options.check {
+        let (handlers, schedules) = (config.handlers.len(), config.schedules.len());
+        let well = "the configuration can be served here";
+        let _ = writeln!(
+            std::io::stdout(),
+            "{well}: handlers {handlers}, schedules {schedules}"
+        );
         return ExitCode::SUCCESS;
     }
     let _flushed = log::as_told(&config.log);

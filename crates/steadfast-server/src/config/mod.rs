@@ -1,5 +1,6 @@
 //! What `steadfast serve` is told: documents in TOML, read as a whole.
 
+mod documents;
 mod handler;
 mod ids;
 mod keys;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use steadfast::settings::{Problems, Source, Table, Wrong, read_all};
 use steadfast::store;
 
+pub(crate) use documents::{Documents, Refused};
 pub(crate) use handler::{Exec, Handler, Http, Work};
 pub(crate) use ids::{Generator, Ids, layout};
 pub(crate) use place::Secret;
@@ -51,12 +53,16 @@ pub(crate) struct Config {
     pub(crate) ids: Option<Ids>,
     pub(crate) handlers: BTreeMap<String, Handler>,
     pub(crate) schedules: BTreeMap<String, Scheduled>,
+    /// Where all of it was said.
+    pub(crate) documents: Documents,
 }
 
 /// Where the store is, before its secret is looked up.
 #[derive(Debug)]
 pub(crate) struct StorePlace {
     url: Secret,
+    /// That of the file, in which a relative path of SQLite begins.
+    folder: PathBuf,
     pooler: store::Pooler,
     connections: Option<usize>,
     migrate: bool,
@@ -113,10 +119,15 @@ impl Config {
     pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut whole: Option<Self> = None;
         for path in paths {
-            let mut config = read(&open(path)?, whole.as_ref())?;
+            let read = read(&open(path)?, whole.as_ref());
+            let mut config = read.map_err(Refused::Mistaken)?;
             match &mut whole {
-                None => whole = Some(config),
+                None => {
+                    config.store.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+                    whole = Some(config);
+                }
                 Some(whole) => {
+                    whole.documents.append(&mut config.documents);
                     whole.handlers.append(&mut config.handlers);
                     whole.schedules.append(&mut config.schedules);
                 }
@@ -146,7 +157,12 @@ impl StorePlace {
         let url = self.url.look_up().context("store.url cannot be had")?;
         let config = store::Config::parse(&url)
             .with_context(|| "store.url is no place of a store".to_owned())?;
+        let place = match config.place {
+            store::Place::Sqlite(path) => store::Place::Sqlite(self.folder.join(path)),
+            place => place,
+        };
         Ok(store::Config {
+            place,
             pooler: self.pooler,
             connections_max: self.connections.unwrap_or(config.connections_max),
             migrate: self.migrate,
@@ -158,23 +174,19 @@ impl StorePlace {
 
 fn open(path: &Path) -> anyhow::Result<Source> {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).with_context(|| {
-        format!("cannot read {name}; `steadfast serve --generate-config > {name}` writes one")
-    })?;
-    Source::from_bytes(name, &bytes).map_err(told)
-}
-
-/// As an error whose lines are shown as they are.
-fn told(problems: Problems) -> anyhow::Error {
-    anyhow::anyhow!("the configuration is refused\n\n{problems}")
+    let bytes = std::fs::read(path).with_context(|| Refused::Unread(name.clone()))?;
+    Ok(Source::from_bytes(name, &bytes).map_err(Refused::Mistaken)?)
 }
 
 /// Reads one document, which adds to those before, if there were any.
-fn read(source: &Source, before: Option<&Config>) -> anyhow::Result<Config> {
+fn read(source: &Source, before: Option<&Config>) -> Result<Config, Problems> {
     let reading = read_all(source, |root| ask(root, before));
     match Problems::collect(reading.problems) {
-        Some(problems) => Err(told(problems)),
-        None => Ok(reading.value),
+        Some(problems) => Err(problems),
+        None => Ok(Config {
+            documents: Documents::one(source.clone(), reading.places),
+            ..reading.value
+        }),
     }
 }
 
@@ -188,6 +200,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
     let mut config = Config {
         store: StorePlace {
             url: Secret::plain(STORE_URL_DEFAULT),
+            folder: PathBuf::new(),
             pooler: store::Pooler::None,
             connections: None,
             migrate: true,
@@ -204,6 +217,7 @@ fn ask(root: &mut Table<'_, '_>, before: Option<&Config>) -> Config {
         ids: None,
         handlers: BTreeMap::new(),
         schedules: BTreeMap::new(),
+        documents: Documents::default(),
     };
     if before.is_none() {
         ask_process(root, &mut config);

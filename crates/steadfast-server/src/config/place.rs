@@ -44,6 +44,14 @@ impl Secret {
         }
     }
 
+    /// Gives the name of the variable that it is in, if it is in one.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match &self.0 {
+            Place::Variable(name) => Some(name),
+            Place::Plain(_) | Place::File(_) => None,
+        }
+    }
+
     /// Gives the value, without white space around it.
     pub(crate) fn look_up(&self) -> anyhow::Result<String> {
         let text = match &self.0 {

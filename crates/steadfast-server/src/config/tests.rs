@@ -6,7 +6,7 @@ fn told(text: &str) -> String {
     let source = Source::new("steadfast.toml", text).unwrap();
     match read(&source, None) {
         Ok(_) => String::new(),
-        Err(error) => error.to_string(),
+        Err(problems) => problems.to_string(),
     }
 }
 
@@ -17,7 +17,7 @@ fn read_well(text: &str) -> Config {
 
 #[test]
 fn the_generated_file_says_what_holds_without_it() {
-    let nothing = format!("{:?}", empty());
+    let nothing = format!("{:?}", read_well(""));
 
     let generated = read_well(&commented());
 

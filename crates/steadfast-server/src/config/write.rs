@@ -11,7 +11,9 @@ const WIDTH: usize = 100;
 pub(crate) fn commented() -> String {
     let mut file = String::from(
         "# The configuration of `steadfast serve`. What is commented out says what holds without it.\n\
-         # A key that is not known, a wrong type and a bound that cannot be are refused, with the line.\n",
+         # A key that is not known, a wrong type and a bound that cannot be are refused, with the line.\n\
+         ## A server needs something to do: take the marks off a `[handlers.NAME]` with its `exec` or `http`, or off `[ids]` and a\n\
+         ## `[generators.NAME]`.\n",
     );
     for section in SECTIONS {
         let _ = writeln!(file);
@@ -23,7 +25,7 @@ pub(crate) fn commented() -> String {
         let _ = writeln!(file, "{mark}[{header}]");
         for key in section.keys {
             let about = match &key.without {
-                Without::Default(_, why) => format!("{} (by default, since {why})", key.says),
+                Without::Default(_, why) => format!("{} (by default: {why})", key.says),
                 Without::Nothing(without, _) => format!("{} (without it: {without})", key.says),
                 Without::Refused(_) => format!("{} (has to be said)", key.says),
             };

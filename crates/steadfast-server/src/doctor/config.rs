@@ -5,13 +5,19 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use steadfast::clock;
+use steadfast::settings::Level;
 
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::api::client::is_here;
-use crate::config::{Config, Work};
+use crate::config::{Config, Refused, Work};
+use crate::serve::check::{Lacks, look_at_needs};
 use crate::tls::{DAY_S, Identity, SOON_S};
 
 static READ: Check = check("config.read", "whether the files say what can be done");
+static NEEDS: Check = check(
+    "config.needs",
+    "whether this machine has the users, folders, programs, secrets and authorities that handlers and ids name",
+);
 static LISTEN: Check = check(
     "config.listen",
     "whether the API, the words about long work, the ids, or the numbers can be reached from other machines in clear",
@@ -34,7 +40,15 @@ static SECRETS: Check = check(
 );
 
 #[cfg(test)]
-pub(super) static CHECKS: &[&Check] = &[&READ, &LISTEN, &CERTIFICATES, &TARGETS, &FILES, &SECRETS];
+pub(super) static CHECKS: &[&Check] = &[
+    &READ,
+    &NEEDS,
+    &LISTEN,
+    &CERTIFICATES,
+    &TARGETS,
+    &FILES,
+    &SECRETS,
+];
 
 /// What a configuration exposes.
 #[derive(Default)]
@@ -81,7 +95,10 @@ enum Holds {
 }
 
 pub(super) fn unreadable(error: &anyhow::Error) -> Finding {
-    let told = format!("{error:#}");
+    let told = match error.downcast_ref() {
+        Some(Refused::Mistaken(problems)) => format!("{error}\n\n{problems}"),
+        _ => format!("{error:#}"),
+    };
     fail(
         &READ,
         told.trim_end(),
@@ -108,8 +125,26 @@ pub(super) fn examine(config: &Config, paths: &[PathBuf]) -> Vec<Finding> {
             "add a [handlers.NAME] with exec = [\"PROGRAM\"]",
         )],
     };
+    findings.extend(needs(config));
     findings.extend(judge(&gather(config, paths)));
     findings
+}
+
+fn needs(config: &Config) -> Vec<Finding> {
+    let missing = look_at_needs(config, Lacks::Told);
+    if missing.is_empty() {
+        return vec![ok(&NEEDS, "this machine has what handlers and ids name")];
+    }
+    let found = missing.iter().map(|problem| {
+        let (file, place, why) = (problem.file(), problem.place(), problem.message());
+        let says = format!("{file}:{place}: {why}");
+        let fix = problem.fix().unwrap_or_default();
+        match problem.level() {
+            Level::Error => fail(&NEEDS, says, fix),
+            Level::Warning => warn(&NEEDS, says, fix),
+        }
+    });
+    found.collect()
 }
 
 fn gather(config: &Config, paths: &[PathBuf]) -> Exposed {

@@ -10,6 +10,7 @@ use steadfast::{clock, ids};
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::config::Config;
 use crate::sql;
+use crate::unhandled::unhandled;
 
 static REACHED: Check = check(
     "store.reached",
@@ -18,6 +19,10 @@ static REACHED: Check = check(
 static SCHEMA: Check = check(
     "store.schema",
     "whether its tables are those of this program",
+);
+static HANDLERS: Check = check(
+    "store.handlers",
+    "whether jobs wait, or are made by a schedule, of a kind that the configuration has no handler for",
 );
 static WRITTEN: Check = check(
     "store.written",
@@ -48,6 +53,7 @@ static CLOCK: Check = check(
 pub(super) static CHECKS: &[&Check] = &[
     &REACHED,
     &SCHEMA,
+    &HANDLERS,
     &WRITTEN,
     &DURABLE,
     &DISK,
@@ -127,8 +133,8 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
     if answer.is_err() {
         return findings;
     }
-    let jobs = Jobs::open(store).await.map(drop);
-    let jobs = jobs.as_ref().map_err(|error| error.store());
+    let opened = Jobs::open(store).await;
+    let jobs = opened.as_ref().map_err(|error| error.store());
     let own = store.migrate(&sql::PACKAGE).await;
     let ids = match config.ids {
         Some(_) => store.migrate(&ids::PACKAGE).await,
@@ -138,6 +144,9 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
         (Err(Some(error)), _) => judge_schema(Err(error), may_migrate),
         (_, others) => judge_schema(others.copied(), may_migrate),
     });
+    if let Ok(jobs) = &opened {
+        findings.extend(handled(jobs, config).await);
+    }
     let written = async {
         match own {
             Ok(()) => store.run(&sql::WRITES_LOOK, binds![0_i64]).await.map(drop),
@@ -163,6 +172,22 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
         Err(error) => findings.push(troubled(&CLOCK, &error)),
     }
     findings
+}
+
+async fn handled(jobs: &Jobs, config: &Config) -> Vec<Finding> {
+    let found = unhandled(jobs, |kind| config.handlers.contains_key(kind)).await;
+    match found {
+        Ok(found) if found.is_empty() => {
+            vec![ok(&HANDLERS, "every kind that waits has a handler")]
+        }
+        Ok(found) => {
+            let found = found.iter();
+            found
+                .map(|(kind, of_kind)| warn(&HANDLERS, of_kind.says(kind), of_kind.fix(kind)))
+                .collect()
+        }
+        Err(error) => vec![fail(&HANDLERS, error.to_string(), error.fix())],
+    }
 }
 
 /// As the store tells it.

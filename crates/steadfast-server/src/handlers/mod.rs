@@ -11,16 +11,19 @@ use std::time::Duration;
 use steadfast::BoxError;
 use steadfast::context::{self, TraceId};
 use steadfast::jobs::schedule::Schedules;
-use steadfast::jobs::{Jobs, Kind, Run};
+use steadfast::jobs::{Jobs, Kind, Run, end};
 
 use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
 use crate::time;
 
-pub(crate) use exec::user::find as user;
-pub(crate) use outside::Outside;
+pub(crate) use exec::look;
+pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
+
+/// When a job comes again whose run could not ask the store what it is for: 1 s, and the store may be back.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -101,13 +104,15 @@ struct About {
 
 impl About {
     async fn of(kind: &str, run: &Run, shared: &Shared) -> Result<Self, BoxError> {
-        let trace_id = context::current().trace_id().unwrap_or_else(|| {
-            // A job that nobody's request has made begins a trace of its own.
-            let id = TraceId::random();
-            context::update(|context| context.with_trace_id(id));
-            id
-        });
-        let occurrence = shared.schedules.occurrence_of(run.id()).await?;
+        // Each run has one.
+        let trace_id = context::current().trace_id();
+        let trace_id = trace_id.unwrap_or_else(TraceId::random);
+        let occurrence = shared.schedules.occurrence_of(run.id()).await;
+        // Nothing was begun: a store that was away for a moment costs no attempt, of which a line of a crontab has one.
+        let occurrence = occurrence.map_err(|error| match error.is_retryable() {
+            true => end::snooze(STORE_AGAIN),
+            false => error.into(),
+        })?;
         Ok(Self {
             kind: kind.to_owned(),
             trace_id,

@@ -33,7 +33,7 @@ const CONNECTIONS: usize = 2;
 const CLIENTS: usize = 1_000;
 
 /// The shortest token: 32 bytes, which nobody guesses.
-const TOKEN_BYTES_MIN: usize = 32;
+pub(super) const TOKEN_BYTES_MIN: usize = 32;
 
 /// How the service is; for readiness. A cheap clone.
 #[derive(Clone, Default)]
@@ -86,19 +86,10 @@ impl IdServer {
         let Some(told) = &config.ids else {
             return Ok(None);
         };
-        anyhow::ensure!(
-            !told.generators.is_empty(),
-            "[ids] has an address and no ids: add a [generators.NAME]"
-        );
         let token = match &told.token {
             None => None,
             Some(token) => {
                 let token = token.look_up().context("ids.token")?;
-                anyhow::ensure!(
-                    token.len() >= TOKEN_BYTES_MIN,
-                    "ids.token has {} bytes, and needs at least {TOKEN_BYTES_MIN}: `openssl rand -hex 32` makes one",
-                    token.len()
-                );
                 Some(Hash::hash(token.as_bytes()))
             }
         };

@@ -1,6 +1,7 @@
 //! The production program: a store, a worker, schedules, and whether all of it is well.
 
 mod certificates;
+pub(crate) mod check;
 mod health;
 mod ids;
 mod systemd;
@@ -15,11 +16,12 @@ use steadfast::store::{Node, NodeConfig, Store};
 use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
-use crate::api::{Api, Kinds, Usual, check_exposure};
-use crate::config::{Config, Work};
+use crate::api::{Api, Kinds, Usual};
+use crate::config::Config;
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
 use crate::sql;
+use crate::unhandled::unhandled;
 use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
@@ -34,10 +36,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(10);
 
-/// Runs until the shutdown.
+/// Runs until the shutdown, with a configuration that the machine has been [looked at](check::look) for.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    check_machine(&config)?;
-    check_exposure(&config.api)?;
     let certificates = Certificates::load(&config)?;
     let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
     let ids_tls = certificates.ids.clone();
@@ -121,7 +121,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     }
 }
 
-/// What jobs have that somebody makes by hand, and says no more of.
+/// What jobs have that somebody makes by hand, and says no more of, and which schedules the files have.
 fn kinds(config: &Config) -> Kinds {
     let handlers = config.handlers.iter();
     let usual = handlers.map(|(name, handler)| {
@@ -131,7 +131,10 @@ fn kinds(config: &Config) -> Kinds {
         };
         (name.clone(), usual)
     });
-    usual.collect()
+    Kinds {
+        usual: usual.collect(),
+        schedules: config.schedules.keys().cloned().collect(),
+    }
 }
 
 /// Tells systemd when the end begins; does not end by itself.
@@ -139,30 +142,6 @@ async fn tell_the_end(shutdown: &Shutdown) {
     shutdown.stop_accepting().cancelled().await;
     systemd::tell("STOPPING=1");
     std::future::pending().await
-}
-
-/// What cannot be seen in the files alone.
-fn check_machine(config: &Config) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !config.handlers.is_empty() || config.ids.is_some(),
-        "nothing is to be run: add a [handlers.NAME] with exec = [\"PROGRAM\"]"
-    );
-    for (name, handler) in &config.handlers {
-        let Work::Exec(exec) = &handler.work else {
-            continue;
-        };
-        if let Some(user) = &exec.user {
-            handlers::user(user).with_context(|| format!("handlers.{name}.user"))?;
-        }
-        if let Some(dir) = &exec.dir {
-            anyhow::ensure!(
-                dir.is_dir(),
-                "handlers.{name}.dir: {} is no folder",
-                dir.display()
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Tells whether a trouble of the store is waited for: it is away, or a standby that is promoted, and neither is a
@@ -249,6 +228,9 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
+        for (kind, of_kind) in unhandled(&jobs, |kind| config.handlers.contains_key(kind)).await? {
+            tracing::warn!(target: "steadfast::serve", fix = of_kind.fix(&kind), "{}", of_kind.says(&kind));
+        }
         if config.handlers.is_empty() {
             return Ok(Self {
                 store,

@@ -133,6 +133,10 @@ fn completions_and_pages_are_made_of_the_commands() {
     assert_eq!(written.status.code(), Some(0));
     let page = std::fs::read_to_string(folder.join("steadfast-jobs-redrive.1")).unwrap();
     assert!(page.contains("Puts some ended jobs back to work"), "{page}");
+    assert!(
+        page.contains(".SH \"EXIT STATUS\"\n.TP\n\\fB0\\fR\ndone\n"),
+        "{page}"
+    );
     std::fs::remove_dir_all(folder).unwrap();
 
     let refused = steadfast(&["man", "--output", "/dev/null/pages"]);

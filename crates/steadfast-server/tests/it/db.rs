@@ -165,7 +165,7 @@ async fn what_is_no_whole_copy_is_refused_and_nothing_is_changed() {
 async fn the_tables_are_told_and_brought_up_to_date() {
     let folder = Folder::new("db-status");
     let config = folder.configure("");
-    let nothing = refused(&config, &["status"], 1);
+    let nothing = refused(&config, &["status"], 4);
     assert!(nothing.contains("there is no store at "), "{nothing}");
     assert!(
         beside(&folder, "jobs.db").is_empty(),

@@ -137,6 +137,7 @@ impl Manage for Connections {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(trouble::classify_connect(error, || self.place())),
             Err(_) => Err(Trouble::Unreachable {
+                is_file: false,
                 place: self.place(),
                 source: Some(format!("no answer within {:?}", self.connect_timeout).into()),
             }

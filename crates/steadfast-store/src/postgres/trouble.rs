@@ -42,6 +42,7 @@ pub(super) fn classify_connect(error: sqlx::Error, place: impl FnOnce() -> Strin
                 problem: source.to_string(),
             },
             error => Trouble::Unreachable {
+                is_file: false,
                 place: place(),
                 source: Some(error.into()),
             },

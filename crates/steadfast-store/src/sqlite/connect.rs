@@ -142,6 +142,7 @@ async fn open(
                 Trouble::Unreachable { .. } => match on_read_only_disk(path) {
                     Some(source) => Trouble::ReadOnly(source.into()).into(),
                     None => Trouble::Unreachable {
+                        is_file: true,
                         place: path.display().to_string(),
                         source: Some(error.clone().into()),
                     }

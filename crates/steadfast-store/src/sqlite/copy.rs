@@ -289,6 +289,7 @@ async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
     let opened = SqliteConnection::connect_with(&options).await;
     opened.map_err(|error| {
         Trouble::Unreachable {
+            is_file: true,
             place: path.display().to_string(),
             source: Some(error.into()),
         }

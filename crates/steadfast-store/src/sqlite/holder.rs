@@ -20,6 +20,7 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(path: &Path) -> Result<Self, Error> {
         let found = fs::metadata(path).map_err(|error| Trouble::Unreachable {
+            is_file: true,
             place: path.display().to_string(),
             source: Some(error.into()),
         })?;

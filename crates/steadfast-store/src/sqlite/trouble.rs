@@ -49,6 +49,7 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
         SQLITE_CORRUPT | SQLITE_NOTADB => Trouble::Damaged(error),
         SQLITE_PERM | SQLITE_AUTH => Trouble::Denied(error),
         SQLITE_CANTOPEN => Trouble::Unreachable {
+            is_file: true,
             place: "its file".into(),
             source: Some(error.into()),
         },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
+use steadfast_core::context::Context;
 use steadfast_core::{Cause, clock};
 
 use super::held::{Claimed, Flight, Stray};
@@ -46,8 +47,10 @@ impl Engine {
             OnLeaseLost::Continue => self.beyond.child(),
         };
         let longest = job.kind.longest(job.longest);
+        let id = JobId(job.id);
+        let attempt = job.spent + 1;
         let run = Run(Arc::new(Inner {
-            id: JobId(job.id),
+            id,
             term: job.term,
             incarnation: self.incarnation,
             spent: job.spent,
@@ -59,6 +62,7 @@ impl Engine {
             beat_ns: AtomicU64::new(now),
             settled: AtomicU8::new(settled::NO),
             alone: Alone::new(job.place),
+            context: execute::context_of(id, attempt, job.trace_id.as_deref()),
         }));
         let flight = Flight {
             queue: job.queue,
@@ -72,13 +76,7 @@ impl Engine {
         if let Some(before) = self.flights.insert(job.id, flight) {
             self.go_astray(now, before, false);
         }
-        execute::start(
-            job.kind,
-            run,
-            job.payload,
-            job.trace_id.as_deref(),
-            self.to.clone(),
-        );
+        execute::start(job.kind, run, job.payload, self.to.clone());
     }
 
     /// Takes notice of runs that have ended.
@@ -152,6 +150,7 @@ impl Engine {
             follow: Follow::Nothing,
             kind: finished.kind,
             attempt: finished.attempt,
+            context: finished.context,
             ..released(finished.id, finished.term)
         });
     }
@@ -161,14 +160,16 @@ impl Engine {
         let what = What::Rejected {
             wanted: wanted(&finished),
         };
-        tracing::warn!(
-            target: "steadfast::jobs",
-            job = finished.id,
-            kind = finished.kind,
-            term = finished.term,
-            wanted = wanted(&finished),
-            "the end of a run is rejected: its job had gone to others, or its time was up"
-        );
+        finished.context.run(|| {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                job = finished.id,
+                kind = finished.kind,
+                term = finished.term,
+                wanted = wanted(&finished),
+                "the end of a run is rejected: its job had gone to others, or its time was up"
+            );
+        });
         self.tally.tell(what.index(), || JobEvent {
             id: JobId(finished.id),
             kind: finished.kind.into(),
@@ -254,26 +255,28 @@ impl Engine {
             }
             // It may never end, and others would wait for it as long.
             stray.run.0.alone.leave();
-            let (kind, attempt) = (stray.kind, stray.run.attempt());
-            self.tell_written_off(key, kind, attempt);
+            let (kind, run) = (stray.kind, stray.run.clone());
+            self.tell_written_off(kind, &run);
         }
     }
 
-    fn tell_written_off(&self, (id, term): (i64, i64), kind: &'static str, attempt: u32) {
-        tracing::error!(
-            target: "steadfast::jobs",
-            job = id,
-            kind,
-            term,
-            written_off = self.written_off,
-            "a handler did not end although its time is up and it was told to; its permit is written off"
-        );
+    fn tell_written_off(&self, kind: &'static str, run: &Run) {
+        run.0.context.run(|| {
+            tracing::error!(
+                target: "steadfast::jobs",
+                job = run.0.id.0,
+                kind,
+                term = run.0.term,
+                written_off = self.written_off,
+                "a handler did not end although its time is up and it was told to; its permit is written off"
+            );
+        });
         let what = What::WrittenOff;
         self.tally.tell(what.index(), || JobEvent {
-            id: JobId(id),
+            id: run.id(),
             kind: kind.into(),
-            attempt,
-            term: term.unsigned_abs(),
+            attempt: run.attempt(),
+            term: run.term(),
             what,
         });
     }
@@ -331,10 +334,11 @@ impl Engine {
         };
         let key = (id, flight.run.0.term);
         self.legacy.strays.insert(key, stray);
-        self.tell_written_off(key, flight.kind.name, flight.run.attempt());
+        self.tell_written_off(flight.kind.name, &flight.run);
         let finished = Finished {
             kind: flight.kind.name,
             attempt: flight.run.attempt(),
+            context: flight.run.0.context,
             ..released(id, flight.run.0.term)
         };
         let cancelled = matches!(
@@ -427,34 +431,7 @@ impl Engine {
 
     /// Tells how a run has ended, now that the store knows.
     pub(super) fn tell_end(&self, finished: &Finished) {
-        let error = finished.error.as_deref().unwrap_or_default();
-        match finished.follow {
-            Follow::Nothing => tracing::warn!(
-                target: "steadfast::jobs",
-                job = finished.id,
-                kind = finished.kind,
-                term = finished.term,
-                "the lease of a job was lost: what this run did does not count"
-            ),
-            Follow::Discard => tracing::error!(
-                target: "steadfast::jobs",
-                job = finished.id,
-                kind = finished.kind,
-                attempt = finished.attempt,
-                error = %error,
-                "a job is discarded: it failed for the last time"
-            ),
-            Follow::Retry(wait) => tracing::warn!(
-                target: "steadfast::jobs",
-                job = finished.id,
-                kind = finished.kind,
-                attempt = finished.attempt,
-                error = %error,
-                wait_s = wait.as_secs_f64(),
-                "a job failed and is tried again"
-            ),
-            Follow::Complete | Follow::Snooze(_) | Follow::Release | Follow::Stop => {}
-        }
+        finished.context.run(|| log_end(finished));
         self.tally.tell(what(finished).index(), || JobEvent {
             id: JobId(finished.id),
             kind: finished.kind.into(),
@@ -472,6 +449,37 @@ impl Engine {
             term: flight.run.term(),
             what,
         });
+    }
+}
+
+fn log_end(finished: &Finished) {
+    let error = finished.error.as_deref().unwrap_or_default();
+    match finished.follow {
+        Follow::Nothing => tracing::warn!(
+            target: "steadfast::jobs",
+            job = finished.id,
+            kind = finished.kind,
+            term = finished.term,
+            "the lease of a job was lost: what this run did does not count"
+        ),
+        Follow::Discard => tracing::error!(
+            target: "steadfast::jobs",
+            job = finished.id,
+            kind = finished.kind,
+            attempt = finished.attempt,
+            error = %error,
+            "a job is discarded: it failed for the last time"
+        ),
+        Follow::Retry(wait) => tracing::warn!(
+            target: "steadfast::jobs",
+            job = finished.id,
+            kind = finished.kind,
+            attempt = finished.attempt,
+            error = %error,
+            wait_s = wait.as_secs_f64(),
+            "a job failed and is tried again"
+        ),
+        Follow::Complete | Follow::Snooze(_) | Follow::Release | Follow::Stop => {}
     }
 }
 
@@ -508,6 +516,7 @@ pub(super) fn released(id: i64, term: i64) -> Finished {
         term,
         kind: "",
         attempt: 0,
+        context: Context::new(),
         follow: Follow::Release,
         error: None,
         result: None,

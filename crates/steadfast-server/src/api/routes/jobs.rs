@@ -187,7 +187,7 @@ async fn of_queue(api: &Api, name: &str, outcome: &str) -> Json<types::Done> {
 /// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
 /// was not meant.
 async fn warning(api: &Api, queue: &str) -> Result<Option<String>, jobs::Error> {
-    let kinds = api.0.kinds.iter().flatten();
+    let kinds = api.0.kinds.iter().flat_map(|kinds| &kinds.usual);
     let mut known: BTreeSet<String> = kinds.map(|(_, usual)| usual.queue.clone()).collect();
     let ended = JobState::ALL
         .into_iter()

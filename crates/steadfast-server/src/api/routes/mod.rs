@@ -31,6 +31,7 @@ use super::problem::Problem;
 use super::server::{Api, READ_ONLY};
 use super::{document, live, types};
 use crate::time;
+use crate::unhandled::unhandled;
 
 /// The largest body of a request: 1.5 MiB, a payload with what stands around it.
 const BODY_BYTES_MAX: usize = 3 << 19;
@@ -168,6 +169,10 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
     let counts = inner.jobs.counts().await?;
     let nodes = inner.store.nodes(None, COUNT_CAP as usize).await?;
     let overdue = inner.schedules.overdue().await?;
+    let unhandled = match &inner.kinds {
+        Some(kinds) => unhandled(&inner.jobs, |kind| kinds.usual.contains_key(kind)).await?,
+        None => BTreeMap::new(),
+    };
     let dialect = match inner.store.dialect() {
         steadfast::store::Dialect::Sqlite => "sqlite",
         steadfast::store::Dialect::Postgres => "postgres",
@@ -193,6 +198,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         nodes_alive: alive as u64,
         counts_up_to: COUNT_CAP,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
+        unhandled: unhandled.into_keys().collect(),
     })
 }
 

@@ -58,6 +58,8 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<types::Done> {
+    let kinds = api.0.kinds.as_ref();
+    let is_of_file = kinds.is_some_and(|kinds| kinds.schedules.contains(&name));
     act(
         api,
         name,
@@ -65,7 +67,13 @@ pub(super) async fn delete(
         request,
         |schedules, name, _| async move {
             match schedules.delete(&name).await? {
-                true => Ok(done("deleted", None)),
+                true => {
+                    let Json(done) = done("deleted", None);
+                    let warning = is_of_file.then(|| {
+                        format!("the configuration of this server has the schedule {name}, and its next start adds it again")
+                    });
+                    Ok(Json(types::Done { warning, ..done }))
+                }
                 false => Err(unknown(&name)),
             }
         },

@@ -284,7 +284,6 @@ fn listed(jobs: &[Job]) -> String {
     let rows: Vec<_> = jobs
         .iter()
         .map(|job| {
-            let why = job.error.as_deref().and_then(|error| error.lines().next());
             [
                 job.id.to_string(),
                 job.kind.clone(),
@@ -292,7 +291,7 @@ fn listed(jobs: &[Job]) -> String {
                 job.state.clone(),
                 format!("{}/{}", job.attempt, job.max_attempts),
                 job.due.clone(),
-                why.unwrap_or_default().to_owned(),
+                job.error.as_deref().map(short).unwrap_or_default(),
             ]
         })
         .collect();
@@ -300,6 +299,19 @@ fn listed(jobs: &[Job]) -> String {
         ["ID", "KIND", "QUEUE", "STATE", "ATTEMPTS", "DUE", "ERROR"],
         &rows,
     )
+}
+
+/// How much of an error is in a list: 100 characters.
+const SHORT_MAX: usize = 100;
+
+/// Writes the beginning of an error in one line.
+fn short(error: &str) -> String {
+    let lines: Vec<&str> = error.lines().map(str::trim).collect();
+    let line = lines.join(" | ");
+    match line.char_indices().nth(SHORT_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
 }
 
 fn shown(detail: &JobDetail) -> String {
@@ -329,4 +341,19 @@ fn shown(detail: &JobDetail) -> String {
     line("error", job.error.clone());
     line("result", detail.result.as_ref().map(ToString::to_string));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_in_one_line_of_a_list_with_its_beginning() {
+        let error = "ended with exit code 1; what it wrote:\n    disk full";
+        assert_eq!(
+            short(error),
+            "ended with exit code 1; what it wrote: | disk full"
+        );
+        assert_eq!(short(&"ü".repeat(101)), "ü".repeat(100) + "…");
+    }
 }

@@ -18,8 +18,8 @@ use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
-use super::fail::{self, InClear};
-use crate::api::client::{Client, is_in_clear};
+use super::fail::{self, InClear, NoToken};
+use crate::api::client::{Client, Refused, is_in_clear};
 use print::Printer;
 
 /// Whom to ask, as whom, and how to print.
@@ -79,13 +79,12 @@ pub(crate) struct Why {
 }
 
 impl Options {
-    fn client(&self) -> anyhow::Result<Client> {
-        let token = match &self.token_file {
+    fn token(&self) -> anyhow::Result<String> {
+        Ok(match &self.token_file {
             Some(path) => std::fs::read_to_string(path)
                 .with_context(|| format!("cannot read the token in {}", path.display()))?,
             None => std::env::var("STEADFAST_TOKEN").unwrap_or_default(),
-        };
-        self.trust.client(&self.server, token.trim())
+        })
     }
 }
 
@@ -96,11 +95,17 @@ pub(crate) fn run(
 ) -> ExitCode {
     let printer = Printer::new(options.json);
     let asked = || -> anyhow::Result<()> {
-        let client = options.client()?;
+        let token = options.token()?;
+        let token = token.trim();
+        let client = options.trust.client(&options.server, token)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(ask(&client, &printer))
+        let asked = runtime.block_on(ask(&client, &printer));
+        asked.map_err(|error| match error.downcast_ref() {
+            Some(Refused(problem)) if problem.status == 401 && token.is_empty() => NoToken.into(),
+            _ => error,
+        })
     };
     match asked() {
         Ok(()) => ExitCode::SUCCESS,

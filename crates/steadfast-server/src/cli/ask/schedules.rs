@@ -125,6 +125,9 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             Some(job) => format!("job {job} is made"),
             None => format!("schedule {}: {}", changed.name, answer.outcome),
         };
+        if let Some(warning) = &answer.warning {
+            printer.talk(&format!("warning: {warning}"));
+        }
         done(printer, &answer, &line);
         Ok(())
     })

@@ -76,12 +76,19 @@ fn shown(status: &Status) -> String {
         true => "none overdue".to_owned(),
         false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
     };
+    let unhandled = match &status.unhandled[..] {
+        [] => String::new(),
+        kinds => format!(
+            "handlers   NONE here for {}: their jobs wait\n",
+            kinds.join(", ")
+        ),
+    };
     let changes = match &status.read_only_because {
         Some(why) => format!("changes    REFUSED: {why}\n"),
         None => String::new(),
     };
     format!(
-        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\njobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
         status.version,
         status.store,
         status.store_detail,
@@ -114,11 +121,16 @@ mod tests {
             nodes_alive: 1_000,
             counts_up_to: 1_000,
             schedules_overdue: Vec::new(),
+            unhandled: vec!["backup".into()],
         };
 
         let shown = shown(&status);
 
         assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
+        assert!(
+            shown.contains("none overdue\nhandlers   NONE here for backup: their jobs wait\njobs "),
+            "{shown}"
+        );
         assert!(
             shown.contains("1000+ pending, 999 running, 0 waiting"),
             "{shown}"

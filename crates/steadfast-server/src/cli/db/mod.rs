@@ -173,10 +173,7 @@ async fn status(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     // A look makes no file.
-    if let Place::Sqlite(path) = &place.place {
-        let found = std::fs::metadata(path);
-        found.with_context(|| format!("there is no store at {}", path.display()))?;
-    }
+    fail::NoStore::check(&place)?;
     let place = Config {
         migrate: false,
         ..place

@@ -57,7 +57,12 @@ pub(crate) fn run(options: Options) -> ExitCode {
     let (screen, _shown) = Screen::of_this_process();
     let _logged = match screen.is_terminal() {
         true => {
-            log::to(LOGGED, screen.has_color(), screen.clone());
+            log::to(
+                LOGGED,
+                screen.has_color(),
+                log::Short::default(),
+                screen.clone(),
+            );
             None
         }
         false => Some(log::of_service(LOGGED)),

@@ -149,7 +149,7 @@ pub(in crate::config) static EXEC_STOP_WITHIN: Key = key(
 pub(in crate::config) static EXEC_OUTPUT: Key = key(
     "output_bytes",
     Number(0..=49_152),
-    "how much of what it writes is kept with the job: the first quarter and the latest rest",
+    "how much of what it writes is kept with the job: the first quarter and the latest rest; of a run that fails 3 KiB at most, with its error",
     Default(
         "16384",
         "a few screens; the bound is what a job may have as its result",

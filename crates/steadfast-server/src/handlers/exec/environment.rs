@@ -15,6 +15,14 @@ const USUAL: [&str; 3] = ["HOME", "LANG", "TZ"];
 /// Where programs are looked for if this process does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Says where a program is looked for.
+pub(super) fn path(exec: &Exec) -> OsString {
+    match exec.env.get("PATH") {
+        Some(path) => path.into(),
+        None => std::env::var_os("PATH").unwrap_or_else(|| PATH.into()),
+    }
+}
+
 pub(super) fn of(
     exec: &Exec,
     user: Option<&User>,
@@ -22,8 +30,6 @@ pub(super) fn of(
     run: &Run,
 ) -> BTreeMap<OsString, OsString> {
     let mut environment = BTreeMap::new();
-    let own_path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
-    environment.insert("PATH".into(), own_path);
     let passed = USUAL
         .iter()
         .copied()
@@ -41,6 +47,7 @@ pub(super) fn of(
     for (name, value) in &exec.env {
         environment.insert(name.into(), value.into());
     }
+    environment.insert("PATH".into(), path(exec));
     let ours = [
         ("STEADFAST_KIND", about.kind.clone()),
         ("STEADFAST_JOB", run.id().to_string()),

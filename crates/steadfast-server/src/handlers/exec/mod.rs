@@ -3,7 +3,7 @@
 mod environment;
 mod output;
 mod protocol;
-pub(crate) mod user;
+mod user;
 
 use std::error::Error;
 use std::fmt;
@@ -44,6 +44,54 @@ const DEAD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The largest result: 60 KiB, below what is kept with a job.
 const RESULT_BYTES_MAX: usize = 60 * 1024;
+
+/// What a program needs and does not find.
+pub(crate) struct Missing {
+    /// The key that names it.
+    pub(crate) key: &'static str,
+    pub(crate) why: String,
+    pub(crate) fix: &'static str,
+    /// Whether it is a right of this process, which the server may have.
+    pub(crate) is_right: bool,
+}
+
+/// Tells what a program needs and does not find here.
+pub(crate) fn look(exec: &Exec) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    let mut miss = |key, why, fix, is_right| {
+        missing.push(Missing {
+            key,
+            why,
+            fix,
+            is_right,
+        });
+    };
+    let user = exec.user.as_deref().map(user::known).transpose();
+    if let Err(error) = &user {
+        let fix = "name a user of this machine";
+        miss("user", format!("{error:#}"), fix, false);
+    }
+    let user = user.ok().flatten();
+    if let Some(Err(error)) = user.as_ref().map(user::may_become) {
+        let fix = "start the server as root, or as that user";
+        miss("user", error.to_string(), fix, true);
+    }
+    let dir = match dir(exec, user.as_ref()) {
+        Ok(dir) => dir,
+        Err(error) => {
+            let fix = "make it, or name one that is there";
+            miss("dir", error.to_string(), fix, false);
+            return missing;
+        }
+    };
+    let path = environment::path(exec);
+    if launch::found(&exec.command[0], Some(&path), dir).is_err() {
+        let fix = "write the whole path of a program that is there, or give it a PATH that has it in `env`";
+        let why = format!("there is no program {} here", exec.command[0]);
+        miss("exec", why, fix, false);
+    }
+    missing
+}
 
 /// Runs a program for a job.
 pub(super) async fn run(
@@ -236,11 +284,13 @@ impl Process {
     }
 
     fn failure(&self, why: Option<String>, status: ExitStatus) -> Failure {
+        let (last_words, output) = self.output.told();
         Failure {
             why,
             ending: self.memory.ended(status),
             progress: self.progress.told(),
-            last_words: self.output.last_words(),
+            last_words,
+            output,
         }
     }
 
@@ -367,6 +417,7 @@ struct Failure {
     ending: Ending,
     progress: Option<Progress>,
     last_words: Vec<String>,
+    output: String,
 }
 
 impl fmt::Display for Failure {
@@ -381,7 +432,11 @@ impl fmt::Display for Failure {
                 write!(f, " ({text})")?;
             }
         }
-        write_last_words(f, &self.last_words)
+        write_last_words(f, &self.last_words)?;
+        match self.output.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; what it wrote:{}", self.output),
+        }
     }
 }
 

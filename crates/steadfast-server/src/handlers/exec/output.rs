@@ -15,6 +15,9 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 const LAST_WORDS_MAX: usize = 20;
 const LAST_WORDS_BYTES_MAX: usize = 2 * 1024;
 
+/// How much of the output is told with a failure: 3 KiB, of the 4 KiB that are kept of an error.
+const FAILURE_BYTES_MAX: usize = 3 * 1024;
+
 /// What was written, in the order in which it came: the beginning and the end of it.
 #[derive(Debug, Clone)]
 pub(super) struct Output(Arc<Mutex<Kept>>);
@@ -107,8 +110,37 @@ impl Output {
         (text, kept.bytes)
     }
 
-    pub(super) fn last_words(&self) -> Vec<String> {
-        self.kept().last_words.iter().cloned().collect()
+    /// Gives what is told with a failure: the latest lines of standard error, unless they are in the text, and the
+    /// beginning and the end of all that is kept, as lines that stand in from the margin.
+    pub(super) fn told(&self) -> (Vec<String>, String) {
+        let last_words: Vec<String> = self.kept().last_words.iter().cloned().collect();
+        let text = self.indented(FAILURE_BYTES_MAX);
+        match last_words.iter().all(|line| text.contains(line.as_str())) {
+            true => (Vec::new(), text),
+            false => (last_words, self.indented(FAILURE_BYTES_MAX / 3)),
+        }
+    }
+
+    /// Gives the text in from the margin, where no line of a program can be taken for one of ours.
+    fn indented(&self, bytes_max: usize) -> String {
+        // The cut alone says nothing.
+        let bytes_kept = {
+            let kept = self.kept();
+            kept.head.len() + kept.tail.len()
+        };
+        if bytes_kept == 0 {
+            return String::new();
+        }
+        let mut room = bytes_max;
+        loop {
+            let text = self.text(room).0;
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            let lines: String = lines.map(|line| format!("\n    {line}")).collect();
+            if lines.len() <= bytes_max || room == 0 {
+                return lines;
+            }
+            room /= 2;
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -239,12 +271,40 @@ mod tests {
         let input: String = (0..30).map(|number| format!("line {number}\n")).collect();
         let output = Output::new(10);
         read_stderr(input.as_bytes(), output.clone()).await;
-        assert_eq!(output.last_words().len(), LAST_WORDS_MAX);
-        assert_eq!(output.last_words()[19], "line 29");
+        let (last_words, text) = output.told();
+        assert_eq!(last_words.len(), LAST_WORDS_MAX);
+        assert_eq!(last_words[19], "line 29");
+        assert_eq!(text, "\n    li\n    [… cut …]\n    line 29");
 
         let output = Output::new(10);
         read_stderr(&vec![b'y'; 3 * LINE_BYTES_MAX][..], output.clone()).await;
-        let words: usize = output.last_words().iter().map(String::len).sum();
+        let words: usize = output.told().0.iter().map(String::len).sum();
         assert!(words <= LAST_WORDS_BYTES_MAX, "{words}");
+    }
+
+    #[tokio::test]
+    async fn what_is_told_with_a_failure_has_both_outputs_within_the_bound() {
+        let output = Output::new(1_000);
+        read_stdout(&b"begun\n\n"[..], output.clone(), drop).await;
+        read_stderr(&b"no luck\n"[..], output.clone()).await;
+        assert_eq!(
+            output.told(),
+            (Vec::new(), "\n    begun\n    no luck".into())
+        );
+
+        let output = Output::new(49_152);
+        read_stderr(&b"no luck\n"[..], output.clone()).await;
+        read_stdout(&b"x\n".repeat(40_000)[..], output.clone(), drop).await;
+        let (last_words, text) = output.told();
+        assert!(last_words.is_empty() && text.len() <= FAILURE_BYTES_MAX);
+        assert!(
+            text.starts_with("\n    no luck\n    x") && text.ends_with("\n    x"),
+            "{text}"
+        );
+
+        // Nothing is to be kept: then the last words are.
+        let output = Output::new(0);
+        read_stderr(&b"no luck\n"[..], output.clone()).await;
+        assert_eq!(output.told(), (vec!["no luck".into()], String::new()));
     }
 }

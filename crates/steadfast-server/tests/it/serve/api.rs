@@ -273,6 +273,13 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         "",
         &["jobs", "list"],
         5,
+        "error[SF-2202]: no token\n  \
+         fix: set STEADFAST_TOKEN or --token-file; `steadfast admin token create`, where the store is, makes one\n",
+    );
+    check(
+        "strange",
+        &["jobs", "list"],
+        5,
         "error[SF-2202]: there is no such token, or it does not hold any more\n  \
          fix: `steadfast admin token create` makes one; say it as `authorization: Bearer …`\n",
     );
@@ -583,7 +590,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
         "[api]\nlisten = \"0.0.0.0:0\"",
     );
     let refused = output(&["--config", config.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(78));
     let told = text(&refused.stderr);
     assert!(
         told.contains("tokens would cross the network in clear"),

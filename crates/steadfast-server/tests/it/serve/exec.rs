@@ -73,8 +73,7 @@ async fn exit_codes_say_what_becomes_of_a_job() {
     let discarded = until_state(&jobs, discarded, State::Discarded).await;
     assert_eq!(
         error(&discarded),
-        "failed for good: ended with exit code 64; its last lines on standard error:\n    no luck"
-            .trim_start_matches("failed for good: ")
+        "ended with exit code 64; what it wrote:\n    no luck"
     );
     assert_eq!(discarded.info.attempt, 1);
     let snoozed = until_state(&jobs, snoozed, State::Completed).await;
@@ -197,11 +196,15 @@ async fn a_flood_of_output_is_read_and_bounded() {
 #[tokio::test]
 async fn a_program_that_is_killed_or_cannot_be_started_has_failed_and_says_why() {
     let folder = Folder::new("killed");
+    let gone = folder.path().join("gone").display().to_string();
     let config = folder.configure(&format!(
-        "{}[handlers.nowhere]\nexec = [\"no-such-program\"]\n",
+        "{}[handlers.nowhere]\nexec = [\"{gone}\"]\n",
         shell("killed", "kill -9 $$", "")
     ));
+    // It is there when the server starts.
+    std::fs::write(&gone, "").unwrap();
     let server = Server::start(&config);
+    std::fs::remove_file(&gone).unwrap();
     let jobs = jobs(&folder).await;
 
     let killed = enqueue(&jobs, "killed", "null", 1).await;
@@ -216,8 +219,33 @@ async fn a_program_that_is_killed_or_cannot_be_started_has_failed_and_says_why()
     let nowhere = until_state(&jobs, nowhere, State::Discarded).await;
     assert_eq!(
         error(&nowhere),
-        "cannot start no-such-program: there is no such program"
+        format!("cannot start {gone}: there is no such program")
     );
+    server.stop();
+}
+
+#[tokio::test]
+async fn what_a_program_has_written_is_told_with_its_failure_under_the_trace_of_its_job() {
+    let folder = Folder::new("written");
+    let script = "echo trace $STEADFAST_TRACE_ID; echo disk full; exit 1";
+    let rest = "backoff = \"1ms\"\nbackoff_max = \"1ms\"";
+    let mut server = Server::start(&folder.configure(&shell("written", script, rest)));
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "written", "null", 2).await;
+
+    for end in ["a job failed and is tried again", "a job is discarded"] {
+        let told = server.line_with(end);
+        let (time, _) = told.split_once(' ').unwrap();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{told}");
+        assert!(told.contains("exit code 1; what it wrote:"), "{told}");
+        let trace = server.line_with("    trace ");
+        let trace = trace.trim().strip_prefix("trace ").unwrap();
+        let rest = server.line_with("    disk full");
+        assert!(rest.contains(&format!("trace_id={trace}")), "{rest}");
+    }
+    let job = until_state(&jobs, id, State::Discarded).await;
+    assert!(error(&job).ends_with("\n    disk full"), "{job:?}");
     server.stop();
 }
 

@@ -239,8 +239,8 @@ fn what_is_no_id_or_no_service_is_told() {
     refused("[generators.order]\n", 78, "nobody could ask for the ids");
     refused(
         "[ids]\nlisten = \"127.0.0.1:0\"\n",
-        1,
-        "has an address and no ids",
+        78,
+        "there is an address, and there are no ids",
     );
     refused(
         "[ids]\nlisten = \"127.0.0.1:0\"\n[generators.Order]\n",

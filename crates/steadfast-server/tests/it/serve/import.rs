@@ -83,6 +83,13 @@ fn a_crontab_of_the_system_is_known_by_its_place_and_by_the_option() {
     let from = from.to_str().unwrap();
 
     let imported = import(&[from, "--system", "--zone", "UTC"]);
+    let as_a_users = import(&[from, "--zone", "UTC"]);
+    let told = String::from_utf8_lossy(&as_a_users.stderr);
+    assert!(
+        told.starts_with("line 1, different: every command begins with the name of a user of this machine; if this is a crontab of the system, say --system"),
+        "{told}"
+    );
+    assert!(!String::from_utf8_lossy(&imported.stderr).contains("--system"));
     let refused = import(&[from, "--system", "--zone", "Mars/Olympus"]);
     let nowhere = import(&["/no/such/crontab"]);
 

@@ -1,10 +1,12 @@
 //! From the start of a server to its end, however that comes.
 
+use std::os::unix::process::CommandExt;
+
 use super::*;
 use crate::alive::{Alive, until_all_have_ended};
 
 #[test]
-fn the_generated_configuration_is_taken_and_mistakes_are_told_with_their_line() {
+fn the_generated_configuration_lacks_only_work_and_mistakes_are_told_with_their_line() {
     let folder = Folder::new("generated");
     let generated = output(&["--generate-config"]);
     assert_eq!(generated.status.code(), Some(0));
@@ -12,12 +14,10 @@ fn the_generated_configuration_is_taken_and_mistakes_are_told_with_their_line() 
     std::fs::write(&path, &generated.stdout).unwrap();
 
     let checked = output(&["--check", "--config", path.to_str().unwrap()]);
-    assert_eq!(
-        checked.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&checked.stderr)
-    );
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(78), "{told}");
+    assert!(told.contains("nothing is to be run"), "{told}");
+    assert_eq!(told.matches("error: ").count(), 1, "{told}");
 
     let wrong = folder.configure("[shutdown]\ndrian = \"5s\"\n");
     let refused = output(&["--config", wrong.to_str().unwrap()]);
@@ -40,25 +40,157 @@ fn the_generated_configuration_is_taken_and_mistakes_are_told_with_their_line() 
 }
 
 #[test]
-fn what_the_machine_does_not_have_is_refused_at_the_start() {
-    let check = |rest: &str, expect: &str| {
-        let folder = Folder::new("machine");
+fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
+    let folder = Folder::new("machine");
+    let check = |rest: &str, place: &str, expect: &str| {
         let config = folder.configure(rest);
-        let refused = output(&["--config", config.to_str().unwrap()]);
-        let told = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{told}");
-        assert!(told.contains(expect), "{told}");
+        for also in [&["--check"][..], &[]] {
+            let args = [&["--config", config.to_str().unwrap()], also].concat();
+            let refused = output(&args);
+            let told = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(78), "{told}");
+            assert!(told.starts_with("error[SF-2102]: the configuration is refused\n"));
+            assert!(told.contains(expect), "{told}");
+            assert!(told.contains(&format!("steadfast.toml:{place}")), "{told}");
+            assert!(told.contains(" = fix: "), "{told}");
+        }
     };
+    let well = shell("a", "true", "");
+    let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\n";
 
-    check("", "nothing is to be run: add a [handlers.NAME]");
+    check("", "1:1", "nothing is to be run");
     check(
         &shell("a", "true", "user = \"nobody-of-that-name\""),
+        "9:8",
         "there is no user \"nobody-of-that-name\"",
     );
     check(
         &shell("a", "true", "dir = \"/no/such/folder\""),
-        "/no/such/folder is no folder",
+        "9:7",
+        "there is no folder /no/such/folder",
     );
+    check(
+        "[handlers.a]\nexec = [\"/no/such\"]\n",
+        "8:8",
+        "there is no program /no/such",
+    );
+    check(
+        "[handlers.a]\nexec = [\"no-such-program\"]\n",
+        "8:8",
+        "there is no program no-such-program",
+    );
+    check(
+        &format!("{http}secret = \"file:/no/such\"\n"),
+        "9:10",
+        "cannot open /no/such",
+    );
+    check(
+        &format!("tls_certificate = \"/no/such\"\ntls_key = \"/no/such\"\n{well}"),
+        "7:19",
+        "the certificate of [api] cannot be used",
+    );
+    check(
+        &format!(
+            "[calls]\nlisten = \"127.0.0.1:4711\"\n[ids]\nlisten = \"127.0.0.1:4711\"\n[generators.a]\n{well}"
+        ),
+        "10:10",
+        "[calls] listens on 127.0.0.1:4711, too",
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_refused_at_the_start_and_told_before() {
+    let folder = Folder::new("unset");
+    let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\nsecret = \"env:NO_SUCH_VARIABLE\"\n";
+    let config = folder.configure_at("env:NO_SUCH_VARIABLE", http);
+    let config = config.to_str().unwrap();
+
+    let (checked, refused) = (
+        output(&["--config", config, "--check"]),
+        output(&["--config", config]),
+    );
+
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(0), "{told}");
+    assert_eq!(
+        told.matches("warning: the variable NO_SUCH_VARIABLE is not set here")
+            .count(),
+        2
+    );
+    assert_eq!(
+        String::from_utf8_lossy(&checked.stdout),
+        "the configuration can be served here: handlers 1, schedules 0\n"
+    );
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(told.contains("steadfast.toml:2:7"), "{told}");
+    assert!(told.contains("steadfast.toml:9:10"), "{told}");
+}
+
+#[test]
+fn a_look_by_somebody_else_does_not_refuse_what_root_may() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new("rights");
+    let config = folder.configure(&shell("a", "true", "user = \"root\""));
+    let mut look = serve(&["--check", "--config", config.to_str().unwrap()]);
+    // The program itself may be where nobody else comes to.
+    let program = folder.path().join("steadfast");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_steadfast"), &program)
+        .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_steadfast"), &program).map(drop))
+        .unwrap();
+    let mut by_nobody = Command::new(&program);
+    by_nobody.args(look.get_args()).uid(65_534).gid(65_534);
+
+    assert_eq!(look.output().unwrap().stderr, b"");
+    let told = by_nobody.output().unwrap();
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        told.starts_with("warning: only root can run a program as \"root\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_store_is_in_the_folder_of_its_file_and_a_token_makes_none() {
+    let folder = Folder::new("beside");
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let config = folder.configure_at("sqlite:jobs.db", &shell("a", "true", ""));
+    let token = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.args(["admin", "token", "create", "--name", "a", "--config"]);
+        command.arg(&config).current_dir(&elsewhere);
+        command.output().unwrap()
+    };
+
+    let nowhere = token();
+    let told = String::from_utf8_lossy(&nowhere.stderr);
+    assert_eq!(nowhere.status.code(), Some(4), "{told}");
+    let store = folder.store();
+    let expect = format!("error[SF-2205]: there is no store at {}\n", store.display());
+    assert!(told.starts_with(&expect), "{told}");
+    assert!(!store.exists());
+
+    let mut server = Server::start(&config);
+    server.line_with("ready");
+    server.stop();
+    let made = token();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+
+    // Whoever cannot read the configuration is told so, and not that the store has failed.
+    std::fs::write(&config, "[stroe]\n").unwrap();
+    let refused = token();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{told}");
+    assert!(told.starts_with("error[SF-2102]"), "{told}");
 }
 
 #[test]

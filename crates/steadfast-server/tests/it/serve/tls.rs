@@ -294,7 +294,7 @@ fn a_certificate_that_clients_would_refuse_is_refused_at_the_start() {
         let config = configured(&folder, &identity, "127.0.0.1:0");
         let refused = output(&["--config", config.to_str().unwrap()]);
         let told = String::from_utf8_lossy(&refused.stderr);
-        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert_eq!(refused.status.code(), Some(78), "{told}");
         assert!(
             told.contains("the certificate of [api] cannot be used"),
             "{told}"
@@ -392,9 +392,9 @@ async fn a_target_by_https_is_called_if_its_authority_is_trusted() {
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(78));
     assert!(
-        told.contains("because: cannot read the certificates in /no/such.pem"),
+        told.contains("cannot read the certificates in /no/such.pem"),
         "{told}"
     );
 }

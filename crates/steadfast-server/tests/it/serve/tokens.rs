@@ -115,6 +115,7 @@ fn tokens_of_actions_are_made_listed_and_never_more_than_who_makes_them() {
         );
     }
 
+    assert!(create(&["--expires-in", "30d"]).status.success());
     let wrong = create(&["--action", "jobs.rnu"]);
     assert_eq!(wrong.status.code(), Some(2));
     let told = text(&wrong.stderr);

@@ -1,0 +1,253 @@
+//! What a configuration needs of the machine that it is served on, looked at before anything is started.
+
+use std::net::SocketAddr;
+
+use steadfast::clock;
+use steadfast::settings::{FieldPath, Problem};
+
+use super::ids;
+use crate::api::check_exposure;
+use crate::config::{Config, Secret, Work};
+use crate::handlers;
+use crate::tls::{self, Identity};
+
+/// What it means that this process lacks what the server may have: a variable, the rights of root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lacks {
+    /// It is the server, and is about to start.
+    Refused,
+    /// Only a look, by whoever it is.
+    Told,
+}
+
+/// Tells all that keeps a server with this configuration from starting here, however often it is tried.
+pub(crate) fn look(config: &Config, lacks: Lacks) -> Vec<Problem> {
+    let mut look = Look::new(config, lacks);
+    look.work();
+    look.store();
+    look.listeners();
+    look.certificates();
+    look.needs();
+    look.problems
+}
+
+/// Tells what handlers and ids need and do not find.
+pub(crate) fn look_at_needs(config: &Config, lacks: Lacks) -> Vec<Problem> {
+    let mut look = Look::new(config, lacks);
+    look.needs();
+    look.problems
+}
+
+struct Look<'c> {
+    config: &'c Config,
+    lacks: Lacks,
+    problems: Vec<Problem>,
+}
+
+impl<'c> Look<'c> {
+    fn new(config: &'c Config, lacks: Lacks) -> Self {
+        Self {
+            config,
+            lacks,
+            problems: Vec::new(),
+        }
+    }
+
+    fn refuse(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
+        let (source, span) = self.config.documents.find(&path(field));
+        let problem = Problem::error(source, span, why);
+        self.problems.push(problem.with_fix(fix));
+    }
+
+    /// Refuses what the server may have, unless it is but looked at.
+    fn lack(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
+        let (source, span) = self.config.documents.find(&path(field));
+        let problem = match self.lacks {
+            Lacks::Refused => Problem::error(source, span, why),
+            Lacks::Told => Problem::warning(source, span, why),
+        };
+        self.problems.push(problem.with_fix(fix));
+    }
+
+    fn work(&mut self) {
+        let config = self.config;
+        if config.handlers.is_empty() && config.ids.is_none() {
+            self.refuse(
+                &[],
+                "nothing is to be run",
+                "add a [handlers.NAME] with exec = [\"PROGRAM\"]",
+            );
+        }
+        if let Some(ids) = &config.ids
+            && ids.generators.is_empty()
+        {
+            self.refuse(
+                &["ids", "listen"],
+                "there is an address, and there are no ids",
+                "add a [generators.NAME]",
+            );
+        }
+    }
+
+    fn store(&mut self) {
+        let field = ["store", "url"];
+        if self.is_set(&field, self.config.store.secret())
+            && let Err(error) = self.config.store.config(&self.config.service)
+        {
+            self.refuse(
+                &field,
+                format!("{error:#}"),
+                "write where the store is, or put it into the file or the variable",
+            );
+        }
+    }
+
+    fn listeners(&mut self) {
+        let config = self.config;
+        if config.api.enabled && check_exposure(&config.api).is_err() {
+            self.refuse(
+                &["api", "listen"],
+                "other machines reach this address, and tokens would cross the network in clear",
+                "give tls_certificate and tls_key, listen on 127.0.0.1, or set behind_proxy = true where a proxy with TLS \
+                 is the only way to it",
+            );
+        }
+        let api = Some(config.api.listen).filter(|_| config.api.enabled);
+        let all = [
+            ("health", Some(config.health)),
+            ("api", api),
+            ("calls", config.calls.as_ref().map(|calls| calls.listen)),
+            ("ids", config.ids.as_ref().map(|ids| ids.listen)),
+        ];
+        let all = all.into_iter();
+        let all: Vec<_> = all.filter_map(|(name, at)| Some((name, at?))).collect();
+        for (number, (name, address)) in all.iter().enumerate() {
+            let first = all[..number].iter().find(|(_, other)| meet(other, address));
+            if let Some((other, _)) = first {
+                self.refuse(
+                    &[name, "listen"],
+                    format!("[{other}] listens on {address}, too"),
+                    "give each an address of its own",
+                );
+            }
+        }
+    }
+
+    fn certificates(&mut self) {
+        let config = self.config;
+        let api = config.api.tls.as_ref().filter(|_| config.api.enabled);
+        let calls = config.calls.as_ref().and_then(|calls| calls.tls.as_ref());
+        let ids = config.ids.as_ref().and_then(|ids| ids.tls.as_ref());
+        let now_s = clock::timestamp().unix_millis().div_euclid(1_000);
+        for (section, files) in [("api", api), ("calls", calls), ("ids", ids)] {
+            if let Some(files) = files
+                && let Err(error) = Identity::load(files, now_s)
+            {
+                self.refuse(
+                    &[section, "tls_certificate"],
+                    format!("the certificate of [{section}] cannot be used: {error:#}"),
+                    "put the files right, or name others",
+                );
+            }
+        }
+    }
+
+    fn needs(&mut self) {
+        for (name, handler) in &self.config.handlers {
+            match &handler.work {
+                Work::Exec(exec) => {
+                    for missing in handlers::look(exec) {
+                        let field = ["handlers", name, missing.key];
+                        match missing.is_right {
+                            true => self.lack(&field, missing.why, missing.fix),
+                            false => self.refuse(&field, missing.why, missing.fix),
+                        }
+                    }
+                }
+                Work::Http(http) => {
+                    let field = ["handlers", name.as_str(), "secret"];
+                    self.secret(&field, &http.secret, handlers::SECRET_BYTES_MIN);
+                    if let Some(ca) = &http.ca
+                        && let Err(error) = tls::connector(Some(ca))
+                    {
+                        self.refuse(
+                            &["handlers", name, "ca"],
+                            format!("{error:#}"),
+                            "name a file with the certificates of the authority, in PEM",
+                        );
+                    }
+                }
+            }
+        }
+        let ids = self.config.ids.as_ref();
+        if let Some(token) = ids.and_then(|ids| ids.token.as_ref()) {
+            self.secret(&["ids", "token"], token, ids::TOKEN_BYTES_MIN);
+        }
+    }
+
+    fn secret(&mut self, field: &[&str], secret: &Secret, bytes_min: usize) {
+        if !self.is_set(field, secret) {
+            return;
+        }
+        let fix = "`openssl rand -hex 32` makes one";
+        match secret.look_up() {
+            Ok(text) if text.len() >= bytes_min => {}
+            Ok(text) => {
+                let has = text.len();
+                self.refuse(
+                    field,
+                    format!("it has {has} bytes, and needs at least {bytes_min}"),
+                    fix,
+                );
+            }
+            Err(error) => self.refuse(field, format!("{error:#}"), fix),
+        }
+    }
+
+    /// Tells whether it can be looked at, and that its variable is not set if that is why not.
+    fn is_set(&mut self, field: &[&str], secret: &Secret) -> bool {
+        let unset = secret
+            .variable()
+            .filter(|name| std::env::var_os(name).is_none());
+        let Some(name) = unset else {
+            return true;
+        };
+        let fix = format!("set {name} for the server");
+        self.lack(field, format!("the variable {name} is not set here"), &fix);
+        false
+    }
+}
+
+fn path(field: &[&str]) -> FieldPath {
+    FieldPath::new(field.iter().copied())
+}
+
+/// Whether two listeners are in each other's way.
+fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && (is_any || one.ip() == other.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_meet_where_one_address_has_the_other_in_it() {
+        let check = |one: &str, other: &str, expect| {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(meet(&one, &other), expect, "{one} {other}");
+            assert_eq!(meet(&other, &one), expect, "{other} {one}");
+        };
+
+        check("127.0.0.1:4010", "127.0.0.1:4010", true);
+        check("127.0.0.1:4010", "127.0.0.1:4011", false);
+        check("127.0.0.1:4010", "10.0.0.1:4010", false);
+        check("0.0.0.0:4010", "127.0.0.1:4010", true);
+        check("[::1]:4010", "127.0.0.1:4010", false);
+        check("127.0.0.1:0", "127.0.0.1:0", false);
+    }
+}

@@ -1,0 +1,103 @@
+//! Kinds that have lost their handler.
+
+use super::served::{Served, text};
+use super::*;
+
+#[test]
+fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor() {
+    let nightly = "[schedules.nightly]\nrule = \"@yearly\"\nhandler = \"backup\"\n";
+    let before = format!("{}{nightly}", shell("backup", "true", ""));
+    let served = Served::start("unhandled", &before);
+    let admin = served.token("admin");
+    let status = served.told(&admin, &["status"]);
+    assert!(!status.contains("NONE"), "{status}");
+    // Whoever deletes what the file has is told that it comes back.
+    let deleted = served.ask(&admin, &["schedules", "delete", "nightly", "--reason", "x"]);
+    assert_eq!(
+        text(&deleted.stderr),
+        "warning: the configuration of this server has the schedule nightly, and its next start adds it again\n"
+    );
+    let Served { folder, server, .. } = served;
+    server.stop();
+    let mut server = Server::start(&folder.configure(&before));
+    server.line_with("ready");
+    server.stop();
+
+    let config = folder.configure(&shell("other", "true", ""));
+    let mut server = Server::start(&config);
+    let told = server.line_with("no handler here has the kind backup");
+    assert!(
+        told.contains("0 jobs of it wait, and more are made by the schedule nightly"),
+        "{told}"
+    );
+    assert!(
+        told.contains("`steadfast schedules delete nightly`"),
+        "{told}"
+    );
+    let told = server.line_with("the API is served");
+    let address = told.split("address=").nth(1).unwrap();
+    let ask = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        let server = format!("http://{}", address.split_whitespace().next().unwrap());
+        command
+            .args(args)
+            .env("STEADFAST_SERVER", server)
+            .env("STEADFAST_TOKEN", &admin);
+        text(&command.output().unwrap().stdout)
+    };
+    let status = ask(&["status"]);
+    assert!(
+        status.contains("handlers   NONE here for backup: their jobs wait\n"),
+        "{status}"
+    );
+    let found = ask(&["doctor", "--config", config.to_str().unwrap()]);
+    assert!(
+        found.contains("warn  store.handlers      no handler here has the kind backup"),
+        "{found}"
+    );
+
+    assert_eq!(
+        ask(&["schedules", "delete", "nightly", "--reason", "x"]),
+        "schedule nightly: deleted\n"
+    );
+    assert!(!ask(&["status"]).contains("NONE"));
+    server.stop();
+}
+
+#[test]
+fn whoever_says_no_token_or_asks_somebody_else_is_told_so() {
+    let served = Served::start("first-contact", &shell("nothing", "true", ""));
+    let admin = served.token("admin");
+
+    let nobody = served.ask("", &["jobs", "list"]);
+    assert_eq!(nobody.status.code(), Some(5));
+    let told = text(&nobody.stderr);
+    assert!(
+        told.starts_with("error[SF-2202]: no token\n  fix: set STEADFAST_TOKEN or --token-file"),
+        "{told}"
+    );
+
+    let health = format!("http://{}", served.server.health);
+    let other = served.ask(&admin, &["jobs", "list", "--server", &health]);
+    assert_eq!(other.status.code(), Some(7));
+    let told = text(&other.stderr);
+    let expect = format!(
+        "error[SF-2303]: what is at {health} is not the API of steadfast: it has answered 404\n"
+    );
+    assert!(told.starts_with(&expect), "{told}");
+    served.server.stop();
+}
+
+#[test]
+fn a_store_in_a_folder_that_is_not_there_is_waited_for_with_what_to_do_about_a_file() {
+    let folder = Folder::new("no-folder");
+    let config = folder.configure_at("sqlite:gone/jobs.db", &shell("nothing", "true", ""));
+    let mut server = Server::start(&config);
+
+    let told = server.line_with("the store cannot be opened; it is tried again");
+
+    assert!(told.contains("fix=\"make the folder of the file"), "{told}");
+    std::fs::create_dir(folder.path().join("gone")).unwrap();
+    server.line_with("ready");
+    server.stop();
+}
