@@ -144,8 +144,8 @@ impl Revisions {
         }
     }
 
-    /// Whether it is held, or somebody holds another value for its field by code since: it falls with another one that it
-    /// needs, and does not fit before another one is gone.
+    /// Whether it was held and the field still is, by it or by the code of the service since. One falls with another that
+    /// it needs.
     fn is_settled(&self, name: &str, known: &Known) -> bool {
         let in_force = self.guard.in_force();
         let mut held = in_force.overrides().iter();
