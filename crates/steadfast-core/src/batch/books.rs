@@ -45,7 +45,7 @@ pub struct BatchStats {
     pub rows_limit: u32,
     /// What bounds that.
     pub constraint: Constraint,
-    /// Whether nothing is written at the moment because of replicas.
+    /// Whether nothing is written at the moment because of replicas: they are behind, or nothing is known of them.
     pub is_paused: bool,
     /// Whether rows wait because none could be written.
     pub is_broken: bool,
@@ -179,7 +179,7 @@ impl Books {
         stats.lock_waiters = pressure.lock_waiters;
         stats.replica_lag = match pressure.lag {
             Lag::Known(lag) => Some(lag),
-            Lag::Unknown => None,
+            Lag::AtLeast(_) | Lag::Unknown => None,
         };
     }
 
@@ -190,6 +190,7 @@ impl Books {
         let stats = &mut inner.stats;
         stats.is_open = false;
         stats.is_paused = false;
+        stats.is_broken = false;
         // Nobody looks any more.
         stats.lock_waiters = None;
         stats.replica_lag = None;
@@ -262,7 +263,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::gauge(
         "steadfast_batch_paused",
         &["batch"],
-        "1 while nothing is written because replicas are behind.",
+        "1 while nothing is written because replicas are behind, or nothing is known of them.",
     ),
     MetricDoc::gauge(
         "steadfast_batch_broken",

@@ -93,6 +93,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
             return Err(Refusal::Unwatched.into());
         }
         let size = BatchSize::new(self.config.size).map_err(Refusal::Size)?;
+        let size = size.with_timeout(self.config.write_timeout);
         Handle::try_current().map_err(|_| Refusal::NoRuntime)?;
 
         let name = self.config.name;
@@ -115,10 +116,10 @@ impl<T: Send + Sync + 'static, S: Sink<T>> BatchBuilder<T, S> {
             self.arrange,
             books.clone(),
             inbox,
-            member,
+            (member, looked),
             (size, circuit),
         );
-        drop(spawn(name, worker.run(drained_by, looked, ended)));
+        drop(spawn(name, worker.run(drained_by, ended)));
         Ok(BatchWriter {
             owner: Arc::new(Owner {
                 name,

@@ -33,14 +33,15 @@ pub struct BatchConfig {
     /// told so.
     pub queue_max: usize,
     /// How long a sink may take for one transaction: more than nothing, 30 s by default, far above
-    /// what a batch should take. Then it counts as unavailable, with nobody knowing whether it has
-    /// written.
+    /// what a batch should take: none is meant to take more than the half of it. Then it counts as
+    /// unavailable, with nobody knowing whether it has written, and the next batches are smaller.
     pub write_timeout: Duration,
     /// How long to wait between attempts, when a transaction failed for no fault of its rows: from
     /// 20 ms, doubling to 5 s, with full jitter. Two writers that deadlocked must not meet again.
     pub backoff: Backoff,
     /// How many rows in a row may be given up without one that is written in between, before it is
-    /// taken to be something else than the rows: at least 1, 10 by default.
+    /// taken to be something else than the rows: at least 1, 10 by default. From then on rows wait, and are given up
+    /// only if one of the [sixteen](crate::decide::batch::Circuit::PROBE_MAX) at the head of the queue can be written.
     pub bad_max: u32,
     /// How long the last handle's drop leaves for writing what is queued; 30 s by default.
     /// [`drain`](super::BatchWriter::drain) brings its own limit.

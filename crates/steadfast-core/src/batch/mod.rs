@@ -19,10 +19,13 @@
 //!   to know. Dropping it loses the answer and not the row.
 //! - **Rows that cannot be written** are found by halving, told with their reason, handed to
 //!   [`Sink::dead`], and do not take others with them. When nothing can be written any more the
-//!   writer stops giving up rows, and they wait.
+//!   writer stops giving up rows, and they wait. Now and then a few are tried, up to sixteen, and once one of them is
+//!   written, those that failed before it are given up. So sixteen rows in a row that cannot be written wait, all others
+//!   behind them, and that is told.
 //! - **Failures that are not the rows'** ([`WriteError::conflict`], [`WriteError::unavailable`]) are
 //!   tried again, with jitter, under the same [`BatchId`]: a sink that stores the id in the same
-//!   transaction writes each batch once, also when the answer to a commit was lost.
+//!   transaction writes each batch once, also when the answer to a commit was lost, whatever fails then.
+//!   Between attempts, and while rows are looked for that cannot be written, it waits out what replicas ask for.
 //! - **A full queue** makes the sender wait, wait until a deadline, or be rejected: its choice.
 //! - **The end** drains, within a limit, and counts what is left.
 //!

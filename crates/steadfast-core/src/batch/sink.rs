@@ -17,6 +17,10 @@ pub trait Sink<T>: Send + Sync + 'static {
     /// [too much](WriteError::too_much). A panic counts as one of
     /// a row, so that the row that provokes it is found.
     ///
+    /// After an outage a batch is in doubt: an attempt that was not answered may have written it. Then the same rows are tried
+    /// under the same id whatever else fails, that nothing can be written or that it is too much, until they are written
+    /// or one of them is to blame: under another id they would be written twice.
+    ///
     /// # Cancel safety
     /// It is dropped when it exceeds the timeout, or the drain its deadline. A transaction must
     /// then roll back, or the batch must be known by its id.
@@ -107,7 +111,8 @@ pub(super) enum Kind {
 
 impl WriteError {
     /// One of the rows cannot be written, whenever it is tried: it violates a constraint, is too
-    /// long, cannot be encoded. Nothing was committed. The row is looked for.
+    /// long, cannot be encoded. Nothing was committed, by this attempt or one before under the same id: a sink that knows
+    /// its ids looks for that of the batch first. The row is looked for.
     pub fn row(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Row, source)
     }
@@ -128,20 +133,22 @@ impl WriteError {
     }
 
     /// Nobody was there to write, or to answer: the connection broke, the server is read-only or
-    /// restarts. Perhaps it was committed. The same rows are tried again until the end.
+    /// restarts. Perhaps it was committed, so from now on the batch is in [doubt](Sink::write). The same rows are tried again
+    /// until the end.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Unavailable, source)
     }
 
     /// No row can be written, and that will not change by itself: the table does not exist, a right
-    /// is missing. Nothing was committed. Rows wait, and one is tried now and then.
+    /// is missing. Nothing was committed by this attempt. Rows wait, and a few are tried now and then; those of a batch in
+    /// [doubt](Sink::write) all together.
     pub fn broken(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Broken, source)
     }
 
     /// It was too much for one transaction: it took longer than the database lets it, or is larger.
-    /// Nothing was committed. Fewer of the same rows are tried; one that is alone already is tried
-    /// again until the end, since others may have kept it waiting.
+    /// Nothing was committed by this attempt. Fewer of the same rows are tried; one that is alone already, or a batch in
+    /// [doubt](Sink::write), is tried again until the end, since others may have kept it waiting.
     pub fn too_much(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::TooMuch, source)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::arrange::Arrange;
+use super::arrange::{Arrange, Panicked};
 use super::books::Books;
 use super::permits::{Member, Permit};
 use super::queue::{Answer, Entry, Item};
@@ -15,7 +15,7 @@ use super::sink::{BatchId, Kind};
 use super::{Batch, BatchConfig, BatchStats, Sink, WriteError};
 use crate::clock::{self, Instant};
 use crate::decide::batch::{
-    BatchSize, Circuit, CircuitState, Constraint, Pressure, Search, Step, Tried, Wrote,
+    BatchSize, Circuit, CircuitState, Constraint, Pressure, Search, Step, Tried, UnknownLag, Wrote,
 };
 use crate::report::EventDoc;
 use crate::{recover_async, rng, voice};
@@ -30,6 +30,7 @@ pub(super) struct Worker<T, S> {
     held: VecDeque<Item<T>>,
     /// Absent where it knows of no other writer.
     member: Option<Arc<Member>>,
+    looked: Looked,
     size: BatchSize,
     circuit: Circuit,
     writer: u64,
@@ -61,7 +62,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         &["batch", "error"],
     )
     .when("The sink said that nothing can be written, or row after row failed and none succeeded.")
-    .action("Mend what `error` says: a table, a column, a right. One row is tried now and then, and the others follow once it is written."),
+    .action("Mend what `error` says: a table, a column, a right. A few rows are tried now and then, up to sixteen, and the others follow once one of them is written. Where sixteen rows in a row cannot be written and the table is sound, they stand in the way of all others: let the table take them."),
     EventDoc::new(
         "steadfast::batch",
         &["warn"],
@@ -72,7 +73,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     .action("None for a few. If it goes on, the database is away or others hold the locks."),
 ];
 
-type Looked = Option<watch::Receiver<Option<(Pressure, u64)>>>;
+pub(super) type Looked = Option<watch::Receiver<Option<(Pressure, u64)>>>;
 
 /// Rows on their way into one or several transactions.
 struct Load<T> {
@@ -95,7 +96,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         arrange: Option<Arrange<T>>,
         books: Arc<Books>,
         inbox: mpsc::Receiver<Item<T>>,
-        member: Option<Member>,
+        (member, looked): (Option<Member>, Looked),
         (size, circuit): (BatchSize, Circuit),
     ) -> Self {
         Self {
@@ -106,6 +107,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             inbox,
             held: VecDeque::new(),
             member: member.map(Arc::new),
+            looked,
             size,
             circuit,
             writer: rng::bits(),
@@ -117,13 +119,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     pub(super) async fn run(
         mut self,
         mut drain: watch::Receiver<Option<Instant>>,
-        looked: Looked,
         ended: watch::Sender<Option<BatchStats>>,
     ) {
         let deadline = deadline(drain.clone(), self.config.drain_max);
         tokio::select! {
             biased;
-            () = self.serve(&mut drain, looked) => {}
+            () = self.serve(&mut drain) => {}
             () = deadline => {}
         }
         let stats = self.books.end();
@@ -142,8 +143,10 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let _ = ended.send(Some(stats));
     }
 
-    async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>, mut looked: Looked) {
+    async fn serve(&mut self, drain: &mut watch::Receiver<Option<Instant>>) {
         let member = self.member.clone();
+        // For the books, which have it before the first row comes.
+        self.step();
         loop {
             let Some(first) = self.first(drain).await else {
                 return;
@@ -155,9 +158,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                     continue;
                 }
             };
-            let Some(step) = self.may_write(&mut looked) else {
+            let Some(step) = self.may_write() else {
                 self.held.push_front(Item::Row(first));
-                self.wait(&mut looked).await;
+                self.wait().await;
                 continue;
             };
             let mut entries = self.collect(first, step, drain).await;
@@ -166,7 +169,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 None => None,
             };
             // It may be some time since: what was seen meanwhile counts.
-            let rows = self.may_write(&mut looked).map_or(0, |step| step.rows);
+            let rows = self.may_write().map_or(0, |step| step.rows);
             for entry in entries.drain(entries.len().min(rows as usize)..).rev() {
                 self.held.push_front(Item::Row(entry));
             }
@@ -198,33 +201,74 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Says how much may be written now, if anything may.
-    fn may_write(&mut self, looked: &mut Looked) -> Option<Step> {
+    fn may_write(&mut self) -> Option<Step> {
+        let step = self.step();
+        let now = clock::nanos();
+        match self.circuit.state(now) {
+            CircuitState::Open(_) => None,
+            _ if step.not_before > now => None,
+            // Each goes alone.
+            CircuitState::HalfOpen(rows) => Some(Step {
+                rows,
+                bytes: usize::MAX,
+                ..step
+            }),
+            CircuitState::Closed => Some(step),
+        }
+    }
+
+    /// Says what may be written as far as the size goes, by the latest look.
+    fn step(&mut self) -> Step {
         if let Some(member) = &self.member {
             self.size.takes_turns(member.turns());
         }
-        if let Some((pressure, at)) = looked.as_mut().and_then(|seen| *seen.borrow_and_update()) {
+        let seen = self.looked.as_mut();
+        if let Some((pressure, at)) = seen.and_then(|seen| *seen.borrow_and_update()) {
             self.size.looked(pressure, at);
         }
         let now = clock::nanos();
         let step = self.size.step(now);
         self.books.next(step.rows, step.constraint);
-        let is_paused = step.not_before > now && step.constraint == Constraint::Lag;
-        self.books.paused(is_paused);
-        match self.circuit.state(now) {
-            CircuitState::Open(_) => None,
-            _ if step.not_before > now => None,
-            CircuitState::HalfOpen => Some(Step { rows: 1, ..step }),
-            CircuitState::Closed => Some(step),
-        }
+        let pauses = match step.constraint {
+            Constraint::Lag => true,
+            Constraint::UnknownLag => self.config.size.unknown_lag == UnknownLag::Pause,
+            _ => false,
+        };
+        self.books.paused(pauses && step.not_before > now);
+        step
     }
 
     /// Waits until something may be written, or a look has changed what may.
-    async fn wait(&mut self, looked: &mut Looked) {
+    async fn wait(&mut self) {
         let now = clock::nanos();
+        let not_before = self.size.step(now).not_before;
         let until = match self.circuit.state(now) {
-            CircuitState::Open(at) => at.max(self.size.step(now).not_before),
-            _ => self.size.step(now).not_before,
+            CircuitState::Open(at) => at.max(not_before),
+            _ => not_before,
         };
+        self.sleep(until).await;
+    }
+
+    /// Waits for its turn, and for as long as replicas, or others, ask for: with what is begun, so that its rows stay the
+    /// same.
+    async fn turn<'a>(&mut self, member: Option<&'a Arc<Member>>) -> Option<Permit<'a>> {
+        loop {
+            let not_before = self.step().not_before;
+            if not_before > clock::nanos() {
+                self.sleep(not_before).await;
+                continue;
+            }
+            let permit = member?.permit().await;
+            // It may be some time since: what was seen meanwhile counts.
+            if self.step().not_before <= clock::nanos() {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Waits until so many nanoseconds, or for the next look.
+    async fn sleep(&mut self, until: u64) {
+        let looked = &mut self.looked;
         let changed = async {
             if let Some(seen) = looked
                 && seen.changed().await.is_ok()
@@ -284,32 +328,62 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Writes rows, and finds those that cannot be written.
     async fn write(&mut self, entries: Vec<Entry<T>>, permit: Option<Permit<'_>>) {
-        let mut load = self.arranged(entries).await;
+        let (mut load, panicked) = self.arranged(entries);
         if load.rows.is_empty() {
-            return;
+            drop(permit);
+        } else if self.circuit.state(clock::nanos()).is_closed() {
+            self.write_all(&mut load, permit).await;
+        } else {
+            self.probe(&mut load, permit).await;
         }
+        self.put_back(load);
+        let is_closed = self.circuit.state(clock::nanos()).is_closed();
+        self.books.broken(!is_closed);
+        for (row, answer, error) in panicked {
+            self.give_up(row.as_ref(), answer, &error).await;
+        }
+    }
+
+    /// Writes what can be written at once. What is neither written nor given up then is undecided.
+    async fn write_all(&mut self, load: &mut Load<T>, permit: Option<Permit<'_>>) {
         let all = 0..load.rows.len();
-        match self.transaction(&mut load, all.clone(), permit).await {
+        match self.transaction(load, all.clone(), permit).await {
             Ended::Written => {}
             Ended::Failed(error) if error.at().is_some_and(|row| all.contains(&row)) => {
                 // The sink is certain, so this says nothing about the other rows, or the table.
                 let row = error.at().unwrap_or_default();
-                if let Some(answer) = load.answers[row].take() {
-                    self.give_up(Some(&load.rows[row]), answer, &error).await;
-                }
-                self.put_back(load);
+                self.give_up_at(load, row, &error).await;
             }
-            Ended::Failed(error) if !error.is_row() => self.put_back(load),
+            Ended::Failed(error) if !error.is_row() => {}
             Ended::Failed(error) if all.len() == 1 => {
-                self.bury(&mut load, 0, &error).await;
+                self.bury(load, 0, &error).await;
             }
-            Ended::Failed(_) => {
-                self.search(&mut load).await;
-                self.put_back(load);
+            Ended::Failed(_) => self.search(load).await,
+        }
+    }
+
+    /// Tries one row after the other until one is written: then it was the rows before it that failed, and not the table.
+    /// Where none is, nobody knows which of them it was, so all are undecided.
+    async fn probe(&mut self, load: &mut Load<T>, mut permit: Option<Permit<'_>>) {
+        let mut failed = Vec::new();
+        for row in 0..load.rows.len() {
+            match self.transaction(load, row..row + 1, permit.take()).await {
+                Ended::Written => {
+                    for (row, error) in failed {
+                        self.give_up_at(load, row, &error).await;
+                    }
+                    return;
+                }
+                Ended::Failed(error) if error.at() == Some(0) => {
+                    self.give_up_at(load, row, &error).await;
+                }
+                Ended::Failed(error) if error.is_row() => failed.push((row, error)),
+                Ended::Failed(_) => return,
             }
         }
-        let is_closed = self.circuit.state(clock::nanos()).is_closed();
-        self.books.broken(!is_closed);
+        if !failed.is_empty() {
+            self.circuit.open(clock::nanos(), rng::bits());
+        }
     }
 
     /// Halves until every row is written or given up, or nothing goes any more.
@@ -335,6 +409,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 
     /// Runs one transaction, again and again while that may help; answers for what it has written.
+    ///
+    /// Once an attempt was not answered nobody knows whether it has written, and only this id can tell: then nothing but
+    /// a row that fails ends it.
     async fn transaction(
         &mut self,
         load: &mut Load<T>,
@@ -346,26 +423,44 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             writer: self.writer,
             number: self.batches,
         };
+        let member = self.member.clone();
         let mut backoff = self.config.backoff.state();
-        let mut attempt = 0;
+        let timeout = self.config.write_timeout;
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let (mut attempt, mut in_doubt, mut is_late, mut is_told) = (0, false, false, false);
         loop {
             attempt += 1;
+            // While it waits for its next attempt, or answers, others go on.
+            let permit = match permit.take() {
+                None => self.turn(member.as_ref()).await,
+                permit => permit,
+            };
             let batch = Batch {
                 id,
                 attempt,
                 rows: &load.rows[rows.clone()],
             };
-            let (ended, took_ns) = self.attempted(batch, permit.take()).await;
-            let error = match ended {
-                Ok(()) => {
-                    self.written(load, rows, took_ns);
-                    return Ended::Written;
+            let began = clock::nanos();
+            let ended = attempted(&self.sink, batch, timeout).await;
+            let took_ns = clock::nanos() - began;
+            let Err(error) = ended else {
+                if let Some(permit) = permit {
+                    permit.wrote(Duration::from_nanos(took_ns));
                 }
-                Err(error) => error,
+                self.written(load, rows, took_ns);
+                return Ended::Written;
             };
+            drop(permit);
             self.books.failed(error.kind());
             match error.kind() {
                 Kind::Row => return Ended::Failed(error),
+                Kind::Broken if in_doubt => {
+                    if !is_told {
+                        self.tell_broken(&error);
+                        self.books.broken(true);
+                        is_told = true;
+                    }
+                }
                 Kind::Broken => {
                     self.circuit.open(clock::nanos(), rng::bits());
                     self.tell_broken(&error);
@@ -374,36 +469,23 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 Kind::Conflict => self.size.conflict(clock::nanos()),
                 Kind::TooMuch => {
                     self.size.too_much(rows.len() as u32, clock::nanos());
-                    if rows.len() > 1 {
+                    if rows.len() > 1 && !in_doubt {
                         self.tell_retry(&error, attempt);
                         return Ended::Failed(error);
                     }
                 }
-                Kind::Unavailable => {}
+                Kind::Unavailable => {
+                    // The next ones are smaller; this one keeps its rows.
+                    if took_ns >= timeout_ns && !is_late {
+                        self.size.too_much(rows.len() as u32, clock::nanos());
+                        is_late = true;
+                    }
+                    in_doubt = true;
+                }
             }
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
         }
-    }
-
-    /// Tries once, when it is this writer's turn; gives how long that took. While it waits for its next attempt, or
-    /// answers, others go on.
-    async fn attempted(
-        &self,
-        batch: Batch<'_, T>,
-        permit: Option<Permit<'_>>,
-    ) -> (Result<(), WriteError>, u64) {
-        let permit = match (permit, &self.member) {
-            (None, Some(member)) => Some(member.permit().await),
-            (permit, _) => permit,
-        };
-        let began = clock::nanos();
-        let ended = attempted(&self.sink, batch, self.config.write_timeout).await;
-        let took_ns = clock::nanos() - began;
-        if let Some(permit) = permit.filter(|_| ended.is_ok()) {
-            permit.wrote(Duration::from_nanos(took_ns));
-        }
-        (ended, took_ns)
     }
 
     fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took_ns: u64) {
@@ -429,15 +511,19 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Gives up a row that failed alone. Returns whether it is taken for more than that.
     async fn bury(&mut self, load: &mut Load<T>, row: usize, error: &WriteError) -> bool {
-        if let Some(answer) = load.answers[row].take() {
-            self.give_up(Some(&load.rows[row]), answer, error).await;
-        }
+        self.give_up_at(load, row, error).await;
         let was_closed = self.circuit.state(clock::nanos()).is_closed();
         let is_open = self.circuit.bad(clock::nanos(), rng::bits());
         if is_open && was_closed {
             self.tell_broken(error);
         }
         is_open
+    }
+
+    async fn give_up_at(&self, load: &mut Load<T>, row: usize, error: &WriteError) {
+        if let Some(answer) = load.answers[row].take() {
+            self.give_up(Some(&load.rows[row]), answer, error).await;
+        }
     }
 
     async fn give_up(&self, row: Option<&T>, answer: Answer, error: &WriteError) {
@@ -460,16 +546,15 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         answer.give(&Err(error.clone()));
     }
 
-    /// Brings rows into the order of their keys.
-    async fn arranged(&mut self, entries: Vec<Entry<T>>) -> Load<T> {
-        let Some(arrange) = &self.arrange else {
-            return Load::of(entries);
-        };
-        let (entries, panicked) = arrange(entries);
-        for (row, answer, error) in panicked {
-            self.give_up(row.as_ref(), answer, &error).await;
+    /// Brings rows into the order of their keys; gives those, too, whose key panicked.
+    fn arranged(&self, entries: Vec<Entry<T>>) -> (Load<T>, Vec<Panicked<T>>) {
+        match &self.arrange {
+            None => (Load::of(entries), Vec::new()),
+            Some(arrange) => {
+                let (entries, panicked) = arrange(entries);
+                (Load::of(entries), panicked)
+            }
         }
-        Load::of(entries)
     }
 
     /// Puts what is undecided back in front of all others.

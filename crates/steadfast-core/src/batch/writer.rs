@@ -45,9 +45,9 @@ impl<T: Send + Sync + 'static> BatchWriter<T> {
     /// # Cancel safety
     /// When dropped before it is done, the row was not taken; the place in line is lost.
     pub async fn send(&self, row: T) -> Result<Receipt, Rejected<T>> {
-        match self.owner.rows.reserve().await {
-            Ok(room) => self.put(room, row),
-            Err(_) => Err(self.rejected(row, Reason::Closed)),
+        match self.room().await {
+            Some(room) => self.put(room, row),
+            None => Err(self.rejected(row, Reason::Closed)),
         }
     }
 
@@ -74,9 +74,9 @@ impl<T: Send + Sync + 'static> BatchWriter<T> {
     pub async fn send_until(&self, deadline: Instant, row: T) -> Result<Receipt, Rejected<T>> {
         tokio::select! {
             biased;
-            room = self.owner.rows.reserve() => match room {
-                Ok(room) => self.put(room, row),
-                Err(_) => Err(self.rejected(row, Reason::Closed)),
+            room = self.room() => match room {
+                Some(room) => self.put(room, row),
+                None => Err(self.rejected(row, Reason::Closed)),
             },
             () = clock::sleep_until(deadline) => Err(self.rejected(row, Reason::Late)),
         }
@@ -126,6 +126,19 @@ impl<T: Send + Sync + 'static> BatchWriter<T> {
     /// Gives what it does at this moment. The [report](crate::report) has the same, by itself.
     pub fn stats(&self) -> BatchStats {
         self.owner.books.stats()
+    }
+
+    /// Waits for room in the queue; `None` once the writer is closed, however long it has still to write.
+    async fn room(&self) -> Option<Permit<'_, Item<T>>> {
+        if let Ok(room) = self.owner.rows.try_reserve() {
+            return Some(room);
+        }
+        let mut drain = self.owner.drain.subscribe();
+        tokio::select! {
+            biased;
+            _ = drain.wait_for(Option::is_some) => None,
+            room = self.owner.rows.reserve() => room.ok(),
+        }
     }
 
     fn put(&self, room: Permit<'_, Item<T>>, row: T) -> Result<Receipt, Rejected<T>> {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::batch::{Batch, BatchConfig, BatchWriter, Look, Permits, Sink, WriteError};
-use steadfast_core::clock;
 use steadfast_core::decide::backoff::{Backoff, Jitter};
 use steadfast_core::decide::batch::{Constraint, Lag, Pressure};
+use steadfast_core::{clock, panic};
 use tokio::sync::Notify;
 
 /// Rows that all want, so that one transaction after the other has them.
@@ -62,6 +62,10 @@ impl Sink<u32> for Through {
         let mut commits = database.commits.lock().unwrap();
         commits.push((door.writer, clock::now()));
         Ok(())
+    }
+
+    async fn dead(&self, _: &u32, _: &WriteError) {
+        self.0.goes_on.notified().await;
     }
 }
 
@@ -145,6 +149,7 @@ impl Writers {
                     .with_jitter(Jitter::None);
                 BatchWriter::builder(config, Through(door.clone()))
                     .looking(eye.clone())
+                    .keyed(|row| assert!(*row != 13, "no key"))
                     .start()
                     .unwrap()
             })
@@ -311,6 +316,21 @@ async fn who_tries_again_later_lets_others_write_meanwhile() {
 
     assert!(took < Duration::from_millis(100), "{took:?}");
     receipt.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stores_a_row_that_was_given_up_lets_others_write_meanwhile() {
+    panic::install_quiet();
+    let both = Writers::start(2, Some(Permits::new()));
+    both.with_others(9).await;
+    let receipt = both.writers[0].send(13).await.unwrap();
+    clock::sleep(Duration::from_millis(50)).await;
+
+    let took = both.write(1).await;
+
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    both.doors[0].goes_on.notify_one();
+    assert!(receipt.await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use steadfast::{Program, panic};
 use super::{fail, log};
 use crate::config::{self, Config, Refused};
 use crate::serve;
-use crate::serve::check::{self, Unset};
+use crate::serve::check::{self, Lacks};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -38,11 +38,11 @@ pub(crate) fn run(options: Options) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail::tell(&error, false),
     };
-    let unset = match options.check {
-        true => Unset::Told,
-        false => Unset::Refused,
+    let lacks = match options.check {
+        true => Lacks::Told,
+        false => Lacks::Refused,
     };
-    if let Some(problems) = Problems::collect(check::look(&config, unset)) {
+    if let Some(problems) = Problems::collect(check::look(&config, lacks)) {
         if problems.has_errors() {
             return fail::tell(&Refused::Mistaken(problems).into(), false);
         }

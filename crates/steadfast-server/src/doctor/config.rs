@@ -10,7 +10,7 @@ use steadfast::settings::Level;
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::api::client::is_here;
 use crate::config::{Config, Refused, Work};
-use crate::serve::check::{Unset, look_at_needs};
+use crate::serve::check::{Lacks, look_at_needs};
 use crate::tls::{DAY_S, Identity, SOON_S};
 
 static READ: Check = check("config.read", "whether the files say what can be done");
@@ -131,7 +131,7 @@ pub(super) fn examine(config: &Config, paths: &[PathBuf]) -> Vec<Finding> {
 }
 
 fn needs(config: &Config) -> Vec<Finding> {
-    let missing = look_at_needs(config, Unset::Told);
+    let missing = look_at_needs(config, Lacks::Told);
     if missing.is_empty() {
         return vec![ok(&NEEDS, "this machine has what handlers and ids name")];
     }

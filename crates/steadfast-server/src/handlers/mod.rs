@@ -11,7 +11,7 @@ use std::time::Duration;
 use steadfast::BoxError;
 use steadfast::context::{self, TraceId};
 use steadfast::jobs::schedule::Schedules;
-use steadfast::jobs::{Jobs, Kind, Run};
+use steadfast::jobs::{Jobs, Kind, Run, end};
 
 use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
@@ -21,6 +21,9 @@ pub(crate) use exec::look;
 pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
+
+/// When a job comes again whose run could not ask the store what it is for: 1 s, and the store may be back.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -104,7 +107,12 @@ impl About {
         // Each run has one.
         let trace_id = context::current().trace_id();
         let trace_id = trace_id.unwrap_or_else(TraceId::random);
-        let occurrence = shared.schedules.occurrence_of(run.id()).await?;
+        let occurrence = shared.schedules.occurrence_of(run.id()).await;
+        // Nothing was begun: a store that was away for a moment costs no attempt, of which a line of a crontab has one.
+        let occurrence = occurrence.map_err(|error| match error.is_retryable() {
+            true => end::snooze(STORE_AGAIN),
+            false => error.into(),
+        })?;
         Ok(Self {
             kind: kind.to_owned(),
             trace_id,

@@ -11,18 +11,18 @@ use crate::config::{Config, Secret, Work};
 use crate::handlers;
 use crate::tls::{self, Identity};
 
-/// What it means that a variable is not set.
+/// What it means that this process lacks what the server may have: a variable, the rights of root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unset {
-    /// The program is about to start, and needs it.
+pub(crate) enum Lacks {
+    /// It is the server, and is about to start.
     Refused,
-    /// Only a look: whoever starts the program may set it.
+    /// Only a look, by whoever it is.
     Told,
 }
 
 /// Tells all that keeps a server with this configuration from starting here, however often it is tried.
-pub(crate) fn look(config: &Config, unset: Unset) -> Vec<Problem> {
-    let mut look = Look::new(config, unset);
+pub(crate) fn look(config: &Config, lacks: Lacks) -> Vec<Problem> {
+    let mut look = Look::new(config, lacks);
     look.work();
     look.store();
     look.listeners();
@@ -32,23 +32,23 @@ pub(crate) fn look(config: &Config, unset: Unset) -> Vec<Problem> {
 }
 
 /// Tells what handlers and ids need and do not find.
-pub(crate) fn look_at_needs(config: &Config, unset: Unset) -> Vec<Problem> {
-    let mut look = Look::new(config, unset);
+pub(crate) fn look_at_needs(config: &Config, lacks: Lacks) -> Vec<Problem> {
+    let mut look = Look::new(config, lacks);
     look.needs();
     look.problems
 }
 
 struct Look<'c> {
     config: &'c Config,
-    unset: Unset,
+    lacks: Lacks,
     problems: Vec<Problem>,
 }
 
 impl<'c> Look<'c> {
-    fn new(config: &'c Config, unset: Unset) -> Self {
+    fn new(config: &'c Config, lacks: Lacks) -> Self {
         Self {
             config,
-            unset,
+            lacks,
             problems: Vec::new(),
         }
     }
@@ -56,6 +56,16 @@ impl<'c> Look<'c> {
     fn refuse(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
         let (source, span) = self.config.documents.find(&path(field));
         let problem = Problem::error(source, span, why);
+        self.problems.push(problem.with_fix(fix));
+    }
+
+    /// Refuses what the server may have, unless it is but looked at.
+    fn lack(&mut self, field: &[&str], why: impl Into<String>, fix: &str) {
+        let (source, span) = self.config.documents.find(&path(field));
+        let problem = match self.lacks {
+            Lacks::Refused => Problem::error(source, span, why),
+            Lacks::Told => Problem::warning(source, span, why),
+        };
         self.problems.push(problem.with_fix(fix));
     }
 
@@ -146,8 +156,12 @@ impl<'c> Look<'c> {
         for (name, handler) in &self.config.handlers {
             match &handler.work {
                 Work::Exec(exec) => {
-                    for (key, why, fix) in handlers::look(exec) {
-                        self.refuse(&["handlers", name, key], why, fix);
+                    for missing in handlers::look(exec) {
+                        let field = ["handlers", name, missing.key];
+                        match missing.is_right {
+                            true => self.lack(&field, missing.why, missing.fix),
+                            false => self.refuse(&field, missing.why, missing.fix),
+                        }
                     }
                 }
                 Work::Http(http) => {
@@ -198,14 +212,8 @@ impl<'c> Look<'c> {
         let Some(name) = unset else {
             return true;
         };
-        let (source, span) = self.config.documents.find(&path(field));
-        let why = format!("the variable {name} is not set");
-        let problem = match self.unset {
-            Unset::Refused => Problem::error(source, span, why),
-            Unset::Told => Problem::warning(source, span, why + " here"),
-        };
         let fix = format!("set {name} for the server");
-        self.problems.push(problem.with_fix(fix));
+        self.lack(field, format!("the variable {name} is not set here"), &fix);
         false
     }
 }

@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use crate::alive::{Alive, until_all_have_ended};
@@ -16,6 +17,33 @@ fn output(args: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn lines_have_the_time_unless_the_journal_writes_one() {
+    let path = std::env::temp_dir().join(format!("steadfast-journal-{}", std::process::id()));
+    let lines = |journal: &dyn Fn(&std::fs::Metadata) -> String| {
+        let file = std::fs::File::create(&path).unwrap();
+        let told = journal(&file.metadata().unwrap());
+        let mut command = exec(&["--", "true"]);
+        let ended = command.env("JOURNAL_STREAM", told).stderr(file).status();
+        assert!(ended.unwrap().success());
+        std::fs::read_to_string(&path).unwrap()
+    };
+
+    let timed = lines(&|_| "1:2".into());
+    let (time, rest) = timed.split_once(' ').unwrap();
+    assert!(time.len() == 24 && time.ends_with('Z'), "{timed}");
+    assert!(
+        rest.starts_with(" INFO steadfast::exec: started"),
+        "{timed}"
+    );
+    let of_journal = lines(&|file| format!("{}:{}", file.dev(), file.ino()));
+    assert!(
+        of_journal.starts_with(" INFO steadfast::exec: started"),
+        "{of_journal}"
+    );
+    std::fs::remove_file(path).unwrap();
 }
 
 /// A supervisor that runs, with its lines.

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use steadfast_core::decide::batch::Lag;
+
 /// How many positions are remembered: 1,024, one and a half minutes of looks. When there are more, every second one is
 /// forgotten, and fewer are taken: what is far behind is told to within a five-hundredth.
 const POSITIONS_MAX: usize = 1_024;
@@ -44,8 +46,9 @@ impl Positions {
         }
     }
 
-    /// Gives the age of the first write that a replica does not have which is at `replayed`.
-    pub(super) fn lag(&mut self, replayed: i64, now: u64) -> Duration {
+    /// Gives the age of the first write that a replica does not have which is at `replayed`. Of one that has not come to where
+    /// the log was at the first look it is not known: that write is older.
+    pub(super) fn lag(&mut self, replayed: i64, now: u64) -> Lag {
         let missing = self
             .seen
             .partition_point(|(position, _)| *position <= replayed);
@@ -58,7 +61,10 @@ impl Positions {
         if self.seen.len() < POSITIONS_MAX / 16 {
             self.gap_ns = 0;
         }
-        Duration::from_nanos(lag)
+        match missing {
+            0 => Lag::AtLeast(Duration::from_nanos(lag)),
+            _ => Lag::Known(Duration::from_nanos(lag)),
+        }
     }
 }
 
@@ -69,7 +75,30 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn seconds(positions: &mut Positions, replayed: i64, now: u64) -> u64 {
-        positions.lag(replayed, now * SECOND).as_secs()
+        match positions.lag(replayed, now * SECOND) {
+            Lag::Known(lag) => lag.as_secs(),
+            lag => panic!("{lag:?} is not known"),
+        }
+    }
+
+    fn at_least(seconds: u64) -> Lag {
+        Lag::AtLeast(Duration::from_secs(seconds))
+    }
+
+    /// A process that starts does not know since when a replica is behind.
+    #[test]
+    fn a_replica_before_the_first_look_is_behind_for_longer_than_is_known() {
+        let mut positions = Positions::default();
+        positions.note(1_000, 10 * SECOND);
+
+        assert_eq!(positions.lag(1, 10 * SECOND), at_least(0));
+        positions.note(1_100, 11 * SECOND);
+        assert_eq!(positions.lag(999, 13 * SECOND), at_least(3));
+        assert_eq!(seconds(&mut positions, 1_000, 13), 2);
+        // Another one comes, from before all that is remembered.
+        positions.note(1_200, 12 * SECOND);
+        assert_eq!(seconds(&mut positions, 1_150, 15), 3);
+        assert_eq!(positions.lag(900, 15 * SECOND), at_least(4));
     }
 
     #[test]
@@ -96,7 +125,7 @@ mod tests {
         positions.note(1_000, SECOND);
         positions.note(10, 2 * SECOND);
 
-        assert_eq!(seconds(&mut positions, 5, 5), 3);
+        assert_eq!(positions.lag(5, 5 * SECOND), at_least(3));
         assert_eq!(seconds(&mut positions, 10, 5), 0);
     }
 
@@ -112,7 +141,7 @@ mod tests {
             let lag = seconds(&mut positions, 100_000 - behind as i64, 100_000);
             assert!((behind - 400..=behind).contains(&lag), "{lag}");
         }
-        assert_eq!(positions.lag(99_999, 100_000 * SECOND), Duration::ZERO);
+        assert_eq!(seconds(&mut positions, 99_999, 100_000), 0);
         positions.note(100_000, 100_000 * SECOND);
         assert_eq!(seconds(&mut positions, 99_999, 100_003), 3);
     }

@@ -19,7 +19,8 @@ use crate::{Dialect, Error, Store, binds, schema};
 ///
 /// **Lag** is the age of the first write that the replica farthest behind has not made its own: a logical
 /// subscriber, a standby, a slot whose subscriber is gone. It goes by positions in the log, so that one whose worker
-/// waits for a lock, and tells nothing meanwhile, is seen. It is unknown when there are fewer replicas than expected, when
+/// waits for a lock, and tells nothing meanwhile, is seen. Of a replica that has not come to where the log was at the first
+/// look it is known only that it is behind for at least as long ago as that was. It is unknown when there are fewer replicas than expected, when
 /// the user may not see them (on a standby's connection that takes the role `pg_monitor`; a logical slot is seen by all),
 /// when the server is a standby itself, and with SQLite, which knows of none.
 ///
@@ -79,7 +80,7 @@ pub enum Replicas {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen {
     pub(crate) waiters: Option<u32>,
-    pub(crate) lag: Option<Duration>,
+    pub(crate) lag: Lag,
 }
 
 impl DatabaseLook {
@@ -125,7 +126,7 @@ impl Shared {
             let queued = self.store.inner().usage().queued;
             return Ok(Seen {
                 waiters: Some(u32::try_from(queued).unwrap_or(u32::MAX)),
-                lag: None,
+                lag: Lag::Unknown,
             });
         }
         let rows = self.lane.run(&schema::BATCH_LOOK, binds![]).await?;
@@ -147,10 +148,10 @@ impl Shared {
             Replicas::AtLeast(least) => replicas >= i64::from(least) && hidden == 0,
         };
         let lag = match (position, replayed) {
-            (Some(_), Some(replayed)) if enough => Some(positions.lag(replayed, now)),
+            (Some(_), Some(replayed)) if enough => positions.lag(replayed, now),
             // None is expected, and none is there.
-            (Some(_), None) if enough => Some(Duration::ZERO),
-            _ => None,
+            (Some(_), None) if enough => Lag::Known(Duration::ZERO),
+            _ => Lag::Unknown,
         };
         Ok(Seen {
             waiters: Some(u32::try_from(waiters).unwrap_or(u32::MAX)),
@@ -165,7 +166,7 @@ impl Look for DatabaseLook {
         match self.once().await {
             Ok(seen) => Pressure {
                 lock_waiters: seen.waiters,
-                lag: seen.lag.map_or(Lag::Unknown, Lag::Known),
+                lag: seen.lag,
             },
             Err(_) => Pressure::default(),
         }

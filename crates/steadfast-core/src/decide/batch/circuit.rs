@@ -3,7 +3,11 @@
 use crate::decide::backoff::{Backoff, BackoffState};
 
 /// Stops giving up rows when one after the other fails and none succeeds: the table is gone, a
-/// column is new, a right is missing. Rows wait then; now and then one is tried.
+/// column is new, a right is missing. Rows wait then; now and then a few are tried.
+///
+/// One row that fails does not tell whether it is the row or the table, so each time twice as many are tried, up to
+/// [`Circuit::PROBE_MAX`]: one that is written tells that those before it were bad. When as many rows in a row are bad they
+/// wait, and all others behind them.
 ///
 /// Time is nanoseconds of one monotonic clock.
 ///
@@ -20,7 +24,7 @@ use crate::decide::backoff::{Backoff, BackoffState};
 /// }
 /// assert!(!circuit.state(0).may_write());
 ///
-/// // After the wait of the backoff one row is tried, and is written.
+/// // After the wait of the backoff a row is tried, and is written.
 /// assert!(circuit.state(100_000_000).may_write());
 /// circuit.written();
 /// assert!(circuit.state(100_000_000).is_closed());
@@ -31,6 +35,8 @@ pub struct Circuit {
     bad: u32,
     backoff: BackoffState,
     tries_at: Option<u64>,
+    /// How many rows are tried then.
+    probe: u32,
 }
 
 /// What a [`Circuit`] lets through.
@@ -40,11 +46,15 @@ pub enum CircuitState {
     Closed,
     /// Nothing before this instant.
     Open(u64),
-    /// One row.
-    HalfOpen,
+    /// So many rows, each of them alone, until one is written.
+    HalfOpen(u32),
 }
 
 impl Circuit {
+    /// How many rows are tried at most: 16. As many failing transactions each few seconds are no load, and as many bad rows
+    /// in a row without a good one are seldom.
+    pub const PROBE_MAX: u32 = 16;
+
     /// Makes one that opens after so many bad rows in a row without a written one; with zero it
     /// opens after the first. `backoff` says when to try again.
     #[must_use]
@@ -54,6 +64,7 @@ impl Circuit {
             bad: 0,
             backoff: backoff.state(),
             tries_at: None,
+            probe: 1,
         }
     }
 
@@ -63,7 +74,7 @@ impl Circuit {
         match self.tries_at {
             None => CircuitState::Closed,
             Some(at) if now < at => CircuitState::Open(at),
-            Some(_) => CircuitState::HalfOpen,
+            Some(_) => CircuitState::HalfOpen(self.probe),
         }
     }
 
@@ -83,8 +94,12 @@ impl Circuit {
         self.tries_at.is_some()
     }
 
-    /// Opens it at once: the failure said itself that it is not the rows.
+    /// Opens it at once: the failure said itself that it is not the rows, or none that was tried was written.
     pub fn open(&mut self, now: u64, random: u64) {
+        self.probe = match self.tries_at {
+            None => 1,
+            Some(_) => (self.probe * 2).min(Self::PROBE_MAX),
+        };
         let wait = self.backoff.next(random).as_nanos();
         let wait_ns = u64::try_from(wait).unwrap_or(u64::MAX);
         self.tries_at = Some(now.saturating_add(wait_ns));

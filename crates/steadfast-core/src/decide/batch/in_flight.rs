@@ -130,6 +130,12 @@ impl InFlight {
         let Some(waiters) = waiters else {
             return;
         };
+        if last.is_none_or(|last| now - last > nanos(SizeConfig::LOOK_VALID)) {
+            // Nothing of what was learned so long ago holds.
+            self.limit = u32::MAX;
+            self.calm = (0, 0);
+            self.took_before = 0.0;
+        }
         self.looked = Some(now);
         let permits = self.permits(now);
         if batches > 0 {

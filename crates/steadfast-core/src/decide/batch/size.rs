@@ -1,5 +1,7 @@
 //! The controller: from what was seen to how much comes next.
 
+use std::time::Duration;
+
 use super::rates::Rates;
 use super::{
     Constraint, InvalidSize, Lag, Pressure, SizeConfig, Step, Turns, UnknownLag, Wrote, nanos,
@@ -33,6 +35,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct BatchSize {
     config: SizeConfig,
+    /// How long a batch may be meant to take at most, in nanoseconds.
+    longest: f64,
     rows: f64,
     /// What has set `rows`.
     bound: Constraint,
@@ -74,8 +78,8 @@ struct Fall {
 /// A batch that was at least so full says something about larger ones.
 const FULL: f64 = 0.9;
 
-/// No step grows a batch by more than half, or shrinks it below the half: one slow commit, of a
-/// checkpoint say, is not a new state of the world.
+/// No step grows a batch by more than half, or shrinks it below the half but to a size that is known to write more: one
+/// slow commit, of a checkpoint say, is not a new state of the world.
 const GROWTH_MAX: f64 = 1.5;
 const SHRINK_MAX: f64 = 0.5;
 
@@ -121,6 +125,10 @@ const SHARE_MIN: f64 = 1.0 / 16.0;
 /// A trial has so much of the rows.
 const TRIAL: f64 = 0.25;
 
+/// How old a look may be, and how long it is to the next one, in nanoseconds.
+const VALID_NS: u64 = SizeConfig::LOOK_VALID.as_nanos() as u64;
+const LOOK_NS: f64 = VALID_NS as f64 / 3.0;
+
 /// By how much the share grows with each look that finds few who wait: back from the least in three seconds.
 const SHARE_GROWTH: f64 = 1.1;
 
@@ -138,6 +146,7 @@ impl BatchSize {
         Ok(Self {
             rows: (f64::from(config.rows_max) / 10.0).max(1.0),
             config,
+            longest: f64::INFINITY,
             bound: Constraint::Time,
             share: 1.0,
             turns: Turns::All,
@@ -155,6 +164,14 @@ impl BatchSize {
         })
     }
 
+    /// Aims at the half of a timeout at most: a batch that takes twice as long as it should is still answered. One that is
+    /// not would be tried for ever.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.longest = nanos(timeout) as f64 / 2.0;
+        self
+    }
+
     /// Says what may be written next.
     pub fn step(&mut self, now: u64) -> Step {
         let now = self.at(now);
@@ -168,7 +185,7 @@ impl BatchSize {
                 false => self.bound,
             },
         };
-        match self.replicas(now) {
+        match self.replicas() {
             None => {
                 self.paused = None;
                 free
@@ -203,9 +220,9 @@ impl BatchSize {
             *since = now;
         }
         let slow = self.config.unknown_lag == UnknownLag::Slow
-            && self.replicas(now) == Some(Constraint::UnknownLag);
+            && self.replicas() == Some(Constraint::UnknownLag);
         let for_replicas = if slow { wrote.took_ns } else { 0 };
-        let rest_ns = self.rest_ns(wrote.took_ns, now).max(for_replicas);
+        let rest_ns = self.rest_ns(wrote.took_ns).max(for_replicas);
         self.rest = (rest_ns > 0).then(|| now.saturating_add(rest_ns));
 
         let took = (wrote.took_ns as f64).max(1.0);
@@ -280,16 +297,23 @@ impl BatchSize {
 
     /// Learns from a look at the database whose answer came `at`. One look counts once, however often it is shown.
     pub fn looked(&mut self, pressure: Pressure, at: u64) {
-        if self.looked.is_some_and(|(_, last)| at <= last) {
+        let last = self.looked.map(|(_, last)| last);
+        if last.is_some_and(|last| at <= last) {
             return;
+        }
+        if let Some(blind) = last.map(|last| at - last).filter(|blind| *blind > VALID_NS) {
+            // As if as many looks had found nobody.
+            let looks = blind as f64 / LOOK_NS;
+            self.share = (self.share * SHARE_GROWTH.powf(looks)).min(1.0);
         }
         self.looked = Some((pressure, at));
         let now = self.at(at);
-        if let Some(waiters) = pressure.lock_waiters.map(f64::from) {
-            let average = self.waiters.get_or_insert(waiters);
-            *average += WAITERS_WEIGHT * (waiters - *average);
-        }
-        if !self.is_waited_for(now) {
+        self.waiters = pressure.lock_waiters.map(|waiters| {
+            let waiters = f64::from(waiters);
+            let average = self.waiters.unwrap_or(waiters);
+            average + WAITERS_WEIGHT * (waiters - average)
+        });
+        if !self.is_waited_for() {
             self.share = (self.share * SHARE_GROWTH).min(1.0);
             return;
         }
@@ -316,26 +340,30 @@ impl BatchSize {
         (self.rows as u32).clamp(1, self.config.rows_max)
     }
 
+    /// Gives what was seen last, unless that is too long ago.
+    fn look(&self) -> Option<Pressure> {
+        self.looked
+            .filter(|(_, at)| self.latest.saturating_sub(*at) <= VALID_NS)
+            .map(|(pressure, _)| pressure)
+    }
+
     /// Says whether replicas stand in the way, and how.
-    fn replicas(&self, now: u64) -> Option<Constraint> {
+    fn replicas(&self) -> Option<Constraint> {
         let lag_max = self.config.lag_max?;
-        let valid = nanos(SizeConfig::LOOK_VALID);
-        let known = self.looked.filter(|(_, at)| now - at <= valid);
-        match known.map_or(Lag::Unknown, |(pressure, _)| pressure.lag) {
+        match self.look().map_or(Lag::Unknown, |pressure| pressure.lag) {
             Lag::Known(lag) if lag <= lag_max => None,
             Lag::Known(_) => Some(Constraint::Lag),
-            Lag::Unknown => match self.config.unknown_lag {
+            Lag::AtLeast(lag) if lag > lag_max => Some(Constraint::Lag),
+            Lag::AtLeast(_) | Lag::Unknown => match self.config.unknown_lag {
                 UnknownLag::Proceed => None,
                 UnknownLag::Slow | UnknownLag::Pause => Some(Constraint::UnknownLag),
             },
         }
     }
 
-    fn is_waited_for(&self, now: u64) -> bool {
-        let valid = nanos(SizeConfig::LOOK_VALID);
-        let waiters = self.looked.filter(|(_, at)| now - at <= valid);
-        waiters
-            .and_then(|(pressure, _)| pressure.lock_waiters)
+    fn is_waited_for(&self) -> bool {
+        self.look()
+            .and_then(|pressure| pressure.lock_waiters)
             .is_some_and(|waiters| waiters > self.config.waiters_max)
     }
 
@@ -345,9 +373,8 @@ impl BatchSize {
     }
 
     /// Says how long to rest after a batch that took so long. Nobody rests by what was seen too long ago.
-    fn rest_ns(&self, took_ns: u64, now: u64) -> u64 {
-        let valid = nanos(SizeConfig::LOOK_VALID);
-        if self.looked.is_none_or(|(_, at)| now - at > valid) {
+    fn rest_ns(&self, took_ns: u64) -> u64 {
+        if self.look().is_none() {
             return 0;
         }
         let rest = took_ns as f64 * (1.0 / self.share - 1.0);
@@ -356,12 +383,14 @@ impl BatchSize {
     }
 
     fn target(&self) -> f64 {
-        nanos(self.config.target) as f64
+        (nanos(self.config.target) as f64).min(self.longest)
     }
 
     /// How long a batch may take.
     fn aim(&self) -> f64 {
-        self.target().max(FIXED * self.fixed_of_ours())
+        self.target()
+            .max(FIXED * self.fixed_of_ours())
+            .min(self.longest)
     }
 
     /// What does not depend on the rows, without what a batch has waited for those of others. Who waits in a line for locks
@@ -393,7 +422,7 @@ impl BatchSize {
     /// Gives the size before a fall that was for a time which batches may take, as it turns out.
     fn in_vain(&self, now: u64) -> Option<f64> {
         let fall = self.fell.filter(|fall| now - fall.at < FALL_FORGOTTEN_NS)?;
-        if self.is_waited_for(now) {
+        if self.is_waited_for() {
             return None;
         }
         let may_take = fall.took.is_some_and(|took| took <= SCATTER * self.aim());
@@ -426,7 +455,7 @@ impl BatchSize {
             self.set(self.rows * wanted);
             return;
         }
-        if self.is_waited_for(now) && !self.has_rivals() {
+        if self.is_waited_for() && !self.has_rivals() {
             return;
         }
         let growth = match self.is_near_fall(now) {
@@ -480,6 +509,10 @@ impl BatchSize {
 
     fn at(&mut self, now: u64) -> u64 {
         self.latest = self.latest.max(now);
+        if self.look().is_none() {
+            // Who waited then says nothing about now.
+            self.waiters = None;
+        }
         self.latest
     }
 }

@@ -10,12 +10,14 @@ pub enum Lag {
     Unknown,
     /// The one that is farthest behind is so far behind.
     Known(Duration),
+    /// It is at least so far behind, and nobody could tell how far: unknown, up to a limit that this is over.
+    AtLeast(Duration),
 }
 
 /// What a look at the database has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
-    /// How many wait for locks; `None` when nobody could tell, which changes nothing.
+    /// How many wait for locks; `None` when nobody could tell.
     pub lock_waiters: Option<u32>,
     /// How far the replicas are behind.
     pub lag: Lag,

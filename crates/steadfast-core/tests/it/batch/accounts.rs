@@ -71,6 +71,8 @@ async fn the_report_has_the_stats() {
         .looking(seen.clone())
         .start()
         .unwrap();
+    settle().await;
+    assert_eq!(writer.stats().rows_limit, 20, "before the first row");
     all(send(&writer, 0..3).await).await;
     settle().await;
 
@@ -100,20 +102,31 @@ async fn the_report_has_the_stats() {
     assert_eq!(lag, report::Value::Gauge(3.0));
 
     // What nobody can tell is no number, also where nothing is written.
-    *seen.0.lock().unwrap() = Pressure::default();
+    let is_absent = || {
+        let of_looks = [
+            "steadfast_batch_lock_waiters",
+            "steadfast_batch_replica_lag_seconds",
+        ];
+        !report::snapshot().metrics().any(|metric| {
+            of_looks.contains(&metric.name)
+                && metric
+                    .labels
+                    .iter()
+                    .any(|(_, value)| value.as_str() == "reported")
+        })
+    };
+    let was_seen = std::mem::take(&mut *seen.0.lock().unwrap());
     clock::sleep(Duration::from_millis(200)).await;
     let stats = writer.stats();
     assert_eq!((stats.lock_waiters, stats.replica_lag), (None, None));
-    let snapshot = report::snapshot();
-    let of_looks = [
-        "steadfast_batch_lock_waiters",
-        "steadfast_batch_replica_lag_seconds",
-    ];
-    assert!(!snapshot.metrics().any(|metric| {
-        of_looks.contains(&metric.name)
-            && metric
-                .labels
-                .iter()
-                .any(|(_, value)| value.as_str() == "reported")
-    }));
+    assert!(is_absent());
+
+    // Nor is what was seen before the end.
+    *seen.0.lock().unwrap() = was_seen;
+    clock::sleep(Duration::from_millis(200)).await;
+    assert!(!is_absent());
+    writer.drain(in_time()).await;
+    assert!(is_absent());
+    clock::sleep(Duration::from_millis(200)).await;
+    assert!(is_absent());
 }

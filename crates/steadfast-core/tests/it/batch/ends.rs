@@ -121,3 +121,40 @@ fn the_end_of_the_runtime_leaves_rows_and_says_so() {
     block_on(writer.flush());
     assert_eq!(block_on(writer.drain(clock::now())).left, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_sends_away_who_waits_for_room_also_while_nothing_can_be_written() {
+    let table = Table::default();
+    *table.0.broken.lock().unwrap() = true;
+    let mut config = of_bad_rows(1);
+    config.queue_max = 1;
+    let writer = writer(config, &table);
+    drop(send(&writer, [0]).await);
+    clock::sleep(Duration::from_secs(1)).await;
+    drop(send(&writer, [1]).await);
+    let senders: Vec<_> = [None, Some(in_time())]
+        .into_iter()
+        .map(|deadline| {
+            let writer = writer.clone();
+            spawn("sender", async move {
+                match deadline {
+                    Some(deadline) => writer.send_until(deadline, 2).await,
+                    None => writer.send(2).await,
+                }
+            })
+        })
+        .collect();
+    settle().await;
+    assert!(!senders.iter().any(|sender| sender.is_finished()));
+
+    let drained = writer.drain(in_time());
+    let began = clock::now();
+    for sender in senders {
+        assert!(sender.await.unwrap().unwrap_err().is_closed());
+    }
+    assert_eq!(clock::now(), began);
+
+    let stats = drained.await;
+    assert_eq!((stats.left, stats.rejected_closed), (2, 2));
+    assert!(!stats.is_broken, "nobody waits any more");
+}

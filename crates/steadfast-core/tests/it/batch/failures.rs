@@ -208,3 +208,45 @@ async fn no_row_is_given_up_when_the_sink_says_that_nothing_can_be_written() {
 
     assert_eq!(table.rows(), (0..100).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_stays_broken_costs_no_further_row_however_often_it_is_tried() {
+    let table = Table::with_bad(0..100);
+    let writer = writer(of_bad_rows(4), &table);
+    let receipts = send(&writer, 0..100).await;
+    clock::sleep(Duration::from_secs(3_600)).await;
+    let stats = writer.stats();
+    assert!(stats.is_broken);
+    assert_eq!((stats.dead, stats.queued), (4, 96));
+    let tried = stats.failed[0];
+    assert!(tried < 360 * 17, "{tried} transactions");
+
+    table.0.bad.lock().unwrap().clear();
+    for (row, receipt) in receipts.into_iter().enumerate() {
+        assert_eq!(receipt.await.is_ok(), row >= 4, "{row}");
+    }
+
+    assert_eq!(table.rows(), (4..100).collect::<Vec<_>>());
+    assert!(!writer.stats().is_broken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_rows_with_a_good_one_among_the_next_are_given_up_alone_and_sixteen_in_a_row_wait() {
+    // The first one makes it suspect the table.
+    for (bad, waits) in [(2, false), (16, false), (17, true)] {
+        let table = Table::with_bad(0..bad);
+        let writer = writer(of_bad_rows(1), &table);
+        drop(send(&writer, 0..100).await);
+        clock::sleep(Duration::from_secs(120)).await;
+
+        let dead = table.0.dead.lock().unwrap().clone();
+        let stats = writer.stats();
+        if waits {
+            assert_eq!((dead, stats.queued, stats.is_broken), (vec![0], 99, true));
+        } else {
+            assert_eq!(dead, (0..bad).collect::<Vec<_>>());
+            assert_eq!(table.rows(), (bad..100).collect::<Vec<_>>());
+            assert!(!stats.is_broken);
+        }
+    }
+}

@@ -92,3 +92,74 @@ async fn who_is_waited_for_rests_between_quick_batches() {
     let largest = table.commits().iter().map(Vec::len).max();
     assert_eq!(largest, Some(200));
 }
+
+/// A server so far away that a look takes longer than it is from one to the next, the first of them much longer.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_takes_long_goes_on_until_it_answers() {
+    struct Far(AtomicU32);
+    impl Look for Far {
+        async fn look(&self) -> Pressure {
+            let is_first = self.0.fetch_add(1, SeqCst) == 0;
+            clock::sleep(Duration::from_millis(if is_first { 2_000 } else { 150 })).await;
+            Pressure {
+                lock_waiters: Some(1),
+                lag: behind(0),
+            }
+        }
+    }
+    let writer = BatchWriter::builder(config(), Table::default())
+        .looking(Far(AtomicU32::new(0)))
+        .start()
+        .unwrap();
+    let seen = |stats: &BatchStats| (stats.lock_waiters, stats.replica_lag);
+
+    clock::sleep(Duration::from_millis(1_990)).await;
+    assert_eq!(seen(&writer.stats()), (None, None));
+    for _ in 0..100 {
+        clock::sleep(Duration::from_millis(20)).await;
+        assert_eq!(seen(&writer.stats()), (Some(1), Some(Duration::ZERO)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_is_forgotten_while_a_look_hangs_and_another_one_is_begun() {
+    struct Hung(AtomicU32);
+    impl Look for Hung {
+        async fn look(&self) -> Pressure {
+            if self.0.fetch_add(1, SeqCst) == 1 {
+                std::future::pending::<()>().await;
+            }
+            Pressure {
+                lock_waiters: Some(1),
+                lag: Lag::Unknown,
+            }
+        }
+    }
+    let writer = BatchWriter::builder(config(), Table::default())
+        .looking(Hung(AtomicU32::new(0)))
+        .start()
+        .unwrap();
+
+    clock::sleep(Duration::from_millis(290)).await;
+    assert_eq!(writer.stats().lock_waiters, Some(1));
+    clock::sleep(Duration::from_millis(200)).await;
+    assert_eq!(writer.stats().lock_waiters, None);
+    clock::sleep(Duration::from_secs(10)).await;
+    assert_eq!(writer.stats().lock_waiters, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_while_nothing_is_known_of_replicas_is_told_as_one() {
+    let mut config = config();
+    config.size.lag_max = Some(Duration::from_secs(1));
+    config.size.unknown_lag = UnknownLag::Pause;
+    let writer = BatchWriter::builder(config, Table::default())
+        .looking(Seen::default())
+        .start()
+        .unwrap();
+
+    drop(send(&writer, 0..10).await);
+    clock::sleep(Duration::from_secs(1)).await;
+
+    assert!(writer.stats().is_paused);
+}

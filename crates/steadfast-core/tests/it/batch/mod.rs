@@ -1,6 +1,7 @@
 //! A batch writer, whose sink is a table in memory.
 
 mod accounts;
+mod doubt;
 mod ends;
 mod failures;
 mod looks;
@@ -8,11 +9,12 @@ mod order;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::batch::{
-    Batch, BatchConfig, BatchId, BatchWriter, Look, Receipt, Sink, WriteError,
+    Batch, BatchConfig, BatchId, BatchStats, BatchWriter, Look, Receipt, Sink, WriteError,
 };
 use steadfast_core::decide::backoff::{Backoff, Jitter};
 use steadfast_core::decide::batch::{Constraint, Lag, Pressure, SizeConfig, UnknownLag};
@@ -116,6 +118,16 @@ fn of_rows(rows: u32) -> BatchConfig {
             rows_max: rows,
             ..SizeConfig::default()
         },
+        ..config()
+    }
+}
+
+/// Gives up a row after so many without a written one, and tries each ten seconds.
+fn of_bad_rows(bad_max: u32) -> BatchConfig {
+    let wait = Duration::from_secs(10);
+    BatchConfig {
+        bad_max,
+        backoff: Backoff::new(wait, wait).unwrap().with_jitter(Jitter::None),
         ..config()
     }
 }

@@ -45,20 +45,42 @@ const DEAD_WITHIN: Duration = Duration::from_secs(2);
 /// The largest result: 60 KiB, below what is kept with a job.
 const RESULT_BYTES_MAX: usize = 60 * 1024;
 
-/// Tells what a program needs and this machine does not have: the key that names it, why, and what to do.
-pub(crate) fn look(exec: &Exec) -> Vec<(&'static str, String, &'static str)> {
+/// What a program needs and does not find.
+pub(crate) struct Missing {
+    /// The key that names it.
+    pub(crate) key: &'static str,
+    pub(crate) why: String,
+    pub(crate) fix: &'static str,
+    /// Whether it is a right of this process, which the server may have.
+    pub(crate) is_right: bool,
+}
+
+/// Tells what a program needs and does not find here.
+pub(crate) fn look(exec: &Exec) -> Vec<Missing> {
     let mut missing = Vec::new();
-    let user = exec.user.as_deref().map(user::find).transpose();
+    let mut miss = |key, why, fix, is_right| {
+        missing.push(Missing {
+            key,
+            why,
+            fix,
+            is_right,
+        });
+    };
+    let user = exec.user.as_deref().map(user::known).transpose();
     if let Err(error) = &user {
-        let fix = "name a user of this machine; programs of other users need a server that is root";
-        missing.push(("user", format!("{error:#}"), fix));
+        let fix = "name a user of this machine";
+        miss("user", format!("{error:#}"), fix, false);
     }
     let user = user.ok().flatten();
+    if let Some(Err(error)) = user.as_ref().map(user::may_become) {
+        let fix = "start the server as root, or as that user";
+        miss("user", error.to_string(), fix, true);
+    }
     let dir = match dir(exec, user.as_ref()) {
         Ok(dir) => dir,
         Err(error) => {
             let fix = "make it, or name one that is there";
-            missing.push(("dir", error.to_string(), fix));
+            miss("dir", error.to_string(), fix, false);
             return missing;
         }
     };
@@ -66,7 +88,7 @@ pub(crate) fn look(exec: &Exec) -> Vec<(&'static str, String, &'static str)> {
     if launch::found(&exec.command[0], Some(&path), dir).is_err() {
         let fix = "write the whole path of a program that is there, or give it a PATH that has it in `env`";
         let why = format!("there is no program {} here", exec.command[0]);
-        missing.push(("exec", why, fix));
+        miss("exec", why, fix, false);
     }
     missing
 }

@@ -25,17 +25,29 @@ impl User {
 
 /// Finds a user that this process may become.
 pub(crate) fn find(name: &str) -> anyhow::Result<User> {
+    let user = known(name)?;
+    may_become(&user)?;
+    Ok(user)
+}
+
+/// Finds a user of this machine.
+pub(super) fn known(name: &str) -> anyhow::Result<User> {
     let known = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
     // Without the file there are no further groups.
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let user = parse(&known, &groups, name);
-    let user = user.with_context(|| format!("there is no user {name:?} here"))?;
+    user.with_context(|| format!("there is no user {name:?} here"))
+}
+
+/// Refuses a user that this process may not become.
+pub(super) fn may_become(user: &User) -> anyhow::Result<()> {
     let own = rustix::process::geteuid().as_raw();
     anyhow::ensure!(
         own == 0 || own == user.identity.uid,
-        "only root can run a program as {name:?}; this process runs as user {own}"
+        "only root can run a program as {:?}; this process runs as user {own}",
+        user.name
     );
-    Ok(user)
+    Ok(())
 }
 
 fn parse(known: &str, groups: &str, name: &str) -> Option<User> {

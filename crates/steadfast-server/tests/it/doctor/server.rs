@@ -212,6 +212,8 @@ async fn what_is_wrong_with_a_file_of_sqlite_is_found() {
     examined(&config).one("config.files", "warn", "the payloads of all jobs");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
 
+    // Else its first page might be read from there.
+    let _ = std::fs::remove_file(path.with_extension("db-wal"));
     std::fs::write(
         &path,
         "this is no database, whatever its name says, and it is long enough to be one",
@@ -278,6 +280,32 @@ async fn who_is_in_the_way_on_postgresql_is_found() {
     ahead.commit().await.unwrap();
     examined().some("store.clock", "fail", "was set back by");
     store.close().await;
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_found() {
+    let folder = Folder::in_target("doctor-needs");
+    let check = |rest: &str, verdict: &str, part: &str| {
+        let config = folder.configure(rest);
+        examined(&config).one("config.needs", verdict, part);
+    };
+
+    check(
+        "[handlers.a]\nexec = [\"/no/such\"]\n",
+        "fail",
+        "there is no program /no/such",
+    );
+    check(
+        &shell("a", "true", "user = \"nobody-of-that-name\""),
+        "fail",
+        "steadfast.toml:9:8: there is no user",
+    );
+    let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\nsecret = \"env:NO_SUCH_VARIABLE\"\n";
+    check(
+        http,
+        "warn",
+        "the variable NO_SUCH_VARIABLE is not set here",
+    );
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use steadfast::jobs::Filter;
 use steadfast::jobs::schedule::{Outcome, Schedules};
-use steadfast::store::testing::{Cluster, SteppedHost, Stop};
+use steadfast::store::binds;
+use steadfast::store::testing::{Cluster, Database, Kind, SteppedHost, Stop};
 
 use super::*;
 
@@ -543,4 +544,33 @@ async fn of_a_crontab_no_due_run_is_lost_on_sqlite_whoever_is_killed() {
 #[tokio::test]
 async fn of_a_crontab_no_due_run_is_lost_on_postgres_whoever_is_killed() {
     no_due_run_is_lost("crontab-postgres", true).await;
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_ask_what_it_is_for_spends_no_attempt() {
+    const ASKS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND \
+                        datname = current_database() AND query LIKE '%schedule_occurrence AS o WHERE o.job_id%'";
+    let (folder, database) = (Folder::new("asks"), Database::make(Kind::Postgres).await);
+    let config = folder.configure_at(&database.direct_url(), &shell("noop", "true", ""));
+    let server = Server::start(&config);
+    let store = database.open().await;
+    let jobs = Jobs::open(&store).await.unwrap();
+    let mut held = store.begin().await.unwrap();
+    let lock = "LOCK TABLE steadfast.schedule_occurrence IN ACCESS EXCLUSIVE MODE";
+    held.sql(lock, binds![]).await.unwrap();
+
+    let id = enqueue(&jobs, "noop", "null", 1).await;
+    wait_until(
+        "its run has asked, and the database has ended that",
+        async || {
+            let ended = store.read(async |mut tx| tx.sql(ASKS, binds![]).await);
+            !ended.await.unwrap().is_empty()
+        },
+    )
+    .await;
+    held.roll_back().await.unwrap();
+
+    let job = until_state(&jobs, id, State::Completed).await;
+    assert_eq!(job.info.attempt, 1);
+    server.stop();
 }

@@ -227,7 +227,7 @@ async fn a_program_that_is_killed_or_cannot_be_started_has_failed_and_says_why()
 #[tokio::test]
 async fn what_a_program_has_written_is_told_with_its_failure_under_the_trace_of_its_job() {
     let folder = Folder::new("written");
-    let script = "echo trace $STEADFAST_TRACE_ID; echo disk full >&2; exit 1";
+    let script = "echo trace $STEADFAST_TRACE_ID; echo disk full; exit 1";
     let rest = "backoff = \"1ms\"\nbackoff_max = \"1ms\"";
     let mut server = Server::start(&folder.configure(&shell("written", script, rest)));
     let jobs = jobs(&folder).await;

@@ -1,5 +1,7 @@
 //! From the start of a server to its end, however that comes.
 
+use std::os::unix::process::CommandExt;
+
 use super::*;
 use crate::alive::{Alive, until_all_have_ended};
 
@@ -123,6 +125,32 @@ fn a_variable_that_is_not_set_is_refused_at_the_start_and_told_before() {
     assert_eq!(refused.status.code(), Some(78), "{told}");
     assert!(told.contains("steadfast.toml:2:7"), "{told}");
     assert!(told.contains("steadfast.toml:9:10"), "{told}");
+}
+
+#[test]
+fn a_look_by_somebody_else_does_not_refuse_what_root_may() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new("rights");
+    let config = folder.configure(&shell("a", "true", "user = \"root\""));
+    let mut look = serve(&["--check", "--config", config.to_str().unwrap()]);
+    // The program itself may be where nobody else comes to.
+    let program = folder.path().join("steadfast");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_steadfast"), &program)
+        .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_steadfast"), &program).map(drop))
+        .unwrap();
+    let mut by_nobody = Command::new(&program);
+    by_nobody.args(look.get_args()).uid(65_534).gid(65_534);
+
+    assert_eq!(look.output().unwrap().stderr, b"");
+    let told = by_nobody.output().unwrap();
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    let told = String::from_utf8_lossy(&told.stderr);
+    assert!(
+        told.starts_with("warning: only root can run a program as \"root\""),
+        "{told}"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use steadfast_core::batch::{BatchConfig, BatchWriter};
 use steadfast_core::cancel::{Cancel, Cause};
 use steadfast_core::clock::{self, Instant};
+use steadfast_core::decide::batch::Lag;
 use steadfast_core::{rng, spawn};
 
 use super::look::{DatabaseLook, Replicas};
@@ -347,9 +348,10 @@ impl<'a> Run<'a> {
     async fn caught_up(&self) -> bool {
         let until = clock::now() + CATCH_UP;
         loop {
-            let behind = self.look.once().await.ok().and_then(|seen| seen.lag);
-            if behind.is_none_or(|lag| lag <= CAUGHT_UP) {
-                return true;
+            match self.look.once().await.map(|seen| seen.lag) {
+                Ok(Lag::Known(lag)) if lag > CAUGHT_UP => {}
+                Ok(Lag::AtLeast(_)) => {}
+                _ => return true,
             }
             if clock::now() >= until {
                 return false;
@@ -417,9 +419,11 @@ impl Watched {
                 self.looks += 1;
                 self.waiters += u64::from(waiters);
                 self.waiters_max = self.waiters_max.max(waiters);
-                self.lag = self.lag.max(seen.lag);
-                if seen.lag.is_some_and(|lag| lag > lag_max) {
-                    return true;
+                if let Lag::Known(lag) | Lag::AtLeast(lag) = seen.lag {
+                    self.lag = self.lag.max(Some(lag));
+                    if lag > lag_max {
+                        return true;
+                    }
                 }
             }
             if are_done() || clock::now() >= until {

@@ -1,7 +1,7 @@
 use sqlx::{Connection, PgConnection};
 use steadfast_core::batch::BatchWriter;
 use steadfast_store::testing::{Cluster, Database, Kind as Place, Stop};
-use steadfast_store::{Config, Store, on_every_store};
+use steadfast_store::{Config, Fault, Faults, Store, on_every_store};
 
 use super::*;
 
@@ -370,4 +370,56 @@ async fn a_commit_whose_answer_is_lost_counts_once_by_a_mark_or_a_key_and_twice_
     check(items(), loose, 2).await;
     check(items().once(), loose, 1).await;
     check(items().insert_missing(["id"]), keyed, 1).await;
+}
+
+/// The answer to a commit is lost, and the server which is reached then cannot write for a while: its table has another name,
+/// or each statement takes longer than it may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_in_doubt_counts_once_also_when_nothing_can_be_written_meanwhile() {
+    let database = Database::make(Place::Postgres).await;
+    let faults = Faults::new();
+    let config = Config {
+        faults: faults.clone(),
+        statement_timeout: Duration::from_secs(3),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, count BIGINT NOT NULL DEFAULT 1)").await;
+    run(
+        &store,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$",
+    )
+    .await;
+    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
+    let troubles = [
+        (
+            3,
+            "ALTER TABLE item RENAME TO away",
+            "ALTER TABLE away RENAME TO item",
+        ),
+        (
+            4,
+            "CREATE TRIGGER slow BEFORE INSERT ON item EXECUTE FUNCTION slow()",
+            "DROP TRIGGER slow ON item",
+        ),
+    ];
+
+    for (round, (reason, begins, ends)) in troubles.into_iter().enumerate() {
+        let config = of_rows("in doubt", 200);
+        let writer = BatchWriter::builder(config, sink(&store, table.clone()));
+        let writer = writer.start().unwrap();
+        let failed = async |reason: usize| writer.stats().failed[reason] > 0;
+        faults.on_name("batch", Fault::After);
+        let receipts = send(&writer, (0..10).map(item)).await;
+        until("the answer is lost", async || failed(2).await).await;
+        execute(&mut admin, begins).await;
+        faults.clear();
+        until("nothing can be written", async || failed(reason).await).await;
+        execute(&mut admin, ends).await;
+        all(receipts).await;
+
+        let count = number(&store, "SELECT sum(count)::bigint FROM item").await;
+        assert_eq!(count, 10 * (round as i64 + 1), "{:?}", writer.stats());
+    }
 }

@@ -92,12 +92,21 @@ fn a_circuit_opens_after_bad_rows_in_a_row_and_tries_one_after_each_wait() {
     );
     assert!(circuit.bad(0, 0));
     assert_eq!(circuit.state(99 * MS), CircuitState::Open(100 * MS));
-    assert_eq!(circuit.state(100 * MS), CircuitState::HalfOpen);
+    assert_eq!(circuit.state(100 * MS), CircuitState::HalfOpen(1));
 
     assert!(circuit.bad(100 * MS, 0));
     assert_eq!(circuit.state(101 * MS), CircuitState::Open(300 * MS));
+    assert_eq!(circuit.state(300 * MS), CircuitState::HalfOpen(2));
     circuit.written();
     assert!(circuit.state(300 * MS).is_closed());
     circuit.open(400 * MS, 0);
     assert_eq!(circuit.state(400 * MS), CircuitState::Open(500 * MS));
+    let tried = (0..6).map(|_| {
+        let CircuitState::HalfOpen(rows) = circuit.state(u64::MAX) else {
+            panic!("it is half-open by then");
+        };
+        circuit.open(400 * MS, 0);
+        rows
+    });
+    assert_eq!(tried.collect::<Vec<_>>(), [1, 2, 4, 8, 16, 16]);
 }

@@ -151,3 +151,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn turns_of_long_ago_do_not_rule_once_looks_see_again() {
+    let mut batches = in_flight(8);
+    batches.looked(Some(9), 0);
+    assert_eq!(batches.permits(0), 1);
+
+    let later = 3_600_000 * MS;
+    batches.looked(Some(0), later);
+
+    assert_eq!(batches.turns(later), Turns::All);
+}

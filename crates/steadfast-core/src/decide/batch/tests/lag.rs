@@ -53,3 +53,22 @@ fn a_look_that_is_too_old_tells_nothing() {
     check(UnknownLag::Slow, (20, 1_303 * MS, Constraint::UnknownLag));
     check(UnknownLag::Pause, (1, 11_302 * MS, Constraint::UnknownLag));
 }
+
+#[test]
+fn a_replica_that_is_known_to_be_behind_for_at_least_the_limit_stops_and_for_less_is_unknown() {
+    let check = |lag, expect| {
+        let mut size = with_lag(UnknownLag::Slow);
+        let lag = Lag::AtLeast(Duration::from_millis(lag));
+        size.looked(
+            Pressure {
+                lock_waiters: None,
+                lag,
+            },
+            MS,
+        );
+        assert_eq!(size.step(MS).constraint, expect);
+    };
+
+    check(1_000, Constraint::UnknownLag);
+    check(1_001, Constraint::Lag);
+}

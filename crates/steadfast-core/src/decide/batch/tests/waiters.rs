@@ -135,3 +135,49 @@ fn who_takes_turns_leaves_those_who_wait_to_the_others_until_one_alone_is_too_ma
     let step = write_waited_for(&mut size, &mut now, (0, 100), took);
     assert_eq!((step.not_before, step.constraint), (0, Constraint::Cap));
 }
+
+/// Others wait as long as a batch takes, which is counted off; then nobody can tell any more.
+#[test]
+fn whoever_waited_is_forgotten_once_looks_see_nothing_or_are_too_old() {
+    let run = |looks: [Option<Option<u32>>; 2]| {
+        let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+        let mut now = 0;
+        for look in looks {
+            for _ in 0..300 {
+                now += 100 * MS;
+                if let Some(lock_waiters) = look {
+                    let lag = Lag::Unknown;
+                    size.looked(Pressure { lock_waiters, lag }, now);
+                }
+                let rows = size.step(now).rows;
+                let took_ns = (80 + u64::from(rows)) * MS;
+                now += took_ns;
+                size.wrote(Wrote { rows, took_ns }, now);
+            }
+        }
+        size.rows()
+    };
+    let never = run([None, None]);
+    assert!(never >= 60, "{never}");
+    let waited = run([Some(Some(2)), Some(Some(2))]);
+    assert!(waited < 40, "{waited}");
+
+    for blind in [Some(None), None] {
+        let rows = run([Some(Some(2)), blind]);
+
+        assert!(rows >= 60, "{rows} with {blind:?}");
+    }
+}
+
+#[test]
+fn a_rest_of_long_ago_does_not_rule_once_looks_see_again() {
+    let mut size = BatchSize::new(SizeConfig::default()).unwrap();
+    let mut now = 0;
+    write_waited_for(&mut size, &mut now, (9, 100), |_| 5 * MS);
+    assert!(size.step(now).not_before > now);
+
+    now += 3_600_000 * MS;
+    let step = write_waited_for(&mut size, &mut now, (0, 1), |_| 5 * MS);
+
+    assert_eq!(step.not_before, 0);
+}
