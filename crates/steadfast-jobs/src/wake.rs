@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_core::clock;
+use steadfast_core::decide::backoff::Backoff;
+use steadfast_core::{clock, rng};
 use steadfast_store::{Store, Wake as Pushed};
 use tokio::sync::watch;
 
@@ -24,6 +25,10 @@ const ORDINARY: &str = "ordinary";
 /// How long wake-ups for other processes are put together: 5 ms. Each is a transaction of its own,
 /// since one inside of an enqueue would take group commit away from everybody.
 const WAKES_TOGETHER: Duration = Duration::from_millis(5);
+
+/// The first and the longest wait after one was not sent: up to 100 ms, doubling up to 1 s, half of the longest poll.
+const AGAIN_FIRST: Duration = Duration::from_millis(100);
+const AGAIN_LONGEST: Duration = Duration::from_secs(1);
 
 /// How often workers were woken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -104,23 +109,36 @@ impl Wake {
 
 /// Passes wake-ups on to other processes, until nobody is left who could wake.
 pub(crate) async fn pass_on(store: Store, mut woken: watch::Receiver<Signal>) {
+    let backoff = Backoff::new(AGAIN_FIRST, AGAIN_LONGEST).expect("constants within the bounds");
     // Not what it is by now: somebody may have woken before this began.
-    let mut before = Signal::default();
-    while woken.changed().await.is_ok() {
+    let (mut before, mut failures) = (Signal::default(), 0_u32);
+    loop {
+        // One that was not sent waits for no other: nobody else may ever say so.
+        let goes_on = match failures {
+            0 => woken.changed().await.is_ok(),
+            _ => woken.has_changed().is_ok(),
+        };
+        if !goes_on {
+            return;
+        }
         let now = *woken.borrow_and_update();
         let words = if now.is_from_start(before) {
             ""
         } else {
             ORDINARY
         };
-        match store.wake(CHANNEL, words).await {
-            Ok(()) => before = now,
-            // One that is lost costs others the time to their next poll, and what it said is said with the next.
+        let wait = match store.wake(CHANNEL, words).await {
+            Ok(()) => {
+                (before, failures) = (now, 0);
+                WAKES_TOGETHER
+            }
             Err(error) => {
                 tracing::debug!(target: "steadfast::jobs", %error, "a wake-up was not sent");
+                failures = failures.saturating_add(1);
+                backoff.delay(failures, rng::bits())
             }
-        }
-        clock::sleep(WAKES_TOGETHER).await;
+        };
+        clock::sleep(wait).await;
     }
 }
 
@@ -161,10 +179,11 @@ mod tests {
 
     #[cfg(all(feature = "postgres", feature = "test-util"))]
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_a_wake_up_said_that_was_not_sent_is_said_with_the_next() {
+    async fn a_wake_up_that_was_not_sent_is_sent_again() {
         use steadfast_store::Fault;
         use steadfast_store::testing::{Database, Kind};
 
+        const PATIENCE: Duration = Duration::from_secs(60);
         let database = Database::make(Kind::Postgres).await;
         let (store, other) = (database.open().await, database.open().await);
         let mut pushed = other.wakes(CHANNEL);
@@ -176,13 +195,16 @@ mod tests {
         let passes = steadfast_core::spawn("pass on", pass_on(store, woken));
 
         signal.send_modify(|signal| signal.note(true));
-        while faults.hits() == 0 {
-            tokio::task::yield_now().await;
-        }
+        let tried = async {
+            while faults.hits() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        clock::timeout(PATIENCE, tried).await.expect("it is tried");
         faults.clear();
-        signal.send_modify(|signal| signal.note(false));
 
-        assert!(super::is_from_start(&pushed.next().await));
+        let told = clock::timeout(PATIENCE, pushed.next()).await;
+        assert!(super::is_from_start(&told.expect("nobody else says so")));
         drop(signal);
         passes.await.unwrap();
     }

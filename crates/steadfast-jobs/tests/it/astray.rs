@@ -1,12 +1,12 @@
 //! What a living node holds beyond any time is taken from that node, and from no other.
 
-use steadfast_core::spawn;
+use steadfast_core::{clock, spawn};
 use steadfast_jobs::{Jobs, Options};
 use steadfast_store::testing::{Database, Kind as On};
 use steadfast_store::{Store, batch, binds};
 
 use super::fence::claim_up_to;
-use super::support::{Act, look, node, sql, statement};
+use super::support::{Act, PATIENCE, look, node, sql, statement};
 
 /// Has a worker of a node say how long it leaves runs alone.
 async fn say(store: &Store, incarnation: i64, minutes: i64, fixed: bool) {
@@ -86,16 +86,17 @@ async fn a_job_that_has_just_got_another_holder_is_not_taken_from_that_one() {
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    while sql(&store, "", waits, binds![])
-        .await
-        .one()
-        .unwrap()
-        .get::<i64>(0)
-        .unwrap()
-        == 0
-    {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        let waiting = async || {
+            let rows = sql(&store, "", waits, binds![]).await;
+            rows.one().unwrap().get::<i64>(0).unwrap()
+        };
+        while waiting().await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let asked = clock::timeout(PATIENCE, asked).await;
+    asked.expect("it asks for the time");
     let back = batch![
         vec![raw],
         vec![term],

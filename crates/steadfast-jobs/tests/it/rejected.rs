@@ -19,7 +19,8 @@ impl Job for Slow {
 }
 
 /// A node that learns at once that its lease is lost when somebody says so, and loses none because the machine
-/// stands still. Its beats also wake a runtime whose thread that waits for the network is the one that a handler blocks.
+/// stands still. Its beats also wake a runtime whose thread that waits for the network is the one that a handler blocks:
+/// what has to hold without that has a node with the usual beat.
 fn alert() -> NodeConfig {
     NodeConfig {
         beat: Duration::from_millis(100),
@@ -170,7 +171,8 @@ steadfast_store::on_every_store! {
         });
         // Long enough for the second run on any machine.
         let kind = kind.timeout(Duration::from_secs(2)).cleanup_limit(CLEANUP);
-        let running = worker(&jobs).kind(kind).queue("default", 2).join(alert()).build().unwrap().start();
+        let node = NodeConfig { beat: NodeConfig::new("test", "0").beat, ..alert() };
+        let running = worker(&jobs).kind(kind).queue("default", 2).join(node).build().unwrap().start();
         let mut events = running.events();
         let id = jobs.enqueue(&Slow, Options::new()).await.unwrap();
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use steadfast_core::{clock, report};
 use steadfast_jobs::{Jobs, SNAPSHOT_OLD};
 use steadfast_store::testing::{Cluster, SteppedHost, Stop};
-use steadfast_store::{Config, Rows, Store, binds};
+use steadfast_store::{Config, Fault, Faults, NodeConfig, Rows, Store, binds};
 
 use super::support::{PATIENCE, worker};
 
@@ -83,7 +83,9 @@ async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
     cluster.stop(Stop::Fast);
     cluster.start_again_with(&host.environment());
     // Longer than the clocks are put forward.
+    let faults = Faults::new();
     let config = Config {
+        faults: faults.clone(),
         acquire_timeout: SNAPSHOT_OLD * 10,
         statement_timeout: SNAPSHOT_OLD * 10,
         transaction_timeout: SNAPSHOT_OLD * 10,
@@ -98,14 +100,21 @@ async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
         "SELECT set_config('application_name', 'the report', true), pg_backend_pid()::bigint";
     let rows: Rows = report.sql(named, binds![]).await.unwrap();
     let pid: i64 = rows.one().unwrap().get(1).unwrap();
-    host.put_ahead(SNAPSHOT_OLD.as_millis() as i64);
-    let running = worker(&jobs).build().unwrap().start();
-
+    // By the clock of the server, too.
+    let node = NodeConfig::new("test", "0").with_lease(SNAPSHOT_OLD * 10);
+    let running = worker(&jobs).join(node).build().unwrap().start();
     let told = || {
         let all = events.0.lock().unwrap();
         let of_it = |line: &&String| line.contains("holds an old snapshot");
         all.iter().find(of_it).cloned()
     };
+    // The first look is over once there is another one.
+    faults.on_name("snapshots", Fault::Delay(Duration::ZERO));
+    until("two looks", || faults.hits() >= 2).await;
+    assert!(told().is_none() && held_s() == 0.0, "it is not old");
+
+    host.put_ahead(SNAPSHOT_OLD.as_millis() as i64);
+
     until("who holds it", || told().is_some()).await;
     let told = told().unwrap();
     for part in [

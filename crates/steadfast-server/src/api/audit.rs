@@ -1,11 +1,10 @@
 //! Who did what to which thing, when, and why.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast::store::{Error, Rows, Store, binds};
 use steadfast::{clock, context, recover_async, spawn};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use super::auth::moment;
 use super::problem::Problem;
@@ -20,7 +19,7 @@ const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
 /// How many actions are done at once: 64, four times as many as requests are let in, since an action goes on where
 /// nobody waits for its answer any more.
-const ACTIONS_MAX: u32 = 64;
+const ACTIONS_MAX: usize = 64;
 
 /// How long an action may take: 60 s, four times as long as its answer is waited for.
 const ACTION_WITHIN: Duration = Duration::from_secs(60);
@@ -45,14 +44,15 @@ pub(crate) struct Entry {
 #[derive(Clone)]
 pub(crate) struct Audit {
     store: Store,
-    under_way: Arc<Semaphore>,
+    /// How many actions are.
+    under_way: watch::Sender<usize>,
 }
 
 impl Audit {
     pub(crate) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
-            under_way: Arc::new(Semaphore::new(ACTIONS_MAX as usize)),
+            under_way: watch::Sender::new(0),
         }
     }
 
@@ -66,8 +66,8 @@ impl Audit {
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
         check_reason(&entry.reason)?;
-        let under_way = self.under_way.clone().try_acquire_owned().map_err(|_| {
-            Problem::store(format!("{ACTIONS_MAX} actions are under way already"))
+        let under_way = self.begin().ok_or_else(|| {
+            Problem::busy(format!("{ACTIONS_MAX} actions are under way already"))
                 .with_fix("wait until some have ended")
         })?;
         let store = self.store.clone();
@@ -96,10 +96,33 @@ impl Audit {
         })
     }
 
-    /// Waits until no action is under way.
+    /// Waits until no action is under way; others may begin meanwhile.
     pub(crate) async fn idle(&self) {
-        // Of all that are under way each has one; it is never closed.
-        let _ = self.under_way.acquire_many(ACTIONS_MAX).await;
+        // It is never closed: whoever waits has a sender.
+        let _ = self
+            .under_way
+            .subscribe()
+            .wait_for(|count| *count == 0)
+            .await;
+    }
+
+    /// Counts one more action, if there may be one.
+    fn begin(&self) -> Option<UnderWay> {
+        let begun = self.under_way.send_if_modified(|count| {
+            let has_room = *count < ACTIONS_MAX;
+            *count += usize::from(has_room);
+            has_room
+        });
+        begun.then(|| UnderWay(self.under_way.clone()))
+    }
+}
+
+/// Counts an action as long as it is there.
+struct UnderWay(watch::Sender<usize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -164,4 +187,31 @@ pub(crate) async fn list(
         })
     });
     entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast::store::testing::{Database, Kind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_more_actions_than_may_be_under_way_the_store_is_not_blamed() {
+        let database = Database::make(Kind::Sqlite).await;
+        let audit = Audit::new(&database.open().await);
+        let entry = Entry {
+            actor: "ann".into(),
+            action: "jobs.cancel",
+            subject: "job 1".into(),
+            reason: "INC-7".into(),
+            detail: String::new(),
+        };
+
+        let mut begun: Vec<_> = (0..ACTIONS_MAX).map(|_| audit.begin().unwrap()).collect();
+        assert!(audit.begin().is_none());
+        let refused = audit.done(entry, async { Ok(()) }).await.unwrap_err();
+        assert_eq!(refused.line(), "SF-2215: 64 actions are under way already");
+        begun.pop();
+        assert!(audit.begin().is_some());
+    }
 }

@@ -71,6 +71,8 @@ problems! {
     store, SERVICE_UNAVAILABLE, "SF-2209";
     /// The store takes no writes at the moment.
     no_writes, SERVICE_UNAVAILABLE, "SF-2214";
+    /// As much is under way as may be at once.
+    busy, SERVICE_UNAVAILABLE, "SF-2215";
     /// A document has mistakes.
     mistaken, UNPROCESSABLE_ENTITY, "SF-2211";
     /// A document cannot be put in force here, although it has no mistake.

@@ -16,7 +16,7 @@ use axum::response::IntoResponse;
 use steadfast::clock::Instant;
 use steadfast::jobs::schedule::Schedules;
 use steadfast::jobs::{self, Jobs, Options};
-use steadfast::shutdown::Phase;
+use steadfast::shutdown::{HOOK_LIMIT, Phase};
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
@@ -37,8 +37,11 @@ use crate::writes::Writes;
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
 const CONNECTIONS: usize = 4;
 
-/// How long what is under way may take once the jobs have ended: 5 s.
-const END_WITHIN: Duration = Duration::from_secs(5);
+/// How long what is under way may take once the jobs have ended: 4 s, less than a hook of the shutdown has, so that it is
+/// told what was not waited for.
+const END_WITHIN: Duration = Duration::from_secs(4);
+
+const _: () = assert!(END_WITHIN.as_secs() < HOOK_LIMIT.as_secs());
 
 /// Why an API takes no changes that was told so.
 pub(super) const READ_ONLY: &str = "it was started with read_only = true";
@@ -109,8 +112,8 @@ impl ApiOptions {
     ///
     /// [Protect](Guard::protect) the routes before the API is opened, so that what was put in force is so from the first
     /// request on. A guard that is protected later follows it from then on: before, nobody knows which of it the routes
-    /// could not follow. One that is around no routes after 10 s is told in the log as an error, and goes on following
-    /// nothing; one that was put around a service by [`Guard::layer`] follows from its first request on.
+    /// could not follow. One of which no layer was made after 10 s is told in the log as an error, and goes on following
+    /// nothing; one that was put around a service by [`Guard::layer`] begins to within two seconds of its first request.
     #[must_use]
     pub fn guard(self, guard: &Guard, service: impl Into<String>) -> Self {
         Self {
@@ -346,7 +349,7 @@ impl Api {
         Ok(app)
     }
 
-    /// Waits until no change is under way, at most 5 s: what somebody has asked for goes on to its end when he leaves, and
+    /// Waits until no change is under way, at most 4 s; others are still taken meanwhile: what somebody has asked for goes on to its end when he leaves, and
     /// so is there when all requests have ended. Call it before the store is closed.
     pub async fn finish(&self) {
         if clock::timeout(END_WITHIN, self.0.audit.idle())

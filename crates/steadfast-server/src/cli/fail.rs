@@ -119,6 +119,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "the store takes no writes at the moment: it is a standby, a file without the right, or its disk is full",
         "changes are taken again by themselves once the store takes writes; `Retry-After` says when it is looked again",
     ),
+    (
+        "SF-2215",
+        "as many changes are under way as are made at once",
+        "try again once some have ended; where none does, see why the store is slow",
+    ),
     ("SF-2300", "a command has failed", "do what its cause says"),
     (
         "SF-2301",

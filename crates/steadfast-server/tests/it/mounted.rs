@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::routing::get;
 use serde_json::Value;
-use steadfast::jobs::{Jobs, Options};
+use steadfast::jobs::{Batch, Job, Jobs, Options};
 use steadfast::store::{Config, Error, Fault, Faults, Rows, Store, binds};
 use steadfast::tower::policy::Signed;
 use steadfast::tower::{Guard, PolicyDocument};
@@ -239,9 +239,13 @@ async fn a_revision_for_a_route_that_is_gone_does_not_keep_a_service_from_starti
 /// Keeps a revision in the store, as another process would.
 async fn keep(store: &Store, service: &str, n: i64, base: &str, document: &str) {
     let hash = PolicyDocument::new("policy", document).unwrap().hash();
+    keep_as(store, service, n, base, &hash.to_string(), document).await;
+}
+
+async fn keep_as(store: &Store, service: &str, n: i64, base: &str, hash: &str, document: &str) {
     let put = "INSERT INTO steadfast_revision (namespace, n, base, hash, name, document, author, reason, at_us) \
                VALUES (?1, ?2, ?3, ?4, 'policy', ?5, 'ann', 'INC-7', 0)";
-    let binds = binds![service, n, base, hash.to_string(), document];
+    let binds = binds![service, n, base, hash, document];
     let put: Result<_, Error> = store.write(async |mut tx| tx.sql(put, binds).await).await;
     put.unwrap();
 }
@@ -297,6 +301,97 @@ async fn a_number_that_was_given_to_two_documents_does_not_let_one_be_changed_fo
     assert_eq!(etag(&put), etag(&shown));
     let detail = service.send("GET", "/ops/api/v1/policy/revisions/3", &may, "");
     assert_eq!(etag(&detail.await), etag(&shown));
+    service.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_the_service_has_made_is_named_by_its_number_whoever_was_given_that_too() {
+    let service = Service::start("mounted-named", guarded).await;
+    let admin = service.token("admin");
+    let with = |timeout: &str| POLICY.replace("5s", timeout);
+    super::serve::wait_until("the policy is kept", async || {
+        service.guard.in_force().revision().signed().author() == "the file"
+    })
+    .await;
+    let by = Signed::new("the service", "it is busy").unwrap();
+    let own = PolicyDocument::new("code", with("4s")).unwrap();
+    service.guard.apply(own, by).unwrap();
+    // Of a process that was started with another file.
+    keep(&service.store, "orders", 2, "another", &with("3s")).await;
+    let file = service.folder.path().join("mine.toml");
+    std::fs::write(&file, with("2s")).unwrap();
+
+    let file = file.to_str().unwrap();
+    let apply = ["policy", "apply", file, "--revision", "2", "--reason", "x"];
+    let applied = service.ask(&admin, &apply);
+
+    assert!(applied.status.success(), "{applied:?}");
+    let told = text(&applied.stdout);
+    assert!(told.ends_with("revision 3 is in force\n"), "{told}");
+    service.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_followed_is_told_as_long_as_it_is_kept() {
+    let service = Service::start("mounted-emptied", guarded).await;
+    let may = bearer(&service.token("viewer"));
+    let behind = async || {
+        let shown = service.send("GET", "/ops/api/v1/policy", &may, "").await;
+        json(&shown)["behind"].clone()
+    };
+    super::serve::wait_until("the policy is kept", async || {
+        service.guard.in_force().revision().signed().author() == "the file"
+    })
+    .await;
+    let base = service.guard.in_force().revision().hash().to_string();
+    keep_as(&service.store, "orders", 2, &base, "another", POLICY).await;
+    super::serve::wait_until("it is told", async || behind().await["revision"] == 2).await;
+
+    let emptied: Result<Rows, Error> = service
+        .store
+        .write(async |mut tx| tx.sql("DELETE FROM steadfast_revision", binds![]).await)
+        .await;
+    emptied.unwrap();
+
+    super::serve::wait_until("it is gone", async || behind().await == Value::Null).await;
+    service.store.close().await;
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Mail;
+
+impl Job for Mail {
+    const KIND: &'static str = "mail";
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_queue_is_anybodys_is_looked_at_after_it_was_paused_and_told_where_it_is_known() {
+    let service = Service::start("mounted-pause", guarded).await;
+    let may = bearer(&service.token("admin"));
+    let jobs = Jobs::open(&service.store).await.unwrap();
+    let act = async |action: &str, queue: &str| {
+        let path = format!("/ops/api/v1/queues/{queue}/{action}");
+        let answer = service.send("POST", &path, &may, "{\"reason\":\"INC-9\"}");
+        let answer = answer.await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        json(&answer)["warning"].clone()
+    };
+    let nobodys = "no job of a queue \"rare\" was found";
+    assert_eq!(act("pause", "rare").await, nobodys);
+
+    // Behind so many others that no page reaches it.
+    let rare = jobs.enqueue_kind("mail", "null", Options::new().queue("rare"));
+    rare.await.unwrap();
+    let mut others = Batch::new();
+    for _ in 0..10_000 {
+        others.push(&Mail, Options::new()).unwrap();
+    }
+    jobs.enqueue_batch(others).await.unwrap();
+    assert_eq!(act("pause", "rare").await, Value::Null);
+
+    service.faults.on_name("list_live", Fault::Before);
+    service.faults.on_name("list_ended", Fault::Before);
+    assert_eq!(act("resume", "rare").await, Value::Null);
     service.store.close().await;
 }
 
@@ -398,6 +493,25 @@ async fn the_end_waits_for_an_action_that_nobody_waits_for_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_the_end_waits_for_actions_others_are_taken() {
+    let service = Service::start("mounted-ending", guarded).await;
+    let admin = service.token("admin");
+    leave_while_it_is_cancelled(&service, &admin).await;
+
+    let may = bearer(&admin);
+    let pause = service.send(
+        "POST",
+        "/ops/api/v1/queues/default/pause",
+        &may,
+        "{\"reason\":\"INC-9\"}",
+    );
+    let ((), paused) = tokio::join!(service.api.finish(), pause);
+
+    assert_eq!(status(&paused), 200, "{paused}");
+    service.store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_action_that_panics_is_answered_with_its_id_and_noted() {
     let service = Service::start("mounted-panic", guarded).await;
     let admin = service.token("admin");
@@ -477,9 +591,13 @@ impl std::io::Write for Lines {
 
 /// Opens a store with the policy as its first revision; gives its hash.
 async fn begun(folder: &Folder) -> (Store, String) {
+    begun_with(folder, POLICY).await
+}
+
+async fn begun_with(folder: &Folder, policy: &str) -> (Store, String) {
     let store = Store::open(Config::sqlite(folder.path().join("jobs.db")));
     let store = store.await.unwrap();
-    let guard = Guard::new(PolicyDocument::new("policy", POLICY).unwrap()).unwrap();
+    let guard = Guard::new(PolicyDocument::new("policy", policy).unwrap()).unwrap();
     let orders = Router::new().route("/orders", get(async || "no orders"));
     let _protected = guard.protect(orders).await.unwrap();
     let _api = Api::open(&store, guarded(&guard)).await.unwrap();
@@ -552,20 +670,70 @@ async fn one_that_only_reads_keeps_nothing_and_follows_what_others_keep() {
     store.close().await;
 }
 
+/// Keeps an override in the store, as another process would; the older one is of an earlier microsecond.
+async fn hold(store: &Store, base: &str, path: &str, value: &str, at_us: i64) {
+    let put = "INSERT INTO steadfast_policy_override (namespace, base, path, value, author, reason, at_us, until_us) \
+               VALUES ('orders', ?1, ?2, ?3, 'ann', 'INC-7', ?4, \
+               CAST(unixepoch('subsec') * 1000000 AS INTEGER) + 3600000000)";
+    let binds = binds![base, path, value, at_us];
+    let put: Result<Rows, Error> = store.write(async |mut tx| tx.sql(put, binds).await).await;
+    put.unwrap();
+}
+
+const CALLS: &str = "[timeouts.call]\ntimeout = \"1s\"\n[breakers.pay]\nconsecutive = 5\nopen = \"5s\"\nopen_longest = \"20s\"\n\
+                     [dependencies.pay]\nmethods = [\"GET\"]\ntimeout = \"call\"\nbreaker = \"pay\"\n";
+
+#[tokio::test]
+async fn an_override_that_falls_with_another_is_told_and_held_again_once_it_fits() {
+    let folder = Folder::new("mounted-falls");
+    let (store, base) = begun_with(&folder, CALLS).await;
+    let longest = async |at_us| {
+        hold(&store, &base, "breakers.pay.open_longest", "60s", at_us).await;
+    };
+    longest(1).await;
+    hold(&store, &base, "breakers.pay.open", "30s", 2).await;
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let guard = Guard::new(PolicyDocument::new("policy", CALLS).unwrap()).unwrap();
+    let _api = Api::open(&store, guarded(&guard)).await.unwrap();
+    let held = || guard.in_force().overrides().len();
+    assert_eq!(held(), 2);
+
+    let end = "DELETE FROM steadfast_policy_override WHERE path = 'breakers.pay.open_longest'";
+    let ended: Result<Rows, Error> = store
+        .write(async |mut tx| tx.sql(end, binds![]).await)
+        .await;
+    ended.unwrap();
+    let unfit = "an override cannot be held by this process";
+    super::serve::wait_until("it is told", async || lines.count(unfit) == 1).await;
+    assert_eq!(held(), 0);
+
+    longest(3).await;
+    super::serve::wait_until("both are held", async || held() == 2).await;
+    assert_eq!(lines.count(unfit), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_held_fits_in_whichever_order_it_is_kept() {
+    let folder = Folder::new("mounted-order");
+    let (store, base) = begun_with(&folder, CALLS).await;
+    hold(&store, &base, "breakers.pay.open", "30s", 1).await;
+    hold(&store, &base, "breakers.pay.open_longest", "60s", 2).await;
+
+    let guard = Guard::new(PolicyDocument::new("policy", CALLS).unwrap()).unwrap();
+    let _api = Api::open(&store, guarded(&guard)).await.unwrap();
+
+    assert_eq!(guard.in_force().overrides().len(), 2);
+    store.close().await;
+}
+
 #[tokio::test]
 async fn an_override_that_does_not_fit_is_tried_again_under_the_next_revision() {
     let folder = Folder::new("mounted-unfit");
     let (store, base) = begun(&folder).await;
-    let hold = async |base: &str, path: &str| {
-        let put = "INSERT INTO steadfast_policy_override (namespace, base, path, value, author, reason, at_us, until_us) \
-                   VALUES ('orders', ?1, ?2, '3s', 'ann', 'INC-7', 1, \
-                   CAST(unixepoch('subsec') * 1000000 AS INTEGER) + 3600000000)";
-        let binds = binds![base, path];
-        let put: Result<Rows, Error> = store.write(async |mut tx| tx.sql(put, binds).await).await;
-        put.unwrap();
-    };
-    hold(&base, "timeouts.slow.timeout").await;
-    hold("another", "timeouts.page.timeout").await;
+    hold(&store, &base, "timeouts.slow.timeout", "3s", 1).await;
+    hold(&store, "another", "timeouts.page.timeout", "3s", 1).await;
     let lines = Lines::default();
     let _listening = lines.listen();
     let guard = Guard::new(PolicyDocument::new("policy", POLICY).unwrap()).unwrap();
@@ -602,7 +770,15 @@ async fn a_guard_that_was_put_around_a_service_by_hand_follows_from_its_first_re
     let layer = guard.layer(|_| Some("/orders"));
     let orders = Router::new().route("/orders", get(async || "no orders"));
     let orders = orders.layer(layer);
+    let lines = Lines::default();
+    let _listening = lines.listen();
     let _api = Api::open(&store, guarded(&guard)).await.unwrap();
+    // Without a customer for long.
+    tokio::time::pause();
+    for _ in 0..30 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    tokio::time::resume();
     assert_eq!(guard.in_force().revision().n(), 1);
 
     let asked = Request::get("/orders").body(Body::empty()).unwrap();
@@ -612,5 +788,6 @@ async fn a_guard_that_was_put_around_a_service_by_hand_follows_from_its_first_re
         guard.in_force().revision().n() == 2
     })
     .await;
+    assert_eq!(lines.count("the guard of the API is around no routes"), 0);
     store.close().await;
 }

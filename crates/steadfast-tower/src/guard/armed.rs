@@ -53,6 +53,8 @@ pub(super) struct Watch {
     probed: AtomicBool,
     /// Somebody waits until it is.
     waiting: Notify,
+    /// A layer of the guard was made.
+    layered: AtomicBool,
     requests: AtomicU64,
     ungoverned_requests: AtomicU64,
     twice: AtomicU64,
@@ -84,6 +86,9 @@ pub struct Armed {
     /// Whether every route of the policy was asked, and has answered by the guard; true of one without
     /// routes.
     pub checked: bool,
+    /// Whether a layer of the guard was made, to be put around something: by [`Guard::protect`](super::Guard::protect) or
+    /// [`Guard::layer`](super::Guard::layer).
+    pub layered: bool,
     /// The routes of the policy, in order.
     pub routes: Vec<String>,
     /// Templates of routes that were requested and that the policy in force does not name.
@@ -147,6 +152,15 @@ impl Watch {
             }
             asked.await;
         }
+    }
+
+    /// Notes that a layer of the guard was made.
+    pub(super) fn layered(&self) {
+        self.layered.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_layered(&self) -> bool {
+        self.layered.load(Ordering::Relaxed)
     }
 
     pub(super) fn request(&self) {
@@ -281,6 +295,7 @@ impl Watch {
         Armed {
             // One for calls alone has nothing to be asked.
             checked: names.is_empty() || self.probed.load(Ordering::Relaxed),
+            layered: self.is_layered(),
             routes: names,
             ungoverned,
             requests: self.requests.load(Ordering::Relaxed),

@@ -41,8 +41,9 @@ impl Guard {
     ///
     /// # Errors
     /// When the guard cannot do what it says, such as govern a route that was not asked at the
-    /// start, or a method that the router does not have for it, or when somebody else changes the
-    /// policy at the same moment. All is as it was. Of a route that was asked for by no policy, and
+    /// start, a method that the router does not have for it, or any route where it was made without
+    /// them and put around nothing, or when somebody else changes the policy at the same moment. All
+    /// is as it was. Of a route that was asked for by no policy, and
     /// has been requested since, the template is known and its methods are not.
     ///
     /// # Examples
@@ -376,6 +377,9 @@ impl PolicyObserver for Inner {
     }
 
     fn doubts(&self, next: &Policy) -> Option<String> {
+        if self.for_calls_alone && !self.watch.is_layered() && !next.routes.is_empty() {
+            return Some("the guard is around no routes, so none that a policy names would be governed; take the routes out of it".to_owned());
+        }
         let in_force = self.live.in_force();
         // One that is governed already was believed, or is known.
         let known = &in_force.revision().document().policy().routes;

@@ -141,7 +141,6 @@ use crate::policy::{LivePolicy, Revision, Signed};
 use crate::streams::Budget;
 use crate::{Drain, PolicyDocument};
 use armed::Watch;
-#[cfg(feature = "axum")]
 use clients::PeerOf;
 use dependency::Dependencies;
 use route::Routes;
@@ -173,6 +172,8 @@ struct Inner {
     detected: Arc<Budget>,
     dependencies: Dependencies,
     watch: Watch,
+    /// It was made without routes.
+    for_calls_alone: bool,
 }
 
 /// What a guard is told: a [`PolicyDocument`], or a [`Policy`] that was made in code.
@@ -246,7 +247,7 @@ impl Guard {
         &self,
         template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
     ) -> GuardLayer {
-        GuardLayer::new(self.inner.clone(), Arc::new(template), compile::NO_PEER)
+        self.made(template, compile::NO_PEER)
     }
 
     /// As [`layer`](Self::layer), where the framework knows the peer.
@@ -256,6 +257,15 @@ impl Guard {
         template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
         peer_of: PeerOf,
     ) -> GuardLayer {
+        self.made(template, peer_of)
+    }
+
+    fn made(
+        &self,
+        template: impl for<'a> Fn(&'a Parts) -> Option<&'a str> + Send + Sync + 'static,
+        peer_of: PeerOf,
+    ) -> GuardLayer {
+        self.inner.watch.layered();
         GuardLayer::new(self.inner.clone(), Arc::new(template), peer_of)
     }
 
@@ -480,6 +490,7 @@ impl GuardBuilder {
             );
         }
         let dependencies = Dependencies::new(policy)?;
+        let for_calls_alone = policy.routes.is_empty();
         if let Some(starts) = &self.starts {
             start(&state.routes, &starts.routes);
             dependencies.start_at(&starts.dependencies);
@@ -498,6 +509,7 @@ impl GuardBuilder {
             secret,
             detected,
             watch: Watch::default(),
+            for_calls_alone,
         });
         inner.live.observe(&inner);
         let _ = report::register("guard", &inner);

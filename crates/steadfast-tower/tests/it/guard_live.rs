@@ -49,6 +49,23 @@ fn signed() -> Signed {
     Signed::new("ann", "INC-7").unwrap()
 }
 
+#[test]
+fn what_is_around_no_routes_takes_none() {
+    let refused = |guard: &Guard| {
+        let proposal = guard.propose(document(POLICY), signed());
+        guard.check_proposal(&proposal).err()
+    };
+    let calls = Guard::new(document("")).unwrap();
+
+    let error = refused(&calls).unwrap().to_string();
+    assert!(error.contains("the guard is around no routes"), "{error}");
+    // It may be put around some later, where it was made with them.
+    assert!(refused(&Guard::new(document(POLICY)).unwrap()).is_none());
+    assert!(!calls.armed().layered);
+    let _layer = calls.layer(|_| Some("/work"));
+    assert!(calls.armed().layered && refused(&calls).is_none());
+}
+
 /// A service whose work ends when it is told to.
 struct Service {
     guard: Guard,

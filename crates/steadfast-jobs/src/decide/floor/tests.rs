@@ -13,6 +13,18 @@ const SEEN: Seen = Seen {
     last_rank_us: Some(77),
 };
 
+/// Claims, and takes that many milliseconds; gives the rank from which.
+fn claim(floor: &mut Floor, began: u64, took: u64, woken: bool, seen: Seen) -> i64 {
+    let from = floor.from(began, woken);
+    let seen = Seen {
+        from,
+        began,
+        ..seen
+    };
+    floor.claimed(began + took * MILLI, seen);
+    from
+}
+
 #[test]
 fn claims_go_on_from_the_last_one_while_there_is_more() {
     let mut floor = Floor::new();
@@ -55,15 +67,9 @@ fn what_nobody_tells_of_is_looked_for_in_time() {
 fn slow_looks_are_rare() {
     let mut floor = Floor::new();
 
-    floor.claimed(
-        1_010 * MILLI,
-        Seen {
-            began: SECOND,
-            ..SEEN
-        },
-    );
+    claim(&mut floor, SECOND, 10, false, Seen { found: 0, ..SEEN });
 
-    assert_eq!(floor.from(3_010 * MILLI - 1, false), 77);
+    assert_eq!(floor.from(3_010 * MILLI - 1, false), 4_000_000);
     assert_eq!(floor.from(3_010 * MILLI, false), i64::MIN);
 }
 
@@ -71,21 +77,37 @@ fn slow_looks_are_rare() {
 #[test]
 fn looks_are_not_slow_where_each_claim_is() {
     let mut floor = Floor::new();
-    let claim = |floor: &mut Floor, began: u64, woken: bool| {
-        let from = floor.from(began, woken);
-        let seen = Seen {
-            from,
-            began,
-            ..SEEN
-        };
-        floor.claimed(began + 100 * MILLI, seen);
-        from
-    };
-    claim(&mut floor, 0, true);
-    assert_eq!(claim(&mut floor, SECOND, true), 77);
+    claim(&mut floor, 0, 100, true, SEEN);
+    assert_eq!(claim(&mut floor, SECOND, 100, true, SEEN), 77);
 
-    assert_eq!(claim(&mut floor, 6 * SECOND, false), i64::MIN);
-    assert_eq!(claim(&mut floor, 7_100 * MILLI, false), i64::MIN);
+    let looks = claim(&mut floor, 6 * SECOND, 100, false, SEEN);
+    assert_eq!(looks, i64::MIN);
+    assert_eq!(floor.from(7_100 * MILLI, false), i64::MIN);
+}
+
+/// What they find takes its time, and so does the commit of that. Claims that find nothing have neither.
+#[test]
+fn looks_are_not_slow_by_what_they_find() {
+    let found = |found| Seen { found, ..SEEN };
+    let mut floor = Floor::new();
+    claim(&mut floor, 0, 1, true, found(0));
+    claim(&mut floor, MILLI, 20, true, found(9));
+    claim(&mut floor, 30 * MILLI, 1, true, found(0));
+
+    for (at, took, jobs) in [(2, 20, 9), (4, 500, 200), (6, 20, 0)] {
+        let seen = Seen {
+            wanted: 1_000,
+            ..found(jobs)
+        };
+        let looks = claim(&mut floor, at * SECOND, took, false, seen);
+        assert_eq!(looks, i64::MIN);
+        let next = (at + 1) * SECOND + took * MILLI;
+        assert_eq!(floor.from(next, false), i64::MIN, "{jobs} jobs");
+    }
+
+    claim(&mut floor, 8 * SECOND, 30, false, found(8));
+    let rest = 10 * MILLI * SHARE;
+    assert_eq!(floor.from(8_030 * MILLI + rest - 1, false), 4_000_000);
 }
 
 /// It was no slow database, it stood still.
@@ -93,9 +115,9 @@ fn looks_are_not_slow_where_each_claim_is() {
 fn a_standstill_keeps_looks_away_for_seconds_at_most() {
     let mut floor = Floor::new();
 
-    floor.claimed(9 * SECOND, SEEN);
+    floor.claimed(9 * SECOND, Seen { found: 0, ..SEEN });
 
-    assert_eq!(floor.from(14 * SECOND - 1, false), 77);
+    assert_eq!(floor.from(14 * SECOND - 1, false), 4_000_000);
     assert_eq!(floor.from(14 * SECOND, false), i64::MIN);
 }
 
@@ -159,7 +181,94 @@ fn what_comes_in_while_lower_priorities_wait_is_found_by_the_next_claim() {
         },
     );
 
+    floor.wake(MILLI);
+
     assert_eq!(floor.from(MILLI, true), 4_000_000);
+}
+
+#[test]
+fn what_comes_in_while_lower_priorities_wait_is_not_forgotten_by_claims_that_go_on() {
+    let ahead = |at_s: i64, rank_s: i64| Seen {
+        at_us: at_s * 1_000_000,
+        last_rank_us: Some(rank_s * 1_000_000),
+        ..SEEN
+    };
+    let mut floor = Floor::new();
+    claim(&mut floor, 0, 0, false, ahead(5, 65));
+    floor.wake(MILLI);
+    let back = claim(&mut floor, MILLI, 10, true, ahead(5, 66));
+    assert_eq!(back, 4_000_000);
+
+    floor.wake(12 * MILLI);
+    let goes_on = claim(&mut floor, 15 * MILLI, 1, true, ahead(6, 67));
+    assert_eq!(goes_on, 66_000_000, "half of the time is left to others");
+
+    assert_eq!(floor.from(21 * MILLI - 1, false), 67_000_000);
+    assert_eq!(floor.from(21 * MILLI, false), 4_000_000);
+    let back = claim(&mut floor, 21 * MILLI, 10, false, ahead(6, 68));
+    assert_eq!(back, 4_000_000);
+    let rested = 31 * MILLI + 10 * MILLI * SHARE_OF_CLOSE;
+    assert_eq!(floor.from(rested - 1, true), 68_000_000);
+    assert_eq!(floor.from(rested, true), 5_000_000, "nobody told of any");
+}
+
+/// Each leaves an entry behind that claims from below have to step over.
+#[test]
+fn a_backlog_of_lower_priority_is_emptied_without_stepping_over_it_again_and_again() {
+    const BATCH: i64 = 1_000;
+    const BATCHES: i64 = 1_000;
+    // A million entries in 100 ms, and a millisecond for the claim itself.
+    const STEP: i64 = 100;
+    for (wakes, usual) in [(false, 0), (true, 0), (true, 1), (true, BATCH)] {
+        let (mut floor, mut now, mut gone, mut stepped) = (Floor::new(), 0, 0, 0);
+        // What comes in as usual, all the time, and since when.
+        let (mut waits, mut since, mut longest, mut late) = (0, 0, 0, 0);
+        let backlog_us = |place: i64| 1_000_000_000 + 600_000_000 + place;
+        while gone < BATCH * BATCHES && now < 600 * SECOND {
+            if wakes {
+                floor.wake(now);
+            }
+            if usual > 0 && waits == 0 && now % 3 == 0 {
+                (waits, since) = (usual, now);
+            }
+            let from = floor.from(now, wakes);
+            let at_us = 1_000_000_000 + (now / 1_000) as i64;
+            let (began, goes_back) = (now, from < backlog_us(0));
+            // They lie before the backlog.
+            let taken = if goes_back { waits.min(BATCH) } else { 0 };
+            waits -= taken;
+            let rest = BATCH - taken;
+            let over = if rest > 0 {
+                gone - from.saturating_sub(backlog_us(0)).clamp(0, gone)
+            } else {
+                0
+            };
+            gone += rest;
+            stepped += over;
+            now += MILLI + (over * STEP) as u64;
+            longest = longest.max(now - began);
+            if taken > 0 && waits == 0 {
+                late = late.max(now - since);
+            }
+            let last = if rest > 0 { backlog_us(gone) } else { at_us };
+            let seen = Seen {
+                from,
+                began,
+                at_us,
+                wanted: BATCH as usize,
+                found: BATCH as usize,
+                last_rank_us: Some(last),
+            };
+            floor.claimed(now, seen);
+            now += MILLI / 10;
+        }
+
+        // Half of the time at most, and looks.
+        let claims = BATCHES * MILLI as i64 / STEP;
+        assert!(gone >= BATCH * BATCHES, "{gone}");
+        assert!(stepped < 4 * claims, "{stepped} for {wakes}, {usual}");
+        assert!(late < 4 * longest, "{} ms", late / MILLI);
+    }
 }
 
 #[test]
@@ -189,7 +298,10 @@ fn no_job_that_wakes_us_waits_for_a_look_that_nobody_asked_for() {
 #[test]
 fn what_was_passed_by_while_there_was_more_is_looked_for_when_there_is_no_more() {
     let mut floor = Floor::new();
-    floor.claimed(MILLI, SEEN);
+    claim(&mut floor, 0, 0, true, SEEN);
+    claim(&mut floor, 0, 0, true, SEEN);
+    floor.look(0);
+    claim(&mut floor, MILLI, 1, true, SEEN);
 
     let again = floor.claimed(
         3 * MILLI,
@@ -203,11 +315,11 @@ fn what_was_passed_by_while_there_was_more_is_looked_for_when_there_is_no_more()
 
     assert_eq!(
         again,
-        Some(21 * MILLI),
+        Some(22 * MILLI),
         "looks take a twentieth of the time"
     );
-    assert_eq!(floor.from(21 * MILLI - 1, false), 4_000_000);
-    assert_eq!(floor.from(21 * MILLI, false), i64::MIN);
+    assert_eq!(floor.from(22 * MILLI - 1, false), 4_000_000);
+    assert_eq!(floor.from(22 * MILLI, false), i64::MIN);
 }
 
 /// A database and one node, with all that can bring in a job below a floor: priorities, commits that take long, jobs
@@ -315,6 +427,7 @@ impl World {
             (self.wakes.drain(..)).partition(|(at, _)| *at <= now);
         self.wakes = rest;
         for (at, from_start) in &heard {
+            floor.wake(*at);
             if *from_start {
                 floor.look(*at);
             }

@@ -40,6 +40,11 @@ impl Queue {
         self.running + self.ready.len() < self.permits
     }
 
+    /// Has one with limits asked now. Of several, the one that has waited for the longest goes first.
+    pub(super) fn ask_at(&mut self, now: u64) {
+        self.next_poll = self.next_poll.min(now);
+    }
+
     /// Takes what was claimed, in its order: what was claimed ahead of need is no reason to keep a higher priority waiting.
     pub(super) fn hold(&mut self, jobs: Vec<Claimed>) {
         let ends = jobs.first().zip(self.ready.back());

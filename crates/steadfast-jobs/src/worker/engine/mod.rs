@@ -138,6 +138,8 @@ pub(crate) struct Engine {
     /// Whether something came in since the last claim was begun.
     woken: bool,
     next_suspect: u64,
+    /// Whether the last operation that was one of its turn was an exchange.
+    exchanged: bool,
     /// Whether the outcome of the last operation is not known.
     uncertain: bool,
     /// When it is to be asked once more, although it was: what we gave up may have been done after that.
@@ -212,6 +214,7 @@ impl Engine {
             more: false,
             woken: false,
             next_suspect: 0,
+            exchanged: false,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
             ask_again: None,
@@ -312,14 +315,16 @@ impl Engine {
 
     /// Something may have come in, perhaps below where claims begin.
     fn wake(&mut self, from_start: bool) {
+        let now = clock::nanos();
         if from_start {
-            self.look_from_start(clock::nanos());
+            self.look_from_start(now);
         }
         self.poll.found();
         self.woken = true;
         for queue in &mut self.queues {
+            queue.floor.wake(now);
             queue.poll.found();
-            queue.next_poll = 0;
+            queue.ask_at(now);
         }
     }
 

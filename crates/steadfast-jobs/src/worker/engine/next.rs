@@ -67,20 +67,29 @@ impl Engine {
         };
         let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held) || looks();
         let claim = wanted > 0 && ask;
-        if claim || (due && !self.done.is_empty()) {
-            return Some(self.exchange(wants));
+        let exchanges = claim || (due && !self.done.is_empty());
+        // A busy queue has an exchange due at any time: anything else has its turn after each.
+        if (!exchanges || self.exchanged)
+            && let Some(other) = self.next_other(now, draining)
+        {
+            self.exchanged = false;
+            return Some(other);
         }
-        if let Some(queue) = self.limited_due(now).filter(|_| !draining) {
-            return Some(self.claim_limited(queue));
+        self.exchanged = exchanges;
+        exchanges.then(|| self.exchange(wants))
+    }
+
+    /// Gives what is due beside exchanges, the rarest first.
+    fn next_other(&mut self, now: u64, draining: bool) -> Option<Operation> {
+        if !draining && self.asks_for_suspect(now) && now >= self.next_suspect {
+            self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
+            return Some(self.claim_suspect());
         }
         if !self.legacy.rejected.is_empty() {
             return Some(self.note_rejected());
         }
-        if !draining && self.asks_for_suspect() && now >= self.next_suspect {
-            self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
-            return Some(self.claim_suspect());
-        }
-        None
+        let limited = self.limited_due(now).filter(|_| !draining);
+        limited.map(|queue| self.claim_limited(queue))
     }
 
     pub(super) fn wake_at(&self, now: u64, draining: bool) -> u64 {
@@ -91,7 +100,7 @@ impl Engine {
             let full = self.wants(now).is_empty();
             let claims = if self.woken { now } else { self.next_poll };
             let claims = if full { u64::MAX } else { claims };
-            let suspects = if self.asks_for_suspect() {
+            let suspects = if self.asks_for_suspect(now) {
                 self.next_suspect
             } else {
                 u64::MAX
@@ -112,7 +121,13 @@ impl Engine {
 
     pub(super) fn limited_due(&self, now: u64) -> Option<usize> {
         let due = |queue: &Queue| queue.limited && queue.has_room() && now >= queue.next_poll;
-        let place = self.queues.iter().position(due);
+        let queues = self
+            .queues
+            .iter()
+            .enumerate()
+            .filter(|(_, queue)| due(queue));
+        let first = queues.min_by_key(|(_, queue)| queue.next_poll);
+        let place = first.map(|(index, _)| index);
         place.filter(|_| self.settings.wants_any())
     }
 
@@ -124,7 +139,7 @@ impl Engine {
             .unwrap_or(u64::MAX)
     }
 
-    pub(super) fn asks_for_suspect(&self) -> bool {
-        !alone::is_taken() && self.settings.wants_any()
+    pub(super) fn asks_for_suspect(&self, now: u64) -> bool {
+        !alone::is_taken(now) && self.settings.wants_any()
     }
 }

@@ -337,7 +337,7 @@ impl Engine {
         let lane = self.lane.clone();
         Box::pin(async move {
             // Whoever finds it taken asks again before long, and keeps no end waiting.
-            let Some(place) = alone::take() else {
+            let Some(place) = alone::take(clock::nanos()) else {
                 return Outcome::Suspect(Ok(None));
             };
             let told = lane.run(&sql::CLAIM_SUSPECT, binds).await;
@@ -353,10 +353,10 @@ impl Engine {
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.kinds_without(&self.held);
-        let (asks, new) = (self.asks_for_suspect(), queue.limits_are_new);
+        let (asks, new) = (self.asks_for_suspect(clock::nanos()), queue.limits_are_new);
         let store = self.jobs.store().clone();
         Box::pin(async move {
-            let place = asks.then(alone::take).flatten();
+            let place = asks.then(|| alone::take(clock::nanos())).flatten();
             let claimed = store.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,

@@ -47,6 +47,10 @@ impl Engine {
             OnLeaseLost::Continue => self.beyond.child(),
         };
         let longest = job.kind.longest(job.longest);
+        let over = now + nanos(longest) + write_off_after(&job.kind);
+        if let Some(place) = &job.place {
+            place.keep_until(over);
+        }
         let id = JobId(job.id);
         let attempt = job.spent + 1;
         let run = Run(Arc::new(Inner {
@@ -69,7 +73,7 @@ impl Engine {
             kind: job.kind.clone(),
             run: run.clone(),
             cancel,
-            over: now + nanos(longest) + write_off_after(&job.kind),
+            over,
         };
         self.tell(&flight, What::Started);
         self.queues[job.queue].running += 1;
@@ -98,7 +102,7 @@ impl Engine {
             let queue = &mut self.queues[flight.queue];
             queue.running -= 1;
             // Its place is free once the store knows of the end, which goes first.
-            queue.next_poll = if queue.limited { now } else { queue.next_poll };
+            queue.ask_at(now);
             if finished.settled == settled::PERHAPS {
                 self.perhaps.push((flight, finished));
             } else {
@@ -115,7 +119,7 @@ impl Engine {
         if stray.permit {
             let queue = &mut self.queues[stray.queue];
             queue.running -= 1;
-            queue.next_poll = if queue.limited { now } else { queue.next_poll };
+            queue.ask_at(now);
         }
         self.written_off -= usize::from(stray.written_off);
         if is_settled(&finished) {

@@ -12,7 +12,7 @@ use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
 use super::outcome::FAILED_LONGEST;
 use super::*;
 use crate::decide::floor::Seen;
-use crate::worker::alone;
+use crate::worker::alone::{self, Seat};
 use crate::{Batch, Job, Kind, Options, Worker, WorkerBuilder};
 
 const MILLI: u64 = 1_000_000;
@@ -57,6 +57,17 @@ fn held_kind(name: &'static str) -> (Arc<AtomicBool>, Kind) {
         is_down,
         kind.hold_while(move || looks.load(Ordering::Relaxed)),
     )
+}
+
+/// Waits for what must come.
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let patience = async {
+        while !is() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = clock::timeout(Duration::from_secs(60), patience).await;
+    assert!(in_time.is_ok(), "waited in vain until {what}");
 }
 
 /// A job that was claimed.
@@ -186,15 +197,15 @@ async fn suspect_that_goes_on() -> (
     });
     let kind = kind.on_lease_lost(crate::OnLeaseLost::Continue);
     let (database, mut engine, ended) = engine_of(On::Sqlite, |worker| worker.kind(kind)).await;
-    let place = loop {
-        match alone::take() {
-            Some(place) => break place,
-            // Another test of this process has it.
-            None => tokio::task::yield_now().await,
-        }
-    };
+    let mut place = None;
+    // Another test of this process may have it.
+    until("it is the only suspect", || {
+        place = place.take().or_else(|| alone::take(clock::nanos()));
+        place.is_some()
+    })
+    .await;
     let suspect = Claimed {
-        place: Some(place),
+        place,
         ..claimed(&engine, 7)
     };
     engine.start(suspect);
@@ -214,18 +225,21 @@ async fn a_suspect_that_goes_on_after_the_lease_is_lost_is_the_only_one_of_its_p
     };
     let (mine, of_another_worker) = (next(first.legacy), next(Legacy::default()));
 
-    assert!(!mine.asks_for_suspect());
-    assert!(!of_another_worker.asks_for_suspect());
+    let now = clock::nanos();
+    assert!(!mine.asks_for_suspect(now));
+    assert!(!of_another_worker.asks_for_suspect(now));
 
-    // Also when nobody looks after it any more.
+    // Also when nobody looks after it any more, until it would have been written off.
     drop(mine);
-    assert!(!of_another_worker.asks_for_suspect());
+    assert!(!of_another_worker.asks_for_suspect(now));
+    assert!(of_another_worker.asks_for_suspect(u64::MAX / 2));
 
     go.notify_one();
     assert_eq!(ended.recv().await.unwrap().id, 7);
-    while !of_another_worker.asks_for_suspect() {
-        tokio::task::yield_now().await;
-    }
+    until("others may have the place", || {
+        of_another_worker.asks_for_suspect(now)
+    })
+    .await;
 }
 
 /// It may never end, and others would wait for it as long.
@@ -235,9 +249,80 @@ async fn a_suspect_that_is_written_off_keeps_no_other_waiting() {
 
     engine.look(u64::MAX / 2);
 
-    while !engine.asks_for_suspect() {
-        tokio::task::yield_now().await;
+    let now = clock::nanos();
+    until("others may have the place", || engine.asks_for_suspect(now)).await;
+}
+
+#[tokio::test]
+async fn a_suspect_whose_permit_is_written_off_keeps_no_other_waiting() {
+    static SEAT: Seat = Seat::new();
+    let hangs = Kind::of_name("hangs", async |_, _, _| std::future::pending().await);
+    let (_database, mut engine, _ended) = engine_of(On::Sqlite, |worker| worker.kind(hangs)).await;
+    let suspect = Claimed {
+        place: SEAT.take(0),
+        ..claimed(&engine, 7)
+    };
+    engine.start(suspect);
+    let now = clock::nanos();
+    assert!(SEAT.is_taken(now));
+
+    engine.look(u64::MAX / 2);
+
+    assert!(!SEAT.is_taken(now));
+}
+
+/// There is always something to claim, or somebody who says so.
+#[tokio::test]
+async fn a_busy_queue_keeps_nothing_else_waiting() {
+    let describe = |worker: WorkerBuilder| {
+        worker
+            .kind(any())
+            .queue("default", 1)
+            .queue("first", 1)
+            .queue("second", 1)
+    };
+    let (_database, mut engine, _ended) = engine_of(On::Sqlite, describe).await;
+    let node = NodeConfig::new("test", "0");
+    let node = engine.jobs.store().join(node).await.unwrap();
+    engine.incarnation = node.alive().await.unwrap().id();
+    let limited: Vec<usize> = (0..3)
+        .filter(|index| engine.queues[*index].name != "default")
+        .collect();
+    for index in &limited {
+        engine.queues[*index].limited = true;
+        let name = engine.queues[*index].name.clone();
+        engine.jobs.limit(&name, Some(1), None).await.unwrap();
+        let options = Options::new().queue(&name);
+        engine.jobs.enqueue(&Any, options).await.unwrap();
     }
+    engine.legacy.rejected.push_back((1, released(7, 1)));
+    let (mut asked, mut claimed) = (false, Vec::new());
+
+    for _ in 0..1_000 {
+        engine.wake(false);
+        let now = clock::nanos();
+        let outcome = engine.next_operation(now, false).unwrap().await;
+        if let Outcome::Limited { index, told } = &outcome
+            && told.as_ref().is_ok_and(|told| !told.claimed.is_empty())
+        {
+            claimed.push(*index);
+        }
+        asked |= matches!(outcome, Outcome::Suspect(_));
+        engine.apply(clock::nanos(), outcome);
+        // Whatever it has found, there is room again.
+        for queue in &mut engine.queues {
+            queue.ready.clear();
+        }
+        claimed.sort_unstable();
+        if asked && claimed == limited && engine.legacy.rejected.is_empty() {
+            break;
+        }
+    }
+
+    assert!(asked, "nobody asks for a suspect");
+    assert!(engine.legacy.rejected.is_empty(), "it is not noted");
+    assert_eq!(claimed, limited);
+    node.leave().await;
 }
 
 /// A claim for kinds of which none is wanted would read through all that waits, at each poll and each wake-up.
@@ -407,15 +492,15 @@ async fn what_comes_in_is_claimed_before_the_lower_priorities_that_wait() {
             low.push(&Any, Options::new().priority(-10)).unwrap();
         }
         jobs.enqueue_batch(low).await.unwrap();
-        // A claim each millisecond, whatever they take here.
+        // A claim of a millisecond each two, whatever they take here.
         let mut now = 0;
         let mut claim = async |engine: &mut Engine| {
             let mut outcome = engine.exchange(engine.wants(now)).await;
             if let Outcome::Exchanged { began, .. } = &mut outcome {
                 *began = now;
             }
-            now += MILLI;
-            engine.apply(now, outcome);
+            engine.apply(now + MILLI, outcome);
+            now += 2 * MILLI;
             let ready = engine.queues[0].ready.drain(..);
             ready.map(|job| job.id).collect::<Vec<i64>>()
         };
@@ -491,7 +576,18 @@ async fn what_is_claimed_later_with_a_higher_priority_is_started_first() {
         rank_us: id,
         ..claimed(&engine, id)
     };
-    let claims = [vec![job(20), job(30)], vec![job(10), job(40)], vec![]];
+    static SEAT: Seat = Seat::new();
+    // Others of its process wait for its end.
+    let suspect = Claimed {
+        place: SEAT.take(0),
+        ..job(50)
+    };
+    let claims = [
+        vec![suspect],
+        vec![job(20), job(30)],
+        vec![job(10), job(40)],
+        vec![],
+    ];
     let queue = &mut engine.queues[0];
 
     for jobs in claims {
@@ -499,5 +595,5 @@ async fn what_is_claimed_later_with_a_higher_priority_is_started_first() {
     }
 
     let order: Vec<i64> = queue.ready.iter().map(|job| job.id).collect();
-    assert_eq!(order, [10, 20, 30, 40]);
+    assert_eq!(order, [50, 10, 20, 30, 40]);
 }

@@ -8,7 +8,7 @@ use steadfast::store::Error;
 use steadfast::tower::policy::{InvalidOverride, Override, Signed};
 
 use super::super::problem::Problem;
-use super::super::types::{self, Tag};
+use super::super::types;
 use super::{Revisions, State, kept, lock};
 
 /// Why a process does not hold what others may.
@@ -17,8 +17,6 @@ const OF_OTHERS: &str = "it is held against another policy that processes were s
 /// What is known of an override that is kept.
 pub(super) struct Known {
     at_us: i64,
-    /// Under which revision it was tried.
-    under: Tag,
     /// Who holds it, or why it does not fit.
     by: Result<Signed, String>,
 }
@@ -40,7 +38,6 @@ impl Revisions {
         let at_us = self.kept.hold(&name, value, lasts, &by).await?;
         let known = Known {
             at_us,
-            under: self.tag(),
             by: Ok(by.clone()),
         };
         state.held.insert(name, known);
@@ -69,30 +66,30 @@ impl Revisions {
             }
             is_kept
         });
-        let mut not_held = Vec::new();
+        let mut tried = Vec::new();
         for one in kept {
-            let under = self.tag();
             let known = state.held.remove(&one.path);
-            let known = known.filter(|known| known.at_us == one.at_us);
-            let by = match known {
-                Some(known) if known.under == under => known.by,
-                // What fits is found out anew under each revision.
-                Some(known) if self.held_by(&one.path, &known).is_some() => known.by,
-                _ => self.hold_kept(&one).inspect_err(|why| {
-                    tracing::warn!(
-                        target: "steadfast::policy",
-                        held = one.path,
-                        author = one.author,
-                        why,
-                        "an override cannot be held by this process, which goes on without it"
-                    );
-                }),
-            };
-            if let Err(why) = &by {
-                not_held.push(told(&one, why));
+            match known.filter(|known| known.at_us == one.at_us) {
+                Some(known) if self.is_settled(&one.path, &known) => {
+                    state.held.insert(one.path, known);
+                }
+                known => tried.push((one, known.and_then(|known| known.by.err()))),
             }
-            let at_us = one.at_us;
-            state.held.insert(one.path, Known { at_us, under, by });
+        }
+        let mut not_held = Vec::new();
+        for (one, why, is_new) in self.hold_those_that_fit(state, tried) {
+            if is_new {
+                tracing::warn!(
+                    target: "steadfast::policy",
+                    held = one.path,
+                    author = one.author,
+                    why,
+                    "an override cannot be held by this process, which goes on without it"
+                );
+            }
+            not_held.push(told(&one, &why));
+            let (at_us, by) = (one.at_us, Err(why));
+            state.held.insert(one.path, Known { at_us, by });
         }
         for one in &others {
             if !state.is_begun {
@@ -110,6 +107,49 @@ impl Revisions {
         state.is_begun = true;
         *lock(&self.not_held) = not_held;
         Ok(())
+    }
+
+    /// Holds what can be held, in whichever order: one may make room for another, or for its value. Gives the others,
+    /// each with why, and whether that was not known.
+    fn hold_those_that_fit(
+        &self,
+        state: &mut State,
+        tried: Vec<(kept::Held, Option<String>)>,
+    ) -> Vec<(kept::Held, String, bool)> {
+        let mut left = tried;
+        loop {
+            let (before, mut refused) = (left.len(), Vec::new());
+            for (one, known) in left {
+                match self.hold_kept(&one) {
+                    Ok(by) => {
+                        let (at_us, by) = (one.at_us, Ok(by));
+                        state.held.insert(one.path, Known { at_us, by });
+                    }
+                    Err(why) => {
+                        let is_new = known.as_ref() != Some(&why);
+                        refused.push((one, known, why, is_new));
+                    }
+                }
+            }
+            if refused.len() == before {
+                let told = refused.into_iter();
+                return told
+                    .map(|(one, _, why, is_new)| (one, why, is_new))
+                    .collect();
+            }
+            left = refused
+                .into_iter()
+                .map(|(one, known, ..)| (one, known))
+                .collect();
+        }
+    }
+
+    /// Whether it was held and the field still is, by it or by the code of the service since. One falls with another that
+    /// it needs.
+    fn is_settled(&self, name: &str, known: &Known) -> bool {
+        let in_force = self.guard.in_force();
+        let mut held = in_force.overrides().iter();
+        known.by.is_ok() && held.any(|one| one.path().to_string() == name)
     }
 
     /// The field, if it is still held as is known; somebody may hold it by code since.

@@ -140,8 +140,10 @@ impl Revisions {
                     clock::sleep(LOOK_EVERY).await;
                     continue;
                 }
+                // One that was put around a service by hand waits for requests.
+                let is_around = revisions.guard.armed().layered;
                 drop(revisions);
-                if !is_told && clock::now() - begun >= PROTECTED_WITHIN {
+                if !is_told && !is_around && clock::now() - begun >= PROTECTED_WITHIN {
                     is_told = true;
                     tracing::error!(
                         target: "steadfast::policy",
@@ -313,7 +315,10 @@ impl Revisions {
             Some(newest) if state.has_seen(&newest) => {}
             Some(newest) => self.take_up(state, newest).await?,
             // Nothing is kept yet, or not any more.
-            None => (state.seen, state.seen_as) = (0, None),
+            None => {
+                (state.seen, state.seen_as) = (0, None);
+                *self.told() = None;
+            }
         }
         self.follow_held(state).await
     }
@@ -498,8 +503,8 @@ impl Revisions {
     /// follow, and [`Guard::protect`] would end a start for a route that is gone.
     fn is_protected(&self) -> bool {
         let armed = self.guard.armed();
-        // One that is put around a service by hand is never asked; that it is there is seen by requests.
-        armed.checked || armed.requests > 0
+        // One for calls alone has nothing to wait for, whatever is put in force later. One that is put around a service by hand is never asked; that it is there is seen by requests.
+        self.first.policy().routes.is_empty() || armed.checked || armed.requests > 0
     }
 
     fn told(&self) -> MutexGuard<'_, Option<Behind>> {

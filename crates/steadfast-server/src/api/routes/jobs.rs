@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use steadfast::clock;
 use steadfast::decide::policy::nearest_name;
-use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
+use steadfast::jobs::{self, Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
 
 use super::*;
+
+/// How long it is looked whether a queue is anybody's: 1 s, of which nobody waits long for an answer that is there.
+const WARNED_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn list(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::JobPage> {
     let names = ["cursor", "limit", "state", "kind", "queue", "limit_key"];
@@ -152,12 +156,10 @@ pub(super) async fn pause(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.pause");
-    let warning = warning(&api, &name).await?;
-    let jobs = api.0.jobs.clone();
-    let paused = async move { Ok(jobs.pause(&name, &reason.reason).await?) };
+    let (jobs, queue) = (api.0.jobs.clone(), name.clone());
+    let paused = async move { Ok(jobs.pause(&queue, &reason.reason).await?) };
     api.change(entry, paused).await?;
-    let Json(done) = done("paused", None);
-    Ok(Json(types::Done { warning, ..done }))
+    Ok(of_queue(&api, &name, "paused").await)
 }
 
 pub(super) async fn resume(
@@ -167,17 +169,24 @@ pub(super) async fn resume(
 ) -> Answer<types::Done> {
     let (actor, reason, detail) = reason(request).await?;
     let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.resume");
-    let warning = warning(&api, &name).await?;
-    let jobs = api.0.jobs.clone();
-    let resumed = async move { Ok(jobs.resume(&name).await?) };
+    let (jobs, queue) = (api.0.jobs.clone(), name.clone());
+    let resumed = async move { Ok(jobs.resume(&queue).await?) };
     api.change(entry, resumed).await?;
-    let Json(done) = done("goes on", None);
-    Ok(Json(types::Done { warning, ..done }))
+    Ok(of_queue(&api, &name, "goes on").await)
+}
+
+/// What was done to a queue, with a warning where it seems to be nobody's. It is done by then: whether there is something
+/// to warn of may stay unknown.
+async fn of_queue(api: &Api, name: &str, outcome: &str) -> Json<types::Done> {
+    let looked = clock::timeout(WARNED_WITHIN, warning(api, name)).await;
+    let warning = looked.ok().and_then(Result::ok).flatten();
+    let Json(done) = done(outcome, None);
+    Json(types::Done { warning, ..done })
 }
 
 /// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
 /// was not meant.
-async fn warning(api: &Api, queue: &str) -> Result<Option<String>, Problem> {
+async fn warning(api: &Api, queue: &str) -> Result<Option<String>, jobs::Error> {
     let kinds = api.0.kinds.iter().flat_map(|kinds| &kinds.usual);
     let mut known: BTreeSet<String> = kinds.map(|(_, usual)| usual.queue.clone()).collect();
     let ended = JobState::ALL
@@ -186,7 +195,8 @@ async fn warning(api: &Api, queue: &str) -> Result<Option<String>, Problem> {
     let all = ended.map(Filter::state).chain([Filter::live()]);
     for filter in all {
         let of_it = api.0.jobs.list(&filter.clone().queue(queue), 1).await?;
-        if known.contains(queue) || !of_it.jobs.is_empty() {
+        // A page ends before its jobs are found where there are many others.
+        if known.contains(queue) || !of_it.jobs.is_empty() || of_it.next.is_some() {
             return Ok(None);
         }
         let some = api.0.jobs.list(&filter, PAGE_MAX).await?;

@@ -338,19 +338,17 @@ async fn difference(
     }
 }
 
-/// Finds by what a revision is known: one that is kept, or one that the service has put in force by itself.
+/// Finds by what a revision is known: that which rules, or would, before one that is kept, since the service may have given
+/// the number by itself.
 async fn seen(client: &Client, number: u64) -> anyhow::Result<Tag> {
-    match revision(client, number).await {
-        Ok(kept) => Ok(Tag::of(number, &kept.revision.hash)),
-        Err(error) if is_unknown(&error) => {
-            let policy: Policy = client.get("/api/v1/policy").send().await?;
-            match policy.revision == number {
-                true => Ok(Tag::of(number, &policy.hash)),
-                false => Err(error),
-            }
-        }
-        Err(error) => Err(error),
-    }
+    let policy: Policy = client.get("/api/v1/policy").send().await?;
+    let behind = policy.behind.filter(|behind| behind.revision == number);
+    let hash = match behind {
+        Some(behind) => behind.hash,
+        None if policy.revision == number => policy.hash,
+        None => revision(client, number).await?.revision.hash,
+    };
+    Ok(Tag::of(number, &hash))
 }
 
 /// Compares two revisions, whichever is in force.

@@ -131,6 +131,8 @@ fn write(to: &mut impl Write, mut text: &[u8]) -> usize {
             Err(_) => break,
         }
     }
+    // What comes after the last line, too: a terminal is left as the text leaves it. Of that no line can be lost.
+    let _ = to.flush();
     lines(text)
 }
 
@@ -212,6 +214,18 @@ mod tests {
 
         let written: Vec<u8> = written.try_iter().flatten().collect();
         assert_eq!(String::from_utf8(written).unwrap(), lines.concat());
+    }
+
+    #[test]
+    fn what_comes_after_the_last_line_is_written_at_once() {
+        let (parts, written) = mpsc::channel();
+        let text = b"a board\r\n\x1b[?7h";
+        let mut terminal = io::LineWriter::new(Parts(parts));
+
+        assert_eq!(write(&mut terminal, text), 0);
+
+        let written: Vec<u8> = written.try_iter().flatten().collect();
+        assert_eq!(written, text);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use steadfast::store::testing::{Database, Kind};
 use steadfast::store::{Error, Rows, binds};
+use steadfast::tower::PolicyDocument;
 
 use super::served::{bearer, text};
 use super::*;
@@ -25,6 +26,10 @@ struct Serving {
 
 impl Serving {
     async fn start(name: &str, database: &Database) -> Self {
+        Self::start_with(name, database, &calls(5)).await
+    }
+
+    async fn start_with(name: &str, database: &Database, handler: &str) -> Self {
         let folder = Folder::new(name);
         let store = database.open().await;
         let url = match database.kind() {
@@ -39,7 +44,7 @@ impl Serving {
             url,
             folder,
         };
-        serving.restart(5);
+        serving.restart_with(handler);
         let config = serving.folder.path().join("steadfast.toml");
         let made = Command::new(env!("CARGO_BIN_EXE_steadfast"))
             .args(["admin", "token", "create", "--name", "ann"])
@@ -54,10 +59,11 @@ impl Serving {
 
     /// Starts it, with a breaker that opens after so many failures; gives what it has told before it serves.
     fn restart(&mut self, breaker: u32) -> String {
-        let handler = format!(
-            "[handlers.mail]\nhttp = \"http://127.0.0.1:9/\"\nbreaker = {breaker}\nsecret = \"env:MAIL_SECRET\"\n"
-        );
-        let config = self.folder.configure_at("env:STORE", &handler);
+        self.restart_with(&calls(breaker))
+    }
+
+    fn restart_with(&mut self, handler: &str) -> String {
+        let config = self.folder.configure_at("env:STORE", handler);
         let environment = [("STORE", &*self.url), ("MAIL_SECRET", SECRET)];
         let mut server = Server::start_with(&config, &environment);
         let mut told = String::new();
@@ -162,6 +168,13 @@ impl Serving {
         .await;
         policy
     }
+}
+
+/// A handler that calls a service.
+fn calls(breaker: u32) -> String {
+    format!(
+        "[handlers.mail]\nhttp = \"http://127.0.0.1:9/\"\nbreaker = {breaker}\nsecret = \"env:MAIL_SECRET\"\n"
+    )
 }
 
 fn failures(policy: &Value) -> u32 {
@@ -516,4 +529,42 @@ async fn a_store_that_was_put_back_to_an_earlier_state_is_followed() {
             })
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_refused_where_there_are_none_and_where_they_are_kept_the_way_back_is_open() {
+    let database = Database::make(Kind::Sqlite).await;
+    let handler = "[handlers.nothing]\nexec = [\"true\"]\n";
+    let mut serving = Serving::start_with("no-routes", &database, handler).await;
+    let base = serving.policy()["base"].as_str().unwrap().to_owned();
+    let routes = "[timeouts.page]\ntimeout = \"1s\"\n[routes.\"/x\"]\ntimeout = \"page\"\n";
+    let file = serving.folder.path().join("routes.toml");
+    std::fs::write(&file, routes).unwrap();
+
+    let apply = [&["policy", "apply", file.to_str().unwrap()][..], &WHY].concat();
+    let refused = serving.ask(&apply);
+    let told = text(&refused.stderr);
+    assert!(told.starts_with("error[SF-2212]: "), "{told}");
+    assert!(told.contains("the guard is around no routes"), "{told}");
+    assert_eq!(serving.policy()["revision"], 1);
+
+    // As a version before has kept it.
+    let hash = PolicyDocument::new("routes.toml", routes).unwrap().hash();
+    let put = "INSERT INTO steadfast_revision (namespace, n, base, hash, name, document, author, reason, at_us) \
+               VALUES ('serve', 2, ?1, ?2, 'routes.toml', ?3, 'bob', 'before', 0)";
+    let binds = binds![base.as_str(), hash.to_string(), routes];
+    let put: Result<Rows, Error> = serving
+        .store
+        .write(async |mut tx| tx.sql(put, binds).await)
+        .await;
+    put.unwrap();
+    serving
+        .until("it is followed", |policy| policy["revision"] == 2)
+        .await;
+    serving.kill();
+    serving.restart_with(handler);
+    assert_eq!(serving.policy()["revision"], 2);
+
+    let revert = [&["policy", "revert", "1"][..], &WHY].concat();
+    assert!(serving.told(&revert).ends_with("revision 3 is in force\n"));
 }
