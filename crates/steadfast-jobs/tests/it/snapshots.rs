@@ -100,7 +100,7 @@ async fn a_worker_tells_who_holds_an_old_snapshot_until_it_ends() {
         "SELECT set_config('application_name', 'the report', true), pg_backend_pid()::bigint";
     let rows: Rows = report.sql(named, binds![]).await.unwrap();
     let pid: i64 = rows.one().unwrap().get(1).unwrap();
-    // By the clock of the server, too.
+    // A lease that is over neither by the clock of the workers nor by that of the server.
     let node = NodeConfig::new("test", "0").with_lease(SNAPSHOT_OLD * 10);
     let running = worker(&jobs).join(node).build().unwrap().start();
     let told = || {
