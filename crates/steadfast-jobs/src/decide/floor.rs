@@ -64,9 +64,11 @@ pub struct Floor {
     slow: u64,
     /// The last claim that stepped over all that others had reached.
     back: Work,
-    /// How long the last claim from above took that found something, and how much that was.
+    /// How long the last claim from above took that found something, and how much that was; and how long the last one that
+    /// found nothing.
     usual: u64,
     usual_found: usize,
+    vain: u64,
     next_look: u64,
     /// Whether claims have begun above the start since.
     went_on: bool,
@@ -121,6 +123,7 @@ impl Floor {
             back: Work::default(),
             usual: 0,
             usual_found: 0,
+            vain: 0,
             next_look: 0,
             went_on: false,
             told: None,
@@ -180,7 +183,9 @@ impl Floor {
             // The way to the database, a commit and the jobs themselves are no part of the look: each claim has them. One
             // that found more, or much less, tells nothing, and one that found nothing has no commit either.
             let (found, usual) = (seen.found, self.usual_found);
-            if found == 0 || (found <= usual.saturating_mul(2) && usual <= found * 2) {
+            if found == 0 {
+                self.slow = took.saturating_sub(self.vain);
+            } else if found <= usual.saturating_mul(2) && usual <= found.saturating_mul(2) {
                 self.slow = took.saturating_sub(self.usual);
             }
             let every = now.saturating_add(nanos(LOOK_EVERY));
@@ -191,6 +196,8 @@ impl Floor {
             self.back = Work { ended: now, took };
         } else if seen.found > 0 {
             (self.usual, self.usual_found) = (took, seen.found);
+        } else {
+            self.vain = took;
         }
         if finds_all {
             self.came_in = self.came_in.filter(|came_in| *came_in >= seen.began);
@@ -213,6 +220,10 @@ impl Floor {
         self.reached_us = i64::MIN;
         if was_close {
             self.next_look = self.next_look.min(self.look_rested(SHARE_OF_CLOSE));
+        }
+        // What came in while going back rested is above the floor by now.
+        if self.came_in.is_some() && !finds_all {
+            return Some(now);
         }
         was_close.then_some(self.next_look)
     }

@@ -94,7 +94,7 @@ fn looks_are_not_slow_by_what_they_find() {
     claim(&mut floor, MILLI, 20, true, found(9));
     claim(&mut floor, 30 * MILLI, 1, true, found(0));
 
-    for (at, took, jobs) in [(2, 20, 9), (4, 500, 200), (6, 20, 0)] {
+    for (at, took, jobs) in [(2, 20, 9), (4, 500, 200), (6, 1, 0)] {
         let seen = Seen {
             wanted: 1_000,
             ..found(jobs)
@@ -108,6 +108,19 @@ fn looks_are_not_slow_by_what_they_find() {
     claim(&mut floor, 8 * SECOND, 30, false, found(8));
     let rest = 10 * MILLI * SHARE;
     assert_eq!(floor.from(8_030 * MILLI + rest - 1, false), 4_000_000);
+}
+
+/// The way to the database is that long.
+#[test]
+fn looks_are_not_slow_where_claims_in_vain_are() {
+    let empty = Seen { found: 0, ..SEEN };
+    let mut floor = Floor::new();
+    claim(&mut floor, 0, 30, false, empty);
+    assert_ne!(claim(&mut floor, 50 * MILLI, 30, true, empty), i64::MIN);
+
+    assert_eq!(claim(&mut floor, 6 * SECOND, 30, false, empty), i64::MIN);
+
+    assert_eq!(floor.from(7_030 * MILLI, false), i64::MIN);
 }
 
 /// It was no slow database, it stood still.
@@ -210,6 +223,33 @@ fn what_comes_in_while_lower_priorities_wait_is_not_forgotten_by_claims_that_go_
     let rested = 31 * MILLI + 10 * MILLI * SHARE_OF_CLOSE;
     assert_eq!(floor.from(rested - 1, true), 68_000_000);
     assert_eq!(floor.from(rested, true), 5_000_000, "nobody told of any");
+}
+
+/// The claim that was to find it went on above it, to the end of the others.
+#[test]
+fn what_comes_in_while_going_back_rests_is_found_by_a_claim_at_once() {
+    let ahead = Seen {
+        last_rank_us: Some(65_000_000),
+        ..SEEN
+    };
+    let mut floor = Floor::new();
+    // Looks are slow, so none comes soon.
+    claim(&mut floor, 0, 100, false, Seen { found: 0, ..SEEN });
+    claim(&mut floor, 110 * MILLI, 1, true, ahead);
+    floor.wake(120 * MILLI);
+    claim(&mut floor, 120 * MILLI, 200, true, ahead);
+    floor.wake(330 * MILLI);
+    let from = floor.from(340 * MILLI, true);
+    assert_eq!(from, 65_000_000);
+    let seen = Seen {
+        from,
+        began: 340 * MILLI,
+        found: 3,
+        ..ahead
+    };
+
+    assert_eq!(floor.claimed(341 * MILLI, seen), Some(341 * MILLI));
+    assert_eq!(floor.from(341 * MILLI, false), 4_000_000);
 }
 
 /// Each leaves an entry behind that claims from below have to step over.

@@ -126,6 +126,8 @@ pub(crate) struct Engine {
     late_is_locked: bool,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
+    /// Ends that leave a place free in a queue with limits, once the store knows of them.
+    frees: HashMap<i64, usize>,
     /// What runs and is not ours any more, and what became of that.
     legacy: Legacy,
     /// When the first of `done` and `back` came.
@@ -207,6 +209,7 @@ impl Engine {
             locked_tries: 0,
             late_is_locked: false,
             perhaps: Vec::new(),
+            frees: HashMap::new(),
             since: None,
             pace: Pace::new(),
             poll: Poll::default(),

@@ -347,7 +347,9 @@ impl Engine {
     }
 
     /// Claims from a queue with limits: no more than can start at once, since what is held counts.
-    pub(super) fn claim_limited(&self, index: usize) -> Operation {
+    pub(super) fn claim_limited(&mut self, index: usize) -> Operation {
+        // Its answer says when the next one is.
+        self.queues[index].next_poll = u64::MAX;
         let queue = &self.queues[index];
         let want = (queue.permits - queue.running - queue.ready.len()) as i64;
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());

@@ -39,7 +39,7 @@ impl Engine {
                     self.lost.cancel(Cause::LeaseLost);
                 }
                 let sent = self.keep_locked(now, sent, &told.locked);
-                self.note_settled(self.incarnation, sent, &told.ended);
+                self.note_settled(now, sent, &told.ended);
                 self.take(now, &asked, began, told);
             }
             Outcome::PutBack {
@@ -54,7 +54,7 @@ impl Engine {
                 }
                 self.tell_put_back(&sent);
                 let sent = self.keep_locked(now, sent, &told.locked);
-                self.note_settled(self.incarnation, sent, &told.taken);
+                self.note_settled(now, sent, &told.taken);
             }
             Outcome::Late {
                 incarnation,
@@ -119,12 +119,16 @@ impl Engine {
                 self.take_limited(now, index, told);
             }
             Outcome::Limited {
-                told: Err(error), ..
-            } => self.failed(now, &error),
+                index,
+                told: Err(error),
+            } => {
+                self.queues[index].ask_at(now);
+                self.failed(now, &error);
+            }
             Outcome::Found(Ok(found)) => {
                 self.failures = 0;
                 self.uncertain = false;
-                self.note_found(&found.ended, found.held);
+                self.note_found(now, &found.ended, found.held);
             }
             Outcome::Checked {
                 asked,
@@ -298,7 +302,8 @@ impl Engine {
         } else {
             queue.poll.nothing(rng::bits())
         };
-        queue.next_poll = now + nanos(wait);
+        // Somebody may have said meanwhile that there is something.
+        queue.ask_at(now + nanos(wait));
     }
 
     /// Goes on with a run whose handler has completed it, now that the store has said whether that
@@ -321,7 +326,7 @@ impl Engine {
     }
 
     /// Takes notice of what the store says of the ends that were sent.
-    pub(super) fn note_settled(&mut self, incarnation: i64, sent: Vec<Finished>, known: &[i64]) {
+    pub(super) fn note_settled(&mut self, now: u64, sent: Vec<Finished>, known: &[i64]) {
         let all = sent.len() == known.len();
         let known: HashSet<i64> = if all {
             HashSet::new()
@@ -330,22 +335,32 @@ impl Engine {
         };
         for finished in sent {
             if all || known.contains(&finished.id) {
-                self.tell_end(&finished);
+                self.end_is_known(now, &finished);
             } else {
-                self.lose_end(incarnation, finished);
+                self.lose_end(self.incarnation, finished);
             }
         }
     }
 
+    /// Tells an end that counts; what it has left free in a queue with limits can be claimed for from now on.
+    fn end_is_known(&mut self, now: u64, finished: &Finished) {
+        self.tell_end(finished);
+        if let Some(index) = self.frees.remove(&finished.id) {
+            let queue = &mut self.queues[index];
+            queue.poll.found();
+            queue.ask_at(now);
+        }
+    }
+
     /// Puts right what an operation without a known outcome has left.
-    pub(super) fn note_found(&mut self, ended: &[i64], held: Vec<(i64, i64)>) {
+    pub(super) fn note_found(&mut self, now: u64, ended: &[i64], held: Vec<(i64, i64)>) {
         let (known, open) = std::mem::take(&mut self.done)
             .into_iter()
             .partition(|end| ended.contains(&end.id));
         self.done = open;
         let known: Vec<Finished> = known;
         for finished in &known {
-            self.tell_end(finished);
+            self.end_is_known(now, finished);
         }
         let books: HashMap<i64, i64> = held.iter().copied().collect();
         // What was put back is pending by now, or another's.
@@ -356,7 +371,7 @@ impl Engine {
         let gone: Vec<Finished> = gone;
         self.tell_put_back(&gone);
         for finished in &gone {
-            self.tell_end(finished);
+            self.end_is_known(now, finished);
         }
         let known = |id: i64, term: i64| {
             self.flights

@@ -101,8 +101,12 @@ impl Engine {
             };
             let queue = &mut self.queues[flight.queue];
             queue.running -= 1;
-            // Its place is free once the store knows of the end, which goes first.
-            queue.ask_at(now);
+            // Its place is free once the store knows of the end.
+            match queue.limited {
+                true if finished.settled == settled::YES => queue.ask_at(now),
+                true => drop(self.frees.insert(finished.id, flight.queue)),
+                false => {}
+            }
             if finished.settled == settled::PERHAPS {
                 self.perhaps.push((flight, finished));
             } else {

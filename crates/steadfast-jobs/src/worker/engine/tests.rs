@@ -325,6 +325,56 @@ async fn a_busy_queue_keeps_nothing_else_waiting() {
     node.leave().await;
 }
 
+/// It is free once the store knows of the end, which a claim before that would find taken: the next would be in two seconds.
+#[tokio::test]
+async fn a_place_in_a_queue_with_a_limit_is_taken_again_as_soon_as_it_is_free() {
+    let describe = |worker: WorkerBuilder| worker.kind(any()).queue("first", 2);
+    let (_database, mut engine, mut ended) = engine_of(On::Sqlite, describe).await;
+    let node = NodeConfig::new("test", "0");
+    let node = engine.jobs.store().join(node).await.unwrap();
+    engine.incarnation = node.alive().await.unwrap().id();
+    let first = engine.queues.iter().position(|queue| queue.name == "first");
+    let first = first.unwrap();
+    engine.queues[first].limited = true;
+    engine.jobs.limit("first", Some(1), None).await.unwrap();
+    for _ in 0..2 {
+        let options = Options::new().queue("first");
+        engine.jobs.enqueue(&Any, options).await.unwrap();
+    }
+    async fn turn(engine: &mut Engine, now: u64) {
+        if let Some(operation) = engine.next_operation(now, false) {
+            let outcome = operation.await;
+            engine.apply(now, outcome);
+        }
+    }
+    let mut now = clock::nanos();
+    while engine.queues[first].ready.is_empty() {
+        turn(&mut engine, now).await;
+    }
+    let job = engine.queues[first].ready.pop_front().unwrap();
+    engine.start(job);
+    let mut batch = vec![ended.recv().await.unwrap()];
+    // Nothing more is found, so it is asked for ever more seldom.
+    let second = nanos(Duration::from_secs(1));
+    for _ in 0..1_000 {
+        if engine.queues[first].next_poll > now + second {
+            break;
+        }
+        now += second / 20;
+        turn(&mut engine, now).await;
+    }
+    assert!(engine.queues[first].next_poll > now + second);
+
+    engine.exchanged = true;
+    engine.note_ended(now, &mut batch);
+    for _ in 0..10 {
+        turn(&mut engine, now).await;
+    }
+
+    assert_eq!(engine.queues[first].ready.len(), 1);
+    node.leave().await;
+}
+
 /// A claim for kinds of which none is wanted would read through all that waits, at each poll and each wake-up.
 #[tokio::test]
 async fn an_engine_whose_kinds_are_all_held_asks_for_none() {
@@ -427,7 +477,7 @@ async fn what_is_handed_back_is_told_to_others() {
     // Nor is it known whether it was told when the answer is lost.
     let before = *jobs.woken().borrow();
     engine.back.push(released(8, 1));
-    engine.note_found(&[], Vec::new());
+    engine.note_found(0, &[], Vec::new());
     assert!(jobs.woken().borrow().is_from_start(before));
 }
 
