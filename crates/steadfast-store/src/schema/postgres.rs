@@ -146,6 +146,9 @@ enum Found {
 
 async fn look(tx: &mut Tx<'_>, name: &str) -> Result<Found, Error> {
     let schema = tx.store().config().schema.clone();
+    // What a transaction has seen of others it sees of them until its end: a build that has failed since would grow for ever.
+    tx.sql("SELECT pg_stat_clear_snapshot()::text", binds![])
+        .await?;
     // By the rows of the catalogue: `to_regclass` goes by what the transaction has seen of it before.
     let rows = tx.sql(
         "SELECT i.indisvalid, EXISTS (SELECT FROM pg_stat_progress_create_index AS p

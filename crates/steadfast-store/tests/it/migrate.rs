@@ -93,6 +93,15 @@ impl Session {
         }
     }
 
+    /// Ends another's connection.
+    async fn end(&mut self, backend: i64) {
+        sqlx::query("SELECT pg_terminate_backend($1)")
+            .bind(i32::try_from(backend).unwrap())
+            .execute(&mut self.0)
+            .await
+            .unwrap();
+    }
+
     /// Writes into the table; the server says if it had to wait for a second.
     async fn write(&mut self) {
         self.run("SET lock_timeout = '1s'; INSERT INTO steadfast.item (name) VALUES (gen_random_uuid()::text)")
@@ -313,7 +322,8 @@ const BUILDER: &str =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_comes_after_one_that_was_killed_brings_its_index_to_an_end() {
-    for its_connection_dies in [false, true] {
+    // When its connection dies: never, before the next one comes, and while that waits for it.
+    for (dies_before, dies_meanwhile) in [(false, false), (true, false), (false, true)] {
         let database = Database::make(Kind::Postgres).await;
         let store = database.open().await;
         store.migrate(&package(&[ITEM])).await.unwrap();
@@ -329,17 +339,13 @@ async fn whoever_comes_after_one_that_was_killed_brings_its_index_to_an_end() {
         let (builder, index) = (look.number(BUILDER).await, look.number(BY_NAME_OID).await);
 
         killed.signal("KILL");
-        if its_connection_dies {
-            sqlx::query("SELECT pg_terminate_backend($1)")
-                .bind(i32::try_from(builder).unwrap())
-                .execute(&mut look.0)
-                .await
-                .unwrap();
+        if dies_before {
+            look.end(builder).await;
             look.until(AT_INDEXES, 0).await;
         }
         assert_eq!(look.number(BY_NAME_IS).await, 1, "it is half done");
         let mut next = process::start("migrate_until_killed", &[("URL", &url)]);
-        if its_connection_dies {
+        if dies_before {
             // It begins anew, and waits for the old transaction itself.
             look.until(AT_INDEXES, 1).await;
         } else {
@@ -349,6 +355,9 @@ async fn whoever_comes_after_one_that_was_killed_brings_its_index_to_an_end() {
                 clock::sleep(Duration::from_millis(10)).await;
             }
             assert_eq!(look.number(BUILDER).await, builder, "the server goes on");
+            if dies_meanwhile {
+                look.end(builder).await;
+            }
         }
         old.run("COMMIT").await;
 
@@ -356,6 +365,6 @@ async fn whoever_comes_after_one_that_was_killed_brings_its_index_to_an_end() {
         assert_eq!(look.number(BY_NAME_IS).await, 2);
         assert_eq!(look.number(APPLIED).await, 1);
         let rebuilt = look.number(BY_NAME_OID).await != index;
-        assert_eq!(rebuilt, its_connection_dies);
+        assert_eq!(rebuilt, dies_before || dies_meanwhile);
     }
 }
