@@ -52,6 +52,13 @@ pub fn inject(injection: Injection) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(test)]
+pub(super) fn end_all() {
+    if let Some(force) = FORCE.get() {
+        force.lock().clear();
+    }
+}
+
 impl Force {
     fn lock(&self) -> MutexGuard<'_, Vec<(Injection, Instant)>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
