@@ -306,17 +306,24 @@ where
     assert_eq!(body.collect().await.unwrap().to_bytes(), "goodsgoods");
 }
 
-/// Tells what the report has under a name and some labels, as text.
+/// Tells what the report has under a name and some labels; counters of several are added up, since a test beside may have a
+/// guard with the same names.
 pub(crate) fn reported(name: &str, labels: &[(&str, &str)]) -> Option<report::Value> {
     let snapshot = report::snapshot();
-    let metric = snapshot.metrics().find(|metric| {
+    let metrics = snapshot.metrics().filter(|metric| {
         let has = |(key, value): &(&str, &str)| {
             let mut known = metric.labels.iter();
             known.any(|(k, v)| k == key && v.as_str() == *value)
         };
         metric.name == name && labels.iter().all(has)
     });
-    metric.map(|metric| metric.value.clone())
+    let values = metrics.map(|metric| metric.value.clone());
+    values.reduce(|sum, other| match (sum, other) {
+        (report::Value::Counter(sum), report::Value::Counter(other)) => {
+            report::Value::Counter(sum + other)
+        }
+        (first, _) => first,
+    })
 }
 
 /// Polls once.
