@@ -209,7 +209,10 @@ fn judge_error(error: BoxError) -> Ending {
 
 fn judge_end(kind: end::Kind) -> Ending {
     match kind {
-        end::Kind::Snooze(wait) => (Ended::Snoozed(bounded_wait(wait)), None, None),
+        end::Kind::Snooze(wait, why) => {
+            let text = why.map(|error| bounded(chain(error.as_ref())));
+            (Ended::Snoozed(bounded_wait(wait)), text, None)
+        }
         end::Kind::RetryAfter(wait, error) => {
             let text = bounded(chain(error.as_ref()));
             (Ended::FailedUntil(bounded_wait(wait)), Some(text), None)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Cause, clock};
-use steadfast_jobs::{Job, Jobs, Kind, Options, Run};
+use steadfast_jobs::{Job, Jobs, Kind, Options, Run, end};
 use steadfast_store::{Config, Fault, Faults, binds};
 
 use super::support::{Act, PATIENCE, sql, until_state, worker};
@@ -69,6 +69,23 @@ steadfast_store::on_every_store! {
         let seen = until_state(&store, id, "discarded").await;
         let error = seen.error.unwrap();
         assert!(error.len() < 5_000 && error.contains("a \u{fffd} b"), "{} bytes", error.len());
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_is_snoozed_for_a_reason_has_it_while_it_waits_and_spends_no_attempt(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let kind = Kind::of_name("waits", async |_, _, _| {
+            Err(end::snooze_because(Duration::from_secs(3_600), "its disk is away"))
+        });
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        let options = Options::new().max_attempts(1);
+        let id = jobs.enqueue_kind("waits", "{}", options).await.unwrap();
+
+        let seen = until_state(&store, id, "waiting").await;
+        assert_eq!(seen.error.as_deref(), Some("its disk is away"));
+        assert_eq!(seen.attempt, 0);
         running.stop(PATIENCE).await;
     }
 

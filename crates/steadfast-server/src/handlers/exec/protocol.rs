@@ -10,17 +10,20 @@
 //! | `::steadfast snooze 10m` | the time is not right: again after that, and no attempt is spent |
 //!
 //! The last three count however the program ends, and the last of them counts.
+//!
+//! Its launcher says in the same way that it begins, and why it does not.
 
 use std::time::Duration;
 
 use steadfast::settings::duration;
 
-/// With what a line begins that is meant for us.
-const MARK: &str = "::steadfast ";
+use crate::process::launch::{BEGINS, MARK, NOT_BEGUN};
 
 /// Something that a program says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
+    Begins,
+    NotBegun(String),
     Beat,
     Progress(u8, String),
     Result(String),
@@ -61,6 +64,8 @@ pub(super) fn parse(line: &str) -> Option<Word> {
         "discard" => Some(Word::End(End::Discard(rest.to_owned()))),
         "retry-after" => timed().map(|(time, why)| Word::End(End::RetryAfter(time, why))),
         "snooze" => timed().map(|(time, _)| Word::End(End::Snooze(time))),
+        BEGINS if rest.is_empty() => Some(Word::Begins),
+        NOT_BEGUN => Some(Word::NotBegun(rest.to_owned())),
         _ => None,
     }
 }
