@@ -92,6 +92,7 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("schedule_delete", "'s1'"),
     ("schedule_settle", "'s1'"),
     ("schedule_runs", "'s1', 1000"),
+    ("schedule_has", "'s1', '{1}'"),
     ("schedule_mark", "'s1', 0, '{1}'"),
     ("schedule_made", "'s1', 0, '{1}', '{1}', '{1}', '{1}'"),
     ("schedule_skip", "'s1', '{1}', '{1}', '{1}', '{missed}'"),
