@@ -78,6 +78,8 @@ pub(crate) enum Refusal {
     NotJson,
     #[error("a fixed delay has no times to fill in: its next depends on the run before")]
     NoTimes,
+    #[error("a range from {from} to {to} has nothing in it: its end has to be after its beginning")]
+    Backwards { from: String, to: String },
     #[error("the worker has no kind to run: say `kind(…)` at least once")]
     NoKind,
     #[error("the kind {0:?} has two handlers")]

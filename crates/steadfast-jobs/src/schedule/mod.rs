@@ -50,6 +50,7 @@
 //! matter who looks, how many, or where one of them dies. What nobody has looked at for a minute is
 //! [overdue](Schedules::overdue), and every worker says so.
 
+mod backfill;
 mod cron;
 mod describe;
 mod due;
@@ -63,6 +64,7 @@ mod schedules;
 mod stored;
 mod zone;
 
+pub use backfill::{BACKFILL_MAX, Backfilled, Missing};
 pub use cron::Cron;
 pub use due::{COUNTED_MAX, Decision, Due, FIRED_MAX, ON_TIME, SkipReason, Skipped, Standing};
 pub use error::{InvalidPlan, InvalidRule, UnknownZone};
@@ -70,6 +72,6 @@ pub use look::{KEPT, Late, OVERDUE_AFTER, OccurrenceOf, Outcome, PAGE_MAX, Past,
 pub use occur::Occurred;
 pub use plan::{Change, Lengths, Missed, Overlap, Plan, PlanBuilder, Upcoming};
 pub use rule::Rule;
-pub use schedules::{BACKFILL_MAX, Backfilled, RanNow, Registered, Schedules};
+pub use schedules::{RanNow, Registered, Schedules};
 pub use stored::Schedule;
 pub use zone::Zone;

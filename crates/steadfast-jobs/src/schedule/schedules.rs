@@ -2,20 +2,15 @@
 
 use std::fmt;
 
-use steadfast_core::Timestamp;
-use steadfast_store::{Tx, binds};
+use steadfast_store::{Rows, Tx, binds};
 
 use super::due::{Due, SkipReason, Skipped};
 use super::occur::{moved_on, skip};
 use super::plan::Overlap;
-use super::rule::Kind;
 use super::stored::{Schedule, Stored, timestamp};
-use crate::error::{Refusal, Repr};
+use crate::error::Repr;
 use crate::job::{check_key, check_name};
 use crate::{Error, JobId, Jobs, sql};
-
-/// The most occurrences that one call fills in: 1,000. What is more is said, and filled in by the next call.
-pub const BACKFILL_MAX: usize = 1_000;
 
 /// The schedules of a store. Cheap to clone.
 ///
@@ -53,6 +48,8 @@ pub const BACKFILL_MAX: usize = 1_000;
 #[derive(Clone)]
 pub struct Schedules {
     pub(super) jobs: Jobs,
+    /// The revision that was seen of what is changed.
+    expected: Option<u64>,
 }
 
 /// What registering a schedule has changed.
@@ -75,22 +72,28 @@ pub enum RanNow {
     Busy(JobId),
 }
 
-/// What filling in has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backfilled {
-    /// Jobs that were made.
-    pub made: usize,
-    /// Occurrences that had a job already.
-    pub had: usize,
-    /// From where to go on, if there was more than [`BACKFILL_MAX`].
-    pub rest: Option<Timestamp>,
-}
-
 impl Schedules {
     /// Gives the schedules of a store.
     #[must_use]
     pub fn new(jobs: &Jobs) -> Self {
-        Self { jobs: jobs.clone() }
+        Self {
+            jobs: jobs.clone(),
+            expected: None,
+        }
+    }
+
+    /// Gives the same schedules to somebody who has seen one of them at this [revision](super::View::revision), or that
+    /// there is none, for 0: a change is made only if that still is so, and otherwise is an error
+    /// ([`Error::is_changed`]). Looked at and changed is in one transaction, so of two who have seen the same, one is
+    /// told so. An occurrence that is decided is a change, too; a run by hand is none.
+    ///
+    /// Unless this is said, a change is made of whatever is there.
+    #[must_use]
+    pub fn if_at(&self, revision: u64) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            expected: Some(revision),
+        }
     }
 
     /// Adds a schedule, or changes the one of its name to what this one says.
@@ -100,34 +103,13 @@ impl Schedules {
     /// the second of an occurrence, the old or the new one has it, never both. A schedule that is paused stays so.
     ///
     /// # Errors
-    /// When the store refuses.
+    /// When it was changed since it was [seen](Self::if_at), or the store refuses.
     ///
     /// # Cancel safety
     /// Dropped half-way, it may have been done or not.
     pub async fn register(&self, schedule: &Schedule) -> Result<Registered, Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let (registered, now_us) = self.register_in(&mut tx, schedule, None).await?;
-        tx.commit().await?;
-        tell_registered(schedule, registered, now_us);
-        Ok(registered)
-    }
-
-    /// As [`register`](Self::register), if the schedule still is as somebody has seen it: at that
-    /// [revision](super::View::revision), or not there for 0.
-    ///
-    /// # Errors
-    /// When it was changed since ([`Error::is_changed`]), or the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, it may have been done or not.
-    pub async fn register_if(
-        &self,
-        schedule: &Schedule,
-        revision: u64,
-    ) -> Result<Registered, Error> {
-        let mut tx = self.jobs.store().begin().await?;
-        let expected = Some(revision);
-        let (registered, now_us) = self.register_in(&mut tx, schedule, expected).await?;
+        let (registered, now_us) = self.register_in(&mut tx, schedule).await?;
         tx.commit().await?;
         tell_registered(schedule, registered, now_us);
         Ok(registered)
@@ -138,18 +120,10 @@ impl Schedules {
         &self,
         tx: &mut Tx<'_>,
         schedule: &Schedule,
-        expected: Option<u64>,
     ) -> Result<(Registered, i64), Error> {
         let us = |ms: i64| ms.saturating_mul(1_000);
         let name = schedule.name();
-        let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
-        let is = match rows.first() {
-            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
-            None => 0,
-        };
-        if expected.is_some_and(|expected| expected != is) {
-            return Err(Repr::Changed(name.to_owned()).into());
-        }
+        let rows = self.row(tx, name).await?;
         let Some(row) = rows.first() else {
             let now_us: i64 = tx.run(&sql::SCHEDULE_NOW, binds![]).await?.one()?.get(0)?;
             let next = schedule.plan().first_ms(now_us.div_euclid(1_000), None);
@@ -212,6 +186,32 @@ impl Schedules {
         Ok((Registered::Changed, now_us))
     }
 
+    /// Takes the row of a schedule, so that nobody else changes it until this transaction ends; gives none if there is none.
+    async fn row(&self, tx: &mut Tx<'_>, name: &str) -> Result<Rows, Error> {
+        let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
+        let is = match rows.first() {
+            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
+            None => 0,
+        };
+        self.expects(name, is)?;
+        Ok(rows)
+    }
+
+    /// Refuses what is at another revision than was seen.
+    pub(super) fn expects(&self, name: &str, is: u64) -> Result<(), Error> {
+        match self.expected {
+            Some(expected) if expected != is => Err(Repr::Changed(name.to_owned()).into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn take(&self, tx: &mut Tx<'_>, name: &str) -> Result<Stored, Error> {
+        match self.row(tx, name).await?.first() {
+            Some(row) => Stored::read(row),
+            None => Err(Repr::NoSchedule(name.to_owned()).into()),
+        }
+    }
+
     /// Has a schedule make no jobs until [`resume`](Self::resume). What it has made goes on; an occurrence that is due
     /// or waits in this moment is left out.
     ///
@@ -224,7 +224,7 @@ impl Schedules {
     pub async fn pause(&self, name: &str, reason: &str) -> Result<(), Error> {
         check_key("reason", reason)?;
         let mut tx = self.jobs.store().begin().await?;
-        let stored = take(&mut tx, name).await?;
+        let stored = self.take(&mut tx, name).await?;
         let due = stored.next_us.filter(|next| *next <= stored.now_us);
         let mut left_out: Vec<i64> = [stored.queued_us, due].into_iter().flatten().collect();
         left_out.sort_unstable();
@@ -255,7 +255,7 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn resume(&self, name: &str) -> Result<(), Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let stored = take(&mut tx, name).await?;
+        let stored = self.take(&mut tx, name).await?;
         if stored.paused.is_some() {
             let plan = stored.schedule.plan();
             let next = plan.first_ms(stored.now_ms(), stored.decided_ms());
@@ -277,11 +277,10 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn delete(&self, name: &str) -> Result<bool, Error> {
         check_name("name of a schedule", name)?;
-        let rows = self
-            .jobs
-            .store()
-            .run(&sql::SCHEDULE_DELETE, binds![name])
-            .await?;
+        let mut tx = self.jobs.store().begin().await?;
+        self.row(&mut tx, name).await?;
+        let rows = tx.run(&sql::SCHEDULE_DELETE, binds![name]).await?;
+        tx.commit().await?;
         Ok(!rows.is_empty())
     }
 
@@ -294,7 +293,7 @@ impl Schedules {
     /// Dropped half-way, it may have been done or not.
     pub async fn run_now(&self, name: &str) -> Result<RanNow, Error> {
         let mut tx = self.jobs.store().begin().await?;
-        let stored = take(&mut tx, name).await?;
+        let stored = self.take(&mut tx, name).await?;
         let runs = self.runs(&mut tx, name).await?;
         let overlaps = stored.schedule.plan().overlap() == Overlap::Allow;
         if let Some(live) = runs.live.first().filter(|_| !overlaps) {
@@ -311,52 +310,6 @@ impl Schedules {
         // Two within one millisecond: the second is told to come back.
         id.map(RanNow::Made)
             .ok_or_else(|| Repr::Contended(format!("schedule {name}")).into())
-    }
-
-    /// Makes the jobs of all occurrences from `from` up to, and without, `to` that have none: after a pause, for a
-    /// new schedule that should have run before. They may overlap; what lies in the future is left to its time.
-    ///
-    /// # Errors
-    /// When there is no such schedule, it has no due times (a fixed delay), or the store refuses.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way, all of one call may have been made or none.
-    pub async fn backfill(
-        &self,
-        name: &str,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Backfilled, Error> {
-        let mut tx = self.jobs.store().begin().await?;
-        let stored = take(&mut tx, name).await?;
-        let plan = stored.schedule.plan();
-        if let Kind::Delay { .. } = plan.rule().0 {
-            return Err(Refusal::NoTimes.into());
-        }
-        let now_ms = stored.now_ms();
-        // What is due and not decided yet stays for its decision.
-        let open = stored.next_us.map_or(i64::MAX, |us| us.div_euclid(1_000));
-        let to_ms = to.unix_millis().min(now_ms).min(open);
-        let next = |after: i64| {
-            plan.rule()
-                .next(after, plan.zone())
-                .filter(|next| *next < to_ms)
-        };
-        let mut due = Vec::new();
-        let mut at = next(from.unix_millis().saturating_sub(1));
-        while let Some(nominal_ms) = at.filter(|_| due.len() < BACKFILL_MAX) {
-            due.push(at_once(nominal_ms, now_ms));
-            at = next(nominal_ms);
-        }
-        let made = self
-            .make(&mut tx, &stored.schedule, &due, false, now_ms)
-            .await?;
-        tx.commit().await?;
-        Ok(Backfilled {
-            made: made.len(),
-            had: due.len() - made.len(),
-            rest: at.map(Timestamp::from_unix_millis),
-        })
     }
 }
 
@@ -383,18 +336,10 @@ fn tell_registered(schedule: &Schedule, registered: Registered, now_us: i64) {
     );
 }
 
-fn at_once(nominal_ms: i64, now_ms: i64) -> Due {
+pub(super) fn at_once(nominal_ms: i64, now_ms: i64) -> Due {
     Due {
         nominal_ms,
         start_ms: now_ms,
         start_until_ms: None,
-    }
-}
-
-async fn take(tx: &mut Tx<'_>, name: &str) -> Result<Stored, Error> {
-    let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
-    match rows.first() {
-        Some(row) => Stored::read(row),
-        None => Err(Repr::NoSchedule(name.to_owned()).into()),
     }
 }

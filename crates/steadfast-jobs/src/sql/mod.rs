@@ -103,6 +103,8 @@ statements! {
     pub(crate) SCHEDULE_SETTLE = "schedule_settle";
     /// Tells which runs of a schedule have not.
     pub(crate) SCHEDULE_RUNS = "schedule_runs";
+    /// Tells which occurrences have a job.
+    pub(crate) SCHEDULE_HAS = "schedule_has";
     /// Notes occurrences that are to have a job.
     pub(crate) SCHEDULE_MARK = "schedule_mark";
     /// Notes their jobs.

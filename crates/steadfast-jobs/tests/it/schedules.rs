@@ -11,7 +11,7 @@ use steadfast_core::{Timestamp, clock, rng};
 use steadfast_jobs::schedule::{
     Missed, Outcome, Overlap, Plan, PlanBuilder, RanNow, Registered, Rule, Schedule, Schedules,
 };
-use steadfast_jobs::{Cancelled, Job, JobId, Jobs, Kind as JobKind, Options, Run, Worker};
+use steadfast_jobs::{Cancelled, Error, Job, JobId, Jobs, Kind as JobKind, Options, Run, Worker};
 use steadfast_store::testing::{Database, Kind};
 use steadfast_store::{Config, Dialect, Fault, Faults, Store, binds, on_every_store};
 
@@ -271,19 +271,49 @@ on_every_store! {
         };
 
         let (first, second) = (say("0 1 * * *"), say("0 2 * * *"));
-        assert!(world.schedules.register_if(&first, 7).await.unwrap_err().is_changed());
-        assert_eq!(world.schedules.register_if(&first, 0).await.unwrap(), Registered::Added);
+        assert!(world.schedules.if_at(7).register(&first).await.unwrap_err().is_changed());
+        assert_eq!(world.schedules.if_at(0).register(&first).await.unwrap(), Registered::Added);
         let seen = world.schedules.find("nightly").await.unwrap().unwrap().revision;
         world.schedules.register(&second).await.unwrap();
 
-        let late = world.schedules.register_if(&first, seen).await;
+        let late = world.schedules.if_at(seen).register(&first).await;
 
         assert!(late.unwrap_err().is_changed());
         let now = world.schedules.find("nightly").await.unwrap().unwrap();
         assert_eq!(now.schedule, second);
         assert!(now.revision > seen);
-        let changed = world.schedules.register_if(&first, now.revision).await.unwrap();
+        let changed = world.schedules.if_at(now.revision).register(&first).await.unwrap();
         assert_eq!(changed, Registered::Changed);
+    }
+
+    async fn whatever_is_done_to_a_schedule_that_has_changed_since_it_was_seen_is_not_done(database) {
+        let world = Node::of(database).await;
+        let yearly = Plan::builder(Rule::cron("0 1 1 1 *").unwrap());
+        world.register("yearly", yearly).await;
+        let view = async || world.schedules.find("yearly").await.unwrap().unwrap();
+        let first = world.schedules.if_at(view().await.revision);
+        first.pause("yearly", "a freeze").await.unwrap();
+        let paused = view().await.revision;
+
+        let minute_ago = Timestamp::from_unix_millis(clock::timestamp().unix_millis() - 60_000);
+        let late = [
+            first.pause("yearly", "another one").await.err(),
+            first.resume("yearly").await.err(),
+            first.run_now("yearly").await.err(),
+            first.delete("yearly").await.err(),
+            first.backfill("yearly", minute_ago, clock::timestamp(), 1).await.err(),
+            world.schedules.if_at(0).delete("yearly").await.err(),
+            world.schedules.if_at(1).delete("no-such").await.err(),
+        ];
+
+        assert!(late.iter().all(|error| error.as_ref().is_some_and(Error::is_changed)), "{late:?}");
+        assert_eq!(view().await.revision, paused);
+        // Of two who have seen the same one passes, whichever is first.
+        let seen = world.schedules.if_at(paused);
+        let (resumed, deleted) = tokio::join!(seen.resume("yearly"), seen.delete("yearly"));
+        assert_ne!(resumed.is_ok(), deleted.is_ok(), "{resumed:?} {deleted:?}");
+        let error = resumed.err().or(deleted.err()).unwrap();
+        assert!(error.is_changed(), "{error}");
     }
 
     async fn nodes_that_race_make_one_job_of_each_occurrence(database) {
@@ -504,11 +534,22 @@ on_every_store! {
 
         let at = |second: i64| Timestamp::from_unix_millis(second * 1000);
         let (from, to) = (at(last - 3 * 3600), at(last + 10 * 3600));
-        let filled = node.schedules.backfill("filled", from, to).await.unwrap();
-        assert_eq!((filled.made, filled.had, filled.rest), (4, 0, None));
-        let again = node.schedules.backfill("filled", from, to).await.unwrap();
+        let dry = node.schedules.missing("filled", from, to, 1_000).await.unwrap();
+        assert_eq!((dry.count, dry.had, dry.rest), (4, 0, None));
+        assert_eq!((dry.first, dry.last), (Some(from), Some(at(last))));
+        let filled = node.schedules.backfill("filled", from, to, 3).await.unwrap();
+        assert_eq!((filled.made, filled.had, filled.rest), (3, 0, Some(at(last))));
+        let dry = node.schedules.missing("filled", from, to, 1_000).await.unwrap();
+        assert_eq!((dry.count, dry.had, dry.first), (1, 3, Some(at(last))));
+        let rest = node.schedules.backfill("filled", from, to, 1_000).await.unwrap();
+        assert_eq!((rest.made, rest.had, rest.rest), (1, 3, None));
+        let again = node.schedules.backfill("filled", from, to, 1_000).await.unwrap();
         assert_eq!((again.made, again.had), (0, 4));
-        let all = node.schedules.backfill("filled", at(0), to).await.unwrap();
+        for (from, to) in [(to, from), (from, from)] {
+            let refused = node.schedules.backfill("filled", from, to, 1_000).await.unwrap_err();
+            assert!(refused.is_refused() && refused.to_string().contains("has nothing in it"), "{refused}");
+        }
+        let all = node.schedules.backfill("filled", at(0), to, 1_000).await.unwrap();
         assert_eq!(all.made, 1_000);
         assert!(all.rest.unwrap() < to);
         assert_eq!(node.made("filled").await.len(), 1_005);

@@ -27,6 +27,7 @@ pub(crate) const HOLDS_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Action(pub(crate) &'static str);
 
+#[cfg(test)]
 impl Action {
     /// Whether it changes anything.
     pub(crate) fn changes(self) -> bool {

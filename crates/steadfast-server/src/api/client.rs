@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steadfast::clock;
 
-use super::types::{Problem, Tag};
+use super::types::Problem;
 use crate::tls;
 
 /// How long an answer may take: 30 s, longer than the server takes at most.
@@ -137,8 +137,8 @@ impl Client {
 }
 
 impl Asking<'_> {
-    /// Only if this is the policy.
-    pub(crate) fn over(self, tag: &Tag) -> Self {
+    /// Only if what is changed is known by this.
+    pub(crate) fn over(self, tag: impl std::fmt::Display) -> Self {
         Self {
             header: Some((IF_MATCH, tag.to_string())),
             ..self

@@ -67,8 +67,8 @@ fn operation(endpoint: &Endpoint) -> Value {
             _ => tag(),
         };
         let shape = narrowed(json!({ "type": "string" }), by);
-        // Where there are two, one of them is; what changes nothing may be asked without.
-        let required = endpoint.headers.len() == 1 && endpoint.action.changes();
+        // Only what replaces a whole has to say of which; where there are two, by one of them.
+        let required = endpoint.headers.len() == 1 && endpoint.method == "PUT";
         json!({ "name": name, "in": "header", "required": required, "schema": shape })
     }));
     let kind = match endpoint.is_stream {

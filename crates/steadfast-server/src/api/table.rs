@@ -75,6 +75,14 @@ const fn change(
     }
 }
 
+/// One that may be made of what was seen alone.
+const fn if_seen(change: Endpoint) -> Endpoint {
+    Endpoint {
+        headers: &["If-Match"],
+        ..change
+    }
+}
+
 /// All of them, in the order of the document.
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get(
@@ -205,14 +213,14 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             Schedule::schema,
         )
     },
-    change(
+    if_seen(change(
         "DELETE",
         "/api/v1/schedules/{name}",
         "schedules.write",
         "Deletes a schedule; what it has made goes on.",
         Reason::schema,
         Done::schema,
-    ),
+    )),
     Endpoint {
         query: &[("count", "how many: 1 to 100, 10 unless said")],
         ..get(
@@ -222,38 +230,38 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             UpcomingList::schema,
         )
     },
-    change(
+    if_seen(change(
         "POST",
         "/api/v1/schedules/{name}/run",
         "schedules.run",
         "Makes a job of a schedule now.",
         Reason::schema,
         Done::schema,
-    ),
-    change(
+    )),
+    if_seen(change(
         "POST",
         "/api/v1/schedules/{name}/pause",
         "schedules.pause",
         "Has a schedule make no jobs.",
         Reason::schema,
         Done::schema,
-    ),
-    change(
+    )),
+    if_seen(change(
         "POST",
         "/api/v1/schedules/{name}/resume",
         "schedules.pause",
         "Goes on with it, from now on.",
         Reason::schema,
         Done::schema,
-    ),
-    change(
+    )),
+    if_seen(change(
         "POST",
         "/api/v1/schedules/{name}/backfill",
         "schedules.backfill",
-        "Makes the jobs of occurrences that have none.",
+        "Makes the jobs of occurrences that have none, or tells which it would be.",
         Backfill::schema,
         Backfilled::schema,
-    ),
+    )),
     page(
         "/api/v1/nodes",
         "nodes.read",

@@ -261,20 +261,30 @@ types! {
     Backfill {
         /// The first point in time, in RFC 3339.
         from: String where of_form("date-time"),
-        /// The end, which is not part of it.
+        /// The end, after it, which is not part of it.
         to: String where of_form("date-time"),
+        /// At most so many jobs are made: 1 to 1000, which it is unless said.
+        limit: Option<u32> where within(1, 1_000),
+        /// Only tells what would be made.
+        dry_run: Option<bool>,
         /// Why.
         reason: String where reason(),
     }
 
     /// What filling in has done.
     Backfilled {
-        /// Jobs that were made.
+        /// Jobs that were made; those that would be for a dry run.
         made: u64,
         /// Occurrences that had a job already.
         had: u64,
+        /// The first occurrence that would have one made, told by a dry run.
+        first: Option<String>,
+        /// The last one.
+        last: Option<String>,
         /// From where to go on, if there was more.
         rest: Option<String>,
+        /// Whether nothing was done.
+        dry_run: bool,
     }
 
     /// One life of a process.

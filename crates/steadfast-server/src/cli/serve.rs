@@ -69,17 +69,20 @@ pub(crate) fn run(options: Options) -> ExitCode {
     program.run(async move |shutdown| serve::run(config, shutdown).await)
 }
 
-/// Gives jobs their time, what was told to end the time of the slowest handler, and the whole the sum.
+/// Gives jobs their time, then the slowest handler the time that it has to end, and the whole the sum.
+///
+/// Runs are told to end when their time is up, which is when the drain of the core begins. It waits for all that this program
+/// does; what comes after it drops that, and with it the programs that still end.
 fn limits(config: &Config) -> Limits {
     let limits = Limits::default();
     let ending = config.handlers.values().map(serve::ending_of).max();
-    let cancel = limits.cancel.saturating_add(ending.unwrap_or_default());
+    let drain_core = limits.drain_core.saturating_add(ending.unwrap_or_default());
     let parts = [
         config.not_ready,
         limits.stop_accepting,
         config.drain,
-        limits.drain_core,
-        cancel,
+        drain_core,
+        limits.cancel,
         limits.cleanup,
     ];
     let sum = parts.iter().fold(Duration::from_secs(5), |sum, part| {
@@ -88,8 +91,40 @@ fn limits(config: &Config) -> Limits {
     Limits {
         not_ready: config.not_ready,
         drain_lower: config.drain,
-        cancel,
+        drain_core,
         hard: sum,
         ..limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_program_has_its_time_to_end_before_anything_is_dropped() {
+        let dir = std::env::temp_dir().join(format!("steadfast-limits-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("steadfast.toml");
+        let of = |name: &str, stop_within: &str| {
+            format!("[handlers.{name}]\nexec = [\"true\"]\nstop_within = \"{stop_within}\"\n")
+        };
+        std::fs::write(&file, of("a", "1s") + &of("b", "60s")).unwrap();
+        let config = Config::load(&[file]).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+
+        let limits = limits(&config);
+
+        // To end, to be killed, and to be handed back.
+        let slowest = serve::ending_of(&config.handlers["b"]) + Duration::from_secs(10);
+        assert_eq!(limits.drain_core, slowest);
+        assert_eq!(limits.cancel, Limits::default().cancel);
+        let all = config.not_ready
+            + limits.stop_accepting
+            + config.drain
+            + limits.drain_core
+            + limits.cancel
+            + limits.cleanup;
+        assert_eq!(limits.hard, all + Duration::from_secs(5));
     }
 }

@@ -152,7 +152,15 @@ fn of_the_service(of: &mut Caller) {
         "--to",
         "2026-01-01T00:00:30Z",
     ];
-    of.data("schedules backfill", &changes(&past));
+    let dry = of.data(
+        "schedules backfill",
+        &changes(&[&past[..], &["--dry-run"]].concat()),
+    );
+    let count = dry["made"].to_string();
+    of.data(
+        "schedules backfill",
+        &changes(&[&past[..], &["--yes", &count]].concat()),
+    );
     of.data("schedules delete", &changes(&["settlement"]));
     let crontab = of
         .shop

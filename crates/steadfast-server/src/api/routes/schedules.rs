@@ -2,10 +2,12 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue};
 use steadfast::clock;
-use steadfast::jobs::schedule::{Change, Plan, RanNow, Rule, Schedule, Schedules, View, Zone};
+use steadfast::jobs::schedule::{
+    BACKFILL_MAX, Change, Plan, RanNow, Rule, Schedule, Schedules, View, Zone,
+};
 
 use super::*;
 
@@ -41,13 +43,13 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Response<Body>, Problem> {
     let actor = actor(&request)?;
-    let revision = expected(request.headers())?;
+    let revision = added_or_seen(request.headers())?;
     let (new, detail): (types::NewSchedule, _) = body(request).await?;
     let reason = new.reason.clone();
     let schedule = schedule(&api, &name, new)?;
     let entry = entry(&actor, "schedules.write", &name, &reason, detail);
-    let schedules = api.0.schedules.clone();
-    let changed = async move { Ok(schedules.register_if(&schedule, revision).await?) };
+    let schedules = api.0.schedules.if_at(revision);
+    let changed = async move { Ok(schedules.register(&schedule).await?) };
     api.change(entry, changed).await?;
     let view = view(&api, &name).await?;
     Ok(with_etag(shown(&view), tag(&view)))
@@ -171,16 +173,37 @@ pub(super) async fn backfill(
     request: Request,
 ) -> Answer<types::Backfilled> {
     let actor = actor(&request)?;
+    let schedules = seen(&api, request.headers())?;
     let (asked, detail): (types::Backfill, _) = body(request).await?;
+    check_reason(&asked.reason)?;
     let (from, to) = (moment(&asked.from)?, moment(&asked.to)?);
+    let most = match asked.limit {
+        None => BACKFILL_MAX,
+        Some(limit) => Some(limit as usize)
+            .filter(|limit| (1..=BACKFILL_MAX).contains(limit))
+            .ok_or_else(|| Problem::refused(format!("limit is not from 1 to {BACKFILL_MAX}")))?,
+    };
+    if asked.dry_run.unwrap_or_default() {
+        let missing = schedules.missing(&name, from, to, most).await?;
+        return Ok(Json(types::Backfilled {
+            made: missing.count as u64,
+            had: missing.had as u64,
+            first: missing.first.map(time::text),
+            last: missing.last.map(time::text),
+            rest: missing.rest.map(time::text),
+            dry_run: true,
+        }));
+    }
     let entry = entry(&actor, "schedules.backfill", &name, &asked.reason, detail);
-    let schedules = api.0.schedules.clone();
-    let filled = async move { Ok(schedules.backfill(&name, from, to).await?) };
+    let filled = async move { Ok(schedules.backfill(&name, from, to, most).await?) };
     let filled = api.change(entry, filled).await?;
     Ok(Json(types::Backfilled {
         made: filled.made as u64,
         had: filled.had as u64,
+        first: None,
+        last: None,
         rest: filled.rest.map(time::text),
+        dry_run: false,
     }))
 }
 
@@ -194,9 +217,10 @@ async fn act<W>(
 where
     W: Future<Output = Answer<types::Done>> + Send + 'static,
 {
+    let schedules = seen(&api, request.headers())?;
     let (actor, reason, detail) = reason(request).await?;
     let entry = entry(&actor, action, &name, &reason.reason, detail);
-    let work = work(api.0.schedules.clone(), name, reason.reason);
+    let work = work(schedules, name, reason.reason);
     api.change(entry, work).await
 }
 
@@ -227,20 +251,30 @@ fn unknown(name: &str) -> Problem {
     Problem::not_found(format!("there is no schedule {name:?}"))
 }
 
+/// The schedules as whoever asks has seen one of them, if that is said.
+fn seen(api: &Api, headers: &HeaderMap) -> Result<Schedules, Problem> {
+    Ok(match headers.get(IF_MATCH) {
+        Some(tag) => api.0.schedules.if_at(revision(tag)?),
+        None => api.0.schedules.clone(),
+    })
+}
+
 /// Which revision is to be changed: 0 for one that is not there.
-fn expected(headers: &HeaderMap) -> Result<u64, Problem> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text(IF_MATCH), text(IF_NONE_MATCH)) {
-        (None, Some("*")) => Ok(0),
-        (Some(tag), None) => tag
-            .trim_matches('"')
-            .parse()
-            .ok()
-            .filter(|revision| *revision > 0)
-            .ok_or_else(|| Problem::changed("the schedule never had this ETag")),
+fn added_or_seen(headers: &HeaderMap) -> Result<u64, Problem> {
+    match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
+        (None, Some(all)) if all == "*" => Ok(0),
+        (Some(tag), None) => revision(tag),
         _ => Err(Problem::no_precondition("say what is to be changed")
             .with_fix("send If-Match with the ETag that was seen, or If-None-Match: * for one that is new")),
     }
+}
+
+fn revision(tag: &HeaderValue) -> Result<u64, Problem> {
+    let text = tag.to_str().unwrap_or_default().trim_matches('"');
+    let revision = text.parse().ok().filter(|revision| *revision > 0);
+    revision.ok_or_else(|| {
+        Problem::changed("the schedule never had this ETag").with_fix("look at it again")
+    })
 }
 
 fn schedule(api: &Api, name: &str, new: types::NewSchedule) -> Result<Schedule, Problem> {

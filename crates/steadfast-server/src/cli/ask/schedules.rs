@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Subcommand};
 
-use super::super::import;
-use super::print::table;
+use super::super::{Cli, import};
+use super::print::{Printer, agreed, table};
 use super::{Why, done, more, query};
-use crate::api::client::part;
+use crate::api::client::{Client, part};
 use crate::api::types::{Backfill, Backfilled, Done, Reason, Schedule, SchedulePage, UpcomingList};
 
 #[derive(Debug, Subcommand)]
@@ -39,25 +40,39 @@ pub(crate) enum Command {
     Resume(Changed),
     /// Deletes a schedule; what it has made goes on.
     Delete(Changed),
-    /// Makes the jobs of occurrences that have none.
-    Backfill {
-        /// The name of the schedule.
-        name: String,
-        /// The first point in time: 2026-12-01T00:00:00Z.
-        #[arg(long, value_name = "TIME")]
-        from: String,
-        /// The end, which is not part of it.
-        #[arg(long, value_name = "TIME")]
-        to: String,
-        #[command(flatten)]
-        why: Why,
-    },
+    /// Makes the jobs of occurrences that have none, up to 1,000 at once. They are counted first, and the number has to be
+    /// typed.
+    Backfill(Gaps),
+}
+
+/// What is filled in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gaps {
+    /// The name of the schedule.
+    name: String,
+    /// The first point in time: 2026-12-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    from: jiff::Timestamp,
+    /// The end, which is not part of it.
+    #[arg(long, value_name = "TIME")]
+    to: jiff::Timestamp,
+    /// Only tells how many jobs it would make, and of when.
+    #[arg(long)]
+    dry_run: bool,
+    /// How many are expected, in place of typing it.
+    #[arg(long, value_name = "NUMBER")]
+    yes: Option<usize>,
+    #[command(flatten)]
+    why: Why,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Changed {
     /// The name of the schedule.
     name: String,
+    /// Only if it was not changed since it had this revision, as `list --json` tells it.
+    #[arg(long, value_name = "NUMBER")]
+    revision: Option<u64>,
     #[command(flatten)]
     why: Why,
 }
@@ -65,6 +80,14 @@ pub(crate) struct Changed {
 pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
     if let Command::Import(what) = &command {
         return import::run(what, options.json);
+    }
+    if let Command::Backfill(Gaps { from, to, .. }) = &command
+        && from >= to
+    {
+        let wrong = format!("--to {to} is not after --from {from}: there is nothing between them");
+        Cli::command()
+            .error(ErrorKind::ValueValidation, wrong)
+            .exit();
     }
     super::run(options, async |client, printer| {
         let (method, path, changed) = match command {
@@ -84,32 +107,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 printer.print(&next, || upcoming(&next));
                 return Ok(());
             }
-            Command::Backfill {
-                name,
-                from,
-                to,
-                why,
-            } => {
-                let asked = Backfill {
-                    from,
-                    to,
-                    reason: why.reason,
-                };
-                let path = format!("/api/v1/schedules/{}/backfill", part(&name));
-                let filled: Backfilled = client.change("POST", path, &asked).send().await?;
-                let rest = filled
-                    .rest
-                    .as_ref()
-                    .map(|rest| format!("; go on with --from {rest}"));
-                let line = format!(
-                    "{} jobs are made, {} occurrences had one{}",
-                    filled.made,
-                    filled.had,
-                    rest.unwrap_or_default()
-                );
-                done(printer, &filled, &line);
-                return Ok(());
-            }
+            Command::Backfill(gaps) => return backfill(client, printer, gaps).await,
             Command::Import(_) => return Ok(()),
             Command::Run(changed) => ("POST", "/run", changed),
             Command::Pause(changed) => ("POST", "/pause", changed),
@@ -120,7 +118,11 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         let reason = Reason {
             reason: changed.why.reason,
         };
-        let answer: Done = client.change(method, path, &reason).send().await?;
+        let mut asking = client.change(method, path, &reason);
+        if let Some(revision) = changed.revision {
+            asking = asking.over(format!("\"{revision}\""));
+        }
+        let answer: Done = asking.send().await?;
         let line = match answer.job {
             Some(job) => format!("job {job} is made"),
             None => format!("schedule {}: {}", changed.name, answer.outcome),
@@ -131,6 +133,49 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         done(printer, &answer, &line);
         Ok(())
     })
+}
+
+/// Counts, has it agreed to, and fills in at most as many as were counted, whatever has become of the schedule meanwhile.
+async fn backfill(client: &Client, printer: &Printer, gaps: Gaps) -> anyhow::Result<()> {
+    let path = format!("/api/v1/schedules/{}/backfill", part(&gaps.name));
+    let mut asked = Backfill {
+        from: gaps.from.to_string(),
+        to: gaps.to.to_string(),
+        limit: None,
+        dry_run: Some(true),
+        reason: gaps.why.reason,
+    };
+    let mut told: Backfilled = client.change("POST", &path, &asked).send().await?;
+    if !gaps.dry_run && told.made > 0 {
+        agreed(gaps.yes, told.made as usize, "occurrences")?;
+        asked.limit = Some(told.made as u32);
+        asked.dry_run = None;
+        told = client.change("POST", &path, &asked).send().await?;
+    }
+    told.dry_run = gaps.dry_run;
+    printer.print(&told, || filled(&told));
+    Ok(())
+}
+
+fn filled(told: &Backfilled) -> String {
+    let made = match (told.dry_run, &told.first, &told.last) {
+        (false, ..) => format!("{} jobs are made", told.made),
+        (true, Some(first), Some(last)) => {
+            let more = if told.rest.is_some() { "+" } else { "" };
+            format!(
+                "{}{more} jobs would be made, of {first} to {last}",
+                told.made
+            )
+        }
+        _ => "0 jobs would be made".to_owned(),
+    };
+    let rest = told.rest.as_ref();
+    let rest = rest.map(|rest| format!("; go on with --from {rest}"));
+    format!(
+        "{made}, {} occurrences had one{}",
+        told.had,
+        rest.unwrap_or_default()
+    )
 }
 
 fn listed(schedules: &[Schedule]) -> String {

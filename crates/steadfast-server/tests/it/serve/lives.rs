@@ -350,6 +350,37 @@ async fn a_program_that_takes_longer_than_the_end_is_handed_back_without_spendin
 }
 
 #[tokio::test]
+async fn a_program_that_is_slow_to_end_has_all_of_its_time_and_its_job_is_handed_back() {
+    // Longer than the end of the server takes that has no such program.
+    const SLOW: &str = "12";
+    if !is_long() {
+        return;
+    }
+    let folder = Folder::new("slow-to-end");
+    let dir = folder.path().display();
+    let script = format!(
+        "trap 'sleep {SLOW}; echo well > {dir}/ended; exit 0' TERM; echo up > {dir}/up; sleep 1000 & wait"
+    );
+    let rest = format!(
+        "[shutdown]\ndrain = \"100ms\"\n{}",
+        shell("slow", &script, "stop_within = \"60s\"")
+    );
+    let mut server = Server::start(&folder.configure(&rest));
+    let jobs = jobs(&folder).await;
+    let id = enqueue(&jobs, "slow", "null", 1).await;
+    until(&jobs, id, |_| folder.path().join("up").exists()).await;
+
+    server.signal("TERM");
+    let (code, rest) = server.ended();
+
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(folder.path().join("ended").exists(), "{rest}");
+    let job = jobs.find(id).await.unwrap().unwrap();
+    let is = (job.info.state, job.info.attempt, job.info.crashes);
+    assert_eq!(is, (State::Pending, 0, 0), "{job:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_killed_takes_all_that_runs_with_it_and_another_one_runs_the_jobs() {
     let folder = Folder::new("killed-server");
     let alive = Alive::new("serve-killed-server");
