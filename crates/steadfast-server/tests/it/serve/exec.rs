@@ -236,6 +236,48 @@ async fn what_a_program_has_written_is_told_with_its_failure_under_the_trace_of_
 }
 
 #[tokio::test]
+async fn nothing_that_a_program_says_moves_the_cursor_of_whoever_reads_the_log() {
+    let folder = Folder::new("hostile");
+    let clears = r"\033[2J\033]0;x\007\302\233";
+    let config = folder.configure(
+        &[
+            shell(
+                "refuses",
+                &format!("printf '::steadfast discard no{clears}\\n'"),
+                "",
+            ),
+            shell(
+                "comes-back",
+                &format!("printf '::steadfast retry-after 1h no{clears}\\n'"),
+                "",
+            ),
+            shell(
+                "fails",
+                &format!("printf '::steadfast progress 40 no{clears}\\n'; exit 1"),
+                "",
+            ),
+        ]
+        .concat(),
+    );
+    let mut server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+    let mut ids = Vec::new();
+    for (kind, attempts) in [("refuses", 1), ("comes-back", 2), ("fails", 1)] {
+        ids.push(enqueue(&jobs, kind, "null", attempts).await);
+    }
+
+    for id in ids {
+        let job = until(&jobs, id, |job| job.info.error.is_some()).await;
+        assert!(error(&job).contains("no [2J ]0;x  "), "{job:?}");
+    }
+    server.signal("TERM");
+    let (_, told) = server.ended();
+    assert!(told.matches("no [2J ]0;x").count() >= 3, "{told}");
+    let moves = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    assert!(!told.contains(moves), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_program_without_a_sign_of_progress_is_stuck() {
     let folder = Folder::new("stuck");
     let script = "for i in 1 2 3; do echo '::steadfast beat'; sleep 0.1; done; sleep 1000 & wait";
