@@ -8,3 +8,4 @@ pub mod pace;
 pub mod poll;
 pub mod retry;
 pub mod spread;
+pub mod turn;
