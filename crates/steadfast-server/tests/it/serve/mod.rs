@@ -15,6 +15,7 @@ mod revisions;
 mod served;
 mod tls;
 mod tokens;
+mod unbegun;
 mod unhandled;
 mod unread;
 mod warden;
