@@ -157,6 +157,8 @@ pub(crate) struct Kinds {
     pub(crate) usual: BTreeMap<String, Usual>,
     /// The schedules that each start makes again.
     pub(crate) schedules: BTreeSet<String>,
+    /// The lease of the node: after how long the jobs of a dead one are rescued.
+    pub(crate) lease: Duration,
 }
 
 /// What jobs of a kind have unless somebody says otherwise.

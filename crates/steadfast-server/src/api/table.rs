@@ -174,6 +174,12 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         || many(&[State::Pending, State::Running, State::Waiting]),
         DoneAll::schema,
     ),
+    page(
+        "/api/v1/queues",
+        "queues.read",
+        "Lists queues by name: those that are paused or limited, or have jobs that are due or run.",
+        QueuePage::schema,
+    ),
     change(
         "POST",
         "/api/v1/queues/{name}/pause",
