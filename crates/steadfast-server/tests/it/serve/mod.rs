@@ -15,6 +15,7 @@ mod queues;
 mod revisions;
 mod schedules;
 mod served;
+mod stalled;
 mod tls;
 mod tokens;
 mod unhandled;
