@@ -249,16 +249,17 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Cuts a text to [`ERROR_BYTES_MAX`], and takes out the one character that PostgreSQL cannot keep.
+/// Takes out the one character that PostgreSQL cannot keep, and cuts what is left to [`ERROR_BYTES_MAX`].
 pub(crate) fn bounded(mut text: String) -> String {
+    // What stands for it is longer.
+    if text.contains('\0') {
+        text = text.replace('\0', "\u{fffd}");
+    }
     if text.len() > ERROR_BYTES_MAX {
         let cut = (0..=ERROR_BYTES_MAX)
             .rev()
             .find(|at| text.is_char_boundary(*at));
         text.truncate(cut.unwrap_or(0));
-    }
-    if text.contains('\0') {
-        text = text.replace('\0', "\u{fffd}");
     }
     text
 }
@@ -266,4 +267,18 @@ pub(crate) fn bounded(mut text: String) -> String {
 /// What [`settled`] says of a run that its handler has completed.
 pub(crate) fn is_settled(finished: &Finished) -> bool {
     finished.settled == settled::YES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stays_within_its_bound_whatever_stands_for_what_is_taken_out() {
+        let text = bounded("\0".repeat(ERROR_BYTES_MAX));
+
+        assert!(text.len() <= ERROR_BYTES_MAX, "{}", text.len());
+        assert!(text.chars().all(|char| char == '\u{fffd}'));
+        assert_eq!(bounded("as it is".into()), "as it is");
+    }
 }
