@@ -318,8 +318,10 @@ impl Api {
             }
             None => None,
         };
+        let (writes, looks) = Writes::follow(store);
+        spawn("whether the store takes writes", looks);
         let inner = Arc::new(Inner {
-            writes: Writes::follow(store),
+            writes,
             audit: Audit::new(store),
             schedules: Schedules::new(&jobs),
             store: store.clone(),
