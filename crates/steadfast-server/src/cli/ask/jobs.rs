@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::bulk::{self, All, Bulk};
+use super::bulk::{self, All, Bulk, how};
 use super::print::{agreed, counted, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
@@ -237,13 +237,13 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 } else {
                     send(&which).await?
                 };
-                let word = if redriven.dry_run { "would be" } else { "are" };
                 let ids: Vec<String> = redriven.jobs.iter().map(ToString::to_string).collect();
-                let mut line = format!(
-                    "{} jobs {word} put back to work\n{}",
-                    ids.len(),
-                    ids.join(" ")
-                );
+                let count = ids.len();
+                let mut line = match redriven.dry_run {
+                    true => format!("{count} jobs would be put back to work{}", how(count)),
+                    false => format!("{count} jobs are put back to work"),
+                };
+                line.push_str(&format!("\n{}", ids.join(" ")));
                 if !redriven.refused.is_empty() {
                     let left = redriven.refused.len();
                     line.push_str(&format!(

@@ -79,11 +79,11 @@ fn occurrences_are_filled_in_once_their_number_is_known() {
 
     assert_eq!(
         dry("2026-01-01", "2026-01-04"),
-        "3 jobs would be made, of 2026-01-01T00:00:00Z to 2026-01-03T00:00:00Z, 0 occurrences had one\n"
+        "3 jobs would be made (--yes 3), of 2026-01-01T00:00:00Z to 2026-01-03T00:00:00Z, 0 occurrences had one\n"
     );
     assert_eq!(
         dry("2020-01-01", "2026-01-01"),
-        "1000+ jobs would be made, of 2020-01-01T00:00:00Z to 2022-09-26T00:00:00Z, 0 occurrences had one; go on with --from 2022-09-27T00:00:00Z\n"
+        "1000+ jobs would be made (--yes 1000), of 2020-01-01T00:00:00Z to 2022-09-26T00:00:00Z, 0 occurrences had one; go on with --from 2022-09-27T00:00:00Z\n"
     );
     let (code, told) = failed(fill("2026-01-01", "2026-01-04", &[]));
     assert_eq!(code, Some(1));

@@ -107,6 +107,42 @@ fn whoever_says_no_token_or_asks_somebody_else_is_told_so() {
 }
 
 #[test]
+fn a_proxy_whose_server_is_away_is_told_from_the_server() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        let page = "<html><h1>502 Bad Gateway</h1>nginx</html>";
+        write!(
+            stream,
+            "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+            page.len()
+        )
+        .unwrap();
+    });
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    let asked = command
+        .args(["jobs", "list", "--server", &url])
+        .env("STEADFAST_TOKEN", "sf_x");
+    let asked = asked.output().unwrap();
+
+    assert_eq!(asked.status.code(), Some(7));
+    let told = text(&asked.stderr);
+    let expect = format!(
+        "error[SF-2304]: a proxy answered for the API at {url}: 502\n  fix: see that `steadfast serve` runs behind it"
+    );
+    assert!(told.starts_with(&expect), "{told}");
+    proxy.join().unwrap();
+}
+
+#[test]
 fn a_store_in_a_folder_that_is_not_there_is_waited_for_with_what_to_do_about_a_file() {
     let folder = Folder::new("no-folder");
     let config = folder.configure_at("sqlite:gone/jobs.db", &shell("nothing", "true", ""));
