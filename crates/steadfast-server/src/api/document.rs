@@ -109,6 +109,7 @@ fn asked(path: &str, name: &str) -> Value {
         // A name, whether or not there is anything of it.
         ("/api/v1/schedules" | "/api/v1/queues", "cursor") => text(json!({})),
         (_, "cursor") => text(place_of_a_number()),
+        (_, "since") => text(of_form("date-time")),
         _ => text(json!({})),
     }
 }

@@ -424,7 +424,7 @@ types! {
 
     /// A page of actions, the latest first.
     AuditPage {
-        /// The actions.
+        /// The actions; perhaps fewer than asked for.
         items: Vec<Audit>,
         /// Where the next page begins; absent at the end.
         next: Option<String>,

@@ -1,6 +1,7 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod api;
+mod audit;
 mod bulk;
 mod cluster;
 mod crontab;
