@@ -28,7 +28,12 @@ use steadfast_core::BoxError;
 /// }
 /// ```
 pub fn snooze(delay: Duration) -> BoxError {
-    End(Kind::Snooze(delay)).into()
+    End(Kind::Snooze(delay, None)).into()
+}
+
+/// As [`snooze`], and keeps with the job why: whoever looks at a job that waits sees what it waits for.
+pub fn snooze_because(delay: Duration, error: impl Into<BoxError>) -> BoxError {
+    End(Kind::Snooze(delay, Some(error.into()))).into()
 }
 
 /// Fails this attempt, and has the next one follow after `delay` instead of after what the rule of
@@ -53,7 +58,7 @@ pub struct End(pub(crate) Kind);
 
 #[derive(Debug)]
 pub(crate) enum Kind {
-    Snooze(Duration),
+    Snooze(Duration, Option<BoxError>),
     RetryAfter(Duration, BoxError),
     Discard(BoxError),
     Cancel(String),
@@ -62,7 +67,7 @@ pub(crate) enum Kind {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Snooze(delay) => write!(f, "snoozed for {delay:?}"),
+            Kind::Snooze(delay, _) => write!(f, "snoozed for {delay:?}"),
             Kind::RetryAfter(delay, _) => write!(f, "failed, to be retried after {delay:?}"),
             Kind::Discard(_) => f.write_str("failed for good"),
             Kind::Cancel(reason) => write!(f, "cancelled by its handler: {reason}"),
@@ -73,8 +78,10 @@ impl fmt::Display for End {
 impl Error for End {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
-            Kind::RetryAfter(_, error) | Kind::Discard(error) => Some(error.as_ref()),
-            Kind::Snooze(_) | Kind::Cancel(_) => None,
+            Kind::RetryAfter(_, error) | Kind::Discard(error) | Kind::Snooze(_, Some(error)) => {
+                Some(error.as_ref())
+            }
+            Kind::Snooze(_, None) | Kind::Cancel(_) => None,
         }
     }
 }

@@ -296,7 +296,18 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<Error>,
     {
-        let (tx, home) = self.begin().await?.lent();
+        let begun = self.begin().await?;
+        self.lend(begun, work).await
+    }
+
+    /// Lends a transaction to `work`, and commits it.
+    async fn lend<T, E, F, Fut>(&self, begun: Tx<'static>, work: F) -> Result<T, E>
+    where
+        F: FnOnce(Tx<'static>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let (tx, home) = begun.lent();
         let done = work(tx).await?;
         if let Some(tx) = Tx::back(self, &home)? {
             tx.commit().await?;
@@ -318,12 +329,7 @@ impl Store {
         E: From<Error>,
     {
         let begun = self.through("begin", true, self.begin_reading()).await?;
-        let (tx, home) = begun.lent();
-        let done = work(tx).await?;
-        if let Some(tx) = Tx::back(self, &home)? {
-            tx.commit().await?;
-        }
-        Ok(done)
+        self.lend(begun, work).await
     }
 
     /// Begins a transaction that writes; [`write`](Self::write) is harder to get wrong.
@@ -343,12 +349,7 @@ impl Store {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => Carrier::SqliteWriting(sqlite.begin().await?),
             #[cfg(feature = "postgres")]
-            Backend::Postgres(postgres) => {
-                let mut held = postgres.acquire().await?;
-                crate::postgres::begin_writing(&mut held).await?;
-                let limit = self.config().transaction_timeout;
-                return Ok(Tx::new(self.clone(), Carrier::Postgres(held)).limited(limit));
-            }
+            Backend::Postgres(postgres) => return self.begin_on(postgres.pool()).await,
             Backend::Never(never) => match *never {},
         };
         Ok(Tx::new(self.clone(), carrier))
@@ -499,6 +500,16 @@ impl Store {
         crate::postgres::alone(&mut held, run).await
     }
 
+    async fn begin_on(
+        &self,
+        pool: &Arc<crate::pool::Pool<crate::postgres::Connections>>,
+    ) -> Result<Tx<'static>, Error> {
+        let mut held = crate::postgres::acquire(pool).await?;
+        crate::postgres::begin_writing(&mut held).await?;
+        let limit = self.config().transaction_timeout;
+        Ok(Tx::new(self.clone(), Carrier::Postgres(held)).limited(limit))
+    }
+
     /// Runs a statement that was put together, as a transaction by itself.
     pub(crate) async fn run_made(&self, text: Arc<str>, binds: &Binds) -> Result<Rows, Error> {
         let ran = self.through("batch", true, async {
@@ -585,6 +596,30 @@ impl Lane {
             }
         });
         ran.await.map_err(|error| error.at(statement))
+    }
+
+    /// Runs `work` in a transaction that writes, as [`Store::write`] does.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::write`].
+    pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(Tx<'static>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<Error>,
+    {
+        let store = &self.store;
+        let begun = store.through("begin", !self.urgent, async {
+            #[cfg(feature = "postgres")]
+            if let Some(pool) = &self.pool {
+                return store.begin_on(pool).await;
+            }
+            store.begin_writing().await
+        });
+        store.lend(begun.await?, work).await
     }
 }
 

@@ -24,7 +24,8 @@
 //!   behind them, and that is told.
 //! - **Failures that are not the rows'** ([`WriteError::conflict`], [`WriteError::unavailable`]) are
 //!   tried again, with jitter, under the same [`BatchId`]: a sink that stores the id in the same
-//!   transaction writes each batch once, also when the answer to a commit was lost, whatever fails then.
+//!   transaction writes each batch once, also when the answer to a commit was lost. When something else fails then, the sink
+//!   is asked whether the batch is written ([`Sink::settle`]) before its rows go another way.
 //!   Between attempts, and while rows are looked for that cannot be written, it waits out what replicas ask for.
 //! - **A full queue** makes the sender wait, wait until a deadline, or be rejected: its choice.
 //! - **The end** drains, within a limit, and counts what is left.

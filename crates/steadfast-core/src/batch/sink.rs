@@ -17,14 +17,31 @@ pub trait Sink<T>: Send + Sync + 'static {
     /// [too much](WriteError::too_much). A panic counts as one of
     /// a row, so that the row that provokes it is found.
     ///
-    /// After an outage a batch is in doubt: an attempt that was not answered may have written it. Then the same rows are tried
-    /// under the same id whatever else fails, that nothing can be written or that it is too much, until they are written
-    /// or one of them is to blame: under another id they would be written twice.
+    /// After an outage or a panic a batch is in doubt: an attempt that was not answered may have written it, or may do so
+    /// yet. So the same rows are tried under the same id until they are written, or something else fails; then the sink is
+    /// asked to [settle](Self::settle) it before its rows are tried under other ids, wait, or are given up.
     ///
     /// # Cancel safety
     /// It is dropped when it exceeds the timeout, or the drain its deadline. A transaction must
     /// then roll back, or the batch must be known by its id.
     fn write(&self, batch: Batch<'_, T>) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Ends the doubt about a batch: says whether an attempt has written it, and if not, that none does from now on, however
+    /// late the database comes to it. The batch is not tried again under this id.
+    ///
+    /// By default it says that none has, which is all that a sink can say that does not know ids: whether it did or not, under
+    /// no id would such rows be written once. A sink around another one passes this on.
+    ///
+    /// # Errors
+    /// When it cannot say so yet. It is asked again, with the backoff of writes, until the end; within the timeout of a write,
+    /// and a panic is contained.
+    ///
+    /// # Cancel safety
+    /// It is dropped like [`write`](Self::write).
+    fn settle(&self, id: BatchId) -> impl Future<Output = Result<bool, WriteError>> + Send {
+        let _ = id;
+        async { Ok(false) }
+    }
 
     /// Takes note of a row that cannot be written: stores it where somebody looks.
     ///
@@ -111,8 +128,7 @@ pub(super) enum Kind {
 
 impl WriteError {
     /// One of the rows cannot be written, whenever it is tried: it violates a constraint, is too
-    /// long, cannot be encoded. Nothing was committed, by this attempt or one before under the same id: a sink that knows
-    /// its ids looks for that of the batch first. The row is looked for.
+    /// long, cannot be encoded. Nothing was committed by this attempt. The row is looked for.
     pub fn row(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Row, source)
     }
@@ -133,22 +149,21 @@ impl WriteError {
     }
 
     /// Nobody was there to write, or to answer: the connection broke, the server is read-only or
-    /// restarts. Perhaps it was committed, so from now on the batch is in [doubt](Sink::write). The same rows are tried again
-    /// until the end.
+    /// restarts. Perhaps it was committed, or will be, so from now on the batch is in [doubt](Sink::write). The same rows are
+    /// tried again until the end.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Unavailable, source)
     }
 
     /// No row can be written, and that will not change by itself: the table does not exist, a right
-    /// is missing. Nothing was committed by this attempt. Rows wait, and a few are tried now and then; those of a batch in
-    /// [doubt](Sink::write) all together.
+    /// is missing. Nothing was committed by this attempt. Rows wait, and a few are tried now and then.
     pub fn broken(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Broken, source)
     }
 
     /// It was too much for one transaction: it took longer than the database lets it, or is larger.
-    /// Nothing was committed by this attempt. Fewer of the same rows are tried; one that is alone already, or a batch in
-    /// [doubt](Sink::write), is tried again until the end, since others may have kept it waiting.
+    /// Nothing was committed by this attempt. Fewer of the same rows are tried; one that is alone already is tried again until
+    /// the end, since others may have kept it waiting.
     pub fn too_much(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::TooMuch, source)
     }
@@ -171,6 +186,11 @@ impl WriteError {
 
     pub(super) fn at(&self) -> Option<usize> {
         self.at
+    }
+
+    /// Tells whether the attempt may have committed all the same, or may do so yet.
+    pub(super) fn leaves_doubt(&self) -> bool {
+        self.kind == Kind::Unavailable || self.source.is::<Panic>()
     }
 
     /// Tells whether one of the rows is to blame.

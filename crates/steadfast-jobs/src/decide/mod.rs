@@ -9,3 +9,4 @@ pub mod pace;
 pub mod poll;
 pub mod retry;
 pub mod spread;
+pub mod turn;

@@ -209,7 +209,10 @@ fn judge_error(error: BoxError) -> Ending {
 
 fn judge_end(kind: end::Kind) -> Ending {
     match kind {
-        end::Kind::Snooze(wait) => (Ended::Snoozed(bounded_wait(wait)), None, None),
+        end::Kind::Snooze(wait, why) => {
+            let text = why.map(|error| bounded(chain(error.as_ref())));
+            (Ended::Snoozed(bounded_wait(wait)), text, None)
+        }
         end::Kind::RetryAfter(wait, error) => {
             let text = bounded(chain(error.as_ref()));
             (Ended::FailedUntil(bounded_wait(wait)), Some(text), None)
@@ -249,11 +252,12 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Takes out the one character that PostgreSQL cannot keep, and cuts what is left to [`ERROR_BYTES_MAX`].
+/// Cuts a text to [`ERROR_BYTES_MAX`], and takes out what moves a cursor where it is shown: an error says what somebody else has
+/// said, and goes into a log. PostgreSQL could not keep one of these characters at all.
 pub(crate) fn bounded(mut text: String) -> String {
-    // What stands for it is longer.
-    if text.contains('\0') {
-        text = text.replace('\0', "\u{fffd}");
+    let moves = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    if text.contains(moves) {
+        text = text.replace(moves, "\u{fffd}");
     }
     if text.len() > ERROR_BYTES_MAX {
         let cut = (0..=ERROR_BYTES_MAX)

@@ -509,6 +509,9 @@ impl Running {
     /// Ends the worker: claims nothing more, hands back what was not started, lets handlers end
     /// within `limit`, then cancels them and hands their jobs back, too.
     ///
+    /// Ends whose rows somebody keeps locked for longer than half a second after that, such as a transaction that hangs, are
+    /// left to their lease: those jobs are rescued as from a node that died, which counts as a crash.
+    ///
     /// # Cancel safety
     /// Dropped half-way, it goes on in the background.
     pub async fn stop(self, limit: Duration) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::{Cause, clock};
-use steadfast_jobs::{Job, Jobs, Kind, Options, Run};
+use steadfast_jobs::{Job, Jobs, Kind, Options, Run, end};
 use steadfast_store::{Config, Fault, Faults, binds};
 
 use super::support::{Act, PATIENCE, sql, until_state, worker};
@@ -52,11 +52,11 @@ steadfast_store::on_every_store! {
         running.stop(PATIENCE).await;
     }
 
-    async fn a_cause_that_no_store_could_keep_is_cut_and_harms_nobody(database) {
+    async fn a_cause_that_no_store_could_keep_or_that_moves_a_cursor_is_cut_and_harms_nobody(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
         let kind = Kind::of_name("cuts", async |run, _, _| {
-            let text = format!("a \0 b {}", "c".repeat(100_000));
+            let text = format!("a \0 b \x1b[2J\u{9b}2J\r\n\t{}", "c".repeat(100_000));
             let cause = Box::<dyn std::error::Error + Send + Sync>::from(text);
             run.cancel().cancel(Cause::Other(Arc::from(cause)));
             std::future::pending().await
@@ -68,7 +68,26 @@ steadfast_store::on_every_store! {
 
         let seen = until_state(&store, id, "discarded").await;
         let error = seen.error.unwrap();
-        assert!(error.len() < 5_000 && error.contains("a \u{fffd} b"), "{} bytes", error.len());
+        assert!(error.len() <= 4_096, "{} bytes", error.len());
+        let expect = "a \u{fffd} b \u{fffd}[2J\u{fffd}2J\u{fffd}\n\tccc";
+        assert!(error.starts_with(expect), "{error:?}");
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_job_that_is_snoozed_for_a_reason_has_it_while_it_waits_and_spends_no_attempt(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let kind = Kind::of_name("waits", async |_, _, _| {
+            Err(end::snooze_because(Duration::from_secs(3_600), "its disk is away"))
+        });
+        let running = worker(&jobs).kind(kind).build().unwrap().start();
+
+        let options = Options::new().max_attempts(1);
+        let id = jobs.enqueue_kind("waits", "{}", options).await.unwrap();
+
+        let seen = until_state(&store, id, "waiting").await;
+        assert_eq!(seen.error.as_deref(), Some("its disk is away"));
+        assert_eq!(seen.attempt, 0);
         running.stop(PATIENCE).await;
     }
 

@@ -157,6 +157,9 @@ const SMALL: &[&str] = &[
     "pg_authid",
 ];
 
+/// What nodes do not do all the time: those may read a table of many pages and few rows, which takes milliseconds.
+const RARE: &[&str] = &["cancel_all", "list_live", "schedule_made"];
+
 pub(crate) fn text(dialect: &str, name: &str) -> String {
     let folder = env!("CARGO_MANIFEST_DIR");
     let path = format!("{folder}/src/sql/{dialect}/{name}.sql");
@@ -241,23 +244,33 @@ async fn no_statement_reads_through_a_table_of_postgres() {
             .await;
         filled.unwrap_or_else(|error| panic!("{fill}: {error:?}"));
     }
-    // As fresh as after a bulk load, when nothing is known of the tables, and as they are later.
+    // As fresh as after a bulk load, when nothing is known of the tables; as they are later; and when a backlog has gone,
+    // whose pages are there still, and so are those of an index that has come to be half empty.
+    let gone = [
+        "ALTER INDEX steadfast.job_pkey SET (fillfactor = 50)",
+        "REINDEX INDEX steadfast.job_pkey",
+        "DELETE FROM steadfast.job WHERE id NOT IN (400001, 400003, 400005)",
+        "ANALYZE",
+    ];
     let mut found = String::new();
-    for statistics in [false, true] {
-        if statistics {
-            let analyzed: Result<Rows, Error> = store
-                .write(async |mut tx| tx.sql("ANALYZE", binds![]).await)
+    for (before, statistics) in [(&[][..], false), (&["ANALYZE"], true), (&gone, true)] {
+        for text in before {
+            let done: Result<Rows, Error> = store
+                .write(async |mut tx| tx.sql(text, binds![]).await)
                 .await;
-            analyzed.unwrap();
+            done.unwrap_or_else(|error| panic!("{text}: {error:?}"));
         }
         for mode in ["force_generic_plan", "force_custom_plan"] {
             for (name, values) in VALUES {
+                if before.len() > 1 && RARE.contains(name) {
+                    continue;
+                }
                 let plan = Box::pin(explain(&store, name, values, mode)).await;
                 if let Some(trouble) = trouble(&plan, statistics) {
                     let plan = plan.join("\n");
                     let _ = writeln!(
                         found,
-                        "{name} {trouble} ({mode}, statistics: {statistics}):\n{plan}\n"
+                        "{name} {trouble} ({mode}, after {before:?}):\n{plan}\n"
                     );
                 }
             }

@@ -76,9 +76,14 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     let zone = options.zone.clone().unwrap_or_else(own_zone);
     steadfast::jobs::schedule::Zone::new(&zone).context("--zone")?;
     let mut crontab = crontab::read(&text, form);
-    if form == Form::User {
-        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        crontab.notes.extend(says_users(&crontab, &users));
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users: BTreeSet<&str> = names(&users).collect();
+    match form {
+        Form::User => crontab.notes.extend(says_users(&crontab, &users)),
+        Form::System => {
+            let notes = lacks_users(&crontab, &users);
+            crontab.notes.extend(notes);
+        }
     }
     let document = crontab::write(&crontab, &name, &zone);
     if let Some(path) = &options.output {
@@ -123,11 +128,28 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     Ok(lost == 0)
 }
 
+/// The names of the users in `/etc/passwd`.
+fn names(known: &str) -> impl Iterator<Item = &str> {
+    known.lines().filter_map(|line| line.split(':').next())
+}
+
+/// Notes the users of lines that are not in `/etc/passwd`, each once.
+fn lacks_users(crontab: &Crontab, users: &BTreeSet<&str>) -> Vec<Note> {
+    let mut seen: BTreeSet<&str> = users.clone();
+    let lacking = crontab.entries.iter().filter_map(|entry| {
+        let user = entry.user.as_deref().filter(|user| seen.insert(user))?;
+        Some(Note {
+            line: entry.line,
+            text: format!("there is no user {user} in /etc/passwd of this machine; until there is, its runs are not begun"),
+            lost: false,
+        })
+    });
+    lacking.collect()
+}
+
 /// Notes that each command of a user's crontab begins with the name of a user: then it is one of the system.
-fn says_users(crontab: &Crontab, known: &str) -> Option<Note> {
+fn says_users(crontab: &Crontab, users: &BTreeSet<&str>) -> Option<Note> {
     let first = crontab.entries.first()?;
-    let users = known.lines().filter_map(|line| line.split(':').next());
-    let users: BTreeSet<&str> = users.collect();
     let is_user = |entry: &Entry| {
         let mut words = entry.command.split_whitespace();
         // A program has the name of a user, too; alone it is one.

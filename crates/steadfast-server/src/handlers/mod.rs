@@ -18,7 +18,7 @@ use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
 use crate::time;
 
-pub(crate) use exec::{Comes, look};
+pub(crate) use exec::look::{Comes, look};
 pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
 
 use progress::Progresses;
@@ -69,13 +69,15 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kin
     let kind = match &handler.work {
         Work::Exec(exec) => {
             let exec = Arc::new(exec.clone());
+            let programs = exec::Programs::new(&shared.warden);
             let name = name.to_owned();
             Kind::of_name(name.clone(), move |run, scope, payload| {
                 let (exec, shared, name) = (exec.clone(), shared.clone(), name.clone());
+                let programs = programs.clone();
                 async move {
                     let about = About::of(&name, &run, &shared, within).await?;
                     let progress = shared.progress.begin(run.id());
-                    exec::run(exec, about, run, scope, payload, progress, &shared.warden).await
+                    exec::run(exec, about, run, scope, payload, progress, &programs).await
                 }
             })
         }

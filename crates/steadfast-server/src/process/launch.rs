@@ -1,16 +1,18 @@
 //! A program that dies with us, in a group of its own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use rustix::process::{Gid, Signal, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::process::{Child, Command};
+
+use super::status::harmless;
 
 /// The exit code when the program cannot be started because it is not there: 127, as a shell's.
 pub(crate) const NOT_FOUND: u8 = 127;
@@ -23,6 +25,15 @@ pub(super) const OURSELVES: &str = "/proc/self/exe";
 
 /// What a program that waits is told, ahead of its standard input.
 pub(super) const GO: u8 = b'\n';
+
+/// With what a line on standard output begins that is meant for us, and is no output.
+pub(crate) const MARK: &str = "::steadfast ";
+
+/// Ahead of all that the program writes, where it is to be told how far its start is.
+pub(crate) const BEGINS: &str = "begins";
+
+/// Before the reason why it was not begun.
+pub(crate) const NOT_BEGUN: &str = "not-begun";
 
 /// Begins a command: not the program itself, but this one as its launcher, so that it dies with us
 /// ([`Launch`]).
@@ -38,19 +49,43 @@ pub(crate) struct Identity {
     pub(crate) gids: Vec<u32>,
 }
 
+/// Where a program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// Where we are.
+    Ours,
+    /// In this one, or not at all.
+    This(PathBuf),
+    /// In this one, or where it is not there in the root: users that are for programs have none.
+    Home(PathBuf),
+}
+
 /// A command that does not become the program before it is told to, by what launches it: this one is its launcher, so
 /// that it dies with us ([`Launch`]).
 pub(crate) struct Waiting(pub(crate) Command);
 
 impl Waiting {
-    /// What is written to its standard input afterwards is the program's.
-    pub(crate) fn with_input(program: &[String], run_as: Option<&Identity>) -> Self {
-        Self(begin(&["--wait"], run_as, program))
+    /// One that is told on its standard output how far its start is: [`BEGINS`], [`NOT_BEGUN`]. What is written to its
+    /// standard input afterwards is the program's.
+    ///
+    /// It is the launcher that goes to the folder: where a disk does not answer, it hangs, and not we.
+    pub(crate) fn telling(program: &[String], folder: &Folder, run_as: Option<&Identity>) -> Self {
+        let mut options = vec![OsString::from("--wait"), "--tells".into()];
+        match folder {
+            Folder::Ours => {}
+            Folder::This(dir) => options.extend(["--dir".into(), dir.into()]),
+            Folder::Home(dir) => options.extend(["--home".into(), dir.into()]),
+        }
+        Self(begin(&options, run_as, program))
     }
 
     /// The program has nothing to read.
     pub(crate) fn without_input(program: &[String]) -> Self {
-        Self(begin(&["--wait", "--no-input"], None, program))
+        Self(begin(
+            &["--wait".into(), "--no-input".into()],
+            None,
+            program,
+        ))
     }
 
     pub(super) fn spawn(mut self) -> io::Result<Child> {
@@ -58,7 +93,7 @@ impl Waiting {
     }
 }
 
-fn begin(options: &[&str], run_as: Option<&Identity>, program: &[String]) -> Command {
+fn begin(options: &[OsString], run_as: Option<&Identity>, program: &[String]) -> Command {
     let mut command = Command::new(OURSELVES);
     command.arg0("steadfast").arg("launch").args(options);
     if let Some(Identity { uid, gids }) = run_as {
@@ -114,6 +149,18 @@ pub(crate) struct Launch {
     #[arg(long, requires = "uid")]
     gid: Vec<u32>,
 
+    /// Runs it in this folder.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+
+    /// Runs it in this folder, or where there is none in the root.
+    #[arg(long, conflicts_with = "dir")]
+    home: Option<PathBuf>,
+
+    /// Says on standard output that the program begins, and why it does not.
+    #[arg(long)]
+    tells: bool,
+
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }
@@ -123,8 +170,7 @@ impl Launch {
         if let Some(uid) = self.uid
             && let Err(error) = become_user(uid, &self.gid)
         {
-            let _ = writeln!(io::stderr(), "cannot become user {uid}: {error}");
-            return ExitCode::from(NOT_STARTED);
+            return self.not_begun(NOT_STARTED, &format!("cannot become user {uid}: {error}"));
         }
         // Only now: whoever becomes another user is not watched any more.
         let watched = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -135,16 +181,57 @@ impl Launch {
         if self.wait && told_to_go().is_err() {
             return ExitCode::from(NOT_STARTED);
         }
-        let mut command = std::process::Command::new(&self.command[0]);
+        if let Err(why) = self.enter() {
+            return self.not_begun(NOT_STARTED, &why);
+        }
+        let program = &self.command[0];
+        let path = std::env::var_os("PATH");
+        if let Err(error) = found(program, path.as_deref(), None) {
+            return self.not_begun(NOT_FOUND, &format!("cannot start {program}: {error}"));
+        }
+        if self.tells {
+            let _ = writeln!(io::stdout(), "{MARK}{BEGINS}");
+        }
+        let mut command = std::process::Command::new(program);
         if self.no_input {
             command.stdin(Stdio::null());
         }
         let error = command.args(&self.command[1..]).exec();
-        let _ = writeln!(io::stderr(), "cannot start {}: {error}", self.command[0]);
-        ExitCode::from(match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_STARTED,
+        let (code, why) = match error.kind() {
+            io::ErrorKind::NotFound => (
+                NOT_FOUND,
+                "what its first line names is not there".to_owned(),
+            ),
+            _ => (NOT_STARTED, error.to_string()),
+        };
+        self.not_begun(code, &format!("cannot start {program}: {why}"))
+    }
+
+    /// Goes to the folder that it is to run in.
+    fn enter(&self) -> Result<(), String> {
+        let Some(dir) = self.dir.as_ref().or(self.home.as_ref()) else {
+            return Ok(());
+        };
+        let missing = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        let entered = std::env::set_current_dir(dir);
+        let entered = match entered {
+            Err(error) if self.home.is_some() && missing.contains(&error.kind()) => {
+                std::env::set_current_dir("/")
+            }
+            entered => entered,
+        };
+        entered.map_err(|error| match missing.contains(&error.kind()) {
+            true => format!("there is no folder {} to run it in", dir.display()),
+            false => format!("cannot run it in {}: {error}", dir.display()),
         })
+    }
+
+    fn not_begun(&self, code: u8, why: &str) -> ExitCode {
+        let _ = match self.tells {
+            true => writeln!(io::stdout(), "{MARK}{NOT_BEGUN} {}", harmless(why)),
+            false => writeln!(io::stderr(), "{why}"),
+        };
+        ExitCode::from(code)
     }
 }
 

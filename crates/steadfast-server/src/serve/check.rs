@@ -181,39 +181,47 @@ impl<'c> Look<'c> {
     }
 
     fn needs(&mut self) {
+        self.programs();
         for (name, handler) in &self.config.handlers {
-            match &handler.work {
-                Work::Exec(exec) => {
-                    for missing in handlers::look(exec) {
-                        let field = ["handlers", name, missing.key];
-                        match (missing.comes, self.looker) {
-                            (Comes::Never, _) => self.refuse(&field, missing.why, missing.fix),
-                            (Comes::WithRights, _) => self.lack(&field, missing.why, missing.fix),
-                            // All other handlers go on meanwhile.
-                            (Comes::Later, Looker::Server) => {
-                                self.tell(Level::Warning, &field, missing.why, missing.fix);
-                            }
-                            (Comes::Later, Looker::Somebody) => {
-                                self.tell(Level::Error, &field, missing.why, missing.fix);
-                            }
-                        }
-                    }
-                }
-                Work::Http(http) => {
-                    let field = ["handlers", name.as_str(), "secret"];
-                    self.secret(&field, &http.secret, handlers::SECRET_BYTES_MIN);
-                    if let Some(ca) = &http.ca
-                        && let Err(error) = tls::connector(Some(ca))
-                    {
-                        let fix = "name a file with the certificates of the authority, in PEM";
-                        self.unusable(&["handlers", name, "ca"], &error, fix);
-                    }
-                }
+            let Work::Http(http) = &handler.work else {
+                continue;
+            };
+            let field = ["handlers", name.as_str(), "secret"];
+            self.secret(&field, &http.secret, handlers::SECRET_BYTES_MIN);
+            if let Some(ca) = &http.ca
+                && let Err(error) = tls::connector(Some(ca))
+            {
+                let fix = "name a file with the certificates of the authority, in PEM";
+                self.unusable(&["handlers", name, "ca"], &error, fix);
             }
         }
         let ids = self.config.ids.as_ref();
         if let Some(token) = ids.and_then(|ids| ids.token.as_ref()) {
             self.secret(&["ids", "token"], token, ids::TOKEN_BYTES_MIN);
+        }
+    }
+
+    fn programs(&mut self) {
+        let handlers = self.config.handlers.iter();
+        let programs = handlers.filter_map(|(name, handler)| match &handler.work {
+            Work::Exec(exec) => Some((name, exec)),
+            Work::Http(_) => None,
+        });
+        let looked = handlers::look(programs.clone().map(|(_, exec)| exec));
+        for ((name, _), missing) in programs.zip(looked) {
+            for missing in missing {
+                let field = ["handlers", name, missing.key];
+                match (missing.comes, self.looker) {
+                    (Comes::WithRights, _) => self.lack(&field, missing.why, missing.fix),
+                    // All other handlers go on meanwhile.
+                    (Comes::Later, Looker::Server) => {
+                        self.tell(Level::Warning, &field, missing.why, missing.fix);
+                    }
+                    (Comes::Later, Looker::Somebody) => {
+                        self.tell(Level::Error, &field, missing.why, missing.fix);
+                    }
+                }
+            }
         }
     }
 

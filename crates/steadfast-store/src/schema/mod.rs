@@ -30,6 +30,7 @@ crate::statements! {
     pub(crate) LEASE_RENEW = "lease_renew";
     pub(crate) LEASE_RELEASE = "lease_release";
     pub(crate) BATCH_MARK = "batch_mark";
+    pub(crate) BATCH_SETTLE = "batch_settle";
     pub(crate) BATCH_FORGET = "batch_forget";
     pub(crate) BATCH_DEAD_ADD = "batch_dead_add";
     pub(crate) BATCH_LOOK = "batch_look";

@@ -100,6 +100,13 @@ impl<T: Send + Sync + 'static> Sink<T> for TableSink<T> {
         inner.write(batch.id(), parts).await.map_err(outcome::of)
     }
 
+    async fn settle(&self, id: BatchId) -> Result<bool, WriteError> {
+        match self.inner.table.once {
+            true => self.inner.settle(id).await.map_err(outcome::of),
+            false => Ok(false),
+        }
+    }
+
     async fn dead(&self, row: &T, error: &WriteError) {
         if self.inner.table.keep_dead {
             self.inner.bury((self.inner.values)(row), error).await;
@@ -133,6 +140,12 @@ impl<T> Inner<T> {
             self.statement(&mut tx, rows).await?;
         }
         tx.commit().await
+    }
+
+    async fn settle(&self, id: BatchId) -> Result<bool, Error> {
+        let rows = self.store.run(&schema::BATCH_SETTLE, mark(id)).await?;
+        let noted: i64 = rows.one()?.get(0)?;
+        Ok(noted == id.number() as i64)
     }
 
     /// Writes all rows, and the mark where there is one, in one round trip.

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row, SqliteConnection};
 use steadfast_core::{clock, spawn};
 use steadfast_store::testing::{Cluster, Database, Kind};
-use steadfast_store::{Config, Error, LockConfig, Place, Statement, Store, binds};
+use steadfast_store::{Config, Error, LockConfig, Place, Statement, Store, Tx, binds};
 
 /// T18: a transaction that was begun without the lock fails at once when it turns to writing, however
 /// long it may wait.
@@ -221,9 +221,11 @@ steadfast_store::on_every_store! {
             _ => Some(store.begin().await.unwrap()),
         };
         lane.run(&INSERT, binds![2_i64]).await.unwrap();
+        let insert = async |mut tx: Tx<'static>| tx.run(&INSERT, binds![3_i64]).await;
+        lane.write(insert).await.unwrap();
         drop(held);
 
-        assert_eq!(items(&store).await, 2);
+        assert_eq!(items(&store).await, 3);
     }
 
     async fn what_is_dropped_half_way_keeps_nothing(database) {

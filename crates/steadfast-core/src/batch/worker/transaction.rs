@@ -9,6 +9,7 @@ use crate::batch::permits::Permit;
 use crate::batch::queue::Answer;
 use crate::batch::sink::{BatchId, Kind};
 use crate::batch::{Batch, Sink, WriteError};
+use crate::decide::backoff::BackoffState;
 use crate::decide::batch::Wrote;
 use crate::{clock, recover_async, rng, voice};
 
@@ -21,8 +22,8 @@ pub(super) enum Ended {
 impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     /// Runs one transaction, again and again while that may help; answers for what it has written.
     ///
-    /// Once an attempt was not answered nobody knows whether it has written, and only this id can tell: then nothing but
-    /// a row that fails ends it.
+    /// Once an attempt was not answered nobody knows whether it has written, and only its id can tell: then nothing ends it
+    /// before the sink has [settled](Sink::settle) that.
     pub(super) async fn transaction(
         &mut self,
         load: &mut Load<T>,
@@ -37,8 +38,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let member = self.member.clone();
         let mut backoff = self.config.backoff.state();
         let timeout = self.config.write_timeout;
-        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        let (mut attempt, mut in_doubt, mut is_late, mut is_told) = (0, false, false, false);
+        let (mut attempt, mut in_doubt, mut is_late) = (0, false, false);
         loop {
             attempt += 1;
             // While it waits for its next attempt, or answers, others go on.
@@ -52,60 +52,85 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 rows: &load.rows[rows.clone()],
             };
             let began = clock::nanos();
-            let ended = attempted(&self.sink, batch, timeout).await;
-            let took_ns = clock::nanos() - began;
+            let ended = contained(|| self.sink.write(batch), timeout).await;
+            let took = Duration::from_nanos(clock::nanos() - began);
             let Err(error) = ended else {
                 if let Some(permit) = permit {
-                    permit.wrote(Duration::from_nanos(took_ns));
+                    permit.wrote(took);
                 }
-                self.written(load, rows, took_ns);
+                let wrote = Wrote {
+                    rows: rows.len() as u32,
+                    took_ns: took.as_nanos() as u64,
+                };
+                self.size.wrote(wrote, clock::nanos());
+                self.written(load, rows, took);
                 return Ended::Written;
             };
             drop(permit);
             self.books.failed(error.kind());
-            match error.kind() {
-                Kind::Row => return Ended::Failed(error),
-                Kind::Broken if in_doubt => {
-                    if !is_told {
-                        self.tell_broken(&error);
-                        self.books.broken(true);
-                        is_told = true;
-                    }
+            in_doubt |= error.leaves_doubt();
+            let ends = match error.kind() {
+                Kind::Row | Kind::Broken => true,
+                Kind::Conflict => {
+                    self.size.conflict(clock::nanos());
+                    false
                 }
-                Kind::Broken => {
-                    self.circuit.open(clock::nanos(), rng::bits());
-                    self.tell_broken(&error);
-                    return Ended::Failed(error);
-                }
-                Kind::Conflict => self.size.conflict(clock::nanos()),
                 Kind::TooMuch => {
                     self.size.too_much(rows.len() as u32, clock::nanos());
-                    if rows.len() > 1 && !in_doubt {
-                        self.tell_retry(&error, attempt);
-                        return Ended::Failed(error);
-                    }
+                    rows.len() > 1
                 }
                 Kind::Unavailable => {
                     // The next ones are smaller; this one keeps its rows.
-                    if took_ns >= timeout_ns && !is_late {
+                    if took >= timeout && !is_late {
                         self.size.too_much(rows.len() as u32, clock::nanos());
                         is_late = true;
                     }
-                    in_doubt = true;
+                    false
                 }
+            };
+            if ends && in_doubt && self.settle(id, backoff).await {
+                self.written(load, rows, took);
+                return Ended::Written;
+            }
+            match error.kind() {
+                Kind::Row => {}
+                Kind::Broken => {
+                    self.circuit.open(clock::nanos(), rng::bits());
+                    self.tell_broken(&error);
+                }
+                _ => self.tell_retry(&error, attempt),
+            }
+            if ends {
+                return Ended::Failed(error);
+            }
+            clock::sleep(backoff.next(rng::bits())).await;
+        }
+    }
+
+    /// Asks the sink whether a batch in doubt is written, until it knows.
+    async fn settle(&self, id: BatchId, mut backoff: BackoffState) -> bool {
+        let timeout = self.config.write_timeout;
+        let (mut attempt, mut is_told) = (0, false);
+        loop {
+            attempt += 1;
+            let settled = contained(|| self.sink.settle(id), timeout).await;
+            let error = match settled {
+                Ok(is_written) => return is_written,
+                Err(error) => error,
+            };
+            self.books.failed(error.kind());
+            if error.kind() == Kind::Broken && !is_told {
+                self.books.broken(true);
+                self.tell_broken(&error);
+                is_told = true;
             }
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
         }
     }
 
-    fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took_ns: u64) {
+    fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took: Duration) {
         self.circuit.written();
-        let wrote = Wrote {
-            rows: rows.len() as u32,
-            took_ns,
-        };
-        self.size.wrote(wrote, clock::nanos());
         let answers: Vec<_> = load.answers[rows]
             .iter_mut()
             .filter_map(Option::take)
@@ -113,8 +138,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let senders: u64 = answers.iter().map(Answer::rows).sum();
         // Counted first: whoever gets the answer finds it in the stats.
         let folded = senders - answers.len() as u64;
-        self.books
-            .written(senders, folded, Duration::from_nanos(took_ns));
+        self.books.written(senders, folded, took);
         for answer in answers {
             answer.give(&Ok(()));
         }
@@ -144,14 +168,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     }
 }
 
-/// Tries once: within the timeout, with panics contained.
-async fn attempted<T: Send + Sync, S: Sink<T>>(
-    sink: &S,
-    batch: Batch<'_, T>,
+/// Has the sink do something: within the timeout, with panics contained.
+async fn contained<R, D: Future<Output = Result<R, WriteError>>>(
+    does: impl FnOnce() -> D,
     timeout: Duration,
-) -> Result<(), WriteError> {
-    let write = recover_async(async { sink.write(batch).await });
-    match clock::timeout(timeout, write).await {
+) -> Result<R, WriteError> {
+    // On the heap: what a sink does may be large, and each future around it would have it twice.
+    let done = Box::pin(async { does().await });
+    match clock::timeout(timeout, recover_async(done)).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(panic)) => Err(WriteError::panicked(panic)),
         Err(elapsed) => Err(WriteError::unavailable(elapsed)),

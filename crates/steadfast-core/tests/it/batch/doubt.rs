@@ -2,59 +2,145 @@
 
 use super::*;
 
-/// A commit whose answer is lost, a server that has another table for a while, and then what it was.
-#[tokio::test(start_paused = true)]
-async fn a_batch_in_doubt_keeps_its_rows_and_its_id_whatever_fails_then() {
-    let events = Events::default();
-    let _guard = events.listen();
-    let table = Table::default();
-    table.fail_next([
-        WriteError::unavailable("connection reset"),
-        WriteError::broken("no such user"),
-        WriteError::too_much("over its time"),
-        WriteError::conflict("deadlock detected"),
-        WriteError::too_much("over its time"),
-    ]);
-    let writer = writer(of_rows(100), &table);
-    let receipts = send(&writer, 0..10).await;
-    while writer.stats().failed[4] < 2 {
-        clock::sleep(Duration::from_millis(10)).await;
-    }
-    *table.0.broken.lock().unwrap() = true;
-    clock::sleep(Duration::from_secs(60)).await;
-    let stats = writer.stats();
-    assert!(stats.is_broken);
-    assert_eq!((stats.dead, stats.queued), (0, 10));
-    let told = events.with_message("nothing can be written; rows wait");
-    assert_eq!(told.len(), 1);
-
-    *table.0.broken.lock().unwrap() = false;
-    all(receipts).await;
-
-    let tried = table.0.tried.lock().unwrap().clone();
-    let (id, ..) = tried[0];
-    for (at, tried) in tried.iter().enumerate() {
-        assert_eq!(*tried, (id, at as u32 + 1, 10));
-    }
-    assert_eq!(table.commits(), [(0..10).collect::<Vec<_>>()]);
-    assert!(!writer.stats().is_broken);
+/// What may have been written by an attempt that was not answered.
+fn lost() -> WriteError {
+    WriteError::unavailable("connection reset")
 }
 
-/// The sink has looked for the id and says that nothing was committed.
+/// The ways to fail that say nothing about an attempt before.
+fn failures() -> [WriteError; 4] {
+    [
+        WriteError::row("an exception of a trigger"),
+        WriteError::row_at(3, "not the same as before"),
+        WriteError::too_much("over its time"),
+        WriteError::broken("no such table"),
+    ]
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_bad_row_ends_the_doubt() {
-    let table = Table::with_bad([3]);
-    table.fail_next([WriteError::unavailable("connection reset")]);
+async fn a_batch_in_doubt_that_was_written_is_written_whatever_fails_then() {
+    for failure in failures() {
+        let table = Table::default();
+        table.fail_next([lost(), WriteError::conflict("deadlock detected"), failure]);
+        table.settles([Ok(true)]);
+        let writer = writer(of_rows(100), &table);
+
+        all(send(&writer, 0..10).await).await;
+
+        let tried = table.0.tried.lock().unwrap().clone();
+        let (id, ..) = tried[0];
+        assert_eq!(tried, [(id, 1, 10), (id, 2, 10), (id, 3, 10)]);
+        assert_eq!(*table.0.settled.lock().unwrap(), [id]);
+        assert_eq!(table.rows(), [0; 0], "not once more");
+        let stats = writer.stats();
+        assert_eq!((stats.written, stats.dead), (10, 0));
+        assert!(!stats.is_broken);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_that_was_not_written_goes_on_under_other_ids_once_that_is_known() {
+    for failure in failures() {
+        let events = Events::default();
+        let _guard = events.listen();
+        let table = Table::default();
+        table.fail_next([lost(), failure.clone()]);
+        table.settles([
+            Err(lost()),
+            Err(WriteError::broken("no such user")),
+            Ok(false),
+        ]);
+        let writer = writer(of_rows(100), &table);
+
+        let receipts = send(&writer, 0..10).await;
+        while !writer.stats().is_broken {
+            clock::sleep(Duration::from_millis(10)).await;
+        }
+        let told = events.with_message("nothing can be written; rows wait");
+        assert_eq!(told.len(), 1);
+        assert_eq!(table.0.tried.lock().unwrap().len(), 2);
+        let mut written = 0;
+        for receipt in receipts {
+            written += u32::from(receipt.await.is_ok());
+        }
+
+        let tried = table.0.tried.lock().unwrap().clone();
+        let (id, ..) = tried[0];
+        assert_eq!(tried[..2], [(id, 1, 10), (id, 2, 10)]);
+        assert!(tried[2..].iter().all(|(other, ..)| *other != id));
+        assert_eq!(*table.0.settled.lock().unwrap(), [id; 3]);
+        // The row that the sink points at is the one that is given up.
+        let is_pointed_at = failure.to_string().contains("not the same");
+        assert_eq!(written, if is_pointed_at { 9 } else { 10 });
+        assert_eq!(table.rows().len(), written as usize);
+        assert!(!writer.stats().is_broken);
+    }
+}
+
+/// A sink that panics may have written before.
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_a_doubt() {
+    panic::install_quiet();
+    let table = Table::with_bad([666]);
+    table.settles([Ok(false), Err(lost()), Ok(true)]);
     let writer = writer(of_rows(100), &table);
 
-    let mut outcomes = Vec::new();
+    all(send(&writer, [1, 666]).await).await;
+
+    // The two of them, the first, and the second alone.
+    let rows: Vec<_> = table
+        .0
+        .tried
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|tried| tried.2)
+        .collect();
+    assert_eq!(rows, [2, 1, 1]);
+    assert_eq!(table.0.settled.lock().unwrap().len(), 3);
+    assert_eq!(table.rows(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_without_a_doubt_needs_no_settling() {
+    let table = Table::with_bad([3]);
+    table.fail_next([
+        WriteError::conflict("deadlock detected"),
+        WriteError::too_much("over its time"),
+        WriteError::broken("no such table"),
+    ]);
+    let writer = writer(of_rows(100), &table);
+
     for receipt in send(&writer, 0..10).await {
-        outcomes.push(receipt.await.is_ok());
+        drop(receipt.await);
     }
 
-    let good: Vec<_> = (0..10).filter(|row| *row != 3).collect();
-    assert_eq!(table.rows(), good);
-    assert_eq!(outcomes.iter().filter(|ok| !**ok).count(), 1);
+    assert_eq!(table.rows().len(), 9);
+    assert!(table.0.settled.lock().unwrap().is_empty());
+}
+
+/// Without ids nothing is known of a batch in doubt, so it is no reason to try what is too much again and again.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_much_is_made_smaller_after_a_doubt_too() {
+    /// Answers no more than seven rows in time, and takes no more.
+    struct Narrow(Table);
+    impl Sink<u32> for Narrow {
+        async fn write(&self, batch: Batch<'_, u32>) -> Result<(), WriteError> {
+            match (batch.rows().len(), batch.attempt()) {
+                (..=7, _) => self.0.write(batch).await,
+                (_, 1) => Err(lost()),
+                _ => Err(WriteError::too_much("over its time")),
+            }
+        }
+    }
+    let table = Table::default();
+    let writer = BatchWriter::builder(of_rows(100), Narrow(table.clone()))
+        .start()
+        .unwrap();
+
+    all(send(&writer, 0..10).await).await;
+
+    assert_eq!(table.rows(), (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,9 @@ struct Inner {
     /// What the next transactions fail with.
     failures: Mutex<Vec<WriteError>>,
     broken: Mutex<bool>,
+    /// What it says when it is asked whether a batch in doubt is written, the last one first.
+    settles: Mutex<Vec<Result<bool, WriteError>>>,
+    settled: Mutex<Vec<BatchId>>,
     took: Mutex<Duration>,
     /// When there, each transaction takes a permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
@@ -73,6 +76,11 @@ impl Sink<u32> for Table {
         Ok(())
     }
 
+    async fn settle(&self, id: BatchId) -> Result<bool, WriteError> {
+        self.0.settled.lock().unwrap().push(id);
+        self.0.settles.lock().unwrap().pop().unwrap_or(Ok(false))
+    }
+
     async fn dead(&self, row: &u32, error: &WriteError) {
         assert!(error.is_row());
         self.0.dead.lock().unwrap().push(*row);
@@ -104,6 +112,12 @@ impl Table {
         let mut next: Vec<_> = failures.into_iter().collect();
         next.reverse();
         *self.0.failures.lock().unwrap() = next;
+    }
+
+    fn settles(&self, answers: impl IntoIterator<Item = Result<bool, WriteError>>) {
+        let mut answers: Vec<_> = answers.into_iter().collect();
+        answers.reverse();
+        *self.0.settles.lock().unwrap() = answers;
     }
 }
 

@@ -2,8 +2,10 @@
 -- meanwhile ends as cancelled instead. Gives (id, whether it is cancelled), and (id, 2) for a run that is ours and
 -- locked by somebody, such as its handler in a transaction that hangs: no other end waits for that.
 --
--- Fenced as `exchange` is, with its lists. A run that came to an end clears the crashes: its process lived. The rows are locked
--- first, so that a wish to stop that comes in this very moment is seen, or comes after.
+-- Fenced as `exchange` is, with its lists. Each looks up its row by itself, so that nothing that statistics say has the table
+-- read through, and writes it at its place. A run that came to an end clears the crashes: its process lived. The rows are
+-- locked first, so that a wish to stop comes before or after; one that came since this began has made a row that cannot be
+-- seen here, which is told as locked.
 WITH clock AS MATERIALIZED (
     SELECT {schema}.now_us() AS now_us
 ),
@@ -15,9 +17,11 @@ given AS MATERIALIZED (
     ) AS b (id, term, delay_us, spent, ended, error)
 ),
 ours AS MATERIALIZED (
-    SELECT j.id, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j JOIN given AS b ON j.id = b.id
-    WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
-    FOR UPDATE OF j SKIP LOCKED
+    SELECT b.*, o.place, o.stops FROM given AS b CROSS JOIN LATERAL (
+        SELECT j.ctid AS place, j.cancel IS NOT NULL AS stops FROM {schema}.job AS j
+        WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
+        LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS o
 ),
 back AS (
     UPDATE {schema}.job AS j
@@ -28,15 +32,15 @@ back AS (
         held = CASE WHEN b.ended THEN 0 ELSE j.held END,
         error = coalesce(b.error, j.error),
         incarnation = NULL, claimed_us = NULL
-    FROM clock, given AS b
-    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
-        AND j.id IN (SELECT id FROM ours WHERE NOT stops)
+    FROM clock, ours AS b
+    WHERE NOT b.stops AND j.ctid = b.place AND j.id = b.id AND j.term = b.term
+        AND j.incarnation IS NOT DISTINCT FROM b.incarnation
     RETURNING j.id
 ),
 over AS (
-    DELETE FROM {schema}.job AS j USING given AS b
-    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
-        AND j.id IN (SELECT id FROM ours WHERE stops)
+    DELETE FROM {schema}.job AS j USING ours AS b
+    WHERE b.stops AND j.ctid = b.place AND j.id = b.id AND j.term = b.term
+        AND j.incarnation IS NOT DISTINCT FROM b.incarnation
     RETURNING j.*, b.spent
 ),
 kept AS (
@@ -55,5 +59,9 @@ SELECT id, 0::bigint FROM back
 UNION ALL
 SELECT id, 1::bigint FROM kept
 UNION ALL
-SELECT b.id, 2::bigint FROM given AS b JOIN {schema}.job AS j ON j.id = b.id
-WHERE j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation AND b.id NOT IN (SELECT id FROM ours)
+SELECT b.id, 2::bigint FROM given AS b CROSS JOIN LATERAL (
+    SELECT 1 FROM {schema}.job AS j
+    WHERE j.id = b.id AND j.term = b.term AND j.incarnation IS NOT DISTINCT FROM b.incarnation
+    LIMIT 1
+) AS o
+WHERE b.id NOT IN (SELECT id FROM back UNION ALL SELECT id FROM kept)

@@ -31,6 +31,8 @@ pub(super) struct Queue {
     /// When that is next due, after how many answers without a job.
     pub(super) poll: Poll,
     pub(super) next_poll: u64,
+    /// When a suspect of it is next asked for.
+    pub(super) next_suspect: u64,
     /// From which key on those held back are looked at.
     pub(super) from_key: String,
 }
@@ -40,9 +42,20 @@ impl Queue {
         self.running + self.ready.len() < self.permits
     }
 
+    /// Tells whether a suspect could start at once, by a claim of its own.
+    pub(super) fn takes_suspect(&self) -> bool {
+        self.running < self.permits && !self.limited
+    }
+
     /// Has one with limits asked now. Of several, the one that has waited for the longest goes first.
     pub(super) fn ask_at(&mut self, now: u64) {
         self.next_poll = self.next_poll.min(now);
+    }
+
+    /// Has one with limits asked now: a place is free, and the store knows it.
+    pub(super) fn freed(&mut self, now: u64) {
+        self.poll.found();
+        self.ask_at(now);
     }
 
     /// Takes what was claimed, in its order: what was claimed ahead of need is no reason to keep a higher priority waiting.

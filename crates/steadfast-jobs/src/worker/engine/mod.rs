@@ -37,6 +37,7 @@ use crate::decide::floor::Floor;
 use crate::decide::pace::Pace;
 use crate::decide::poll::Poll;
 use crate::decide::retry::Follow;
+use crate::decide::turn::Turn;
 use crate::wake::is_from_start;
 pub(crate) use held::Legacy;
 use held::{Flight, Queue};
@@ -71,8 +72,9 @@ const REJECTED_MAX: usize = 1_000;
 /// How long after the longest time of a statement nothing of what was given up can be under way any more: 1 s.
 const SURELY_OVER: Duration = Duration::from_secs(1);
 
-/// After how many failures in a row a worker that was told to stop leaves what it holds to its lease:
-/// 3, some hundred milliseconds.
+/// After how many failures in a row, or tries that found the rows locked, a worker that was told to stop leaves what it
+/// holds to its lease: 3, some hundred milliseconds. Locks of a moment are over by then, such as those of a limit that is
+/// being set.
 const GIVE_UP_AFTER: u32 = 3;
 
 /// What an engine is told from outside.
@@ -122,11 +124,12 @@ pub(crate) struct Engine {
     locked_until: u64,
     /// How often in a row some were.
     locked_tries: u32,
-    /// Whether some of an earlier life were, at the last try.
-    late_is_locked: bool,
+    /// How often in a row some of an earlier life were.
+    late_tries: u32,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
-    /// Ends that leave a place free in a queue with limits, once the store knows of them.
+    /// Ends that leave a place free in a queue with limits, once the store knows of them: those of `done`, `back` and
+    /// `locked`, and of what is under way.
     frees: HashMap<i64, usize>,
     /// What runs and is not ours any more, and what became of that.
     legacy: Legacy,
@@ -139,9 +142,10 @@ pub(crate) struct Engine {
     more: bool,
     /// Whether something came in since the last claim was begun.
     woken: bool,
+    /// When a suspect is next asked for, of queues without limits; `u64::MAX` while one is.
     next_suspect: u64,
-    /// Whether the last operation that was one of its turn was an exchange.
-    exchanged: bool,
+    /// Who had the last one.
+    turn: Turn,
     /// Whether the outcome of the last operation is not known.
     uncertain: bool,
     /// When it is to be asked once more, although it was: what we gave up may have been done after that.
@@ -181,6 +185,7 @@ impl Engine {
             limits_are_new: false,
             poll: Poll::default(),
             next_poll: 0,
+            next_suspect: 0,
             from_key: String::new(),
         });
         Self {
@@ -207,7 +212,7 @@ impl Engine {
             locked: Vec::new(),
             locked_until: 0,
             locked_tries: 0,
-            late_is_locked: false,
+            late_tries: 0,
             perhaps: Vec::new(),
             frees: HashMap::new(),
             since: None,
@@ -217,7 +222,7 @@ impl Engine {
             more: false,
             woken: false,
             next_suspect: 0,
-            exchanged: false,
+            turn: Turn::Limited,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
             ask_again: None,
@@ -254,7 +259,7 @@ impl Engine {
             if draining {
                 self.hand_back();
             } else {
-                self.start_ready();
+                self.start_ready(now);
             }
             if operation.is_none() {
                 operation = self.next_operation(now, draining);
@@ -367,19 +372,18 @@ impl Engine {
             }
             return;
         }
-        for queue in &mut self.queues {
-            let place = queue
-                .ready
+        for index in 0..self.queues.len() {
+            let ready = &mut self.queues[index].ready;
+            let place = ready
                 .iter()
                 .position(|job| (job.id, job.term) == (id, term));
-            if place.and_then(|place| queue.ready.remove(place)).is_some() {
-                self.done.push(Finished {
+            if place.and_then(|place| ready.remove(place)).is_some() {
+                let stopped = Finished {
                     follow: Follow::Stop,
                     error: Some(bounded(reason)),
                     ..released(id, term)
-                });
-                self.since.get_or_insert(now);
-                return;
+                };
+                return self.give_done(now, index, stopped);
             }
         }
     }
@@ -401,8 +405,8 @@ impl Engine {
             && self.done.is_empty()
             && self.back.is_empty()
             // Who has them locked may hang for ever: they are left to their lease then.
-            && (self.locked.is_empty() || self.stopping)
-            && (self.legacy.late.is_empty() || self.stopping && self.late_is_locked)
+            && (self.locked.is_empty() || self.stopping && self.locked_tries >= GIVE_UP_AFTER)
+            && (self.legacy.late.is_empty() || self.stopping && self.late_tries >= GIVE_UP_AFTER)
             && self.perhaps.is_empty()
             && self.legacy.strays.values().all(|stray| stray.written_off)
             && !self.uncertain

@@ -1,11 +1,9 @@
 //! What to ask the store for next, and when.
 
-use steadfast_core::rng;
-
 use super::held::Queue;
 use super::operation::{Asked, Operation};
-use super::{ENDS_MAX, Engine, LINGER, SUSPECT_EVERY, nanos};
-use crate::decide::poll::apart;
+use super::{ENDS_MAX, Engine, LINGER, nanos};
+use crate::decide::turn::Turn;
 use crate::worker::alone;
 
 impl Engine {
@@ -36,19 +34,42 @@ impl Engine {
         if self.uncertain {
             return Some(self.find_out());
         }
-        if !self.perhaps.is_empty() {
-            return Some(self.check_perhaps());
-        }
         if !self.legacy.late.is_empty() && now >= self.locked_until {
             return Some(self.offer_late());
         }
-        let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
-        let due = self
-            .since
-            .is_some_and(|since| urgent || now >= since + nanos(LINGER));
-        if due && !self.back.is_empty() {
-            return Some(self.put_back());
+        for turn in self.turn.then() {
+            let operation = match turn {
+                Turn::Exchange => self.next_exchange(now, draining),
+                Turn::Check => (!self.perhaps.is_empty()).then(|| self.check_perhaps()),
+                Turn::PutBack => {
+                    let due = self.ends_are_due(now) && !self.back.is_empty();
+                    due.then(|| self.put_back())
+                }
+                Turn::Suspect => self.next_suspect(now, draining),
+                Turn::Rejected => {
+                    let any = !self.legacy.rejected.is_empty();
+                    any.then(|| self.note_rejected())
+                }
+                Turn::Limited => {
+                    let due = self.limited_due(now, draining);
+                    due.map(|queue| self.claim_limited(now, queue, draining))
+                }
+            };
+            if operation.is_some() {
+                self.turn = turn;
+                return operation;
+            }
         }
+        None
+    }
+
+    fn ends_are_due(&self, now: u64) -> bool {
+        let urgent = self.flights.is_empty() || self.done.len() + self.back.len() >= ENDS_MAX;
+        self.since
+            .is_some_and(|since| urgent || now >= since + nanos(LINGER))
+    }
+
+    fn next_exchange(&mut self, now: u64, draining: bool) -> Option<Operation> {
         let wants = if draining {
             Vec::new()
         } else {
@@ -67,29 +88,24 @@ impl Engine {
         };
         let ask = self.woken || now >= self.next_poll || (self.more && wanted >= held) || looks();
         let claim = wanted > 0 && ask;
-        let exchanges = claim || (due && !self.done.is_empty());
-        // A busy queue has an exchange due at any time: anything else has its turn after each.
-        if (!exchanges || self.exchanged)
-            && let Some(other) = self.next_other(now, draining)
-        {
-            self.exchanged = false;
-            return Some(other);
-        }
-        self.exchanged = exchanges;
+        let exchanges = claim || (self.ends_are_due(now) && !self.done.is_empty());
         exchanges.then(|| self.exchange(wants))
     }
 
-    /// Gives what is due beside exchanges, the rarest first.
-    fn next_other(&mut self, now: u64, draining: bool) -> Option<Operation> {
-        if !draining && self.asks_for_suspect(now) && now >= self.next_suspect {
-            self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
-            return Some(self.claim_suspect());
-        }
-        if !self.legacy.rejected.is_empty() {
-            return Some(self.note_rejected());
-        }
-        let limited = self.limited_due(now).filter(|_| !draining);
-        limited.map(|queue| self.claim_limited(queue))
+    fn next_suspect(&mut self, now: u64, draining: bool) -> Option<Operation> {
+        let due = !draining && now >= self.next_suspect && self.asks_for_suspect(now);
+        let queues = self.queues.iter().filter(|queue| queue.takes_suspect());
+        let names: Vec<String> = queues.map(|queue| queue.name.clone()).collect();
+        (due && !names.is_empty()).then(|| self.claim_suspect(names))
+    }
+
+    /// Tells whether the last free permit of a queue is left for a suspect: from when one is to be asked for until there
+    /// is an answer. Where others wait all the time, none would ever be free for it.
+    pub(super) fn waits_for_suspect(&self, now: u64) -> bool {
+        let asked = self.next_suspect == u64::MAX;
+        let due = now >= self.next_suspect && self.asks_for_suspect(now);
+        // A store that does not answer is no reason to let a permit idle.
+        self.failures == 0 && (asked || due)
     }
 
     pub(super) fn wake_at(&self, now: u64, draining: bool) -> u64 {
@@ -100,43 +116,46 @@ impl Engine {
             let full = self.wants(now).is_empty();
             let claims = if self.woken { now } else { self.next_poll };
             let claims = if full { u64::MAX } else { claims };
-            let suspects = if self.asks_for_suspect(now) {
+            let room = self.queues.iter().any(Queue::takes_suspect);
+            let suspects = if room && self.asks_for_suspect(now) {
                 self.next_suspect
             } else {
                 u64::MAX
             };
-            claims.min(suspects).min(self.next_limited())
+            claims.min(suspects)
         };
         let locked = if self.locked.is_empty() && self.legacy.late.is_empty() {
             u64::MAX
         } else {
             self.locked_until
         };
-        let next = ends.min(polls).min(locked);
+        let limited = self.next_limited(draining);
+        let next = ends.min(polls).min(limited).min(locked);
         let at_once =
             self.uncertain || !self.perhaps.is_empty() || !self.legacy.rejected.is_empty();
         let next = if at_once { now } else { next };
         next.max(self.not_before)
     }
 
-    pub(super) fn limited_due(&self, now: u64) -> Option<usize> {
-        let due = |queue: &Queue| queue.limited && queue.has_room() && now >= queue.next_poll;
-        let queues = self
-            .queues
-            .iter()
-            .enumerate()
-            .filter(|(_, queue)| due(queue));
-        let first = queues.min_by_key(|(_, queue)| queue.next_poll);
-        let place = first.map(|(index, _)| index);
-        place.filter(|_| self.settings.wants_any())
+    /// Tells whether a queue with limits is to be asked: for jobs, or to have what is held of it count, which a node has
+    /// to see to that has no room as well.
+    fn asks_limited(&self, queue: &Queue, draining: bool) -> bool {
+        let claims = !draining && queue.has_room() && self.settings.wants_any();
+        queue.limited && (claims || queue.limits_are_new)
     }
 
-    pub(super) fn next_limited(&self) -> u64 {
+    pub(super) fn limited_due(&self, now: u64, draining: bool) -> Option<usize> {
+        let queues = self.queues.iter().enumerate();
+        let due = queues
+            .filter(|(_, queue)| now >= queue.next_poll && self.asks_limited(queue, draining));
+        due.min_by_key(|(_, queue)| queue.next_poll)
+            .map(|(index, _)| index)
+    }
+
+    fn next_limited(&self, draining: bool) -> u64 {
         let queues = self.queues.iter();
-        let polls = queues.filter(|queue| queue.limited && queue.has_room());
-        let next = polls.map(|queue| queue.next_poll).min();
-        next.filter(|_| self.settings.wants_any())
-            .unwrap_or(u64::MAX)
+        let asked = queues.filter(|queue| self.asks_limited(queue, draining));
+        asked.map(|queue| queue.next_poll).min().unwrap_or(u64::MAX)
     }
 
     pub(super) fn asks_for_suspect(&self, now: u64) -> bool {

@@ -6,12 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use steadfast_core::{Cancel, clock};
+use steadfast_core::{Cancel, clock, rng};
 use steadfast_store::{Dialect, Lane, Row, Rows, Value, batch, binds};
 
 use super::held::Flight;
 use super::runs::wanted;
-use super::{ENDS_MAX, Engine};
+use super::{ENDS_MAX, Engine, SUSPECT_EVERY, nanos};
+use crate::decide::poll::apart;
 use crate::decide::retry::Follow;
 use crate::error::Repr;
 use crate::job::micros;
@@ -126,6 +127,8 @@ impl Engine {
         let began = clock::nanos();
         if !asked.is_empty() {
             self.woken = false;
+            // Its answer says when the next one is, unless something ends before that.
+            self.next_poll = u64::MAX;
         }
         let dialect = self.jobs.store().dialect();
         let wanted: usize = asked.iter().map(|(_, _, want)| want).sum();
@@ -321,13 +324,9 @@ impl Engine {
         })
     }
 
-    pub(super) fn claim_suspect(&self) -> Operation {
-        let names: Vec<String> = self
-            .queues
-            .iter()
-            .filter(|queue| queue.running < queue.permits && !queue.limited)
-            .map(|queue| queue.name.clone())
-            .collect();
+    pub(super) fn claim_suspect(&mut self, names: Vec<String>) -> Operation {
+        // Its answer says when the next one is.
+        self.next_suspect = u64::MAX;
         let binds = binds![
             self.incarnation,
             names,
@@ -347,19 +346,28 @@ impl Engine {
     }
 
     /// Claims from a queue with limits: no more than can start at once, since what is held counts.
-    pub(super) fn claim_limited(&mut self, index: usize) -> Operation {
+    pub(super) fn claim_limited(&mut self, now: u64, index: usize, draining: bool) -> Operation {
+        let asks = self.asks_for_suspect(now);
+        let claims = !draining && self.settings.wants_any();
+        let queue = &mut self.queues[index];
         // Its answer says when the next one is.
-        self.queues[index].next_poll = u64::MAX;
-        let queue = &self.queues[index];
-        let want = (queue.permits - queue.running - queue.ready.len()) as i64;
+        queue.next_poll = u64::MAX;
+        let asks = asks && now >= queue.next_suspect;
+        if asks {
+            queue.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
+        }
+        let room = queue
+            .permits
+            .saturating_sub(queue.running + queue.ready.len());
+        let room = if claims { room } else { 0 };
         let (name, from_key) = (queue.name.clone(), queue.from_key.clone());
+        let new = queue.limits_are_new;
         let (incarnation, version) = (self.incarnation, self.settings.version);
         let kinds = self.settings.kinds_without(&self.held);
-        let (asks, new) = (self.asks_for_suspect(clock::nanos()), queue.limits_are_new);
-        let store = self.jobs.store().clone();
+        let lane = self.lane.clone();
         Box::pin(async move {
             let place = asks.then(|| alone::take(clock::nanos())).flatten();
-            let claimed = store.write(async |mut tx| {
+            let claimed = lane.write(async |mut tx| {
                 let mut told = Limited {
                     from_key,
                     ..Limited::default()
@@ -373,21 +381,26 @@ impl Engine {
                     let binds = binds![incarnation, name.as_str()];
                     tx.run(&sql::LIMIT_HELD, binds).await?;
                 }
+                if room == 0 {
+                    return Ok(told);
+                }
+                // Before the others, who may be there all the time.
+                if let Some(place) = place {
+                    let binds = binds![incarnation, vec![name.clone()], kinds.clone(), version];
+                    let rows = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                    told.suspect = rows.into_iter().next().map(|row| (row, place));
+                }
                 let from_key = std::mem::take(&mut told.from_key);
                 let binds = binds![name.as_str(), from_key, UNBLOCK_KEYS];
                 let rows = tx.run(&sql::UNBLOCK, binds).await?;
                 told.from_key = rows.one()?.get::<Option<String>>(0)?.unwrap_or_default();
-                let binds = binds![incarnation, name.as_str(), want, kinds.clone(), version];
+                let want = room as i64 - i64::from(told.suspect.is_some());
+                let binds = binds![incarnation, name.as_str(), want, kinds, version];
                 for row in tx.run(&sql::CLAIM_LIMITED, binds).await? {
                     match row.get::<i64>(0)? {
                         2 => told.claimed.push(row),
                         _ => told.held_back = true,
                     }
-                }
-                if let Some(place) = place.filter(|_| told.claimed.is_empty()) {
-                    let binds = binds![incarnation, vec![name.clone()], kinds, version];
-                    let rows = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
-                    told.suspect = rows.into_iter().next().map(|row| (row, place));
                 }
                 Ok(told)
             });

@@ -8,10 +8,10 @@ use steadfast_core::{Cause, clock, rng};
 use super::held::{Claimed, Flight};
 use super::operation::{Asked, Limited, Outcome, Told};
 use super::runs::released;
-use super::{Engine, SURELY_OVER, nanos};
+use super::{Engine, SURELY_OVER, SUSPECT_EVERY, nanos};
 use crate::Error;
 use crate::decide::floor::Seen;
-use crate::decide::poll::FLOOR;
+use crate::decide::poll::{FLOOR, apart};
 use crate::decide::retry::Follow;
 use crate::worker::execute::Finished;
 use crate::worker::run::settled;
@@ -52,8 +52,8 @@ impl Engine {
                         finished.follow = Follow::Stop;
                     }
                 }
-                self.tell_put_back(&sent);
                 let sent = self.keep_locked(now, sent, &told.locked);
+                self.tell_put_back(&sent);
                 self.note_settled(now, sent, &told.taken);
             }
             Outcome::Late {
@@ -62,7 +62,14 @@ impl Engine {
                 told: Ok(told),
             } => {
                 self.failures = 0;
-                self.late_is_locked = !told.locked.is_empty();
+                self.late_tries = match told.locked.is_empty() {
+                    true => 0,
+                    false => self.late_tries + 1,
+                };
+                // Which queues they were of is not known any more.
+                if !told.ended.is_empty() {
+                    self.queues.iter_mut().for_each(|queue| queue.freed(now));
+                }
                 for finished in sent {
                     if told.ended.contains(&finished.id) {
                         self.tell_end(&finished);
@@ -106,7 +113,12 @@ impl Engine {
                 self.back.extend(sent);
                 self.failed(now, &error);
             }
-            Outcome::Suspect(Ok(told)) => {
+            Outcome::Suspect(told) => {
+                self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
+                let told = told.unwrap_or_else(|error| {
+                    self.failed(now, &error);
+                    None
+                });
                 if let Some(job) = told.and_then(|told| self.suspect(now, told)) {
                     self.queues[job.queue].ready.push_front(job);
                 }
@@ -146,7 +158,7 @@ impl Engine {
                 self.perhaps.extend(asked);
                 self.failed(now, &error);
             }
-            Outcome::Suspect(Err(error)) | Outcome::Found(Err(error)) => self.failed(now, &error),
+            Outcome::Found(Err(error)) => self.failed(now, &error),
         }
     }
 
@@ -217,7 +229,7 @@ impl Engine {
         } else {
             now + nanos(self.poll.nothing(rng::bits()))
         };
-        self.next_poll = next_poll.min(again);
+        self.next_poll = self.next_poll.min(next_poll).min(again);
     }
 
     /// Tells this process and others of jobs that were put back, if claims may have gone on from above their ranks.
@@ -337,6 +349,7 @@ impl Engine {
             if all || known.contains(&finished.id) {
                 self.end_is_known(now, &finished);
             } else {
+                self.frees.remove(&finished.id);
                 self.lose_end(self.incarnation, finished);
             }
         }
@@ -346,9 +359,7 @@ impl Engine {
     fn end_is_known(&mut self, now: u64, finished: &Finished) {
         self.tell_end(finished);
         if let Some(index) = self.frees.remove(&finished.id) {
-            let queue = &mut self.queues[index];
-            queue.poll.found();
-            queue.ask_at(now);
+            self.queues[index].freed(now);
         }
     }
 

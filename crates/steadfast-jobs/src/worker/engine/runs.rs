@@ -9,7 +9,7 @@ use steadfast_core::{Cause, clock};
 
 use super::held::{Claimed, Flight, Stray};
 use super::operation::Operation;
-use super::{Engine, READY_MAX, REJECTED_MAX, nanos, write_off_after};
+use super::{Engine, LINGER, READY_MAX, REJECTED_MAX, nanos, write_off_after};
 use crate::JobId;
 use crate::decide::pace::Pace;
 use crate::decide::retry::Follow;
@@ -24,19 +24,42 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Starts what has a permit.
-    pub(super) fn start_ready(&mut self) {
+    pub(super) fn start_ready(&mut self, now: u64) {
+        let waits = self.waits_for_suspect(now);
         for index in 0..self.queues.len() {
-            while self.queues[index].running < self.queues[index].permits {
+            let queue = &self.queues[index];
+            let left = usize::from(waits && !queue.limited);
+            while self.queues[index].running + left < self.queues[index].permits {
                 let Some(job) = self.queues[index].ready.pop_front() else {
                     break;
                 };
                 if job.kind.is_held() {
-                    self.back.push(released(job.id, job.term));
-                    self.since.get_or_insert(clock::nanos());
+                    self.give_back(now, index, released(job.id, job.term));
                     continue;
                 }
                 self.start(job);
             }
+        }
+    }
+
+    /// Has a job go back to work, that was started or not.
+    fn give_back(&mut self, now: u64, index: usize, finished: Finished) {
+        self.will_free(index, finished.id);
+        self.back.push(finished);
+        self.since.get_or_insert(now);
+    }
+
+    /// Has the store tell the end of a job.
+    pub(super) fn give_done(&mut self, now: u64, index: usize, finished: Finished) {
+        self.will_free(index, finished.id);
+        self.done.push(finished);
+        self.since.get_or_insert(now);
+    }
+
+    /// Remembers that a place is free in a queue with limits, once the store knows of this end.
+    fn will_free(&mut self, index: usize, id: i64) {
+        if self.queues[index].limited {
+            self.frees.insert(id, index);
         }
     }
 
@@ -100,13 +123,11 @@ impl Engine {
                 continue;
             };
             let queue = &mut self.queues[flight.queue];
-            queue.running -= 1;
-            // Its place is free once the store knows of the end.
-            match queue.limited {
-                true if finished.settled == settled::YES => queue.ask_at(now),
-                true => drop(self.frees.insert(finished.id, flight.queue)),
-                false => {}
+            if queue.running == queue.permits && queue.ready.is_empty() {
+                // There may be more, and not every end has an exchange that asks for it.
+                self.next_poll = self.next_poll.min(now + nanos(LINGER));
             }
+            queue.running -= 1;
             if finished.settled == settled::PERHAPS {
                 self.perhaps.push((flight, finished));
             } else {
@@ -196,6 +217,7 @@ impl Engine {
         if is_settled(&finished) {
             finished.follow = Follow::Complete;
             self.tell_end(&finished);
+            self.queues[flight.queue].freed(now);
             return;
         }
         if finished.settled == settled::REJECTED {
@@ -204,18 +226,18 @@ impl Engine {
             return;
         }
         match finished.follow {
-            Follow::Complete | Follow::Discard | Follow::Stop => self.done.push(finished),
+            Follow::Complete | Follow::Discard | Follow::Stop => {
+                self.give_done(now, flight.queue, finished);
+            }
             Follow::Retry(_) if flight.run.attempt() >= flight.run.max_attempts() => {
                 finished.follow = Follow::Discard;
-                self.done.push(finished);
+                self.give_done(now, flight.queue, finished);
             }
-            Follow::Retry(_) | Follow::Snooze(_) | Follow::Release => self.back.push(finished),
-            Follow::Nothing => {
-                self.tell_end(&finished);
-                return;
+            Follow::Retry(_) | Follow::Snooze(_) | Follow::Release => {
+                self.give_back(now, flight.queue, finished);
             }
+            Follow::Nothing => self.tell_end(&finished),
         }
-        self.since.get_or_insert(now);
     }
 
     /// Looks at handlers that should have given a sign, or ended.
@@ -293,18 +315,17 @@ impl Engine {
     /// fast they end: by the pace of before, it would have the same jobs again at once.
     fn hand_back_idle(&mut self, now: u64) {
         let before = self.back.len();
-        for queue in &mut self.queues {
+        for index in 0..self.queues.len() {
             // The oldest are not in front: suspects are put there.
-            for _ in 0..queue.ready.len() {
-                let Some(job) = queue.ready.pop_front() else {
+            for _ in 0..self.queues[index].ready.len() {
+                let Some(job) = self.queues[index].ready.pop_front() else {
                     break;
                 };
                 if now.saturating_sub(job.since) < nanos(READY_MAX) {
-                    queue.ready.push_back(job);
+                    self.queues[index].ready.push_back(job);
                     continue;
                 }
-                self.back.push(released(job.id, job.term));
-                self.since.get_or_insert(now);
+                self.give_back(now, index, released(job.id, job.term));
             }
         }
         if self.back.len() > before {

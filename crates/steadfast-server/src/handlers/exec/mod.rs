@@ -1,18 +1,20 @@
 //! A job as a program: a process in a group of its own, which never outlives its run.
 
 mod environment;
+pub(crate) mod look;
 mod output;
 mod protocol;
+mod unbegun;
 mod user;
 
 use std::error::Error;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use rustix::process::Signal;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,12 +28,13 @@ use tokio::sync::watch;
 use super::About;
 use super::progress::{Progress, Teller};
 use crate::config::Exec;
-use crate::process::launch::{self, Waiting};
+use crate::process::launch::{Folder, Waiting};
 use crate::process::memory;
 use crate::process::status::{Ending, write_last_words};
 use crate::process::warden::{Group, Warden};
 use output::Output;
 use protocol::{End, Word};
+use unbegun::Unbegun;
 use user::User;
 
 /// How long the last lines are waited for, once the program has ended: 1 s. Whoever has left its
@@ -42,67 +45,14 @@ const OUTPUT_AFTER_END: Duration = Duration::from_secs(1);
 /// hangs in the kernel, on a disk that does not answer.
 const DEAD_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long it may take until a program begins: 30 s, and half of the time of its run. What takes longer waits for a disk
+/// that does not answer.
+const BEGUN_WITHIN: Duration = Duration::from_secs(30);
+
 /// The largest result: 60 KiB, below what is kept with a job.
 const RESULT_BYTES_MAX: usize = 60 * 1024;
 
-/// What a program needs and does not find.
-pub(crate) struct Missing {
-    /// The key that names it.
-    pub(crate) key: &'static str,
-    pub(crate) why: String,
-    pub(crate) fix: &'static str,
-    pub(crate) comes: Comes,
-}
-
-/// Whether what is missing may come without another configuration.
-#[derive(Clone, Copy)]
-pub(crate) enum Comes {
-    Never,
-    /// It is a right of this process, which the server may have.
-    WithRights,
-    /// A disk may be mounted later, a file be replaced just now. Each run looks for it.
-    Later,
-}
-
-/// Tells what a program needs and does not find here.
-pub(crate) fn look(exec: &Exec) -> Vec<Missing> {
-    let mut missing = Vec::new();
-    let mut miss = |key, why, fix, comes| {
-        missing.push(Missing {
-            key,
-            why,
-            fix,
-            comes,
-        });
-    };
-    let user = exec.user.as_deref().map(user::known).transpose();
-    if let Err(error) = &user {
-        let fix = "name a user of this machine";
-        miss("user", format!("{error:#}"), fix, Comes::Never);
-    }
-    let user = user.ok().flatten();
-    if let Some(Err(error)) = user.as_ref().map(user::may_become) {
-        let fix = "start the server as root, or as that user";
-        miss("user", error.to_string(), fix, Comes::WithRights);
-    }
-    let dir = match dir(exec, user.as_ref()) {
-        Ok(dir) => dir,
-        Err(error) => {
-            let fix = "make it, or name one that is there";
-            miss("dir", error.to_string(), fix, Comes::Later);
-            return missing;
-        }
-    };
-    let path = environment::path(exec);
-    if launch::found(&exec.command[0], Some(&path), dir).is_err() {
-        let fix = "write the whole path of a program that is there, or give it a PATH that has it in `env`";
-        let why = format!("there is no program {} here", exec.command[0]);
-        miss("exec", why, fix, Comes::Later);
-    }
-    missing
-}
-
-/// Runs a program for a job.
+/// Runs a program for a job. Where it cannot be begun, the job is put off.
 pub(super) async fn run(
     exec: Arc<Exec>,
     about: About,
@@ -110,19 +60,31 @@ pub(super) async fn run(
     scope: Body,
     payload: String,
     progress: Teller,
-    warden: &Warden,
+    shared: &Programs,
 ) -> Result<Option<String>, BoxError> {
-    let process = Process::start(&exec, &about, &run, payload, progress, warden).await?;
-    let process = Arc::new(process);
+    let not_begun = |why| shared.unbegun.put_off(&about.kind, run.id().get(), why);
+    shared.unbegun.check().map_err(not_begun)?;
+    let process = Process::start(&exec, &about, &run, payload, progress, &shared.warden);
+    let process = Arc::new(process.await.map_err(not_begun)?);
     {
         let (process, run, stop_within) = (process.clone(), run.clone(), exec.stop_within);
         scope.defer_outcome_async("end the program", async move |edit| {
             process.end(&run, stop_within, edit).await;
         });
     }
+    if let Err(why) = process.begun(run.longest()).await {
+        if !process.is_over() {
+            shared.unbegun.hangs(process.status.clone());
+        }
+        return Err(not_begun(why));
+    }
     let status = process.ended().await;
     process.finish().await;
     let told = process.told();
+    if let Some(why) = told.not_begun {
+        return Err(not_begun(why.into()));
+    }
+    shared.unbegun.begun(run.id().get());
     if let Some(end) = told.end {
         return Err(process.wanted(end));
     }
@@ -137,10 +99,27 @@ pub(super) async fn run(
     }
 }
 
+/// What the runs of a handler share.
+#[derive(Clone)]
+pub(super) struct Programs {
+    warden: Warden,
+    unbegun: Arc<Unbegun>,
+}
+
+impl Programs {
+    pub(super) fn new(warden: &Warden) -> Self {
+        Self {
+            warden: warden.clone(),
+            unbegun: Arc::default(),
+        }
+    }
+}
+
 /// A program that runs, or has run.
 struct Process {
     group: Arc<Group>,
     memory: memory::Before,
+    begun: watch::Receiver<bool>,
     status: watch::Receiver<Option<ExitStatus>>,
     output: Output,
     writer: Option<Task<()>>,
@@ -152,6 +131,7 @@ struct Process {
 /// What it has said.
 #[derive(Debug, Default, Clone)]
 struct Told {
+    not_begun: Option<String>,
     result: Option<String>,
     end: Option<End>,
 }
@@ -167,32 +147,30 @@ impl Process {
     ) -> Result<Self, BoxError> {
         let user = exec.user.as_deref().map(user::find).transpose()?;
         let environment = environment::of(exec, user.as_ref(), about, run);
-        let path = environment.get(std::ffi::OsStr::new("PATH"));
-        let not_started = |error| NotStarted {
-            program: exec.command[0].clone(),
-            error,
+        let folder = match (&exec.dir, &user) {
+            (Some(dir), _) => Folder::This(dir.clone()),
+            (None, Some(user)) => Folder::Home(user.home.clone()),
+            (None, None) => Folder::Ours,
         };
-        let dir = dir(exec, user.as_ref())?;
-        let found = launch::found(&exec.command[0], path.map(|path| path.as_os_str()), dir);
-        found.map_err(not_started)?;
         let run_as = user.as_ref().and_then(User::to_become);
-        let mut waiting = Waiting::with_input(&exec.command, run_as);
-        let command = &mut waiting.0;
-        command
+        let mut waiting = Waiting::telling(&exec.command, &folder, run_as);
+        waiting
+            .0
             .env_clear()
             .envs(&environment)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(dir) = dir {
-            command.current_dir(dir);
-        }
         let memory = memory::Before::start();
-        let mut program = warden.launch(waiting).await.map_err(not_started)?;
+        // By a thread that lives as long as we do: when the one that has started it ends, the kernel kills it. It is our own
+        // program that is started, on no disk but ours.
+        let program = warden.launch(waiting).await;
+        let mut program = program.with_context(|| format!("cannot start {}", exec.command[0]))?;
         let group = program.group.clone();
         let output = Output::new(exec.output_bytes);
         let told = Arc::new(Mutex::new(Told::default()));
         let progress = Arc::new(progress);
-        let readers = readers(&mut program.child, &output, &told, run, &progress);
+        let (begins, begun) = watch::channel(false);
+        let readers = readers(&mut program.child, &output, &told, run, &progress, begins);
         let given = exec.stdin.clone().unwrap_or(payload);
         let writer = program.child.stdin.take().map(|mut stdin| {
             spawn("standard input", async move {
@@ -209,6 +187,7 @@ impl Process {
         Ok(Self {
             group,
             memory,
+            begun,
             status,
             output,
             writer,
@@ -216,6 +195,35 @@ impl Process {
             readers: Mutex::new(readers),
             told,
         })
+    }
+
+    /// Waits until it begins, or is over.
+    ///
+    /// # Errors
+    /// It has not begun in time, and was killed.
+    async fn begun(&self, longest: Duration) -> Result<(), BoxError> {
+        let within = BEGUN_WITHIN.min(longest / 2);
+        let mut begun = self.begun.clone();
+        let begins = async {
+            tokio::select! {
+                _ = begun.wait_for(|begun| *begun) => {}
+                _ = self.ended() => {}
+            }
+        };
+        if clock::timeout(within, begins).await.is_ok() {
+            return Ok(());
+        }
+        self.group.end();
+        let _ = clock::timeout(DEAD_WITHIN, self.ended()).await;
+        self.finish().await;
+        match *self.begun.borrow() {
+            // In that very moment.
+            true => Ok(()),
+            false => Err(format!(
+                "it was not begun within {within:?}: do the disks of its program and its folder answer?"
+            )
+            .into()),
+        }
     }
 
     /// Waits for its end, which it comes to by itself.
@@ -355,27 +363,13 @@ struct Kept<'a> {
     output_bytes: u64,
 }
 
-/// Gives the folder that a program runs in, if it is not ours.
-fn dir<'d>(exec: &'d Exec, user: Option<&'d User>) -> Result<Option<&'d Path>, BoxError> {
-    match (&exec.dir, user) {
-        // It was there when we started.
-        (Some(dir), _) if !dir.is_dir() => {
-            Err(format!("there is no folder {} to run it in", dir.display()).into())
-        }
-        (Some(dir), _) => Ok(Some(dir)),
-        (None, Some(user)) if user.home.is_dir() => Ok(Some(&user.home)),
-        // Users that are for programs have none.
-        (None, Some(_)) => Ok(Some(Path::new("/"))),
-        (None, None) => Ok(None),
-    }
-}
-
 fn readers(
     child: &mut Child,
     output: &Output,
     told: &Arc<Mutex<Told>>,
     run: &Run,
     progress: &Arc<Teller>,
+    begins: watch::Sender<bool>,
 ) -> Vec<Task<()>> {
     let mut readers = Vec::new();
     if let Some(stdout) = child.stdout.take() {
@@ -384,6 +378,8 @@ fn readers(
             run.beat();
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             match word {
+                Word::Begins => drop(begins.send_replace(true)),
+                Word::NotBegun(why) => told.not_begun = Some(why),
                 Word::Beat => {}
                 Word::Progress(percent, text) => progress.tell(percent, &text),
                 Word::Result(json) => told.result = Some(json),
@@ -398,25 +394,6 @@ fn readers(
         readers.push(spawn("standard error", read));
     }
     readers
-}
-
-/// Says that a program could not be started.
-#[derive(Debug)]
-struct NotStarted {
-    program: String,
-    error: std::io::Error,
-}
-
-impl fmt::Display for NotStarted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot start {}", self.program)
-    }
-}
-
-impl Error for NotStarted {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 /// Says how a program ended that has not done its work.

@@ -10,17 +10,21 @@
 //! | `::steadfast snooze 10m` | the time is not right: again after that, and no attempt is spent |
 //!
 //! The last three count however the program ends, and the last of them counts.
+//!
+//! Its launcher says in the same way that it begins, and why it does not.
 
 use std::time::Duration;
 
 use steadfast::settings::duration;
 
-/// With what a line begins that is meant for us.
-const MARK: &str = "::steadfast ";
+use crate::process::launch::{BEGINS, MARK, NOT_BEGUN};
+use crate::process::status::harmless;
 
 /// Something that a program says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
+    Begins,
+    NotBegun(String),
     Beat,
     Progress(u8, String),
     Result(String),
@@ -36,7 +40,7 @@ pub(super) enum End {
 }
 
 /// Reads a line; `None` for one that says nothing to us, or nothing that can be understood: that is
-/// output.
+/// output. What it says in words goes into the log, without what moves a cursor.
 pub(super) fn parse(line: &str) -> Option<Word> {
     let said = line.trim_end().strip_prefix(MARK)?;
     let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
@@ -45,22 +49,24 @@ pub(super) fn parse(line: &str) -> Option<Word> {
         let (time, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         duration(time)
             .ok()
-            .map(|time| (time, rest.trim().to_owned()))
+            .map(|time| (time, harmless(rest.trim())))
     };
     match word {
         "beat" if rest.is_empty() => Some(Word::Beat),
         "progress" => {
             let (percent, text) = rest.split_once(' ').unwrap_or((rest, ""));
             let percent = percent.trim_end_matches('%').parse().ok()?;
-            (percent <= 100).then(|| Word::Progress(percent, text.trim().to_owned()))
+            (percent <= 100).then(|| Word::Progress(percent, harmless(text.trim())))
         }
         "result" => {
             serde_json::from_str::<serde::de::IgnoredAny>(rest).ok()?;
             Some(Word::Result(rest.to_owned()))
         }
-        "discard" => Some(Word::End(End::Discard(rest.to_owned()))),
+        "discard" => Some(Word::End(End::Discard(harmless(rest)))),
         "retry-after" => timed().map(|(time, why)| Word::End(End::RetryAfter(time, why))),
         "snooze" => timed().map(|(time, _)| Word::End(End::Snooze(time))),
+        BEGINS if rest.is_empty() => Some(Word::Begins),
+        NOT_BEGUN => Some(Word::NotBegun(harmless(rest))),
         _ => None,
     }
 }
@@ -98,6 +104,25 @@ mod tests {
             "::steadfast snooze 10m",
             Word::End(End::Snooze(Duration::from_secs(600))),
         );
+    }
+
+    #[test]
+    fn words_move_no_cursor() {
+        let hostile = "\x1b[2J\x1b]0;x\x07\u{9b}2Jwell";
+        let tame = " [2J ]0;x  2Jwell".to_owned();
+        let check = |word: &str, expect: Word| {
+            let line = format!("::steadfast {word} {hostile}\n");
+            assert_eq!(parse(&line), Some(expect), "{line:?}");
+        };
+
+        let after = Duration::from_secs(1);
+        check("discard", Word::End(End::Discard(tame.clone())));
+        check(
+            "retry-after 1s",
+            Word::End(End::RetryAfter(after, tame.clone())),
+        );
+        check("progress 40", Word::Progress(40, tame.clone()));
+        check("not-begun", Word::NotBegun(tame));
     }
 
     #[test]

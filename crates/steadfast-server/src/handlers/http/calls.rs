@@ -22,6 +22,7 @@ use steadfast::settings::duration;
 use super::now_s;
 use super::signature::{SIGNATURE, Signed, TIMESTAMP, holds};
 use super::waiting::{Told, Unknown, Waiting};
+use crate::process::status::harmless;
 
 /// The largest body of a call: 60 KiB, what is kept of a result.
 const BODY_BYTES_MAX: usize = 60 * 1024;
@@ -147,8 +148,10 @@ fn failure(body: &Bytes) -> Result<Told, Refused> {
         return Err(bad(format!("an error has 1 to {REASON_BYTES_MAX} bytes")));
     }
     let retry_after = fail.retry_after.as_deref().map(duration).transpose();
+    // As output of a program: nothing of it moves a cursor, or begins a line of the log.
+    let lines: Vec<String> = fail.error.lines().map(harmless).collect();
     Ok(Told::Fail {
-        error: fail.error,
+        error: lines.join("\n    "),
         retry_after: retry_after.map_err(|wrong| bad(wrong.to_string()))?,
         discard: fail.discard,
     })

@@ -194,32 +194,18 @@ async fn a_flood_of_output_is_read_and_bounded() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_killed_or_cannot_be_started_has_failed_and_says_why() {
+async fn a_program_that_is_killed_has_failed_and_says_why() {
     let folder = Folder::new("killed");
-    let gone = folder.path().join("gone").display().to_string();
-    let config = folder.configure(&format!(
-        "{}[handlers.nowhere]\nexec = [\"{gone}\"]\n",
-        shell("killed", "kill -9 $$", "")
-    ));
-    // It is there when the server starts.
-    std::fs::write(&gone, "").unwrap();
-    let server = Server::start(&config);
-    std::fs::remove_file(&gone).unwrap();
+    let server = Server::start(&folder.configure(&shell("killed", "kill -9 $$", "")));
     let jobs = jobs(&folder).await;
 
     let killed = enqueue(&jobs, "killed", "null", 1).await;
-    let nowhere = enqueue(&jobs, "nowhere", "null", 1).await;
 
     let killed = until_state(&jobs, killed, State::Discarded).await;
     assert!(
         error(&killed).starts_with("ended by SIGKILL"),
         "{}",
         error(&killed)
-    );
-    let nowhere = until_state(&jobs, nowhere, State::Discarded).await;
-    assert_eq!(
-        error(&nowhere),
-        format!("cannot start {gone}: there is no such program")
     );
     server.stop();
 }
@@ -247,6 +233,48 @@ async fn what_a_program_has_written_is_told_with_its_failure_under_the_trace_of_
     let job = until_state(&jobs, id, State::Discarded).await;
     assert!(error(&job).ends_with("\n    disk full"), "{job:?}");
     server.stop();
+}
+
+#[tokio::test]
+async fn nothing_that_a_program_says_moves_the_cursor_of_whoever_reads_the_log() {
+    let folder = Folder::new("hostile");
+    let clears = r"\033[2J\033]0;x\007\302\233";
+    let config = folder.configure(
+        &[
+            shell(
+                "refuses",
+                &format!("printf '::steadfast discard no{clears}\\n'"),
+                "",
+            ),
+            shell(
+                "comes-back",
+                &format!("printf '::steadfast retry-after 1h no{clears}\\n'"),
+                "",
+            ),
+            shell(
+                "fails",
+                &format!("printf '::steadfast progress 40 no{clears}\\n'; exit 1"),
+                "",
+            ),
+        ]
+        .concat(),
+    );
+    let mut server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+    let mut ids = Vec::new();
+    for (kind, attempts) in [("refuses", 1), ("comes-back", 2), ("fails", 1)] {
+        ids.push(enqueue(&jobs, kind, "null", attempts).await);
+    }
+
+    for id in ids {
+        let job = until(&jobs, id, |job| job.info.error.is_some()).await;
+        assert!(error(&job).contains("no [2J ]0;x  "), "{job:?}");
+    }
+    server.signal("TERM");
+    let (_, told) = server.ended();
+    assert!(told.matches("no [2J ]0;x").count() >= 3, "{told}");
+    let moves = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    assert!(!told.contains(moves), "{told:?}");
 }
 
 #[tokio::test]
@@ -330,14 +358,6 @@ async fn a_program_is_looked_for_in_the_folder_that_it_runs_in() {
     let here = enqueue(&jobs, "here", "null", 1).await;
     let here = until_state(&jobs, here, State::Completed).await;
     assert_eq!(result(&here)["output"], format!("{dir}\n"));
-
-    std::fs::remove_dir_all(&below).unwrap();
-    let gone = enqueue(&jobs, "here", "null", 1).await;
-    let gone = until_state(&jobs, gone, State::Discarded).await;
-    assert_eq!(
-        error(&gone),
-        format!("there is no folder {dir} to run it in")
-    );
     server.stop();
 }
 

@@ -354,14 +354,17 @@ async fn long_work_is_accepted_gets_on_and_tells_its_end_under_its_term() {
             &url,
             &term,
             "fail",
-            "{\"error\": \"no such table\", \"discard\": true}",
+            r#"{"error": "no such table\u001b[2J\u009b2J\n2026-11-30T00:00:00.000Z INFO well", "discard": true}"#,
             true,
         ),
         "204",
     );
     call.answer("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
     let job = until_state(&jobs, id, State::Discarded).await;
-    assert_eq!(job.info.error.as_deref(), Some("no such table"));
+    assert_eq!(
+        job.info.error.as_deref(),
+        Some("no such table [2J 2J\n    2026-11-30T00:00:00.000Z INFO well")
+    );
     server.stop();
 }
 

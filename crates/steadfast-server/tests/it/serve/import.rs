@@ -79,7 +79,8 @@ async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
 fn a_crontab_of_the_system_is_known_by_its_place_and_by_the_option() {
     let folder = Folder::new("import-system");
     let from = folder.path().join("crontab");
-    std::fs::write(&from, "0 1 * * * root run-parts /etc/cron.daily\n").unwrap();
+    let text = "0 1 * * * root run-parts /etc/cron.daily\n";
+    std::fs::write(&from, text).unwrap();
     let from = from.to_str().unwrap();
 
     let imported = import(&[from, "--system", "--zone", "UTC"]);
@@ -90,6 +91,15 @@ fn a_crontab_of_the_system_is_known_by_its_place_and_by_the_option() {
         "{told}"
     );
     assert!(!String::from_utf8_lossy(&imported.stderr).contains("--system"));
+    let of_others = folder.path().join("of-others");
+    let theirs = "0 2 * * * nobody-of-that-name true\n".repeat(2);
+    std::fs::write(&of_others, format!("{text}{theirs}")).unwrap();
+    let of_others = import(&[of_others.to_str().unwrap(), "--system", "--zone", "UTC"]);
+    assert_eq!(of_others.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&of_others.stderr);
+    let expect = "line 2, different: there is no user nobody-of-that-name in /etc/passwd";
+    assert!(told.starts_with(expect), "{told}");
+    assert_eq!(told.matches("no user").count(), 1, "{told}");
     let refused = import(&[from, "--system", "--zone", "Mars/Olympus"]);
     let nowhere = import(&["/no/such/crontab"]);
 

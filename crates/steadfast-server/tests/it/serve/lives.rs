@@ -1,6 +1,5 @@
 //! From the start of a server to its end, however that comes.
 
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use super::*;
@@ -60,12 +59,6 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
     let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\n";
 
     check("", 78, "1:1", "nothing is to be run");
-    check(
-        &shell("a", "true", "user = \"nobody-of-that-name\""),
-        78,
-        "9:8",
-        "there is no user \"nobody-of-that-name\"",
-    );
     // What may come by itself is tried again by whoever starts it.
     check(
         &format!("{http}secret = \"file:/no/such\"\n"),
@@ -87,49 +80,6 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
         "10:10",
         "[calls] listens on 127.0.0.1:4711, too",
     );
-}
-
-#[tokio::test]
-async fn a_handler_whose_program_or_folder_is_not_there_yet_keeps_no_other_from_its_jobs() {
-    let folder = Folder::new("later");
-    let program = folder.path().join("later.sh");
-    let gone = folder.path().join("mounted-later");
-    let config = folder.configure(&format!(
-        "[handlers.a]\nexec = [\"{}\"]\nbackoff = \"100ms\"\n{}{}",
-        program.display(),
-        shell(
-            "b",
-            "true",
-            &format!("dir = \"{}\"\nbackoff = \"100ms\"", gone.display())
-        ),
-        shell("c", "true", ""),
-    ));
-    let config_path = config.to_str().unwrap();
-    let checked = output(&["--config", config_path, "--check"]);
-    let told = String::from_utf8_lossy(&checked.stderr);
-    assert_eq!(checked.status.code(), Some(78), "{told}");
-    let (lacks_program, lacks_folder) = (
-        format!("there is no program {}", program.display()),
-        format!("there is no folder {}", gone.display()),
-    );
-    assert!(told.contains(&lacks_program), "{told}");
-    assert!(told.contains(&lacks_folder), "{told}");
-
-    let server = Server::start(&config);
-    let jobs = jobs(&folder).await;
-    let late = [
-        enqueue(&jobs, "a", "null", 1_000).await,
-        enqueue(&jobs, "b", "null", 1_000).await,
-    ];
-    let well = enqueue(&jobs, "c", "null", 1).await;
-    until_state(&jobs, well, State::Completed).await;
-    std::fs::create_dir(&gone).unwrap();
-    std::fs::write(&program, "#!/bin/sh\n").unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    for id in late {
-        until_state(&jobs, id, State::Completed).await;
-    }
-    server.stop();
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod served;
 mod stalled;
 mod tls;
 mod tokens;
+mod unbegun;
 mod unhandled;
 mod unread;
 mod warden;

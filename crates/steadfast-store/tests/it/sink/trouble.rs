@@ -1,5 +1,6 @@
 use sqlx::{Connection, PgConnection};
 use steadfast_core::batch::BatchWriter;
+use steadfast_store::sink::Form;
 use steadfast_store::testing::{Cluster, Database, Kind as Place, Stop};
 use steadfast_store::{Config, Fault, Faults, Store, on_every_store};
 
@@ -98,6 +99,12 @@ on_every_store! {
         assert_eq!(number(&store, "SELECT max(length(name)) FROM item").await, 10 << 20);
         assert_eq!(writer.stats().batches, 3, "it went alone");
     }
+}
+
+/// A table whose rows know how often they were written.
+async fn counted(store: &Store) {
+    let text = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, count BIGINT NOT NULL DEFAULT 1)";
+    run(store, text).await;
 }
 
 /// Who waits for a lock, as the server sees it.
@@ -384,7 +391,7 @@ async fn a_batch_in_doubt_counts_once_also_when_nothing_can_be_written_meanwhile
         ..database.config()
     };
     let store = database.open_with(config).await;
-    run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL, count BIGINT NOT NULL DEFAULT 1)").await;
+    counted(&store).await;
     run(
         &store,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$",
@@ -422,4 +429,126 @@ async fn a_batch_in_doubt_counts_once_also_when_nothing_can_be_written_meanwhile
         let count = number(&store, "SELECT sum(count)::bigint FROM item").await;
         assert_eq!(count, 10 * (round as i64 + 1), "{:?}", writer.stats());
     }
+}
+
+/// A trigger that raises before each statement says nothing about whether the batch is written: it comes before the mark.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_written_counts_once_also_when_a_trigger_raises_before_it_is_known() {
+    for (form, last) in [(Form::Unnest, "batch"), (Form::Values, "commit")] {
+        let database = Database::make(Place::Postgres).await;
+        let faults = Faults::new();
+        let config = Config {
+            faults: faults.clone(),
+            ..database.config()
+        };
+        let store = database.open_with(config).await;
+        counted(&store).await;
+        run(
+            &store,
+            "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'closed today'; END $$",
+        )
+        .await;
+        let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
+        let table = items().upsert_with(["id"], "count = item.count + 1").once();
+        let writer = BatchWriter::builder(of_rows("closed", 200), sink(&store, table.form(form)));
+        let writer = writer.start().unwrap();
+
+        faults.on_name(last, Fault::After);
+        let receipts = send(&writer, (0..10).map(item)).await;
+        until("it is written, and the answer is lost", async || {
+            let text = "SELECT count(*) FROM item";
+            let row: (i64,) = sqlx::query_as(text).fetch_one(&mut admin).await.unwrap();
+            row.0 == 10 && writer.stats().failed[2] > 0
+        })
+        .await;
+        execute(
+            &mut admin,
+            "CREATE TRIGGER closed BEFORE INSERT ON item EXECUTE FUNCTION closed()",
+        )
+        .await;
+        faults.clear();
+        until(
+            "it raises, or was not asked since its mark was seen before",
+            async || {
+                let stats = writer.stats();
+                stats.failed[0] > 0 || stats.written > 0
+            },
+        )
+        .await;
+        execute(&mut admin, "DROP TRIGGER closed ON item").await;
+        all(receipts).await;
+
+        let count = number(&store, "SELECT sum(count)::bigint FROM item").await;
+        assert_eq!(count, 10, "{form:?}: {:?}", writer.stats());
+    }
+}
+
+/// The server is still at the attempt that was not answered in time, and comes to its mark after the next one has failed and
+/// before the rows go another way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_comes_late_writes_nothing_once_its_batch_is_settled() {
+    let database = Database::make(Place::Postgres).await;
+    let config = Config {
+        // It is there for as long as the test takes.
+        statement_timeout: Duration::from_secs(300),
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    counted(&store).await;
+    run(&store, "CREATE SEQUENCE tries").await;
+    run(
+        &store,
+        "CREATE FUNCTION turnstile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            CASE nextval('tries')
+                WHEN 1 THEN PERFORM pg_advisory_xact_lock_shared(1);
+                WHEN 2 THEN RAISE EXCEPTION 'one at a time';
+                ELSE PERFORM pg_advisory_xact_lock_shared(3);
+            END CASE;
+            RETURN NULL;
+        END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER turnstile BEFORE INSERT ON item EXECUTE FUNCTION turnstile()",
+    )
+    .await;
+    let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
+    execute(
+        &mut admin,
+        "SELECT pg_advisory_lock(1), pg_advisory_lock(3)",
+    )
+    .await;
+    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let mut config = of_rows("late", 200);
+    config.write_timeout = Duration::from_secs(1);
+    let writer = BatchWriter::builder(config, sink(&store, table));
+    let writer = writer.start().unwrap();
+    let others = async |admin: &mut PgConnection, lock: i64| {
+        let text = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND mode = 'ShareLock'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let row: (i64,) = sqlx::query_as(text)
+            .bind(lock)
+            .fetch_one(admin)
+            .await
+            .unwrap();
+        row.0
+    };
+
+    let receipts = send(&writer, (0..10).map(item)).await;
+    until("the rows go another way", async || {
+        others(&mut admin, 3).await > 0
+    })
+    .await;
+    assert_eq!(others(&mut admin, 1).await, 1);
+    execute(&mut admin, "SELECT pg_advisory_unlock(1)").await;
+    until("the first attempt has ended", async || {
+        others(&mut admin, 1).await == 0
+    })
+    .await;
+    execute(&mut admin, "SELECT pg_advisory_unlock(3)").await;
+    all(receipts).await;
+
+    let count = number(&store, "SELECT sum(count)::bigint FROM item").await;
+    assert_eq!(count, 10, "{:?}", writer.stats());
 }

@@ -1,0 +1,148 @@
+//! How the ends of runs are told.
+
+use super::*;
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ends_go_to_postgres_beside_a_large_claim_and_few_along_with_it() {
+    for (on, ends, statements) in [
+        (On::Postgres, SIDE_BY_SIDE, 2),
+        (On::Postgres, SIDE_BY_SIDE - 1, 1),
+        (On::Sqlite, SIDE_BY_SIDE, 1),
+    ] {
+        let (_database, mut engine, _ended) = engine_of(on, |worker| worker.kind(any())).await;
+        let faults = engine.jobs.store().config().faults.clone();
+        engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
+        faults.on_name("exchange", Fault::Delay(Duration::ZERO));
+
+        let outcome = engine.exchange(vec![(0, i64::MIN, SIDE_BY_SIDE)]).await;
+
+        assert_eq!(faults.hits(), statements, "{ends} ends on {on:?}");
+        let Outcome::Exchanged { sent, told, .. } = outcome else {
+            panic!("it was an exchange");
+        };
+        assert_eq!(sent.len(), ends);
+        // There is neither such a node nor such a job.
+        let told = told.unwrap();
+        assert!(told.at_us.is_none() && told.ended.is_empty());
+
+        // Whichever reply is lost, the outcome of the whole is unknown.
+        for nth in 1..=statements {
+            engine.done = (1..=ends as i64).map(|id| released(id, 1)).collect();
+            faults.on(nth, Fault::After);
+            let outcome = engine.exchange(vec![(0, i64::MIN, SIDE_BY_SIDE)]).await;
+            let failed = matches!(outcome, Outcome::Exchanged { told: Err(_), .. });
+            assert!(failed, "{ends} ends on {on:?}, statement {nth}");
+        }
+    }
+}
+
+/// It has the rank that it had, below which other nodes have gone on as well.
+#[tokio::test]
+async fn what_is_handed_back_is_told_to_others() {
+    let (_database, mut engine, _ended) = engine().await;
+    let jobs = engine.jobs.clone();
+    let put_back = |follow, locked: &[i64]| {
+        let back = Back {
+            taken: vec![7],
+            stopped: Vec::new(),
+            locked: locked.to_vec(),
+        };
+        Outcome::PutBack {
+            sent: vec![Finished {
+                follow,
+                ..released(7, 1)
+            }],
+            told: Ok(back),
+        }
+    };
+    let later = Duration::from_secs(1);
+    for (follow, locked, told) in [
+        (Follow::Release, &[][..], true),
+        (Follow::Snooze(Duration::ZERO), &[], true),
+        (Follow::Retry(later), &[], false),
+        // It is not put back, and tried every 250 ms.
+        (Follow::Release, &[7], false),
+    ] {
+        let before = *jobs.woken().borrow();
+        engine.apply(0, put_back(follow, locked));
+        let after = *jobs.woken().borrow();
+
+        assert_eq!(after.is_from_start(before), told, "{follow:?}");
+    }
+
+    // Nor is it known whether it was told when the answer is lost.
+    let before = *jobs.woken().borrow();
+    engine.back.push(released(8, 1));
+    engine.note_found(0, &[], Vec::new());
+    assert!(jobs.woken().borrow().is_from_start(before));
+}
+
+#[tokio::test]
+async fn ends_that_are_locked_later_keep_no_others_waiting() {
+    let (_database, mut engine, _ended) = engine().await;
+    let again = nanos(Duration::from_millis(250));
+    let locked = |id| vec![released(id, 1)];
+
+    engine.keep_locked(MILLI, locked(1), &[1]);
+    engine.keep_locked(again, locked(2), &[2]);
+
+    assert_eq!(engine.locked_until, again + MILLI);
+    assert_eq!((engine.locked.len(), engine.locked_tries), (2, 1));
+    engine.try_locked(again + MILLI);
+    let back = std::mem::take(&mut engine.back);
+    engine.keep_locked(again + MILLI, back, &[1, 2]);
+    assert_eq!(engine.locked_tries, 2);
+    engine.try_locked(2 * again + MILLI);
+    let back = std::mem::take(&mut engine.back);
+    assert_eq!(engine.keep_locked(2 * again + MILLI, back, &[]).len(), 2);
+    assert_eq!(engine.locked_tries, 0);
+}
+
+/// Whoever has its row locked may hang for ever.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
+    let (_database, mut engine, _ended) = engine().await;
+    let late = |told: &[i64]| Outcome::Late {
+        incarnation: 3,
+        sent: vec![released(7, 1)],
+        told: Ok(Told {
+            at_us: None,
+            ended: Vec::new(),
+            locked: told.to_vec(),
+            claimed: Vec::new(),
+        }),
+    };
+
+    engine.apply(0, late(&[7]));
+    assert!(!engine.is_empty(), "it has its time");
+    engine.stopping = true;
+    assert!(!engine.is_empty(), "it may be for a moment");
+    engine.apply(0, late(&[7]));
+    engine.apply(0, late(&[7]));
+    assert!(engine.is_empty());
+
+    engine.legacy.late.push((3, released(8, 1)));
+    engine.apply(0, late(&[]));
+    assert!(!engine.is_empty(), "it is not locked");
+}
+
+/// What sets a limit has the rows of all that runs locked for a moment; those who stop have milliseconds more.
+#[tokio::test]
+async fn a_stop_waits_for_ends_that_are_locked_for_a_moment() {
+    let (_database, mut engine, _ended) = engine().await;
+    engine.stopping = true;
+    let again = nanos(Duration::from_millis(250));
+    let mut now = MILLI;
+    engine.back.push(released(1, 1));
+
+    for _ in 0..GIVE_UP_AFTER {
+        engine.try_locked(now);
+        let sent = std::mem::take(&mut engine.back);
+        assert_eq!(sent.len(), 1);
+        engine.keep_locked(now, sent, &[1]);
+        let tries = engine.locked_tries;
+        assert_eq!(engine.is_empty(), tries == GIVE_UP_AFTER, "{tries}");
+        now += again;
+    }
+}
