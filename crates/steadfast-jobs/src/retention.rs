@@ -19,9 +19,12 @@ const TURNS: usize = 100;
 /// How many kinds have a retention of their own: 1,000 are looked after.
 const KINDS_MAX: i64 = 1_000;
 
-/// How long a walk through the history goes on where it was: an hour. Then it begins anew, for what was
-/// committed long after its time and lies behind it.
-const WALK: Duration = Duration::from_secs(3_600);
+/// How often a walk through the history goes back, for what was committed after it had passed, or was locked: every hour.
+const BACK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How far it goes back: two hours of the history, so that it comes by twice. From the very start it would have all before it
+/// that others keep for longer, and might not get through that within the hour.
+const BACK: Duration = Duration::from_secs(2 * 3_600);
 
 /// How long notes of rejected ends are kept: 30 days, as discarded jobs are.
 const REJECTED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -90,14 +93,16 @@ impl Jobs {
 
 /// Deletes what is to be kept no longer, and remembers how far it has looked.
 ///
-/// The history is ordered by how jobs ended and when, not by kind. What another kind keeps for longer
-/// lies in the way, and is passed once an hour at most.
+/// The history is ordered by how jobs ended and when, not by kind. What another kind keeps for longer lies in the way, and
+/// is passed once: when the walk begins, and when it begins anew because somebody keeps kinds for another time.
 #[derive(Debug, Default)]
 pub(crate) struct Pruner {
     /// Time and id of the last job that was looked at, by state and kind.
     seen: HashMap<(State, String), (i64, i64)>,
-    /// When it last began anew.
-    begun: Option<u64>,
+    /// For how long kinds were kept then.
+    keeps: Vec<(String, Retention)>,
+    /// When it last went back.
+    back: Option<u64>,
 }
 
 impl Pruner {
@@ -108,14 +113,6 @@ impl Pruner {
         jobs: &Jobs,
         usual: Retention,
     ) -> Result<u64, Error> {
-        let anew = u64::try_from(WALK.as_nanos()).unwrap_or(u64::MAX);
-        if self
-            .begun
-            .is_none_or(|begun| now.saturating_sub(begun) > anew)
-        {
-            self.seen.clear();
-            self.begun = Some(now);
-        }
         let rows = jobs
             .store()
             .ask(&sql::RETENTIONS, binds![KINDS_MAX])
@@ -134,6 +131,7 @@ impl Pruner {
             };
             keeps.push((row.get(0)?, retention));
         }
+        self.go_back(now, &keeps);
         let mut deleted = 0;
         for (kind, keep) in &keeps {
             for state in State::ALL.into_iter().filter(|state| state.is_terminal()) {
@@ -148,6 +146,22 @@ impl Pruner {
             }
         }
         Ok(deleted)
+    }
+
+    /// Begins anew if kinds are kept for another time: one that has none of its own any more lies behind the usual walk.
+    fn go_back(&mut self, now: u64, keeps: &[(String, Retention)]) {
+        if self.keeps != keeps {
+            self.seen.clear();
+            self.keeps = keeps.to_vec();
+        }
+        let every = u64::try_from(BACK_EVERY.as_nanos()).unwrap_or(u64::MAX);
+        let last = *self.back.get_or_insert(now);
+        if now.saturating_sub(last) >= every {
+            self.back = Some(now);
+            for (finished_us, _) in self.seen.values_mut() {
+                *finished_us = finished_us.saturating_sub(micros(BACK));
+            }
+        }
     }
 
     async fn prune_kind(
@@ -189,5 +203,82 @@ impl Jobs {
         let mut pruner = Pruner::default();
         // Boxed, so that whoever asks has not all of it on the stack.
         Box::pin(pruner.prune(clock::nanos(), self, usual)).await
+    }
+}
+
+#[cfg(all(test, feature = "sqlite", feature = "test-util"))]
+mod tests {
+    use steadfast_store::testing::{Database, Kind as On};
+    use steadfast_store::{Dialect, Fault};
+
+    use super::*;
+
+    /// Adds jobs of a kind to the history, from an id on, one that ended each ten seconds.
+    async fn add(jobs: &Jobs, kind: &str, from: i64, count: i64) {
+        let store = jobs.store();
+        let text = match store.dialect() {
+            Dialect::Sqlite => {
+                "WITH RECURSIVE n (id) AS (SELECT ?2 UNION ALL SELECT id + 1 FROM n WHERE id < ?2 + ?3 - 1)
+                 INSERT INTO steadfast_job_history (id, queue, kind, state, priority, due_us, payload, attempt,
+                     max_attempts, crashes, held, term, created_us, finished_us, min_version)
+                 SELECT id, 'default', ?1, 'completed', 0, 0, '{}', 0, 1, 0, 0, 0, 0,
+                     CAST(unixepoch('subsec') * 1000000 AS INTEGER) - 50 * 3600000000 + id * 10000000, 0 FROM n"
+            }
+            Dialect::Postgres => {
+                "INSERT INTO steadfast.job_history (id, queue, kind, state, priority, due_us, payload, attempt,
+                     max_attempts, crashes, held, term, created_us, finished_us, min_version)
+                 SELECT id, 'default', $1, 'completed', 0, 0, '{}', 0, 1, 0, 0, 0, 0,
+                     steadfast.now_us() - 50 * 3600000000 + id * 10000000, 0
+                 FROM generate_series($2::bigint, $2 + $3 - 1) AS n (id)"
+            }
+        };
+        let binds = binds![kind, from, count];
+        let added: Result<_, steadfast_store::Error> =
+            store.write(async |mut tx| tx.sql(text, binds).await).await;
+        added.unwrap();
+    }
+
+    /// It would have all of that before it each hour, and never get to what comes after it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_kind_keeps_for_long_is_passed_once() {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        let usual = Retention::default();
+        let long = Retention {
+            completed: 30 * DAY,
+            ..usual
+        };
+        for on in [On::Sqlite, On::Postgres] {
+            let database = Database::make(on).await;
+            let jobs = Jobs::open(&database.open().await).await.unwrap();
+            let faults = jobs.store().config().faults.clone();
+            faults.on_name("prune", Fault::Delay(Duration::ZERO));
+            let kept = [("kept".to_owned(), long)];
+            jobs.set_retention(vec!["kept".into()], &kept)
+                .await
+                .unwrap();
+            // Seven hours of them.
+            add(&jobs, "kept", 1, 2_500).await;
+            add(&jobs, "any", 3_001, 1).await;
+            let mut pruner = Pruner::default();
+            let mut prune = async |hours: u64| {
+                let before = faults.hits();
+                let now = hours * u64::try_from(BACK_EVERY.as_nanos()).unwrap();
+                let deleted = pruner.prune(now, &jobs, usual).await.unwrap();
+                (deleted, faults.hits() - before)
+            };
+            // One for each way to end, for this kind and for the others.
+            let least = 8;
+
+            assert_eq!(prune(1).await, (1, least + 2), "on {on:?}");
+            assert_eq!(prune(1).await, (0, least), "on {on:?}");
+
+            // What was committed after it had passed, and is less than two hours before the last.
+            add(&jobs, "any", 2_501, 1).await;
+            assert_eq!(prune(1).await, (0, least), "on {on:?}");
+            assert_eq!(prune(2).await, (1, least), "on {on:?}");
+
+            jobs.set_retention(vec!["kept".into()], &[]).await.unwrap();
+            assert_eq!(prune(2).await.0, 2_500, "on {on:?}: it lies behind");
+        }
     }
 }

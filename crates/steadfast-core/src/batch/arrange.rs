@@ -4,9 +4,17 @@ use super::WriteError;
 use super::queue::{Answer, Entry};
 use crate::recover;
 
-/// Sorts and folds the entries of a batch; gives those for which that panicked, with why.
-pub(super) type Arrange<T> =
-    Box<dyn Fn(Vec<Entry<T>>) -> (Vec<Entry<T>>, Vec<Panicked<T>>) + Send + Sync>;
+/// Sorts and folds the entries of a batch.
+pub(super) type Arrange<T> = Box<dyn Fn(Vec<Entry<T>>) -> Arranged<T> + Send + Sync>;
+
+/// Entries in the order in which they are written.
+pub(super) struct Arranged<T> {
+    pub(super) entries: Vec<Entry<T>>,
+    /// Whether each has the key of the one before it, and so must not be written before it.
+    pub(super) twins: Vec<bool>,
+    /// Those for which that panicked, with why.
+    pub(super) panicked: Vec<Panicked<T>>,
+}
 
 /// A row, if it is still there, who wants to know, and why it cannot be written.
 pub(super) type Panicked<T> = (Option<T>, Answer, WriteError);
@@ -15,10 +23,7 @@ pub(super) type Panicked<T> = (Option<T>, Answer, WriteError);
 pub(super) fn by_key<T, K: Ord>(key: impl Fn(&T) -> K + Send + Sync + 'static) -> Arrange<T> {
     Box::new(move |entries| {
         let (keyed, panicked) = sorted(entries, &key);
-        (
-            keyed.into_iter().map(|(_, entry)| entry).collect(),
-            panicked,
-        )
+        arranged(keyed, panicked)
     })
 }
 
@@ -29,7 +34,7 @@ pub(super) fn folding<T, K: Ord>(
 ) -> Arrange<T> {
     Box::new(move |entries| {
         let (keyed, mut panicked) = sorted(entries, &key);
-        let mut folded: Vec<(K, Entry<T>)> = Vec::with_capacity(keyed.len());
+        let mut folded: Keyed<T, K> = Vec::with_capacity(keyed.len());
         for (key, entry) in keyed {
             let Some((_, kept)) = folded.last_mut().filter(|(last, _)| *last == key) else {
                 folded.push((key, entry));
@@ -44,10 +49,7 @@ pub(super) fn folding<T, K: Ord>(
                 Err(panic) => panicked.push((None, answer, WriteError::panicked(panic))),
             }
         }
-        (
-            folded.into_iter().map(|(_, entry)| entry).collect(),
-            panicked,
-        )
+        arranged(folded, panicked)
     })
 }
 
@@ -69,4 +71,13 @@ fn sorted<T, K: Ord>(
     }
     keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
     (keyed, panicked)
+}
+
+fn arranged<T, K: Ord>(keyed: Keyed<T, K>, panicked: Vec<Panicked<T>>) -> Arranged<T> {
+    let twins = (0..keyed.len()).map(|at| at > 0 && keyed[at].0 == keyed[at - 1].0);
+    Arranged {
+        twins: twins.collect(),
+        entries: keyed.into_iter().map(|(_, entry)| entry).collect(),
+        panicked,
+    }
 }

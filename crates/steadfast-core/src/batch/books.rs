@@ -51,7 +51,8 @@ pub struct BatchStats {
     pub is_broken: bool,
     /// How many waited for locks in the database at the last look, if that could tell.
     pub lock_waiters: Option<u32>,
-    /// How far replicas were behind at the last look, if that could tell.
+    /// How far replicas were behind at the last look, if that could tell: at least so far, where one of them was before
+    /// the first look already.
     pub replica_lag: Option<Duration>,
 }
 
@@ -178,8 +179,8 @@ impl Books {
         let stats = &mut inner.stats;
         stats.lock_waiters = pressure.lock_waiters;
         stats.replica_lag = match pressure.lag {
-            Lag::Known(lag) => Some(lag),
-            Lag::AtLeast(_) | Lag::Unknown => None,
+            Lag::Known(lag) | Lag::AtLeast(lag) => Some(lag),
+            Lag::Unknown => None,
         };
     }
 
@@ -278,7 +279,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::gauge(
         "steadfast_batch_replica_lag_seconds",
         &["batch"],
-        "How far replicas were behind at the last look; absent when that could not tell.",
+        "How far replicas were behind at the last look, at least; absent when that could not tell.",
     ),
 ];
 

@@ -20,7 +20,7 @@
 //! - **Rows that cannot be written** are found by halving, told with their reason, handed to
 //!   [`Sink::dead`], and do not take others with them. When nothing can be written any more the
 //!   writer stops giving up rows, and they wait. Now and then a few are tried, up to sixteen, and once one of them is
-//!   written, those that failed before it are given up. So sixteen rows in a row that cannot be written wait, all others
+//!   written, those that failed before it are tried once more, and given up if they fail again. So sixteen rows in a row that cannot be written wait, all others
 //!   behind them, and that is told.
 //! - **Failures that are not the rows'** ([`WriteError::conflict`], [`WriteError::unavailable`]) are
 //!   tried again, with jitter, under the same [`BatchId`]: a sink that stores the id in the same
@@ -36,6 +36,9 @@
 //! Rows are written in the order in which they came. With [`keyed`](BatchBuilder::keyed) those of a
 //! batch are sorted by their key, of one key in the order in which they came: two writers whose
 //! batches have keys in common then lock them in one order, and do not deadlock.
+//!
+//! Where rows failed since the table was broken, and it is mended while a few are tried, one may be written before those that
+//! came earlier; of one key none is, the earlier ones are given up then. So say the key where the order matters.
 //! [`folding`](BatchBuilder::folding) merges rows of one key within a batch, which an upsert of many
 //! rows needs.
 //!

@@ -15,6 +15,8 @@ pub(super) struct Load<T> {
     bytes: Vec<usize>,
     /// Absent once it was given.
     pub(super) answers: Vec<Option<Answer>>,
+    /// Whether each has the key of the one before it.
+    twins: Vec<bool>,
 }
 
 impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
@@ -54,18 +56,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         }
     }
 
-    /// Tries one row after the other until one is written: then it was the rows before it that failed, and not the table.
-    /// Where none is, nobody knows which of them it was, so all are undecided.
+    /// Tries one row after the other until one is written: then the table takes rows, and those before it are tried again.
+    /// Where none is, nobody knows whether it was them or the table, so all are undecided.
     async fn probe(&mut self, load: &mut Load<T>, mut permit: Option<Permit<'_>>) {
         let mut failed = Vec::new();
         for row in 0..load.rows.len() {
             match self.transaction(load, row..row + 1, permit.take()).await {
-                Ended::Written => {
-                    for (row, error) in failed {
-                        self.give_up_at(load, row, &error).await;
-                    }
-                    return;
-                }
+                Ended::Written => return self.try_again(load, failed, row).await,
                 Ended::Failed(error) if error.at() == Some(0) => {
                     self.give_up_at(load, row, &error).await;
                 }
@@ -75,6 +72,31 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         }
         if !failed.is_empty() {
             self.circuit.open(clock::nanos(), rng::bits());
+        }
+    }
+
+    /// Tries rows again that failed before one was written, and gives up those that fail again: somebody may have mended the
+    /// table in between. Of the key of the written one none is tried, since it would come after its successor.
+    async fn try_again(
+        &mut self,
+        load: &mut Load<T>,
+        mut failed: Vec<(usize, WriteError)>,
+        written: usize,
+    ) {
+        let is_first_of_key = |row: &usize| !load.twins[*row];
+        let first = (0..=written).rev().find(is_first_of_key).unwrap_or(0);
+        let others = failed.partition_point(|(row, _)| *row < first);
+        for (row, error) in failed.split_off(others) {
+            self.give_up_at(load, row, &error).await;
+        }
+        for (row, _) in failed {
+            match self.transaction(load, row..row + 1, None).await {
+                Ended::Written => {}
+                Ended::Failed(error) if error.is_row() => {
+                    self.give_up_at(load, row, &error).await;
+                }
+                Ended::Failed(_) => return,
+            }
         }
     }
 
@@ -140,10 +162,14 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     /// Brings rows into the order of their keys; gives those, too, whose key panicked.
     fn arranged(&self, entries: Vec<Entry<T>>) -> (Load<T>, Vec<Panicked<T>>) {
         match &self.arrange {
-            None => (Load::of(entries), Vec::new()),
+            None => {
+                let twins = vec![false; entries.len()];
+                (Load::of(entries, twins), Vec::new())
+            }
             Some(arrange) => {
-                let (entries, panicked) = arrange(entries);
-                (Load::of(entries), panicked)
+                let arranged = arrange(entries);
+                let load = Load::of(arranged.entries, arranged.twins);
+                (load, arranged.panicked)
             }
         }
     }
@@ -161,11 +187,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 }
 
 impl<T> Load<T> {
-    fn of(entries: Vec<Entry<T>>) -> Self {
+    fn of(entries: Vec<Entry<T>>, twins: Vec<bool>) -> Self {
         let mut load = Self {
             rows: Vec::with_capacity(entries.len()),
             bytes: Vec::with_capacity(entries.len()),
             answers: Vec::with_capacity(entries.len()),
+            twins,
         };
         for Entry { row, bytes, answer } in entries {
             load.rows.push(row);

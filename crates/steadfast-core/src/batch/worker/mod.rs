@@ -63,7 +63,7 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         &["batch", "error"],
     )
     .when("The sink said that nothing can be written, or row after row failed and none succeeded.")
-    .action("Mend what `error` says: a table, a column, a right. A few rows are tried now and then, up to sixteen, and the others follow once one of them is written. Where sixteen rows in a row cannot be written and the table is sound, they stand in the way of all others: let the table take them."),
+    .action("Mend what `error` says: a table, a column, a right. A few rows are tried now and then, up to sixteen, and the others follow once one of them is written; those that failed before it are tried once more. Where sixteen rows in a row cannot be written and the table is sound, they stand in the way of all others: let the table take them."),
     EventDoc::new(
         "steadfast::batch",
         &["warn"],
@@ -183,6 +183,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 changed = drain.changed() => if changed.is_err() {
                     return self.inbox.recv().await;
                 },
+                // For the books.
+                () = next_look(&mut self.looked) => drop(self.step()),
             }
         }
     }
@@ -255,19 +257,9 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
 
     /// Waits until so many nanoseconds, or for the next look.
     async fn sleep(&mut self, until: u64) {
-        let looked = &mut self.looked;
-        let changed = async {
-            if let Some(seen) = looked
-                && seen.changed().await.is_ok()
-            {
-                return;
-            }
-            // Nobody looks, or not any more.
-            std::future::pending().await
-        };
         tokio::select! {
             () = clock::sleep_until(clock::instant_at(until)) => {}
-            () = changed => {}
+            () = next_look(&mut self.looked) => {}
         }
     }
 
@@ -319,6 +311,16 @@ impl<T, S> Drop for Worker<T, S> {
     fn drop(&mut self) {
         self.books.end();
     }
+}
+
+async fn next_look(looked: &mut Looked) {
+    if let Some(seen) = looked
+        && seen.changed().await.is_ok()
+    {
+        return;
+    }
+    // Nobody looks, or not any more.
+    std::future::pending().await
 }
 
 /// Is over when the writer must end: at the deadline of a drain, or, when the last handle has gone

@@ -6,7 +6,7 @@ use crate::decide::backoff::{Backoff, BackoffState};
 /// column is new, a right is missing. Rows wait then; now and then a few are tried.
 ///
 /// One row that fails does not tell whether it is the row or the table, so each time twice as many are tried, up to
-/// [`Circuit::PROBE_MAX`]: one that is written tells that those before it were bad. When as many rows in a row are bad they
+/// [`Circuit::PROBE_MAX`]: one that is written tells that the table takes rows, and so that those which fail again are bad. When as many rows in a row are bad they
 /// wait, and all others behind them.
 ///
 /// Time is nanoseconds of one monotonic clock.

@@ -101,6 +101,11 @@ async fn the_report_has_the_stats() {
     let lag = told("steadfast_batch_replica_lag_seconds", None);
     assert_eq!(lag, report::Value::Gauge(3.0));
 
+    // Of a replica that is gone the least is told.
+    seen.lag(Lag::AtLeast(Duration::from_secs(9)));
+    clock::sleep(Duration::from_millis(200)).await;
+    assert_eq!(writer.stats().replica_lag, Some(Duration::from_secs(9)));
+
     // What nobody can tell is no number, also where nothing is written.
     let is_absent = || {
         let of_looks = [

@@ -50,7 +50,8 @@ async fn a_batch_in_doubt_that_was_not_written_goes_on_under_other_ids_once_that
             Err(WriteError::broken("no such user")),
             Ok(false),
         ]);
-        let writer = writer(of_rows(100), &table);
+        // It waits for ten seconds after each failure.
+        let writer = writer(of_bad_rows(10), &table);
 
         let receipts = send(&writer, 0..10).await;
         while !writer.stats().is_broken {

@@ -250,3 +250,61 @@ async fn bad_rows_with_a_good_one_among_the_next_are_given_up_alone_and_sixteen_
         }
     }
 }
+
+/// Fails at first, whatever it is to write, as often as the test says: until somebody mends it, also in the middle of a
+/// few rows that are tried. Row 5 it never takes.
+fn mended_after(failures: usize) -> Table {
+    let table = Table::with_bad([5]);
+    table.fail_next((0..failures).map(|_| WriteError::row("no such column")));
+    table
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_tried_while_the_table_is_mended_are_written() {
+    // From the batch of ten down to the first row alone; then it suspects the table, and tries 1, 2, 4 and 8.
+    for failures in 5..20 {
+        let table = mended_after(failures);
+        let writer = writer(of_bad_rows(1), &table);
+        drop(send(&writer, 0..10).await);
+
+        let stats = writer
+            .drain(clock::now() + Duration::from_secs(3_600))
+            .await;
+
+        let dead = table.0.dead.lock().unwrap().clone();
+        assert_eq!((dead, stats.left), (vec![0, 5], 0), "{failures}");
+        let mut rows = table.rows();
+        rows.sort_unstable();
+        assert_eq!(rows, [1, 2, 3, 4, 6, 7, 8, 9], "{failures}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_one_key_no_row_is_written_after_its_successor_whenever_the_table_is_mended() {
+    let mut given_up = BTreeSet::new();
+    for failures in 5..20 {
+        let table = mended_after(failures);
+        let writer = BatchWriter::builder(of_bad_rows(1), table.clone()).keyed(|row: &u32| row / 2);
+        let writer = writer.start().unwrap();
+        drop(send(&writer, 0..10).await);
+
+        let stats = writer
+            .drain(clock::now() + Duration::from_secs(3_600))
+            .await;
+
+        let (rows, dead) = (table.rows(), table.0.dead.lock().unwrap().clone());
+        assert_eq!((rows.len() + dead.len(), stats.left), (10, 0), "{failures}");
+        let place = |row: u32| rows.iter().position(|other| *other == row);
+        for first in (0..10).step_by(2) {
+            if let (Some(one), Some(other)) = (place(first), place(first + 1)) {
+                assert!(one < other, "{failures}: {rows:?}");
+            }
+        }
+        // Beside those that cannot be written, only the one whose successor was the first to be written.
+        for row in dead.into_iter().filter(|row| ![0, 5].contains(row)) {
+            assert_eq!(rows.first(), Some(&(row + 1)), "{failures}: {rows:?}");
+            given_up.insert(row);
+        }
+    }
+    assert!(given_up.contains(&2), "{given_up:?}");
+}

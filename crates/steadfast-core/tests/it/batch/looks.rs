@@ -163,3 +163,26 @@ async fn a_pause_while_nothing_is_known_of_replicas_is_told_as_one() {
 
     assert!(writer.stats().is_paused);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_replicas_ask_for_is_told_before_the_first_row() {
+    let seen = Seen::default();
+    seen.lag(behind(2));
+    let mut config = config();
+    config.size.lag_max = Some(Duration::from_secs(1));
+    let writer = BatchWriter::builder(config, Table::default())
+        .looking(seen.clone())
+        .start()
+        .unwrap();
+    let told = || {
+        let stats = writer.stats();
+        (stats.is_paused, stats.rows_limit, stats.constraint)
+    };
+
+    clock::sleep(Duration::from_millis(150)).await;
+    assert_eq!(told(), (true, 1, Constraint::Lag));
+
+    seen.lag(behind(0));
+    clock::sleep(Duration::from_millis(150)).await;
+    assert_eq!(told(), (false, 20, Constraint::Time));
+}

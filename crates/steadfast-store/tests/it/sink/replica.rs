@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use steadfast_core::batch::{Batch, BatchWriter, Look, Permits, Sink, WriteError};
+use steadfast_core::batch::{Batch, BatchId, BatchWriter, Look, Permits, Sink, WriteError};
 use steadfast_core::clock::Instant;
 use steadfast_core::decide::batch::{Constraint, Lag, Pressure, UnknownLag};
 use steadfast_core::rng;
@@ -220,6 +220,10 @@ impl Sink<Item> for Counted {
             self.begun.fetch_add(1, SeqCst);
         }
         self.sink.write(batch).await
+    }
+
+    async fn settle(&self, id: BatchId) -> Result<bool, WriteError> {
+        self.sink.settle(id).await
     }
 }
 
