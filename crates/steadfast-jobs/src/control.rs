@@ -187,7 +187,8 @@ impl Jobs {
     /// What counts are the rows of running jobs, so nothing can be lost or counted twice: what a
     /// dead node held counts until it is rescued, and what ran before the limit was set counts, too; for
     /// what is claimed in that very moment, nodes make sure of it within a second or two. A queue with a limit is claimed from by one
-    /// node at a time, and without jobs held ahead, which makes it slower than others.
+    /// node at a time, and without jobs held ahead, which makes it slower than others. Each claim begins at its start: while
+    /// a session of PostgreSQL holds an old snapshot, it steps over all that was claimed since.
     ///
     /// # Errors
     /// When the name or a limit is out of bounds, or the store refuses.

@@ -133,9 +133,7 @@ async fn execute(kind: &Kind, run: &Run, payload: &str) -> Ending {
         .await;
     match judge(ended) {
         // That of another run, perhaps: what becomes of this one the store knows.
-        (Ended::Lost, error, result)
-            if !run.0.cancel.is_cancelled() && !run.0.lost.is_cancelled() =>
-        {
+        (Ended::Lost, error, result) if !run.0.lost.is_cancelled() => {
             (Ended::Failed, error, result)
         }
         ending => ending,

@@ -27,7 +27,7 @@ pub(crate) struct Inner {
     /// How long it may take.
     pub(crate) longest: Duration,
     pub(crate) cancel: Cancel,
-    /// Cancelled when the lease is lost, also where `cancel` is not.
+    /// Cancelled when the lease is lost, also where `cancel` is not; by nobody but the engine.
     pub(crate) lost: Cancel,
     /// When it last gave a sign, in nanoseconds of the monotonic clock.
     pub(crate) beat_ns: AtomicU64,
@@ -90,7 +90,8 @@ impl Run {
     /// job. For handlers that go on nevertheless ([`OnLeaseLost::Continue`](super::OnLeaseLost)); that of
     /// all others is [`cancel`](Self::cancel).
     pub fn lease_lost(&self) -> Cancel {
-        self.0.lost.clone()
+        // It is believed: nobody else is to cancel it.
+        self.0.lost.child()
     }
 
     /// Tells how long this run may take.

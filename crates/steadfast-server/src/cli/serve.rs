@@ -34,13 +34,21 @@ pub(crate) fn run(options: Options) -> ExitCode {
         let _ = write!(std::io::stdout(), "{}", config::commented());
         return ExitCode::SUCCESS;
     }
-    let config = match Config::load(&options.config) {
-        Ok(config) => config,
-        Err(error) => return fail::tell(&error, false),
-    };
     let looker = match options.check {
         true => Looker::Somebody,
         false => Looker::Server,
+    };
+    let config = match Config::load(&options.config) {
+        Ok(config) => config,
+        Err(error) => {
+            let code = fail::tell(&error, false);
+            let is_unread = matches!(error.downcast_ref(), Some(Refused::Unread(_)));
+            // It may be on a disk that is mounted later.
+            return match looker == Looker::Server && is_unread {
+                true => ExitCode::FAILURE,
+                false => code,
+            };
+        }
     };
     let found = check::look(&config, looker);
     if let Some(problems) = Problems::collect(found.problems) {

@@ -10,7 +10,7 @@ use steadfast::settings::Level;
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::api::client::is_here;
 use crate::config::{Config, Refused, Work};
-use crate::serve::check::{Looker, look_at_needs};
+use crate::serve::check::{Looker, is_closed, look_at_needs};
 use crate::tls::{DAY_S, Identity, SOON_S};
 
 static READ: Check = check("config.read", "whether the files say what can be done");
@@ -55,12 +55,18 @@ pub(super) static CHECKS: &[&Check] = &[
 struct Exposed {
     listeners: Vec<Listener>,
     /// Tables with a certificate, and for how many seconds that holds, or why it is of no use.
-    certificates: Vec<(&'static str, Result<i64, String>)>,
+    certificates: Vec<(&'static str, Result<i64, Unusable>)>,
     /// Handlers, and where they call.
     targets: Vec<(String, String)>,
     files: Vec<File>,
     /// What is written down of handlers: where, the name, the value.
     written: Vec<(String, String, String)>,
+}
+
+struct Unusable {
+    why: String,
+    /// Whoever looks may not read it: the server may.
+    is_closed: bool,
 }
 
 struct Listener {
@@ -192,7 +198,10 @@ fn gather(config: &Config, paths: &[PathBuf]) -> Exposed {
         if let Some(files) = files {
             let loaded = Identity::load(files, now_s);
             let left_s = loaded.map(|identity| identity.validity.until_s - now_s);
-            let left_s = left_s.map_err(|error| format!("{error:#}"));
+            let left_s = left_s.map_err(|error| Unusable {
+                why: format!("{error:#}"),
+                is_closed: is_closed(&error),
+            });
             exposed.certificates.push((section, left_s));
         }
     }
@@ -312,9 +321,17 @@ fn listener(listener: &Listener) -> Option<Finding> {
     }
 }
 
-fn certificate((section, left_s): &(&'static str, Result<i64, String>)) -> Option<Finding> {
+fn certificate((section, left_s): &(&'static str, Result<i64, Unusable>)) -> Option<Finding> {
     match left_s {
-        Err(why) => Some(fail(
+        Err(Unusable {
+            why,
+            is_closed: true,
+        }) => Some(warn(
+            &CERTIFICATES,
+            format!("the certificate of [{section}] cannot be looked at: {why}"),
+            "look as the user of the server, or let that one read it",
+        )),
+        Err(Unusable { why, .. }) => Some(fail(
             &CERTIFICATES,
             format!("the certificate of [{section}] cannot be used: {why}"),
             "put it right: `steadfast serve` refuses to start, and one that runs keeps the one before",
@@ -476,14 +493,19 @@ mod tests {
 
     #[test]
     fn certificates_that_end_or_are_of_no_use_are_told() {
-        let check = |left_s: Result<i64, &str>, expect| {
-            let found = certificate(&("api", left_s.map_err(str::to_owned)));
+        let check = |left_s: Result<i64, (&str, bool)>, expect| {
+            let unusable = left_s.map_err(|(why, is_closed)| Unusable {
+                why: why.to_owned(),
+                is_closed,
+            });
+            let found = certificate(&("api", unusable));
             assert_eq!(found.map(|finding| finding.verdict), expect, "{left_s:?}");
         };
 
         check(Ok(SOON_S), None);
         check(Ok(SOON_S - 1), Some(Verdict::Warn));
-        check(Err("it has expired"), Some(Verdict::Fail));
+        check(Err(("it has expired", false)), Some(Verdict::Fail));
+        check(Err(("permission denied", true)), Some(Verdict::Warn));
     }
 
     #[test]

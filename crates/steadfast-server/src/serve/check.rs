@@ -87,16 +87,18 @@ impl<'c> Look<'c> {
         }
     }
 
-    /// Tells that a file cannot be used, which may pass. Whoever may not read it cannot know.
+    /// Tells that a file cannot be used, which may pass: also that the server may not read it, while it is being replaced.
+    /// Anybody else who may not read it cannot know.
     fn unusable(&mut self, field: &[&str], error: &anyhow::Error, fix: &str) {
-        let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-        let is_closed =
-            causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied);
-        if is_closed {
-            let fix = "look as the user of the server, or let that one read it";
-            return self.lack(field, format!("{error:#}"), fix);
-        }
-        self.tell(Level::Error, field, format!("{error:#}"), fix);
+        let (level, fix) = match (is_closed(error), self.looker) {
+            (false, _) => (Level::Error, fix),
+            (true, Looker::Server) => (Level::Error, "let the user of the server read it"),
+            (true, Looker::Somebody) => (
+                Level::Warning,
+                "look as the user of the server, or let that one read it",
+            ),
+        };
+        self.tell(level, field, format!("{error:#}"), fix);
     }
 
     fn work(&mut self) {
@@ -120,15 +122,15 @@ impl<'c> Look<'c> {
     }
 
     fn store(&mut self) {
-        let field = ["store", "url"];
-        if self.is_set(&field, self.config.store.secret())
-            && let Err(error) = self.config.store.config(&self.config.service)
+        let (field, place) = (["store", "url"], &self.config.store);
+        if self.is_set(&field, place.secret())
+            && let Err(error) = place.config(&self.config.service)
         {
-            self.refuse(
-                &field,
-                format!("{error:#}"),
-                "write where the store is, or put it into the file or the variable",
-            );
+            let fix = "write where the store is, or put it into the file or the variable";
+            match place.secret().file() {
+                Some(_) => self.unusable(&field, &error, fix),
+                None => self.refuse(&field, format!("{error:#}"), fix),
+            }
         }
     }
 
@@ -234,11 +236,11 @@ impl<'c> Look<'c> {
             Ok(text) if text.len() >= bytes_min => {}
             Ok(text) => {
                 let has = text.len();
-                self.refuse(
-                    field,
-                    format!("it has {has} bytes, and needs at least {bytes_min}"),
-                    fix,
-                );
+                let why = format!("it has {has} bytes, and needs at least {bytes_min}");
+                match secret.file() {
+                    Some(_) => self.tell(Level::Error, field, why, fix),
+                    None => self.refuse(field, why, fix),
+                }
             }
             Err(error) => self.unusable(field, &error, fix),
         }
@@ -256,6 +258,12 @@ impl<'c> Look<'c> {
         self.lack(field, format!("the variable {name} is not set here"), &fix);
         false
     }
+}
+
+/// Tells whether a file may not be read by whoever looks.
+pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(|cause: &io::Error| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 fn path(field: &[&str]) -> FieldPath {

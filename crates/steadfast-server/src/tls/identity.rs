@@ -36,9 +36,10 @@ impl Identity {
     /// Reads the files, and refuses what clients would refuse.
     pub(crate) fn load(files: &Files, now_s: i64) -> anyhow::Result<Self> {
         let (certificate, key) = (files.certificate.display(), files.key.display());
-        let chain = CertificateDer::pem_file_iter(&files.certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .with_context(|| format!("cannot read the certificate in {certificate}"))?;
+        let cannot_read = || format!("cannot read the certificate in {certificate}");
+        let pem = std::fs::read(&files.certificate).with_context(cannot_read)?;
+        let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+        let chain = chain.with_context(cannot_read)?;
         let Some(first) = chain.first() else {
             anyhow::bail!(
                 "{certificate} has no certificate in it: it has to be PEM, that of the server first"
@@ -51,7 +52,9 @@ impl Identity {
             mode & OTHERS_READ == 0,
             "every user of this machine can read the key in {key} (mode {mode:o}): chmod o= {key}"
         );
-        let private = match PrivateKeyDer::from_pem_file(&files.key) {
+        let pem = std::fs::read(&files.key);
+        let pem = pem.with_context(|| format!("cannot read the key in {key}"))?;
+        let private = match PrivateKeyDer::from_pem_slice(&pem) {
             Err(pem::Error::NoItemsFound) => {
                 anyhow::bail!("{key} has no key in it that is not encrypted: it has to be PEM")
             }

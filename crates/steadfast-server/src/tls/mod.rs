@@ -36,10 +36,10 @@ pub(crate) fn connector(ca: Option<&Path>) -> anyhow::Result<HttpsConnector<Http
 
 fn trusting(ca: &Path) -> anyhow::Result<ClientConfig> {
     let shown = ca.display();
-    let certificates = CertificateDer::pem_file_iter(ca)
-        .with_context(|| format!("cannot read the certificates in {shown}"))?;
+    let pem = std::fs::read(ca);
+    let pem = pem.with_context(|| format!("cannot read the certificates in {shown}"))?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.with_context(|| format!("{shown} is no file of PEM"))?;
         let added = roots.add(certificate);
         added

@@ -1,6 +1,6 @@
 //! What the store is asked, one operation at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -70,6 +70,8 @@ pub(super) enum Outcome {
 pub(super) struct Limited {
     /// Whether it was our turn.
     pub(super) ours: bool,
+    /// Whether it was that of somebody else; of nobody, if the queue is paused.
+    pub(super) is_taken: bool,
     pub(super) claimed: Vec<Row>,
     /// Whether jobs were held back, behind which may be others that are not.
     pub(super) held_back: bool,
@@ -153,15 +155,17 @@ impl Engine {
         let hurry = self.hurry.clone();
         Box::pin(async move {
             let told = async {
-                match beside {
-                    None => exchange(&lane, runs).await,
+                let mut told = match beside {
+                    None => exchange(&lane, runs).await?,
                     Some(ends) => {
                         // Both to their end: what of a failure was done is only asked once nothing is under way.
                         let (ended, claimed) =
                             tokio::join!(exchange(&second, vec![ends]), exchange(&lane, runs));
-                        both(ended, claimed)
+                        both(ended, claimed)?
                     }
-                }
+                };
+                find_settled(&lane, &sent, &mut told).await?;
+                Ok(told)
             };
             let told = unless(&hurry, told).await;
             Outcome::Exchanged {
@@ -273,20 +277,14 @@ impl Engine {
             .partition(|(of, _)| *of == incarnation);
         self.legacy.late = rest;
         let sent: Vec<Finished> = sent.into_iter().map(|(_, finished)| finished).collect();
-        let ids: Vec<i64> = sent.iter().map(|end| end.id).collect();
-        let terms: Vec<i64> = sent.iter().map(|end| end.term).collect();
         // Those that their handlers have completed are there, or are not to be.
         let plain = sent.iter().filter(|end| end.settled == settled::NO);
         let run = self.exchange_run(incarnation, plain, &[]);
         let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
             let told = async {
-                // It may be the second time that we tell it.
-                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
-                let before: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
-                let before = before?;
                 let mut told = exchange(&lane, vec![run]).await?;
-                told.ended.extend(before);
+                find_settled(&lane, &sent, &mut told).await?;
                 Ok(told)
             };
             let told = unless(&hurry, told).await;
@@ -372,11 +370,12 @@ impl Engine {
                     from_key,
                     ..Limited::default()
                 };
-                let ours = tx.run(&sql::LOCK_LIMITED, binds![name.as_str()]).await?;
-                if ours.is_empty() {
+                let locked = tx.run(&sql::LOCK_LIMITED, binds![name.as_str()]).await?;
+                let turn = locked.first().map(|row| row.get::<i64>(0)).transpose()?;
+                (told.ours, told.is_taken) = (turn == Some(1), turn == Some(0));
+                if !told.ours {
                     return Ok(told);
                 }
-                told.ours = true;
                 if new {
                     let binds = binds![incarnation, name.as_str()];
                     tx.run(&sql::LIMIT_HELD, binds).await?;
@@ -528,6 +527,22 @@ fn both(ended: Result<Told, Error>, claimed: Result<Told, Error>) -> Result<Told
         locked: ended.locked,
         claimed: claimed.claimed,
     })
+}
+
+/// Asks which of the ends that were neither taken nor locked are there already. It may be the second time that they are told,
+/// and the first was under way until a moment ago: asked before, the books would not have had it yet.
+async fn find_settled(lane: &Lane, sent: &[Finished], told: &mut Told) -> Result<(), Error> {
+    let known: HashSet<i64> = told.ended.iter().chain(&told.locked).copied().collect();
+    let open = || sent.iter().filter(|end| !known.contains(&end.id));
+    let ids: Vec<i64> = open().map(|end| end.id).collect();
+    let terms: Vec<i64> = open().map(|end| end.term).collect();
+    if !ids.is_empty() {
+        let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+        for row in &rows {
+            told.ended.push(row.get(0)?);
+        }
+    }
+    Ok(())
 }
 
 /// SQLite takes any bytes for a text. Those that are none become something that JSON does not know, so that the

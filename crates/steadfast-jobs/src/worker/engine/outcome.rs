@@ -312,6 +312,10 @@ impl Engine {
             queue.poll.found();
             FLOOR
         } else {
+            // Somebody who claims now says nothing of whether there is more. At random, or they would meet again.
+            if told.is_taken {
+                queue.poll.found();
+            }
             queue.poll.nothing(rng::bits())
         };
         // Somebody may have said meanwhile that there is something.

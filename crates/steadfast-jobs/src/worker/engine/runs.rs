@@ -65,8 +65,9 @@ impl Engine {
 
     pub(super) fn start(&mut self, job: Claimed) {
         let now = clock::nanos();
+        let lost = self.lost.child();
         let cancel = match job.kind.on_lease_lost {
-            OnLeaseLost::Cancel => self.lost.child(),
+            OnLeaseLost::Cancel => lost.child(),
             OnLeaseLost::Continue => self.beyond.child(),
         };
         let longest = job.kind.longest(job.longest);
@@ -85,7 +86,7 @@ impl Engine {
             crashes: job.crashes,
             longest,
             cancel: cancel.clone(),
-            lost: self.lost.clone(),
+            lost,
             beat_ns: AtomicU64::new(now),
             settled: AtomicU8::new(settled::NO),
             alone: Alone::new(job.place),
@@ -397,6 +398,7 @@ impl Engine {
     fn go_astray(&mut self, now: u64, flight: Flight, goes_on: bool) {
         self.tell(&flight, What::LeaseLost);
         let write_off_after = write_off_after(&flight.kind);
+        flight.run.0.lost.cancel(Cause::LeaseLost);
         let over = if goes_on {
             flight.over
         } else {

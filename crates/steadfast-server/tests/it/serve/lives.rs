@@ -1,5 +1,6 @@
 //! From the start of a server to its end, however that comes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use super::*;
@@ -30,13 +31,16 @@ fn the_generated_configuration_lacks_only_work_and_mistakes_are_told_with_their_
     assert!(told.contains("steadfast.toml:8:1"), "{told}");
     assert!(told.contains("fix: write drain"), "{told}");
 
-    let nowhere = output(&["--config", "/no/such/file.toml"]);
-    let told = String::from_utf8_lossy(&nowhere.stderr);
-    assert_eq!(nowhere.status.code(), Some(78));
-    assert!(
-        told.contains("steadfast serve --generate-config > /no/such/file.toml"),
-        "{told}"
-    );
+    // It may be on a disk that is mounted later: whoever starts the server tries again.
+    for (also, code) in [(&["--check"][..], 78), (&[], 1)] {
+        let nowhere = output(&[&["--config", "/no/such/file.toml"], also].concat());
+        let told = String::from_utf8_lossy(&nowhere.stderr);
+        assert_eq!(nowhere.status.code(), Some(code), "{told}");
+        assert!(
+            told.contains("steadfast serve --generate-config > /no/such/file.toml"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
@@ -65,6 +69,14 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
         1,
         "9:10",
         "cannot open /no/such",
+    );
+    let short = folder.path().join("short");
+    std::fs::write(&short, "short").unwrap();
+    check(
+        &format!("{http}secret = \"file:{}\"\n", short.display()),
+        1,
+        "9:10",
+        "it has 5 bytes, and needs at least 32",
     );
     check(
         &format!("tls_certificate = \"/no/such\"\ntls_key = \"/no/such\"\n{well}"),
@@ -112,29 +124,127 @@ fn a_variable_that_is_not_set_is_refused_at_the_start_and_told_before() {
 }
 
 #[test]
+fn a_store_that_a_file_names_may_come_with_that_file() {
+    let folder = Folder::new("store-file");
+    let place = folder.path().join("place");
+    let config = folder.configure_at(
+        &format!("file:{}", place.display()),
+        &shell("a", "true", ""),
+    );
+    let check = |expect: &str| {
+        for (also, code) in [(&["--check"][..], 78), (&[], 1)] {
+            let refused = output(&[&["--config", config.to_str().unwrap()], also].concat());
+            let told = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(code), "{told}");
+            assert!(
+                told.contains(expect) && told.contains("steadfast.toml:2:7"),
+                "{told}"
+            );
+        }
+    };
+
+    check("cannot open ");
+    std::fs::write(&place, "\n").unwrap();
+    check(" is empty");
+    // Half of it is written.
+    std::fs::write(&place, "postg").unwrap();
+    check("store.url is no place of a store");
+}
+
+/// A copy of the program for anybody: the one that is tested may be where nobody else comes to.
+fn by_nobody(folder: &Folder, args: &[&str]) -> Output {
+    let program = folder.path().join("steadfast");
+    if !program.exists() {
+        std::fs::hard_link(env!("CARGO_BIN_EXE_steadfast"), &program)
+            .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_steadfast"), &program).map(drop))
+            .unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.arg("serve").args(args).env_remove("RUST_LOG");
+    command.uid(65_534).gid(65_534).output().unwrap()
+}
+
+#[test]
 fn a_look_by_somebody_else_does_not_refuse_what_root_may() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let folder = Folder::new("rights");
     let config = folder.configure(&shell("a", "true", "user = \"root\""));
-    let mut look = serve(&["--check", "--config", config.to_str().unwrap()]);
-    // The program itself may be where nobody else comes to.
-    let program = folder.path().join("steadfast");
-    std::fs::hard_link(env!("CARGO_BIN_EXE_steadfast"), &program)
-        .or_else(|_| std::fs::copy(env!("CARGO_BIN_EXE_steadfast"), &program).map(drop))
-        .unwrap();
-    let mut by_nobody = Command::new(&program);
-    by_nobody.args(look.get_args()).uid(65_534).gid(65_534);
+    let look = ["--check", "--config", config.to_str().unwrap()];
 
-    assert_eq!(look.output().unwrap().stderr, b"");
-    let told = by_nobody.output().unwrap();
+    assert_eq!(output(&look).stderr, b"");
+    let told = by_nobody(&folder, &look);
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     let told = String::from_utf8_lossy(&told.stderr);
     assert!(
         told.starts_with("warning: only root can run a program as \"root\""),
         "{told}"
     );
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_a_warning_to_others_and_ends_no_server_for_good() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new("closed");
+    let closed = folder.path().join("closed");
+    let path = closed.display();
+    std::fs::write(&closed, "").unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o600)).unwrap();
+    let well = shell("a", "true", "");
+    let http = "[handlers.b]\nhttp = \"https://127.0.0.1:1/\"\n";
+    let (open, key) = (folder.path().join("certificate"), folder.path().join("key"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&open)
+        .output();
+    assert!(made.unwrap().status.success());
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o640)).unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "x".repeat(32)).unwrap();
+    for (store, rest) in [
+        (format!("file:{path}"), well.clone()),
+        (
+            "sqlite:jobs.db".into(),
+            format!("{http}secret = \"file:{path}\"\n"),
+        ),
+        (
+            "sqlite:jobs.db".into(),
+            format!(
+                "{http}secret = \"file:{}\"\nca = \"{path}\"\n",
+                secret.display()
+            ),
+        ),
+        (
+            "sqlite:jobs.db".into(),
+            format!(
+                "tls_certificate = \"{}\"\ntls_key = \"{}\"\n{well}",
+                open.display(),
+                key.display()
+            ),
+        ),
+    ] {
+        let config = folder.configure_at(&store, &rest);
+        let config = ["--config", config.to_str().unwrap()];
+
+        let looked = by_nobody(&folder, &[&config[..], &["--check"]].concat());
+        let started = by_nobody(&folder, &config);
+
+        let told = String::from_utf8_lossy(&looked.stderr);
+        assert_eq!(looked.status.code(), Some(0), "{told}");
+        assert!(
+            told.starts_with("warning: ") && told.contains("Permission denied"),
+            "{told}"
+        );
+        let told = String::from_utf8_lossy(&started.stderr);
+        assert_eq!(started.status.code(), Some(1), "{told}");
+        assert!(told.contains("Permission denied"), "{told}");
+    }
 }
 
 #[test]

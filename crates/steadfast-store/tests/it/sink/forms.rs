@@ -180,6 +180,27 @@ on_every_store! {
         assert!(number(&store, count).await >= 20);
     }
 
+    async fn a_batch_in_doubt_that_was_not_written_goes_another_way_once_that_is_known(database) {
+        let faults = steadfast_store::Faults::new();
+        let config = steadfast_store::Config { faults: faults.clone(), ..database.config() };
+        let (store, faulty) = (database.open().await, database.open_with(config).await);
+        run(&store, "CREATE TABLE item (id BIGINT NOT NULL, name TEXT NOT NULL)").await;
+        let table = items().form(Form::Values).once();
+        let writer = BatchWriter::builder(of_rows("settled", 200), sink(&faulty, table)).start().unwrap();
+
+        faults.on_name("commit", steadfast_store::Fault::Before);
+        let receipts = send(&writer, (0..10).map(item)).await;
+        until("it is in doubt", async || writer.stats().failed[2] > 0).await;
+        run(&store, "ALTER TABLE item RENAME TO away").await;
+        until("it knows that no row can be written", async || writer.stats().is_broken).await;
+        faults.clear();
+        run(&store, "ALTER TABLE away RENAME TO item").await;
+        all(receipts).await;
+
+        assert_eq!(number(&store, "SELECT count(*) FROM item").await, 10);
+        assert_eq!(writer.stats().dead, 0);
+    }
+
     async fn rows_wait_for_a_table_that_is_not_there(database) {
         let store = database.open().await;
         let writer = BatchWriter::builder(of_rows("early", 200), sink(&store, items())).start().unwrap();

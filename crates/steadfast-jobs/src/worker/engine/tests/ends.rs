@@ -1,6 +1,7 @@
 //! How the ends of runs are told.
 
 use super::*;
+use crate::event::What;
 
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
@@ -145,4 +146,82 @@ async fn a_stop_waits_for_ends_that_are_locked_for_a_moment() {
         assert_eq!(engine.is_empty(), tries == GIVE_UP_AFTER, "{tries}");
         now += again;
     }
+}
+
+/// The first time was under way still when it was asked whether the store had it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_told_twice_is_not_rejected() {
+    for on in [On::Sqlite, On::Postgres] {
+        let (_database, mut engine, mut ended) = engine_of(on, |worker| worker.kind(any())).await;
+        let node = join(&mut engine).await;
+        let incarnation = engine.incarnation;
+        for late in [false, true] {
+            engine.jobs.enqueue(&Any, Options::new()).await.unwrap();
+            let now = clock::nanos();
+            engine.woken = true;
+            while engine.queues[0].ready.is_empty() {
+                turn(&mut engine, now).await;
+            }
+            let job = engine.queues[0].ready.pop_front().unwrap();
+            let (id, term) = (job.id, job.term);
+            engine.start(job);
+            let end = ended.recv().await.unwrap();
+            engine.flights.clear();
+            let binds = binds![id, term, incarnation, None::<String>];
+            let first = engine.jobs.store().run(&crate::sql::COMPLETE_IN, binds);
+            first.await.unwrap();
+            let completed = engine.tally.count(What::Completed.index());
+
+            let outcome = if late {
+                engine.legacy.late.push((incarnation, end));
+                engine.offer_late().await
+            } else {
+                engine.done.push(end);
+                engine.exchange(Vec::new()).await
+            };
+            engine.apply(now, outcome);
+
+            assert!(engine.legacy.rejected.is_empty(), "on {on:?}, late: {late}");
+            let told = engine.tally.count(What::Completed.index());
+            assert_eq!(told, completed + 1, "on {on:?}, late: {late}");
+            engine.queues[0].running = 0;
+        }
+        node.leave().await;
+    }
+}
+
+/// A job of which its node thinks so stays with it, and is run by nobody.
+#[tokio::test]
+async fn a_handler_that_says_so_has_not_lost_its_lease() {
+    let says_so = async |run: crate::Run, _, _| {
+        run.lease_lost().cancel(Cause::LeaseLost);
+        run.cancel().cancel(Cause::LeaseLost);
+        std::future::pending().await
+    };
+    let kind = Kind::of_name("says-so", says_so);
+    let describe = |worker: WorkerBuilder| worker.kind(kind);
+    let (_database, mut engine, mut ended) = engine_of(On::Sqlite, describe).await;
+
+    let job = claimed(&engine, 7);
+    engine.start(job);
+
+    assert_eq!(ended.recv().await.unwrap().follow, Follow::Discard);
+}
+
+#[tokio::test]
+async fn a_run_whose_job_came_again_has_lost_its_lease() {
+    let kind = Kind::of_name("waits", async |_, _, _| std::future::pending().await);
+    let describe = |worker: WorkerBuilder| worker.kind(kind);
+    let (_database, mut engine, mut ended) = engine_of(On::Sqlite, describe).await;
+    let job = claimed(&engine, 7);
+    engine.start(job);
+
+    let again = Claimed {
+        term: 3,
+        ..claimed(&engine, 7)
+    };
+    engine.start(again);
+
+    let first = ended.recv().await.unwrap();
+    assert_eq!((first.term, first.follow), (1, Follow::Nothing));
 }

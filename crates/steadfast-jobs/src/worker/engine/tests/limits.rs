@@ -165,3 +165,41 @@ async fn a_queue_with_a_limit_needs_none_of_the_connections_that_are_shared() {
     drop(held);
     node.leave().await;
 }
+
+/// Where two nodes claim all the time, one of them would come every two seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_of_somebody_else_is_no_reason_to_come_seldom() {
+    for (on, paused) in [
+        (On::Postgres, false),
+        (On::Postgres, true),
+        (On::Sqlite, true),
+    ] {
+        let describe = |worker: WorkerBuilder| worker.kind(any()).queue("first", 1);
+        let (_database, mut engine, _ended) = engine_of(on, describe).await;
+        let node = join(&mut engine).await;
+        let first = limit(&mut engine, "first", 1).await;
+        let store = engine.jobs.store().clone();
+        let mut theirs = None;
+        if paused {
+            engine.jobs.pause("first", "for now").await.unwrap();
+        } else {
+            let mut tx = store.begin().await.unwrap();
+            let locked = tx.run(&crate::sql::LOCK_LIMITED, binds!["first"]);
+            assert_eq!(
+                locked.await.unwrap().one().unwrap().get::<i64>(0).unwrap(),
+                1
+            );
+            theirs = Some(tx);
+        }
+
+        for _ in 0..10 {
+            let outcome = engine.claim_limited(0, first, false).await;
+            engine.apply(0, outcome);
+        }
+
+        let often = engine.queues[first].next_poll <= nanos(crate::decide::poll::FLOOR);
+        assert_eq!(often, !paused, "on {on:?}");
+        drop(theirs);
+        node.leave().await;
+    }
+}
