@@ -43,7 +43,6 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 struct Report<'f> {
     ok: usize,
-    skip: usize,
     warn: usize,
     fail: usize,
     findings: &'f [Finding],
@@ -64,7 +63,6 @@ pub(crate) fn run(options: Options) -> ExitCode {
     };
     let report = Report {
         ok: count(Verdict::Ok),
-        skip: count(Verdict::Skip),
         warn: count(Verdict::Warn),
         fail: count(Verdict::Fail),
         findings: &findings,
@@ -107,18 +105,8 @@ fn shown(report: &Report<'_>) -> String {
             text.push_str(&format!("{:26}fix: {}\n", "", lines(fix)));
         }
     }
-    let Report {
-        ok,
-        skip,
-        warn,
-        fail,
-        ..
-    } = report;
-    let unseen = match skip {
-        0 => String::new(),
-        _ => format!(", {skip} not seen"),
-    };
-    text + &format!("{ok} ok, {warn} warn, {fail} fail{unseen}")
+    let Report { ok, warn, fail, .. } = report;
+    text + &format!("{ok} ok, {warn} warn, {fail} fail")
 }
 
 /// Lines below the first stand where it does.

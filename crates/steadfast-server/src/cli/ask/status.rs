@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use steadfast::clock;
 
-use super::print::{counted, lines};
+use super::print::lines;
 use crate::api::client::Unreachable;
 use crate::api::types::Status;
 use crate::cli::fail;
@@ -67,26 +67,25 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
 }
 
 fn shown(status: &Status) -> String {
-    let number = |count: u64| counted(count, status.counts_up_to);
+    let number = |count: u64| match count < status.counts_up_to {
+        true => count.to_string(),
+        false => format!("{count}+"),
+    };
     let count = |state: &str| number(status.jobs.get(state).copied().unwrap_or_default());
     let overdue = match status.schedules_overdue.is_empty() {
         true => "none overdue".to_owned(),
         false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
     };
-    let paused = match &status.queues_paused[..] {
-        [] => String::new(),
-        queues => format!("queues     PAUSED: {}\n", queues.join(", ")),
-    };
     let unhandled = match &status.unhandled[..] {
         [] => String::new(),
-        kinds => format!("handlers   NONE for {}\n", kinds.join(", ")),
+        kinds => format!("handlers   NONE here for {}\n", kinds.join(", ")),
     };
     let changes = match &status.read_only_because {
         Some(why) => format!("changes    REFUSED: {why}\n"),
         None => String::new(),
     };
     format!(
-        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{paused}{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
         status.version,
         status.store,
         status.store_detail,
@@ -119,7 +118,6 @@ mod tests {
             nodes_alive: 1_000,
             counts_up_to: 1_000,
             schedules_overdue: Vec::new(),
-            queues_paused: vec!["mail".into(), "web".into()],
             unhandled: vec!["backup".into()],
         };
 
@@ -127,9 +125,7 @@ mod tests {
 
         assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
         assert!(
-            shown.contains(
-                "none overdue\nqueues     PAUSED: mail, web\nhandlers   NONE for backup\njobs "
-            ),
+            shown.contains("none overdue\nhandlers   NONE here for backup\njobs "),
             "{shown}"
         );
         assert!(
