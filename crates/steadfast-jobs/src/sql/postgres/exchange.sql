@@ -5,13 +5,15 @@
 -- row is its `xmax`; after a claim, which locks it first, that is also its `xmin`. Any other is somebody who has it, or
 -- had: only of those rows is it asked which can be locked, as for all of them it would be a second write each. What
 -- cannot is told to the node, which tries again.
--- `IS NOT DISTINCT FROM` keeps the planner from taking the index of running jobs, which is full of dead entries. That the
--- incarnation is one of the columns of `ends` keeps it from counting on next to no rows where statistics know of no
--- running job yet: it compared each row of the table with each end then. That the lists are sub-selects keeps it from
--- counting them where it plans each time, as behind a pooler: for two thousand ends it read through the table. What each end
--- fulfils (behind OFFSET, so that it is one filter) has it count on a single one: for twenty it read all pages where
--- statistics had seen a few rows in the thousands that a backlog or a held snapshot leaves, since it takes an index of as many
--- pages for as slow.
+-- Where statistics have seen the table empty, or a few rows in the thousands of pages that a backlog or a held snapshot
+-- leaves, the planner takes a look-up for as slow as reading all pages of the index, or of the table, with all of their dead
+-- entries. So it is told how to go about it:
+-- - `= ANY (ARRAY[e.id])` is looked up as `= e.id` is, and gives no order to merge by, for which the index would be read.
+-- - What each end fulfils (behind OFFSET, so that it is one filter) has it count on a single end: for twenty, the table.
+-- - `IS NOT DISTINCT FROM` keeps it from the index of running jobs, and that the incarnation is one of the columns of `ends`
+--   from counting on next to no rows where statistics know of no running job yet: it compared each with each end then.
+-- - That the lists are sub-selects keeps it from counting them where it plans each time, as behind a pooler: for two thousand
+--   ends it read through the table.
 --
 -- Claiming goes along `job_ready` from the floor given, locks what it takes and skips what others have locked, so that no
 -- two nodes wait for each other. A node that was found dead claims nothing. Its time is from before the first look at any
@@ -49,9 +51,9 @@ ends AS MATERIALIZED (
 ended AS (
     DELETE FROM {schema}.job AS j
     USING ends AS e
-    WHERE j.id = e.id AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation
+    WHERE j.id = ANY (ARRAY[e.id]) AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation
         AND (j.xmax IN ('0', j.xmin) OR j.id = ANY (ARRAY (
-            SELECT l.id FROM ends AS f JOIN {schema}.job AS l ON l.id = f.id
+            SELECT l.id FROM ends AS f JOIN {schema}.job AS l ON l.id = ANY (ARRAY[f.id])
             WHERE l.term = f.term AND l.incarnation IS NOT DISTINCT FROM f.incarnation
                 AND l.xmax NOT IN ('0', l.xmin)
             FOR UPDATE OF l SKIP LOCKED
@@ -107,7 +109,7 @@ SELECT 1, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL F
 WHERE (SELECT count(*) FROM kept) < (SELECT count(*) FROM ends)
 UNION ALL
 SELECT 7, e.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM ends AS e JOIN {schema}.job AS j ON j.id = e.id
+FROM ends AS e JOIN {schema}.job AS j ON j.id = ANY (ARRAY[e.id])
 WHERE (SELECT count(*) FROM kept) < (SELECT count(*) FROM ends)
     AND j.term = e.term AND j.incarnation IS NOT DISTINCT FROM e.incarnation AND e.id NOT IN (SELECT id FROM kept)
 UNION ALL

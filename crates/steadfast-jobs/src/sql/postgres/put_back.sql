@@ -33,13 +33,13 @@ back AS (
         error = coalesce(b.error, j.error),
         incarnation = NULL, claimed_us = NULL
     FROM clock, ours AS b
-    WHERE NOT b.stops AND j.ctid = b.place AND j.id = b.id AND j.term = b.term
+    WHERE NOT b.stops AND j.ctid = b.place AND j.id = ANY (ARRAY[b.id]) AND j.term = b.term
         AND j.incarnation IS NOT DISTINCT FROM b.incarnation
     RETURNING j.id
 ),
 over AS (
     DELETE FROM {schema}.job AS j USING ours AS b
-    WHERE b.stops AND j.ctid = b.place AND j.id = b.id AND j.term = b.term
+    WHERE b.stops AND j.ctid = b.place AND j.id = ANY (ARRAY[b.id]) AND j.term = b.term
         AND j.incarnation IS NOT DISTINCT FROM b.incarnation
     RETURNING j.*, b.spent
 ),
