@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 def lengths(seconds):
     """Lengths of time, with all of their units."""
-    units = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600)]
+    units = [("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]
     texts = [
         f"{number}{unit}"
         for unit, of in units

@@ -35,6 +35,11 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         "How many handlers of this worker may run at once.",
     ),
     MetricDoc::gauge(
+        "steadfast_jobs_queue_paused",
+        &["queue"],
+        "Whether a queue of this worker is paused: 1 if so, as it last saw it.",
+    ),
+    MetricDoc::gauge(
         "steadfast_jobs_snapshot_held_seconds",
         &[],
         "For how long the oldest snapshot is held that keeps PostgreSQL from cleaning up after jobs; 0 if none is older than a minute.",

@@ -95,10 +95,12 @@ mod error;
 mod event;
 mod job;
 mod list;
+mod queues;
 mod rejected;
 mod retention;
 mod snapshots;
 mod sql;
+mod unhandled;
 mod wake;
 
 pub use client::{BATCH_MAX, Batch, Jobs};
@@ -109,11 +111,13 @@ pub use job::{Job, JobId, KEY_BYTES_MAX, NAME_BYTES_MAX, Options, PAYLOAD_BYTES_
 pub use list::{
     COUNT_CAP, Counts, Cursor, Filter, JobDetail, JobInfo, NoCursor, PAGE_MAX, Page, WINDOW,
 };
+pub use queues::QueueInfo;
 pub use rejected::{Rejected, RejectedCursor, RejectedEnd};
 pub use retention::Retention;
 pub use snapshots::{HeldSnapshot, SNAPSHOT_OLD, SNAPSHOTS_MAX};
 pub use sql::PACKAGE;
 pub use state::State;
+pub use unhandled::Unhandled;
 pub use wake::Wake;
 pub use worker::{Body, Kind, OnLeaseLost, Run, Running, Worker, WorkerBuilder};
 

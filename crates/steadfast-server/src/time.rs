@@ -1,9 +1,6 @@
 //! Points in time as text.
 
-use std::time::Duration;
-
 use steadfast::Timestamp;
-use steadfast::settings::{self, Wrong};
 
 /// Writes a point in time as RFC 3339 does, in universal time: `2026-11-30T02:30:00Z`.
 pub(crate) fn text(at: Timestamp) -> String {
@@ -23,14 +20,6 @@ fn written(at: Timestamp, digits: Option<usize>) -> String {
     match digits {
         Some(digits) => format!("{at:.digits$}"),
         None => at.to_string(),
-    }
-}
-
-/// Reads a length of time as people type it: as settings have it, and days.
-pub(crate) fn length(text: &str) -> Result<Duration, Wrong> {
-    match text.strip_suffix('d').and_then(|days| days.parse().ok()) {
-        Some(days) => Ok(Duration::from_secs(24 * 3_600).saturating_mul(days)),
-        None => settings::duration(text),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use steadfast::clock;
 use steadfast::store::{Error, Store, binds};
-use steadfast::{clock, spawn};
 
 use crate::sql;
 
@@ -17,18 +17,19 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Writes(Arc<Mutex<Option<Error>>>);
 
 impl Writes {
-    pub(crate) fn follow(store: &Store) -> Self {
+    /// Gives it, and what looks as long as it is polled.
+    pub(crate) fn follow(store: &Store) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let writes = Self::default();
         let (store, weak) = (store.clone(), Arc::downgrade(&writes.0));
-        spawn("whether the store takes writes", async move {
+        let looks = async move {
             while let Some(followed) = weak.upgrade() {
                 let writes = Self(followed);
                 writes.look(&store).await;
                 drop(writes);
                 clock::sleep(LOOK_EVERY).await;
             }
-        });
-        writes
+        };
+        (writes, looks)
     }
 
     /// Tells why the store takes no writes; nothing where it does, as far as is known.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::value::Wrong;
 
-const UNITS: [(&str, u128); 7] = [
+const UNITS: [(&str, u128); 8] = [
     ("ns", 1),
     ("us", 1_000),
     ("µs", 1_000),
@@ -12,11 +12,12 @@ const UNITS: [(&str, u128); 7] = [
     ("s", 1_000_000_000),
     ("m", 60 * 1_000_000_000),
     ("h", 3_600 * 1_000_000_000),
+    ("d", 24 * 3_600 * 1_000_000_000),
 ];
 
 /// Reads a length of time: a number and its unit, `250ms`, `1.5 s`, `2m`.
 ///
-/// Units are ns, us, ms, s, m and h. A number alone is refused, because half of its readers would
+/// Units are ns, us, ms, s, m, h and d, which has 24 hours whatever clocks do. A number alone is refused, because half of its readers would
 /// take it for seconds and half for milliseconds.
 ///
 /// # Errors
@@ -98,6 +99,8 @@ mod tests {
         check("7ns", Duration::from_nanos(7));
         check("2m", Duration::from_secs(120));
         check("1h", Duration::from_secs(3_600));
+        check("1d", Duration::from_secs(24 * 3_600));
+        check("1.5d", Duration::from_secs(36 * 3_600));
         check("0s", Duration::ZERO);
     }
 
@@ -118,7 +121,7 @@ mod tests {
             "0.5ns",
             "2S",
             "2 sec",
-            "1d",
+            "1w",
             "99999999999999999999s",
             "999999999999999999h",
             "∞s",

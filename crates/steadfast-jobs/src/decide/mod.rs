@@ -1,5 +1,6 @@
 //! The decisions of a worker, apart from everything that waits, reads a clock or draws randomness.
 
+pub mod abandoned;
 pub mod brake;
 pub mod crash;
 pub mod floor;

@@ -73,6 +73,16 @@ statements! {
     pub(crate) LIMIT_HELD = "limit_held";
     /// Tells which queues have limits.
     pub(crate) LIMITED = "limited";
+    /// Gives the queues that are paused.
+    pub(crate) PAUSED = "paused";
+    /// Gives queues by name.
+    pub(crate) QUEUES = "queues";
+    /// Tells of which kinds the jobs are that are claimed first from a queue.
+    pub(crate) DUE_KINDS = "due_kinds";
+    /// Tells which kinds nodes handle, or did.
+    pub(crate) HANDLED = "handled";
+    /// Gives the kinds of schedules that make jobs.
+    pub(crate) SCHEDULE_KINDS = "schedule_kinds";
     /// Takes the right to claim from a queue with limits.
     pub(crate) LOCK_LIMITED = "lock_limited";
     /// Makes jobs pending whose key has room.

@@ -270,3 +270,17 @@ pub(crate) fn bounded(mut text: String) -> String {
 pub(crate) fn is_settled(finished: &Finished) -> bool {
     finished.settled == settled::YES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stays_within_its_bound_whatever_stands_for_what_is_taken_out() {
+        let text = bounded("\0".repeat(ERROR_BYTES_MAX));
+
+        assert!(text.len() <= ERROR_BYTES_MAX, "{}", text.len());
+        assert!(text.chars().all(|char| char == '\u{fffd}'));
+        assert_eq!(bounded("as it is".into()), "as it is");
+    }
+}

@@ -220,10 +220,11 @@ impl WorkerBuilder {
             rescue_every: self.rescue_every,
             retention: self.retention,
         };
+        let queues = settings.queues.iter().map(|(name, _)| name.clone());
         Ok(Worker {
             jobs: self.jobs,
+            tally: Tally::new(queues),
             settings: Arc::new(settings),
-            tally: Tally::new(),
             node: self.node,
         })
     }

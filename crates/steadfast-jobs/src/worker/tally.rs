@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use steadfast_core::report::{Collector, MetricDoc, Source};
@@ -22,11 +22,13 @@ pub(crate) struct Tally {
     late: AtomicUsize,
     /// Seconds of the oldest snapshot that somebody holds.
     snapshot_s: AtomicU64,
+    /// Its queues, and whether they are paused.
+    queues: Vec<(String, AtomicBool)>,
     events: broadcast::Sender<JobEvent>,
 }
 
 impl Tally {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(queues: impl Iterator<Item = String>) -> Arc<Self> {
         Arc::new(Self {
             counts: Default::default(),
             running: AtomicUsize::new(0),
@@ -36,6 +38,7 @@ impl Tally {
             overdue: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
             snapshot_s: AtomicU64::new(0),
+            queues: queues.map(|name| (name, AtomicBool::new(false))).collect(),
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
         })
     }
@@ -72,6 +75,13 @@ impl Tally {
         self.snapshot_s.store(held.as_secs(), Ordering::Relaxed);
     }
 
+    /// Notes which queues are paused.
+    pub(crate) fn paused(&self, names: &[String]) {
+        for (name, is_paused) in &self.queues {
+            is_paused.store(names.contains(name), Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn listen(&self) -> broadcast::Receiver<JobEvent> {
         self.events.subscribe()
     }
@@ -101,6 +111,12 @@ impl Source for Tally {
             )
             .gauge("steadfast_schedules_overdue", gauge(&self.overdue))
             .gauge("steadfast_schedules_late_jobs", gauge(&self.late));
+        for (name, is_paused) in &self.queues {
+            to.labels([("queue", name.clone().into())]).gauge(
+                "steadfast_jobs_queue_paused",
+                f64::from(u8::from(is_paused.load(Ordering::Relaxed))),
+            );
+        }
         for (outcome, count) in ["made", "skipped", "failed"].iter().zip(&self.occurrences) {
             to.labels([("outcome", (*outcome).into())]).counter(
                 "steadfast_schedules_occurrences_total",

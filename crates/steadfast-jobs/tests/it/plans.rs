@@ -71,6 +71,11 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("limit", "'default', 5, 5"),
     ("limit_held", "1, 'default'"),
     ("limited", "'{default,other}'"),
+    ("paused", "500"),
+    ("queues", "'', 500, 1000, 10000"),
+    ("due_kinds", "'default', 1000"),
+    ("handled", ""),
+    ("schedule_kinds", "'', 1000"),
     ("lock_limited", "'limited'"),
     ("unblock", "'limited', '', 200"),
     ("claim_limited", "1, 'limited', 100, '{act}', 0"),
@@ -378,7 +383,7 @@ fn is_scan(step: &str) -> bool {
         .iter()
         .any(|index| what.ends_with(&format!("INDEX {index}")));
     let source = what.split_whitespace().next().unwrap_or_default();
-    let small = ["n", "q", "clock", "same"].contains(&source)
+    let small = ["n", "q", "l", "clock", "same"].contains(&source)
         || what.contains("job_retention")
         || what.contains("job_longest");
     // Names of what statements put together before: each is bounded by its own step.
@@ -394,6 +399,9 @@ fn is_scan(step: &str) -> bool {
         "skipped",
         "everything",
         "live",
+        "running",
+        "names",
+        "next",
         "g",
         "r",
         "j",

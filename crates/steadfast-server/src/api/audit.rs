@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use steadfast::store::{Error, Rows, Store, binds};
+use steadfast::Timestamp;
+use steadfast::store::{Error, Row, Rows, Store, binds};
 use steadfast::{clock, context, recover_async, spawn};
 use tokio::sync::watch;
 
@@ -26,6 +27,10 @@ const ACTION_WITHIN: Duration = Duration::from_secs(60);
 
 /// After how long nobody will say any more what became of an action: 5 min, more than it may take with its notes.
 const UNTOLD_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// How many entries one statement gives, and how many times it is asked for those that are wanted: 20 times 500.
+const WINDOW: i64 = 500;
+const WINDOWS: usize = 20;
 
 /// What is told of one of which nobody can say what became of it.
 const UNKNOWN: &str = "unknown: the process has ended, or could not note it; it was done, or a part of it, or nothing";
@@ -126,6 +131,12 @@ impl Drop for UnderWay {
     }
 }
 
+/// Notes what was not done.
+pub(super) async fn note(store: &Store, entry: Entry, outcome: String) -> Result<(), Error> {
+    let id = put(store, entry).await?;
+    end(store, id, outcome).await.map(drop)
+}
+
 async fn put(store: &Store, entry: Entry) -> Result<i64, Error> {
     let mut detail = entry.detail;
     let cut = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev();
@@ -162,31 +173,76 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), Problem> {
     Err(Problem::refused(title).with_fix("say why, in words that help whoever reads the audit"))
 }
 
+/// Which entries are listed.
+#[derive(Debug, Default)]
+pub(crate) struct Which {
+    /// Of whom: the name of a token, or how the audit tells it.
+    pub(crate) actor: Option<String>,
+    /// What was done.
+    pub(crate) action: Option<String>,
+    /// From when on.
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl Which {
+    fn is(&self, entry: &types::Audit) -> bool {
+        let is_actor = |name: &String| {
+            let rest = entry.actor.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+        };
+        self.actor.as_ref().is_none_or(is_actor)
+            && self
+                .action
+                .as_ref()
+                .is_none_or(|action| *action == entry.action)
+    }
+}
+
+/// Lists entries, the latest first, and gives where to go on. Of rare ones a page may be short and go on.
 pub(crate) async fn list(
     store: &Store,
-    before: i64,
+    mut before: i64,
     count: usize,
-) -> Result<Vec<types::Audit>, Error> {
-    let rows = store
-        .ask(&sql::AUDIT_LIST, binds![before, count as i64])
-        .await?;
-    let entries = rows.iter().map(|row| {
-        let outcome: Option<String> = row.get(8)?;
-        let age_us: i64 = row.get(9)?;
-        let is_untold = u128::from(age_us.max(0).unsigned_abs()) > UNTOLD_AFTER.as_micros();
-        Ok(types::Audit {
-            id: row.get(0)?,
-            at: moment(row.get(1)?),
-            actor: row.get(2)?,
-            action: row.get(3)?,
-            subject: row.get(4)?,
-            reason: row.get(5)?,
-            detail: row.get(6)?,
-            trace_id: row.get(7)?,
-            outcome: outcome.or_else(|| is_untold.then(|| UNKNOWN.to_owned())),
-        })
-    });
-    entries.collect()
+    which: &Which,
+) -> Result<(Vec<types::Audit>, Option<i64>), Error> {
+    let since_us = which
+        .since
+        .map_or(i64::MIN, |since| since.unix_millis().saturating_mul(1_000));
+    let mut found = Vec::new();
+    for _ in 0..WINDOWS {
+        let rows = store.ask(&sql::AUDIT_LIST, binds![before, WINDOW]).await?;
+        for row in &rows {
+            if row.get::<i64>(1)? < since_us {
+                return Ok((found, None));
+            }
+            before = row.get(0)?;
+            found.extend(Some(entry(row)?).filter(|entry| which.is(entry)));
+            if found.len() == count {
+                return Ok((found, Some(before)));
+            }
+        }
+        if (rows.len() as i64) < WINDOW {
+            return Ok((found, None));
+        }
+    }
+    Ok((found, Some(before)))
+}
+
+fn entry(row: &Row) -> Result<types::Audit, Error> {
+    let outcome: Option<String> = row.get(8)?;
+    let age_us: i64 = row.get(9)?;
+    let is_untold = u128::from(age_us.max(0).unsigned_abs()) > UNTOLD_AFTER.as_micros();
+    Ok(types::Audit {
+        id: row.get(0)?,
+        at: moment(row.get(1)?),
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        subject: row.get(4)?,
+        reason: row.get(5)?,
+        detail: row.get(6)?,
+        trace_id: row.get(7)?,
+        outcome: outcome.or_else(|| is_untold.then(|| UNKNOWN.to_owned())),
+    })
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub(crate) const ACTIONS: [&[&str]; 3] = [LOOK, OPERATE, ADMINISTER];
 const LOOK: &[&str] = &[
     "status.read",
     "jobs.read",
+    "queues.read",
     "schedules.read",
     "nodes.read",
     "panics.read",

@@ -77,6 +77,22 @@ impl std::fmt::Display for NotTheApi {
 
 impl std::error::Error for NotTheApi {}
 
+/// A proxy has answered in place of the server.
+#[derive(Debug)]
+pub(crate) struct AnsweredByProxy {
+    base: String,
+    status: u16,
+}
+
+impl std::fmt::Display for AnsweredByProxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { base, status } = self;
+        write!(f, "a proxy answered for the API at {base}: {status}")
+    }
+}
+
+impl std::error::Error for AnsweredByProxy {}
+
 /// A request that was not sent yet.
 pub(crate) struct Asking<'c> {
     client: &'c Client,
@@ -164,6 +180,9 @@ impl Asking<'_> {
             return Err(Refused(problem).into());
         }
         let Some(title) = detail(&bytes) else {
+            if matches!(status, 502..=504) {
+                return Err(AnsweredByProxy { base, status }.into());
+            }
             return Err(NotTheApi { base, status }.into());
         };
         let problem = Problem {

@@ -106,9 +106,10 @@ fn asked(path: &str, name: &str) -> Value {
         (_, "count") => number(within(1, 100)),
         ("/api/v1/jobs", "state") => text(state()),
         ("/api/v1/jobs", "cursor") => text(place_of_a_job()),
-        // A name, whether or not there is a schedule of it.
-        ("/api/v1/schedules", "cursor") => text(json!({})),
+        // A name, whether or not there is anything of it.
+        ("/api/v1/schedules" | "/api/v1/queues", "cursor") => text(json!({})),
         (_, "cursor") => text(place_of_a_number()),
+        (_, "since") => text(of_form("date-time")),
         _ => text(json!({})),
     }
 }
@@ -117,6 +118,7 @@ fn define(named: &mut Map<String, Value>) {
     Status::define(named);
     JobPage::define(named);
     JobDetail::define(named);
+    QueuePage::define(named);
     NewJob::define(named);
     Reason::define(named);
     Many::define(named);

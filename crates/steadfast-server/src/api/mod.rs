@@ -9,6 +9,7 @@ mod document;
 mod live;
 mod narrow;
 pub(crate) mod problem;
+mod refusals;
 mod revisions;
 pub(crate) mod routes;
 mod schema;

@@ -22,9 +22,11 @@ use steadfast::tower::{Guard, PolicyDocument};
 use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
 use tokio::net::TcpListener;
 
-use super::audit::{Audit, Entry};
+use super::audit::{self, Audit, Entry};
+use super::auth::Actor;
 use super::live::Looks;
 use super::problem::{NoWrites, Problem};
+use super::refusals::Refusals;
 use super::revisions::Revisions;
 use super::routes::panics::Samples;
 use super::{auth, routes, table};
@@ -141,6 +143,7 @@ pub(super) struct Inner {
     pub(super) read_only: bool,
     pub(super) writes: Writes,
     pub(super) audit: Audit,
+    refusals: Refusals,
     /// The guard of the process, to be looked at and changed.
     pub(super) guard: Option<Guard>,
     /// What was put in force by it.
@@ -157,6 +160,8 @@ pub(crate) struct Kinds {
     pub(crate) usual: BTreeMap<String, Usual>,
     /// The schedules that each start makes again.
     pub(crate) schedules: BTreeSet<String>,
+    /// The lease of the node: after how long the jobs of a dead one are rescued.
+    pub(crate) lease: Duration,
 }
 
 /// What jobs of a kind have unless somebody says otherwise.
@@ -316,9 +321,12 @@ impl Api {
             }
             None => None,
         };
+        let (writes, looks) = Writes::follow(store);
+        spawn("whether the store takes writes", looks);
         let inner = Arc::new(Inner {
-            writes: Writes::follow(store),
+            writes,
             audit: Audit::new(store),
+            refusals: Refusals::default(),
             schedules: Schedules::new(&jobs),
             store: store.clone(),
             jobs,
@@ -374,6 +382,33 @@ impl Api {
             return Err(error.into());
         }
         self.0.audit.done(entry, work).await
+    }
+
+    /// Notes who was refused for want of a right, where that is not known already.
+    async fn note_refused(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        subject: String,
+        problem: &Problem,
+    ) {
+        let Some(more) = self.0.refusals.note(clock::now(), &actor.name, action) else {
+            return;
+        };
+        let detail = match more {
+            0 => String::new(),
+            more => format!("{more} more since the last entry"),
+        };
+        let entry = Entry {
+            actor: actor.name.clone(),
+            action,
+            subject,
+            reason: "(refused)".to_owned(),
+            detail,
+        };
+        if let Err(error) = audit::note(&self.0.store, entry, problem.line()).await {
+            tracing::warn!(target: "steadfast::api", actor = actor.name, action, %error, "a refusal was not noted");
+        }
     }
 
     async fn guarded(
@@ -497,7 +532,10 @@ async fn judge(api: &Api, prefix: &str, request: &mut Request) -> Result<(), Pro
             auth::Rights::Role(role) => format!("the role {} may not do {}", role.name, action.0),
             named => format!("this token may do {named}, and not {}", action.0),
         };
-        return Err(Problem::forbidden(title).with_fix("use a token that may"));
+        let problem = Problem::forbidden(title).with_fix("use a token that may");
+        let subject = format!("{} {path}", request.method());
+        api.note_refused(&actor, action.0, subject, &problem).await;
+        return Err(problem);
     }
     request.extensions_mut().insert(actor);
     Ok(())

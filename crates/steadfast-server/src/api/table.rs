@@ -174,6 +174,12 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         || many(&[State::Pending, State::Running, State::Waiting]),
         DoneAll::schema,
     ),
+    page(
+        "/api/v1/queues",
+        "queues.read",
+        "Lists queues by name: those that are paused or limited, or have jobs that are due or run.",
+        QueuePage::schema,
+    ),
     change(
         "POST",
         "/api/v1/queues/{name}/pause",
@@ -373,12 +379,21 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         EndOverride::schema,
         Done::schema,
     ),
-    page(
-        "/api/v1/audit",
-        "audit.read",
-        "Lists who did what, the latest first.",
-        AuditPage::schema,
-    ),
+    Endpoint {
+        query: &[
+            ("cursor", "where to go on: `next` of the page before"),
+            ("limit", "how many at most: 1 to 500, 50 unless said"),
+            ("actor", "only what this token did, by its name"),
+            ("action", "only this action"),
+            ("since", "only from this point in time on, in RFC 3339"),
+        ],
+        ..get(
+            "/api/v1/audit",
+            "audit.read",
+            "Lists who did what, and who was refused for want of a right, the latest first.",
+            AuditPage::schema,
+        )
+    },
     page(
         "/api/v1/tokens",
         "tokens.read",

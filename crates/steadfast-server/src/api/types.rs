@@ -32,8 +32,10 @@ types! {
         counts_up_to: u64,
         /// Schedules that are due and that nobody has looked at for a minute.
         schedules_overdue: Vec<String>,
-        /// Kinds without a handler in this process, whose jobs wait or are made by a schedule; while other nodes are alive,
-        /// those of which a job has waited for a minute.
+        /// Queues from which no node claims.
+        queues_paused: Vec<String>,
+        /// Kinds that no node has a handler for, although their jobs wait or a schedule makes some, and none has had for longer
+        /// than one that is started anew is away.
         unhandled: Vec<String>,
     }
 
@@ -91,6 +93,34 @@ types! {
     JobPage {
         /// The jobs; perhaps fewer than asked for.
         items: Vec<Job>,
+        /// Where the next page begins; absent at the end.
+        next: Option<String>,
+    }
+
+    /// A queue.
+    Queue {
+        /// Its name.
+        name: String,
+        /// Since when it is paused.
+        paused: Option<String>,
+        /// Why it is paused.
+        paused_because: Option<String>,
+        /// How many of its jobs may run at once.
+        max_running: Option<u32>,
+        /// How many of those with the same key may.
+        max_running_per_key: Option<u32>,
+        /// How many are due and wait.
+        pending: u64,
+        /// How many run.
+        running: u64,
+    }
+
+    /// A page of queues, by name: of those that are paused or limited, or have jobs that are due or run.
+    QueuePage {
+        /// The queues.
+        items: Vec<Queue>,
+        /// Where counts stop: such a number means that many or more.
+        counts_up_to: u64,
         /// Where the next page begins; absent at the end.
         next: Option<String>,
     }
@@ -394,7 +424,7 @@ types! {
 
     /// A page of actions, the latest first.
     AuditPage {
-        /// The actions.
+        /// The actions; perhaps fewer than asked for.
         items: Vec<Audit>,
         /// Where the next page begins; absent at the end.
         next: Option<String>,

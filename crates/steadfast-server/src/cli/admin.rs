@@ -181,5 +181,5 @@ fn refused(problem: Problem) -> anyhow::Error {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    crate::time::length(text).map_err(|wrong| wrong.to_string())
+    steadfast::settings::duration(text).map_err(|wrong| wrong.to_string())
 }

@@ -43,6 +43,7 @@ pub(crate) struct Options {
 #[derive(Serialize)]
 struct Report<'f> {
     ok: usize,
+    skip: usize,
     warn: usize,
     fail: usize,
     findings: &'f [Finding],
@@ -63,6 +64,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     };
     let report = Report {
         ok: count(Verdict::Ok),
+        skip: count(Verdict::Skip),
         warn: count(Verdict::Warn),
         fail: count(Verdict::Fail),
         findings: &findings,
@@ -105,8 +107,18 @@ fn shown(report: &Report<'_>) -> String {
             text.push_str(&format!("{:26}fix: {}\n", "", lines(fix)));
         }
     }
-    let Report { ok, warn, fail, .. } = report;
-    text + &format!("{ok} ok, {warn} warn, {fail} fail")
+    let Report {
+        ok,
+        skip,
+        warn,
+        fail,
+        ..
+    } = report;
+    let unseen = match skip {
+        0 => String::new(),
+        _ => format!(", {skip} not seen"),
+    };
+    text + &format!("{ok} ok, {warn} warn, {fail} fail{unseen}")
 }
 
 /// Lines below the first stand where it does.

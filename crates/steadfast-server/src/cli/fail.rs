@@ -2,14 +2,14 @@
 //!
 //! The exit codes are in `EXITS`, which `docs/reference/cli.md` is made of.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use steadfast::settings::Problems;
 use steadfast::store::Place;
 
-use crate::api::client::{NotTheApi, Refused, Unreachable};
+use crate::api::client::{AnsweredByProxy, NotTheApi, Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
@@ -139,6 +139,11 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "SF-2303",
         "somebody else is where the API should be",
         "say with `--server` where `[api]` of the server listens, and below which path it is mounted; 4010 is that of health",
+    ),
+    (
+        "SF-2304",
+        "a proxy answered in place of the API: 502, 503 or 504",
+        "see that `steadfast serve` runs behind it, and that it sends to where `[api]` listens",
     ),
 ];
 
@@ -305,6 +310,11 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
     }
+    if error.downcast_ref::<AnsweredByProxy>().is_some() {
+        let fix =
+            "see that `steadfast serve` runs behind it, and that it sends to where [api] listens";
+        return ("SF-2304".into(), 7, Some(fix.into()));
+    }
     if error.downcast_ref::<NotTheApi>().is_some() {
         let fix = "say with --server where [api] of the server listens, and below which path it is mounted";
         return ("SF-2303".into(), 7, Some(fix.into()));
@@ -342,5 +352,19 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         let exit = if is_away { 7 } else { 1 };
         return (ids.code().into(), exit, Some(ids.fix().into()));
     }
-    ("SF-2300".into(), 1, None)
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    let fix = io.and_then(|io| match io.kind() {
+        ErrorKind::NotFound => {
+            Some("see that the path is right; a relative one begins where the command is given")
+        }
+        ErrorKind::PermissionDenied => {
+            Some("give the command as the user of the server, or change who may read it")
+        }
+        ErrorKind::AlreadyExists => Some("name a file that is not there, or move that one away"),
+        ErrorKind::StorageFull => Some("make room, and give the command again"),
+        _ => None,
+    });
+    ("SF-2300".into(), 1, fix.map(Into::into))
 }

@@ -114,6 +114,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ask::policy::Command,
     },
+    /// Looks at who did what.
+    Audit {
+        #[command(flatten)]
+        ask: ask::Options,
+        #[command(subcommand)]
+        command: ask::audit::Command,
+    },
     /// Says who may use the API.
     Admin(admin::Options),
     /// Brings the tables of the store up to date, and copies it.
@@ -151,6 +158,7 @@ impl Command {
             Command::Panics { ask, command } => ask::panics::run(&ask, command),
             Command::Routes { ask, command } => ask::routes::run(&ask, command),
             Command::Policy { ask, command } => ask::policy::run(&ask, command),
+            Command::Audit { ask, command } => ask::audit::run(&ask, command),
             Command::Admin(options) => admin::run(options),
             Command::Db(options) => db::run(options),
             Command::Completions(options) => shell::completions(&options),

@@ -121,13 +121,12 @@ impl Config {
         for path in paths {
             let read = read(&open(path)?, whole.as_ref());
             let mut config = read.map_err(Refused::Mistaken)?;
+            // Beside a pipe is no place for files.
+            if let Some(folder) = path.parent().filter(|_| path.is_file()) {
+                config.begin_in(folder);
+            }
             match &mut whole {
-                None => {
-                    // Beside a pipe is no place for files.
-                    let folder = path.parent().filter(|_| path.is_file());
-                    config.store.folder = folder.map(Path::to_owned).unwrap_or_default();
-                    whole = Some(config);
-                }
+                None => whole = Some(config),
                 Some(whole) => {
                     whole.documents.append(&mut config.documents);
                     whole.handlers.append(&mut config.handlers);
@@ -141,6 +140,38 @@ impl Config {
             usize::try_from(QUEUE_PERMITS.default_number()).unwrap_or(1),
         );
         Ok(config)
+    }
+
+    /// Has relative paths begin in the folder of the file that says them, wherever the process was started.
+    fn begin_in(&mut self, folder: &Path) {
+        let place = |path: &mut PathBuf| *path = folder.join(&*path);
+        let place_tls = |tls: &mut Option<tls::Files>| {
+            if let Some(tls) = tls {
+                place(&mut tls.certificate);
+                place(&mut tls.key);
+            }
+        };
+        folder.clone_into(&mut self.store.folder);
+        self.store.url.begin_in(folder);
+        place_tls(&mut self.api.tls);
+        if let Some(calls) = &mut self.calls {
+            place_tls(&mut calls.tls);
+        }
+        if let Some(ids) = &mut self.ids {
+            place_tls(&mut ids.tls);
+            if let Some(token) = &mut ids.token {
+                token.begin_in(folder);
+            }
+        }
+        for handler in self.handlers.values_mut() {
+            match &mut handler.work {
+                Work::Exec(exec) => exec.dir.iter_mut().for_each(place),
+                Work::Http(http) => {
+                    http.secret.begin_in(folder);
+                    http.ca.iter_mut().for_each(place);
+                }
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where secrets are, and never what they are.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use steadfast::settings::Wrong;
@@ -17,7 +17,7 @@ pub(crate) struct Secret(Place);
 enum Place {
     Plain(String),
     Variable(String),
-    File(String),
+    File(PathBuf),
 }
 
 impl Secret {
@@ -31,15 +31,22 @@ impl Secret {
             .map(|name| Place::Variable(name.to_owned()));
         let file = || {
             text.strip_prefix("file:")
-                .map(|path| Place::File(path.to_owned()))
+                .map(|path| Place::File(path.into()))
         };
         variable.or_else(file).map(Self)
+    }
+
+    /// Has a relative file begin in a folder.
+    pub(super) fn begin_in(&mut self, folder: &Path) {
+        if let Place::File(path) = &mut self.0 {
+            *path = folder.join(&*path);
+        }
     }
 
     /// Gives the file that it is in, if it is in one.
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.0 {
-            Place::File(path) => Some(Path::new(path)),
+            Place::File(path) => Some(path),
             Place::Plain(_) | Place::Variable(_) => None,
         }
     }
@@ -61,10 +68,10 @@ impl Secret {
             Place::File(path) => {
                 use std::io::Read;
                 let mut text = String::new();
-                let file =
-                    std::fs::File::open(path).with_context(|| format!("cannot open {path}"))?;
+                let file = std::fs::File::open(path);
+                let file = file.with_context(|| format!("cannot open {}", path.display()))?;
                 let read = file.take(SECRET_BYTES_MAX).read_to_string(&mut text);
-                read.with_context(|| format!("cannot read {path}"))?;
+                read.with_context(|| format!("cannot read {}", path.display()))?;
                 text
             }
         };
@@ -133,7 +140,7 @@ impl fmt::Debug for Secret {
         match &self.0 {
             Place::Plain(_) => f.write_str("(written down)"),
             Place::Variable(name) => write!(f, "env:{name}"),
-            Place::File(path) => write!(f, "file:{path}"),
+            Place::File(path) => write!(f, "file:{}", path.display()),
         }
     }
 }

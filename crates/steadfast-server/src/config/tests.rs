@@ -206,3 +206,36 @@ fn further_files_add_handlers_and_schedules_and_nothing_else() {
     assert!(error.contains("a is in an earlier file already"), "{error}");
     assert!(error.contains("unknown key \"store\""), "{error}");
 }
+
+#[test]
+fn relative_paths_begin_in_the_folder_of_the_file_that_says_them() {
+    let folder = std::env::temp_dir().join(format!("steadfast-config-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("more")).unwrap();
+    std::fs::write(folder.join("url"), "sqlite:jobs.db").unwrap();
+    let first = folder.join("steadfast.toml");
+    let text = "[store]\nurl = \"file:url\"\n[api]\ntls_certificate = \"own.pem\"\ntls_key = \"/etc/own.key\"\n";
+    std::fs::write(&first, text).unwrap();
+    let second = folder.join("more/handlers.toml");
+    let text = "[handlers.a]\nexec = [\"true\"]\ndir = \"work\"\n\
+                [handlers.b]\nhttp = \"https://b\"\nsecret = \"file:b.secret\"\nca = \"b.pem\"\n";
+    std::fs::write(&second, text).unwrap();
+
+    let config = Config::load(&[first, second]).unwrap();
+
+    let tls = config.api.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, folder.join("own.pem"));
+    assert_eq!(tls.key, Path::new("/etc/own.key"));
+    let place = config.store.config("test").unwrap().place;
+    assert!(matches!(place, store::Place::Sqlite(path) if path == folder.join("jobs.db")));
+    let Work::Exec(exec) = &config.handlers["a"].work else {
+        panic!("a is a program");
+    };
+    assert_eq!(exec.dir, Some(folder.join("more/work")));
+    let Work::Http(http) = &config.handlers["b"].work else {
+        panic!("b is a service");
+    };
+    assert_eq!(http.secret.file(), Some(&*folder.join("more/b.secret")));
+    assert_eq!(http.ca, Some(folder.join("more/b.pem")));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -253,3 +253,36 @@ fn what_is_written_is_a_configuration_that_is_taken_whatever_stood_in_the_lines(
         }
     }
 }
+
+/// The names of the handlers of a crontab, in the order of its lines.
+fn names(text: &str) -> Vec<String> {
+    let document = write(&read(text.as_bytes(), Form::User), "here", "UTC");
+    let lines = document.lines();
+    let names = lines.filter_map(|line| line.strip_prefix("[handlers.\"")?.strip_suffix("\"]"));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_line_keeps_its_name_wherever_it_stands_and_when_its_time_is_changed() {
+    let before = names("0 1 * * * backup full\n0 2 * * * backup rest\n0 3 * * * report\n");
+    let after = names(
+        "0 0 * * * backup new\n5 1 * * * backup full\n0 2 * * * backup rest\n0 3 * * * report\n",
+    );
+
+    assert_eq!(after[1..], before);
+    assert_eq!(before[2], "cron-report");
+    assert!(
+        before[0].starts_with("cron-backup-") && before[0] != before[1],
+        "{before:?}"
+    );
+    // Of one command at two times each has the name of its time.
+    let [one, two] = &names("0 1 * * * beat\n0 2 * * * beat\n")[..] else {
+        panic!("two lines");
+    };
+    assert_eq!(
+        names("0 2 * * * beat\n0 1 * * * beat\n"),
+        [two.clone(), one.clone()]
+    );
+    let same = names("0 1 * * * beat\n0 1 * * * beat\n");
+    assert_eq!(same[1], format!("{}-2", same[0]));
+}

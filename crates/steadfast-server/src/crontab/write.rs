@@ -1,7 +1,9 @@
 //! Writes what was in a crontab as handlers and schedules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+
+use hmac_sha256::Hash;
 
 use super::{Crontab, Entry};
 
@@ -16,9 +18,7 @@ pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
          # caught up once (missed), and one that died with its machine is run again.\n",
         comment(from)
     );
-    let mut names = BTreeSet::new();
-    for entry in &crontab.entries {
-        let name = name(entry, &mut names);
+    for (entry, name) in crontab.entries.iter().zip(names(&crontab.entries)) {
         let _ = writeln!(document, "\n# line {}", entry.line);
         let _ = writeln!(document, "[handlers.{}]", quoted(&name));
         let command = [&entry.shell, "-c", &entry.command].map(quoted);
@@ -53,8 +53,39 @@ pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
     document
 }
 
-/// Names an entry by its program, and tells those of one program apart.
-fn name(entry: &Entry, taken: &mut BTreeSet<String>) -> String {
+/// Names entries by their programs. Those of one program are told apart by what they say, and never by where they stand:
+/// a line that is put before others takes the name of none of them, and with it its schedule in the store.
+fn names(entries: &[Entry]) -> Vec<String> {
+    let bases: Vec<String> = entries.iter().map(base).collect();
+    let mut names = bases.clone();
+    let command = |entry: &Entry| format!("{:?} {:?}", entry.command, entry.stdin);
+    // A line whose time is changed keeps its name, where its command is enough.
+    let all = |entry: &Entry| format!("{} {} {:?}", command(entry), entry.rule, entry.user);
+    for says in [&command as &dyn Fn(&Entry) -> String, &all] {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for name in &names {
+            *counts.entry(name.clone()).or_default() += 1;
+        }
+        for ((name, base), entry) in names.iter_mut().zip(&bases).zip(entries) {
+            if counts[name] > 1 {
+                *name = format!("{base}-{}", mark(&says(entry)));
+            }
+        }
+    }
+    // What is left says the same.
+    let mut taken = BTreeSet::new();
+    for name in &mut names {
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        let mut free = std::iter::once(name.clone()).chain(numbered);
+        let free = free.find(|name| !taken.contains(name));
+        *name = free.unwrap_or_default();
+        taken.insert(name.clone());
+    }
+    names
+}
+
+/// Names an entry by its program.
+fn base(entry: &Entry) -> String {
     let is_setting = |word: &&str| word.contains('=') && !word.starts_with('=');
     let program = entry
         .command
@@ -67,15 +98,17 @@ fn name(entry: &Entry, taken: &mut BTreeSet<String>) -> String {
         .unwrap_or_default();
     let plain = |char: &char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
     let program: String = program.chars().filter(plain).take(NAME_BYTES_MAX).collect();
-    let base = match program.is_empty() {
+    match program.is_empty() {
         true => "cron".to_owned(),
         false => format!("cron-{program}"),
-    };
-    let numbered = (2..).map(|number| format!("{base}-{number}"));
-    let mut names = std::iter::once(base.clone()).chain(numbered);
-    let name = names.find(|name| !taken.contains(name)).unwrap_or(base);
-    taken.insert(name.clone());
-    name
+    }
+}
+
+/// Six digits by which a text is known.
+fn mark(text: &str) -> String {
+    let hash = Hash::hash(text.as_bytes());
+    let digits = hash[..3].iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 /// A string of TOML.

@@ -9,7 +9,7 @@ use steadfast::clock;
 use tokio::process::Command;
 
 use super::service::{self, Answer};
-use super::{Check, Finding, check, fail, ok, warn};
+use super::{Check, Finding, check, fail, ok, skip, warn};
 use crate::config::{Config, Work};
 
 static CLOCK: Check = check(
@@ -52,7 +52,7 @@ fn kept(told: Option<&str>) -> Finding {
             "timedatectl set-ntp true, or start chrony",
         ),
         // In a container it is that of its host.
-        _ => ok(&CLOCK, "nobody here tells whether NTP keeps it"),
+        _ => skip(&CLOCK, "nobody here tells whether NTP keeps it"),
     }
 }
 
@@ -205,8 +205,8 @@ mod tests {
     fn a_clock_that_nobody_keeps_is_told() {
         assert_eq!(kept(Some("yes")).verdict, Verdict::Ok);
         assert_eq!(kept(Some("no")).verdict, Verdict::Warn);
-        assert_eq!(kept(Some("")).verdict, Verdict::Ok);
-        assert_eq!(kept(None).verdict, Verdict::Ok);
+        assert_eq!(kept(Some("")).verdict, Verdict::Skip);
+        assert_eq!(kept(None).verdict, Verdict::Skip);
     }
 
     #[test]

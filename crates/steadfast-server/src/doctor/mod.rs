@@ -32,6 +32,8 @@ const fn check(name: &'static str, looks: &'static str) -> Check {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Ok,
+    /// It could not be seen.
+    Skip,
     /// It works, and something is to be known.
     Warn,
     /// It does not work, or not when it is needed.
@@ -42,6 +44,7 @@ impl Verdict {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
+            Verdict::Skip => "skip",
             Verdict::Warn => "warn",
             Verdict::Fail => "fail",
         }
@@ -69,6 +72,13 @@ fn ok(check: &'static Check, says: impl Into<String>) -> Finding {
         verdict: Verdict::Ok,
         says: says.into(),
         fix: None,
+    }
+}
+
+fn skip(check: &'static Check, why: impl std::fmt::Display) -> Finding {
+    Finding {
+        verdict: Verdict::Skip,
+        ..ok(check, format!("not seen: {why}"))
     }
 }
 

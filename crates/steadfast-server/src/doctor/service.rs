@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use steadfast::clock;
 
-use super::{Check, Finding, check, fail, ok, warn};
+use super::{Check, Finding, check, fail, ok, skip, warn};
 use crate::api::client;
 
 static REACHED: Check = check(
@@ -81,9 +81,10 @@ pub(super) async fn examine(url: &str, ca: Option<&Path>) -> Vec<Finding> {
         }
     };
     let mut findings = vec![ok(&REACHED, format!("a service answers at {url}"))];
-    if let Ok(ready) = &ready {
-        findings.push(judge_ready(ready));
-    }
+    findings.push(match &ready {
+        Ok(ready) => judge_ready(ready),
+        Err(error) => skip(&READY, format!("{error:#}")),
+    });
     findings.extend(judge_metrics(&metrics));
     findings
 }
@@ -102,7 +103,7 @@ struct Reason {
 fn judge_ready(answer: &Answer) -> Finding {
     match answer.status {
         200..=299 => ok(&READY, "ready"),
-        404 => ok(&READY, "it has no /readyz to ask"),
+        404 => skip(&READY, "it has no /readyz to ask"),
         status => {
             let why =
                 serde_json::from_str::<NotReady>(&answer.text).map_or(String::new(), |told| {
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(told.verdict, Verdict::Fail);
         assert_eq!(told.says, "it is not ready (503, store: away)");
         assert_eq!(judge_ready(&answer(200, "")).verdict, Verdict::Ok);
-        assert_eq!(judge_ready(&answer(404, "")).verdict, Verdict::Ok);
+        assert_eq!(judge_ready(&answer(404, "")).verdict, Verdict::Skip);
         assert_eq!(judge_ready(&answer(500, "no")).verdict, Verdict::Fail);
     }
 }

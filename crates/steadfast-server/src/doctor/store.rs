@@ -10,7 +10,7 @@ use steadfast::{clock, ids};
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::config::Config;
 use crate::sql;
-use crate::unhandled::unhandled;
+use crate::unhandled::{fix, says, unhandled};
 
 static REACHED: Check = check(
     "store.reached",
@@ -22,7 +22,7 @@ static SCHEMA: Check = check(
 );
 static HANDLERS: Check = check(
     "store.handlers",
-    "whether jobs wait, or are made by a schedule, of a kind that the configuration has no handler for",
+    "whether jobs wait, or are made by a schedule, of a kind that neither the configuration nor any node has a handler for",
 );
 static WRITTEN: Check = check(
     "store.written",
@@ -175,7 +175,10 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
 }
 
 async fn handled(jobs: &Jobs, config: &Config) -> Vec<Finding> {
-    let found = unhandled(jobs, |kind| config.handlers.contains_key(kind)).await;
+    let found = unhandled(jobs, config.lease, |kind| {
+        config.handlers.contains_key(kind)
+    })
+    .await;
     match found {
         Ok(found) if found.is_empty() => {
             vec![ok(&HANDLERS, "every kind that waits has a handler")]
@@ -183,7 +186,7 @@ async fn handled(jobs: &Jobs, config: &Config) -> Vec<Finding> {
         Ok(found) => {
             let found = found.iter();
             found
-                .map(|(kind, of_kind)| warn(&HANDLERS, of_kind.says(kind), of_kind.fix(kind)))
+                .map(|(kind, of_kind)| warn(&HANDLERS, says(kind, of_kind), fix(kind, of_kind)))
                 .collect()
         }
         Err(error) => vec![fail(&HANDLERS, error.to_string(), error.fix())],

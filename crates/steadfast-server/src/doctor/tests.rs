@@ -7,9 +7,9 @@ use std::path::Path;
 fn page() -> String {
     let mut page = String::from(
         "# What `steadfast doctor` looks at\n\n\
-         Each line begins with `ok`, `warn` (it works, and something is to be known) or `fail` (it does not work, or not\n\
-         when it is needed), and whatever is not ok says how to put it right. The exit code is 9 if anything fails, and 0\n\
-         otherwise. `--json` prints `{\"version\": 1, \"data\": {\"ok\", \"warn\", \"fail\", \"findings\": [{\"check\", \"verdict\",\n\
+         Each line begins with `ok`, `skip` (it could not be seen), `warn` (it works, and something is to be known) or `fail` (it\n\
+         does not work, or not when it is needed); the last two say how to put it right. The exit code is 9 if anything fails, and 0\n\
+         otherwise. `--json` prints `{\"version\": 1, \"data\": {\"ok\", \"skip\", \"warn\", \"fail\", \"findings\": [{\"check\", \"verdict\",\n\
          \"says\", \"fix\"}]}}`; names of checks stay as they are.\n\n\
          | check | looks |\n|---|---|\n",
     );

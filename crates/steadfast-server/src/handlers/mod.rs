@@ -5,13 +5,14 @@ mod http;
 mod outside;
 mod progress;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast::BoxError;
 use steadfast::context::{self, TraceId};
 use steadfast::jobs::schedule::Schedules;
 use steadfast::jobs::{Jobs, Kind, Run, end};
+use steadfast::{BoxError, clock};
 
 use crate::config::{Handler, Work};
 use crate::process::warden::Warden;
@@ -24,6 +25,10 @@ use progress::Progresses;
 
 /// When a job comes again whose run could not ask the store what it is for: 1 s, and the store may be back.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long it is asked at most what a run is for: 10 s, and a quarter of the time that the run has. A store that stalls has
+/// taken nothing of the run by then that could be told from a handler that is slow.
+const ASK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What handlers share.
 #[derive(Clone)]
@@ -60,6 +65,7 @@ pub(crate) fn ending_of(handler: &Handler) -> Duration {
 /// Makes the kind of a handler.
 pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kind> {
     let shared = shared.clone();
+    let within = ASK_WITHIN.min(handler.timeout / 4);
     let kind = match &handler.work {
         Work::Exec(exec) => {
             let exec = Arc::new(exec.clone());
@@ -69,7 +75,7 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kin
                 let (exec, shared, name) = (exec.clone(), shared.clone(), name.clone());
                 let programs = programs.clone();
                 async move {
-                    let about = About::of(&name, &run, &shared).await?;
+                    let about = About::of(&name, &run, &shared, within).await?;
                     let progress = shared.progress.begin(run.id());
                     exec::run(exec, about, run, scope, payload, progress, &programs).await
                 }
@@ -80,7 +86,7 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kin
             Kind::of_name(name.to_owned(), move |run, _scope, payload| {
                 let (target, shared) = (target.clone(), shared.clone());
                 async move {
-                    let about = About::of(&target.name, &run, &shared).await?;
+                    let about = About::of(&target.name, &run, &shared, within).await?;
                     http::run(target, about, run, payload).await
                 }
             })
@@ -105,19 +111,27 @@ struct About {
 }
 
 impl About {
-    async fn of(kind: &str, run: &Run, shared: &Shared) -> Result<Self, BoxError> {
+    async fn of(
+        kind: &str,
+        run: &Run,
+        shared: &Shared,
+        within: Duration,
+    ) -> Result<Self, BoxError> {
         // Each run has one.
         let trace_id = context::current().trace_id();
         let trace_id = trace_id.unwrap_or_else(TraceId::random);
-        let occurrence = shared.schedules.occurrence_of(run.id()).await;
+        let asked = shared.schedules.occurrence_of(run.id());
         // Nothing was begun: a store that was away for a moment costs no attempt, of which a line of a crontab has one.
-        let occurrence = occurrence.map_err(|error| match error.is_retryable() {
-            true => {
-                tracing::warn!(target: "steadfast::serve", kind, %error, "a run is put off, since what it is for cannot be asked");
-                end::snooze(STORE_AGAIN)
-            }
-            false => error.into(),
-        })?;
+        let put_off = |error: &dyn fmt::Display| {
+            tracing::warn!(target: "steadfast::serve", kind, %error, "a run is put off, since what it is for cannot be asked");
+            end::snooze(STORE_AGAIN)
+        };
+        let occurrence = match clock::timeout(within, asked).await {
+            Ok(Ok(occurrence)) => occurrence,
+            Ok(Err(error)) if error.is_retryable() => return Err(put_off(&error)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(put_off(&format!("no answer within {within:?}"))),
+        };
         Ok(Self {
             kind: kind.to_owned(),
             trace_id,

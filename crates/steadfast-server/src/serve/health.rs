@@ -14,7 +14,7 @@ use steadfast::clock::{self, Instant};
 use steadfast::report::{self, prometheus};
 use steadfast::store::{Node, Store};
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{BoxError, Shutdown, jobs};
+use steadfast::{BoxError, Cause, Shutdown, jobs, spawn};
 use tokio::net::TcpListener;
 
 use super::ids::Handing;
@@ -74,10 +74,15 @@ impl Health {
     }
 
     pub(super) fn opened(&self, store: &Store, node: &Node) {
+        let (writes, looks) = Writes::follow(store);
+        let over = self.0.shutdown.token();
+        spawn("whether the store takes writes, for probes", async move {
+            let _: Result<(), Cause> = over.run(looks).await;
+        });
         *self.parts() = Parts::Open {
             store: store.clone(),
             node: node.clone(),
-            writes: Writes::follow(store),
+            writes,
         };
     }
 

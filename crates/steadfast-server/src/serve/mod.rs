@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod health;
 mod ids;
 mod systemd;
+mod unhandled;
 
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use crate::config::Config;
 use crate::handlers::{self, Outside, Shared};
 use crate::process::warden::{self, Warden};
 use crate::sql;
-use crate::unhandled::unhandled;
 use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
@@ -95,8 +95,12 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             let address = address.await.context("the API cannot be served")?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
         }
-        parts.run(&shutdown).await;
-        Ok(())
+        let handled = config.handlers.keys().cloned().collect();
+        let lost = unhandled::tell(parts.jobs.clone(), config.lease, handled);
+        tokio::select! {
+            () = parts.run(&shutdown) => Ok(()),
+            never = lost => match never {},
+        }
     };
     let taken = async {
         match calls {
@@ -134,6 +138,7 @@ fn kinds(config: &Config) -> Kinds {
     Kinds {
         usual: usual.collect(),
         schedules: config.schedules.keys().cloned().collect(),
+        lease: config.lease,
     }
 }
 
@@ -153,6 +158,7 @@ fn passes(error: &steadfast::store::Error) -> bool {
 /// What runs.
 struct Parts {
     store: Store,
+    jobs: Jobs,
     node: Node,
     /// Nobody, where only ids are handed out.
     worker: Option<Worker>,
@@ -228,20 +234,10 @@ impl Parts {
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;
-        match unhandled(&jobs, |kind| config.handlers.contains_key(kind)).await {
-            Ok(found) => {
-                for (kind, of_kind) in found {
-                    tracing::warn!(target: "steadfast::serve", fix = of_kind.fix(&kind), "{}", of_kind.says(&kind));
-                }
-            }
-            // Nothing depends on it.
-            Err(error) => {
-                tracing::warn!(target: "steadfast::serve", %error, "kinds without a handler cannot be looked for");
-            }
-        }
         if config.handlers.is_empty() {
             return Ok(Self {
                 store,
+                jobs,
                 node,
                 worker: None,
             });
@@ -258,6 +254,7 @@ impl Parts {
         }
         Ok(Self {
             store,
+            jobs,
             node,
             worker: Some(worker.build()?),
         })

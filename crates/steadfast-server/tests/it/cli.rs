@@ -37,6 +37,7 @@ Commands:
   panics       Looks at what has panicked in a server
   routes       Looks at what a service serves and calls, and takes a hand to it for a while
   policy       Looks at the policy of a service, checks one, and puts another in force
+  audit        Looks at who did what
   admin        Says who may use the API
   db           Brings the tables of the store up to date, and copies it
   completions  Writes what a shell needs to complete commands

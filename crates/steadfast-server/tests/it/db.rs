@@ -157,6 +157,10 @@ async fn what_is_no_whole_copy_is_refused_and_nothing_is_changed() {
         missing.starts_with("error[SF-2300]: cannot read "),
         "{missing}"
     );
+    assert!(
+        missing.contains("fix: see that the path is right"),
+        "{missing}"
+    );
     assert!(has(&path("jobs.db"), kept).await);
     assert!(beside(&folder, "before-").is_empty() && beside(&folder, ".restoring").is_empty());
 }

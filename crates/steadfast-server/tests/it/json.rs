@@ -139,6 +139,8 @@ fn of_the_service(of: &mut Caller) {
     of.error("jobs retry", &changes(&["4711"]));
     of.data("jobs redrive", &changes(&["--dry-run"]));
     of.data("jobs pause", &changes(&["unserved"]));
+    of.data("jobs queues", &[]);
+    of.data("audit list", &[]);
     of.data("jobs resume", &changes(&["unserved"]));
     of.data("schedules list", &[]);
     of.data("schedules next", &["settlement"]);

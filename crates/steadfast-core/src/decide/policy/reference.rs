@@ -41,7 +41,7 @@ fn keys() -> String {
          floor and a ceiling. A key that is not listed\nhere is refused, as is every value out of \
          its range. What numbers may not say together is in\n[policy rules](policy-rules.md).\n\n\
          - A *length of time* is a string with its unit: `\"250ms\"`, `\"1.5s\"`, `\"2m\"`; units are \
-         ns, us, ms, s, m, h.\n\
+         ns, us, ms, s, m, h, d.\n\
          - A *share* is a number from 0 to 1, or a string in percent: `0.1` is `\"10 %\"`.\n\
          - `\"learn\"` stands for what is measured, never below the floor and never above the \
          ceiling that stand beside it.\n\

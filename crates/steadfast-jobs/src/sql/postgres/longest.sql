@@ -1,10 +1,11 @@
--- Notes how long a node leaves runs of its kinds alone, and forgets what nodes have said that have ended.
+-- Notes how long a node leaves runs of its kinds alone, and forgets what nodes have said that ended more than an hour ago:
+-- until then it tells since when nobody handles a kind.
 --
 -- Workers that share the node may have the same kind: the longest time counts as long as the node lives, also when the one
 -- that said so has left, whose runs may go on. One that leaves the time to the job has `run_us` for the most that any job says.
 WITH gone AS (
     DELETE FROM {schema}.job_longest AS l
-    WHERE NOT EXISTS (SELECT 1 FROM {schema}.node WHERE node.id = l.incarnation AND node.ended_us IS NULL)
+    WHERE NOT EXISTS (SELECT 1 FROM {schema}.node WHERE node.id = l.incarnation AND (node.ended_us IS NULL OR node.ended_us > {schema}.now_us() - 3600000000))
         AND l.incarnation <> $1
 )
 INSERT INTO {schema}.job_longest AS l (incarnation, kind, run_us, is_fixed, extra_us)

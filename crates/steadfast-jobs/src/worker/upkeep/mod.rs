@@ -196,16 +196,26 @@ impl Upkeep {
             // The engine has ended: so will this task.
             let _ = self.orders.send(order);
         }
-        let names: Vec<String> = self
-            .settings
-            .queues
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect();
-        let rows = self.jobs.store().ask(&sql::LIMITED, binds![names]).await?;
-        let limited: Result<Vec<String>, _> = rows.iter().map(|row| row.get(0)).collect();
-        let _ = self.orders.send(Order::Limited(limited?));
+        let (limited, paused) = self.said_of_queues().await?;
+        self.tally.paused(&paused);
+        let _ = self.orders.send(Order::Limited(limited));
         Ok(())
+    }
+
+    /// Gives which of the queues of this worker have limits, and which are paused.
+    async fn said_of_queues(&self) -> Result<(Vec<String>, Vec<String>), Error> {
+        let names = self.settings.queues.iter().map(|(name, _)| name.clone());
+        let names: Vec<String> = names.collect();
+        let (mut limited, mut paused) = (Vec::new(), Vec::new());
+        for row in &self.jobs.store().ask(&sql::LIMITED, binds![names]).await? {
+            if row.get::<i64>(1)? == 1 {
+                limited.push(row.get(0)?);
+            }
+            if row.get::<i64>(2)? == 1 {
+                paused.push(row.get(0)?);
+            }
+        }
+        Ok((limited, paused))
     }
 
     /// Tells who keeps the database from cleaning up after jobs.

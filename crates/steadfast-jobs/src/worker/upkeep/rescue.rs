@@ -112,17 +112,9 @@ impl<'a> Rescuer<'a> {
     /// Lets go of what a limit held back that was taken away since; where there still is one, claims
     /// look after them.
     async fn unblock(&self) -> Result<(), Error> {
-        let names = self.of.settings.queues.iter().map(|(name, _)| name.clone());
-        let names: Vec<String> = names.collect();
-        let rows = self
-            .of
-            .jobs
-            .store()
-            .ask(&sql::LIMITED, binds![names.clone()])
-            .await?;
-        let limited: Result<Vec<String>, _> = rows.iter().map(|row| row.get(0)).collect();
-        let limited = limited?;
-        for name in names.iter().filter(|name| !limited.contains(name)) {
+        let (limited, _) = self.of.said_of_queues().await?;
+        let names = self.of.settings.queues.iter().map(|(name, _)| name);
+        for name in names.filter(|name| !limited.contains(name)) {
             let binds = binds![name.as_str(), "", BATCH];
             let freed = self.of.jobs.store().run(&sql::UNBLOCK, binds).await?;
             if freed.one()?.get::<i64>(1)? > 0 {

@@ -1,17 +1,10 @@
 //! Jobs and their queues.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::{Request, State};
-use steadfast::clock;
-use steadfast::decide::policy::nearest_name;
-use steadfast::jobs::{self, Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
+use steadfast::jobs::{Cancelled, Cursor, Filter, JobId, JobInfo, State as JobState};
 
 use super::*;
-
-/// How long it is looked whether a queue is anybody's: 1 s, of which nobody waits long for an answer that is there.
-const WARNED_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn list(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::JobPage> {
     let names = ["cursor", "limit", "state", "kind", "queue", "limit_key"];
@@ -147,83 +140,6 @@ pub(super) async fn retry(
         Ok("put back to work")
     })
     .await
-}
-
-pub(super) async fn pause(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Answer<types::Done> {
-    let (actor, reason, detail) = reason(request).await?;
-    let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.pause");
-    let (jobs, queue) = (api.0.jobs.clone(), name.clone());
-    let paused = async move { Ok(jobs.pause(&queue, &reason.reason).await?) };
-    api.change(entry, paused).await?;
-    Ok(of_queue(&api, &name, "paused").await)
-}
-
-pub(super) async fn resume(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Answer<types::Done> {
-    let (actor, reason, detail) = reason(request).await?;
-    let entry = queue_entry(&actor, &name, &reason.reason, detail, "queues.resume");
-    let (jobs, queue) = (api.0.jobs.clone(), name.clone());
-    let resumed = async move { Ok(jobs.resume(&queue).await?) };
-    api.change(entry, resumed).await?;
-    Ok(of_queue(&api, &name, "goes on").await)
-}
-
-/// What was done to a queue, with a warning where it seems to be nobody's. It is done by then: whether there is something
-/// to warn of may stay unknown.
-async fn of_queue(api: &Api, name: &str, outcome: &str) -> Json<types::Done> {
-    let looked = clock::timeout(WARNED_WITHIN, warning(api, name)).await;
-    let warning = looked.ok().and_then(Result::ok).flatten();
-    let Json(done) = done(outcome, None);
-    Json(types::Done { warning, ..done })
-}
-
-/// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
-/// was not meant.
-async fn warning(api: &Api, queue: &str) -> Result<Option<String>, jobs::Error> {
-    let kinds = api.0.kinds.iter().flat_map(|kinds| &kinds.usual);
-    let mut known: BTreeSet<String> = kinds.map(|(_, usual)| usual.queue.clone()).collect();
-    let ended = JobState::ALL
-        .into_iter()
-        .filter(|state| state.is_terminal());
-    let all = ended.map(Filter::state).chain([Filter::live()]);
-    for filter in all {
-        let of_it = api.0.jobs.list(&filter.clone().queue(queue), 1).await?;
-        // A page ends before its jobs are found where there are many others.
-        if known.contains(queue) || !of_it.jobs.is_empty() || of_it.next.is_some() {
-            return Ok(None);
-        }
-        let some = api.0.jobs.list(&filter, PAGE_MAX).await?;
-        known.extend(some.jobs.into_iter().map(|job| job.queue));
-    }
-    let nearest = nearest_name(queue, known.iter().map(String::as_str));
-    let nearest = nearest.map(|nearest| format!("; did you mean {nearest:?}?"));
-    Ok(Some(format!(
-        "no job of a queue {queue:?} was found{}",
-        nearest.unwrap_or_default()
-    )))
-}
-
-fn queue_entry(
-    actor: &Actor,
-    name: &str,
-    reason: &str,
-    detail: String,
-    action: &'static str,
-) -> Entry {
-    Entry {
-        actor: actor.name.clone(),
-        action,
-        subject: format!("queue {name}"),
-        reason: reason.to_owned(),
-        detail,
-    }
 }
 
 async fn act<W>(

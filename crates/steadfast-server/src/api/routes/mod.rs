@@ -6,6 +6,7 @@ mod jobs;
 mod others;
 pub(super) mod panics;
 pub(crate) mod policy;
+mod queues;
 mod schedules;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,9 @@ const BODY_BYTES_MAX: usize = 3 << 19;
 /// How many items a page has unless somebody says so: 50; and at most: 500.
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 500;
+
+/// How long a rescue is taken to last in a service that has not said so: 30 s, the usual lease of nodes.
+const LEASE: Duration = Duration::from_secs(30);
 
 /// What one can ask for behind a `?`; parameters that no endpoint knows are refused, and those that are said twice.
 #[derive(Default)]
@@ -115,8 +119,9 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/jobs/{id}/run", post(jobs::run))
         .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{id}/retry", post(jobs::retry))
-        .route("/api/v1/queues/{name}/pause", post(jobs::pause))
-        .route("/api/v1/queues/{name}/resume", post(jobs::resume))
+        .route("/api/v1/queues", get(queues::list))
+        .route("/api/v1/queues/{name}/pause", post(queues::pause))
+        .route("/api/v1/queues/{name}/resume", post(queues::resume))
         .route("/api/v1/schedules", get(schedules::list))
         .route(
             "/api/v1/schedules/{name}",
@@ -169,10 +174,13 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
     let counts = inner.jobs.counts().await?;
     let nodes = inner.store.nodes(None, COUNT_CAP as usize).await?;
     let overdue = inner.schedules.overdue().await?;
-    let unhandled = match &inner.kinds {
-        Some(kinds) => unhandled(&inner.jobs, |kind| kinds.usual.contains_key(kind)).await,
-        None => Ok(BTreeMap::new()),
+    let paused = inner.jobs.paused().await?;
+    let lease = inner.kinds.as_ref().map_or(LEASE, |kinds| kinds.lease);
+    let is_ours = |kind: &str| {
+        let kinds = inner.kinds.as_ref();
+        kinds.is_some_and(|kinds| kinds.usual.contains_key(kind))
     };
+    let unhandled = unhandled(&inner.jobs, lease, is_ours).await;
     // All else that is known is worth more.
     let unhandled = unhandled.unwrap_or_else(|error| {
         tracing::warn!(target: "steadfast::api", %error, "kinds without a handler cannot be looked for");
@@ -203,6 +211,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         nodes_alive: alive as u64,
         counts_up_to: COUNT_CAP,
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
+        queues_paused: paused,
         unhandled: unhandled.into_keys().collect(),
     })
 }

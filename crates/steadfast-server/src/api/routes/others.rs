@@ -27,9 +27,16 @@ pub(super) async fn nodes(State(api): State<Api>, Asked(asked): Asked) -> Answer
 }
 
 pub(super) async fn audit(State(api): State<Api>, Asked(asked): Asked) -> Answer<types::AuditPage> {
-    let (before, limit) = page(&asked)?;
-    let items = audits::list(&api.0.store, before, limit).await?;
-    let next = next(items.last().map(|entry| entry.id), items.len(), limit);
+    known(&asked, &["cursor", "limit", "actor", "action", "since"])?;
+    let limit = limit(&asked, "limit", PAGE, PAGE_MAX)?;
+    let before = cursor::<i64>(&asked)?.unwrap_or(i64::MAX);
+    let which = audits::Which {
+        actor: asked.get("actor").cloned(),
+        action: asked.get("action").cloned(),
+        since: asked.get("since").map(|since| moment(since)).transpose()?,
+    };
+    let (items, next) = audits::list(&api.0.store, before, limit, &which).await?;
+    let next = next.map(|next| next.to_string());
     Ok(Json(types::AuditPage { items, next }))
 }
 

@@ -152,10 +152,18 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// How what a dry run has told is done.
+pub(super) fn how(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!("; the same command with --yes {count} in place of --dry-run does it"),
+    }
+}
+
 fn shown(bulk: Bulk, told: &Told) -> String {
     let word = bulk.word();
     if told.dry_run {
-        return format!("{} jobs would be {word}", told.found);
+        return format!("{} jobs would be {word}{}", told.found, how(told.found));
     }
     let mut line = format!("{} jobs are {word}", told.done - told.running);
     if told.running > 0 {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::bulk::{self, All, Bulk};
-use super::print::{agreed, plain, table};
+use super::bulk::{self, All, Bulk, how};
+use super::print::{agreed, counted, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
-use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, Reason};
+use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -71,6 +71,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         why: Why,
     },
+    /// Lists queues: those that are paused or limited, or have jobs that are due or run.
+    Queues {
+        /// At most so many, up to 500.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: u32,
+        /// Goes on where a page has ended.
+        #[arg(long, value_name = "CURSOR")]
+        cursor: Option<String>,
+    },
     /// Has no node claim from a queue; what runs goes on.
     Pause {
         /// The queue.
@@ -131,6 +140,13 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 ];
                 let page: JobPage = client.get(query("/api/v1/jobs", &asked)).send().await?;
                 printer.print(&page, || listed(&page.items));
+                more(printer, page.next.as_ref());
+            }
+            Command::Queues { limit, cursor } => {
+                let asked = [("limit", Some(limit.to_string())), ("cursor", cursor)];
+                let path = query("/api/v1/queues", &asked);
+                let page: QueuePage = client.get(path).send().await?;
+                printer.print(&page, || queues(&page));
                 more(printer, page.next.as_ref());
             }
             Command::Show { id } => {
@@ -221,13 +237,13 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 } else {
                     send(&which).await?
                 };
-                let word = if redriven.dry_run { "would be" } else { "are" };
                 let ids: Vec<String> = redriven.jobs.iter().map(ToString::to_string).collect();
-                let mut line = format!(
-                    "{} jobs {word} put back to work\n{}",
-                    ids.len(),
-                    ids.join(" ")
-                );
+                let count = ids.len();
+                let mut line = match redriven.dry_run {
+                    true => format!("{count} jobs would be put back to work{}", how(count)),
+                    false => format!("{count} jobs are put back to work"),
+                };
+                line.push_str(&format!("\n{}", ids.join(" ")));
                 if !redriven.refused.is_empty() {
                     let left = redriven.refused.len();
                     line.push_str(&format!(
@@ -275,6 +291,34 @@ async fn queue_act(
     }
     done(printer, &answer, &format!("queue {queue} {word}"));
     Ok(())
+}
+
+fn queues(page: &QueuePage) -> String {
+    if page.items.is_empty() {
+        return "no queues".into();
+    }
+    let rows = page.items.iter().map(|queue| {
+        let limits = [
+            queue.max_running.map(|most| most.to_string()),
+            queue
+                .max_running_per_key
+                .map(|most| format!("{most} a key")),
+        ];
+        let state = match (&queue.paused, &queue.paused_because) {
+            (Some(since), Some(why)) => format!("paused since {since}: {why}"),
+            (Some(since), None) => format!("paused since {since}"),
+            (None, _) => String::new(),
+        };
+        [
+            queue.name.clone(),
+            counted(queue.pending, page.counts_up_to),
+            counted(queue.running, page.counts_up_to),
+            limits.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            state,
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    table(["QUEUE", "PENDING", "RUNNING", "LIMIT", "STATE"], &rows)
 }
 
 fn listed(jobs: &[Job]) -> String {

@@ -1,5 +1,6 @@
 //! Commands that ask a server, by its API alone.
 
+pub(crate) mod audit;
 mod bulk;
 pub(crate) mod jobs;
 pub(crate) mod nodes;

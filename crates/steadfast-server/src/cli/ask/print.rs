@@ -80,6 +80,14 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     rows.iter().fold(head, |text, row| text + &line(row))
 }
 
+/// A number that stops at a cap: from there on it means that many or more.
+pub(crate) fn counted(count: u64, cap: u64) -> String {
+    match count < cap {
+        true => count.to_string(),
+        false => format!("{count}+"),
+    }
+}
+
 /// Without what could drive a terminal: names and errors come from everywhere.
 pub(crate) fn plain(text: &str) -> String {
     let plain = |char: char| if char.is_control() { ' ' } else { char };

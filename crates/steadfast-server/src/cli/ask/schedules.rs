@@ -162,10 +162,8 @@ fn filled(told: &Backfilled) -> String {
         (false, ..) => format!("{} jobs are made", told.made),
         (true, Some(first), Some(last)) => {
             let more = if told.rest.is_some() { "+" } else { "" };
-            format!(
-                "{}{more} jobs would be made, of {first} to {last}",
-                told.made
-            )
+            let made = told.made;
+            format!("{made}{more} jobs would be made (--yes {made}), of {first} to {last}")
         }
         _ => "0 jobs would be made".to_owned(),
     };

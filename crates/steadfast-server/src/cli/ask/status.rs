@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use steadfast::clock;
 
-use super::print::lines;
-use crate::api::client::{Refused, Unreachable};
+use super::print::{counted, lines};
+use crate::api::client::Unreachable;
 use crate::api::types::Status;
 use crate::cli::fail;
 use crate::cli::screen::Screen;
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
             let status: Status = match client.get("/api/v1/status").send().await {
                 Ok(status) => status,
                 // The first answer says whether there is such a server at all.
-                Err(error) if last.is_some() && passes(&error) => {
+                Err(error) if last.is_some() && error.is::<Unreachable>() => {
                     if !is_lost {
                         match stays {
                             true => screen.show(&lines(&format!("{error:#}; it is asked again"))),
@@ -66,33 +66,27 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
     })
 }
 
-/// Tells whether an answer is lost that may come again: the server is away, its store, or it sheds.
-fn passes(error: &anyhow::Error) -> bool {
-    let refused = error.downcast_ref::<Refused>();
-    error.is::<Unreachable>()
-        || refused.is_some_and(|Refused(problem)| matches!(problem.status, 503 | 504))
-}
-
 fn shown(status: &Status) -> String {
-    let number = |count: u64| match count < status.counts_up_to {
-        true => count.to_string(),
-        false => format!("{count}+"),
-    };
+    let number = |count: u64| counted(count, status.counts_up_to);
     let count = |state: &str| number(status.jobs.get(state).copied().unwrap_or_default());
     let overdue = match status.schedules_overdue.is_empty() {
         true => "none overdue".to_owned(),
         false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
     };
+    let paused = match &status.queues_paused[..] {
+        [] => String::new(),
+        queues => format!("queues     PAUSED: {}\n", queues.join(", ")),
+    };
     let unhandled = match &status.unhandled[..] {
         [] => String::new(),
-        kinds => format!("handlers   NONE here for {}\n", kinds.join(", ")),
+        kinds => format!("handlers   NONE for {}\n", kinds.join(", ")),
     };
     let changes = match &status.read_only_because {
         Some(why) => format!("changes    REFUSED: {why}\n"),
         None => String::new(),
     };
     format!(
-        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{paused}{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
         status.version,
         status.store,
         status.store_detail,
@@ -110,24 +104,6 @@ fn shown(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Problem;
-
-    #[test]
-    fn a_server_whose_store_is_away_is_watched_on_and_one_that_refuses_is_not() {
-        let check = |status: u16, expect| {
-            let problem = serde_json::json!({
-                "type": "", "title": "", "status": status, "code": "SF-2209",
-            });
-            let problem: Problem = serde_json::from_value(problem).unwrap();
-            let error = anyhow::Error::new(Refused(problem));
-            assert_eq!(passes(&error), expect, "{status}");
-        };
-
-        check(503, true);
-        check(504, true);
-        check(401, false);
-        check(404, false);
-    }
 
     #[test]
     fn a_count_that_has_stopped_says_that_there_may_be_more() {
@@ -143,6 +119,7 @@ mod tests {
             nodes_alive: 1_000,
             counts_up_to: 1_000,
             schedules_overdue: Vec::new(),
+            queues_paused: vec!["mail".into(), "web".into()],
             unhandled: vec!["backup".into()],
         };
 
@@ -150,7 +127,9 @@ mod tests {
 
         assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
         assert!(
-            shown.contains("none overdue\nhandlers   NONE here for backup\njobs "),
+            shown.contains(
+                "none overdue\nqueues     PAUSED: mail, web\nhandlers   NONE for backup\njobs "
+            ),
             "{shown}"
         );
         assert!(

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use steadfast::decide::policy::{Policy, Route};
+use steadfast::settings::duration;
 use steadfast::tower::PolicyDocument;
 use steadfast::tower::prometheus::{AskError, Prometheus};
 
@@ -19,7 +20,6 @@ use super::print::Printer;
 use crate::api::client::Client;
 use crate::api::types::{self, Change, Guarded};
 use crate::suggest::{Seen, Suggestion, edit, suggest};
-use crate::time;
 use crate::traffic::Durations;
 
 #[derive(Debug, clap::Args)]
@@ -203,7 +203,7 @@ async fn measured(
 }
 
 fn window(text: &str) -> anyhow::Result<Duration> {
-    let window = time::length(text).map_err(|wrong| anyhow::anyhow!("--window: {wrong}"))?;
+    let window = duration(text).map_err(|wrong| anyhow::anyhow!("--window: {wrong}"))?;
     let (least, most) = (
         Duration::from_secs(300),
         Duration::from_secs(30 * 24 * 3_600),

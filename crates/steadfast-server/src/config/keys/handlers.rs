@@ -70,7 +70,7 @@ pub(in crate::config) static HTTP_SECRET: Key = key(
 pub(in crate::config) static HTTP_CA: Key = key(
     "ca",
     Text(2_000),
-    "a file with the certificates, in PEM, by which the service of an `https` URL is trusted, and by no others",
+    "a file with the certificates, in PEM, by which the service of an `https` URL is trusted, and by no others; a relative one begins in the folder of this file",
     Nothing("the roots of the public web", "\"/etc/steadfast/ca.pem\""),
 );
 
@@ -159,7 +159,7 @@ pub(in crate::config) static EXEC_OUTPUT: Key = key(
 pub(in crate::config) static EXEC_DIR: Key = key(
     "dir",
     Text(4_096),
-    "the folder it runs in",
+    "the folder it runs in; a relative one begins in the folder of this file",
     Nothing(
         "the home of its `user`, or that of this program",
         "\"/var/lib/app\"",

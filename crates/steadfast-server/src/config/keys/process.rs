@@ -55,7 +55,7 @@ pub(super) static HEALTH: Section = Section {
 pub(in crate::config) static STORE_URL: Key = key(
     "url",
     Text(2_000),
-    "where jobs and schedules are kept: `sqlite:PATH`, `postgres://…`, or `env:VARIABLE` or `file:PATH` that has it. A relative path of SQLite begins in the folder of this file. One with a password in it is refused here",
+    "where jobs and schedules are kept: `sqlite:PATH`, `postgres://…`, or `env:VARIABLE` or `file:PATH` that has it. A relative path, also that of any `file:`, begins in the folder of this file. One with a password in it is refused here",
     Default(
         "\"sqlite:steadfast.db\"",
         "one file, nothing to install; PostgreSQL when one machine is not enough",

@@ -89,7 +89,10 @@ async fn many_jobs_are_cancelled_and_retried_once_their_number_is_known() {
     let (served, jobs, token) = with_many("bulk").await;
 
     let dry = served.told(&token, &with(&CANCEL, &["--dry-run"]));
-    assert_eq!(dry, "1203 jobs would be cancelled\n");
+    assert_eq!(
+        dry,
+        "1203 jobs would be cancelled; the same command with --yes 1203 in place of --dry-run does it\n"
+    );
     let unsaid = served.ask(&token, &CANCEL);
     assert_eq!(unsaid.status.code(), Some(1));
     let told = text(&unsaid.stderr);

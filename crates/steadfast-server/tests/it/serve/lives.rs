@@ -495,3 +495,17 @@ fn systemd_is_told_when_it_is_up_ready_and_ending() {
     server.line_with("ready");
     server.stop();
 }
+
+#[test]
+fn a_server_that_is_told_to_end_drops_nothing_on_its_way() {
+    let folder = Folder::new("drops-nothing");
+    let config = folder.configure(&shell("nothing", "true", ""));
+    let mut server = Server::start(&config);
+    server.line_with("ready");
+
+    server.signal("TERM");
+    let (code, rest) = server.ended();
+
+    assert_eq!(code, Some(0), "{rest}");
+    assert!(!rest.contains("task was dropped"), "{rest}");
+}

@@ -1,6 +1,7 @@
 //! `steadfast serve`, as a process over a real store.
 
 mod api;
+mod audit;
 mod bulk;
 mod cluster;
 mod crontab;
@@ -11,8 +12,11 @@ mod import;
 mod kinds;
 mod live;
 mod lives;
+mod queues;
 mod revisions;
+mod schedules;
 mod served;
+mod stalled;
 mod tls;
 mod tokens;
 mod unbegun;

@@ -4,7 +4,7 @@ use super::served::{Served, text};
 use super::*;
 
 #[test]
-fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor() {
+fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
     let nightly = "[schedules.nightly]\nrule = \"@yearly\"\nhandler = \"backup\"\n";
     let before = format!("{}{nightly}", shell("backup", "true", ""));
     let served = Served::start("unhandled", &before);
@@ -23,9 +23,11 @@ fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor()
     server.line_with("ready");
     server.stop();
 
-    let config = folder.configure(&shell("other", "true", ""));
+    let lease = "[node]\nlease = \"1s\"\n";
+    let config = folder.configure(&format!("{lease}{}", shell("other", "true", "")));
     let mut server = Server::start(&config);
-    let told = server.line_with("no handler here has the kind backup");
+    let served = server.line_with("the API is served");
+    let told = server.line_with("no node has a handler of the kind backup");
     assert!(
         told.contains("0 jobs of it wait, and more are made by the schedule nightly"),
         "{told}"
@@ -34,8 +36,7 @@ fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor()
         told.contains("`steadfast schedules delete nightly --reason WHY`"),
         "{told}"
     );
-    let told = server.line_with("the API is served");
-    let address = told.split("address=").nth(1).unwrap();
+    let address = served.split("address=").nth(1).unwrap();
     let ask = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
         let server = format!("http://{}", address.split_whitespace().next().unwrap());
@@ -46,13 +47,10 @@ fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor()
         text(&command.output().unwrap().stdout)
     };
     let status = ask(&["status"]);
-    assert!(
-        status.contains("handlers   NONE here for backup\n"),
-        "{status}"
-    );
+    assert!(status.contains("handlers   NONE for backup\n"), "{status}");
     let found = ask(&["doctor", "--config", config.to_str().unwrap()]);
     assert!(
-        found.contains("warn  store.handlers      no handler here has the kind backup"),
+        found.contains("warn  store.handlers      no node has a handler of the kind backup"),
         "{found}"
     );
 
@@ -62,6 +60,26 @@ fn jobs_that_nobody_does_are_told_at_the_start_in_the_status_and_by_the_doctor()
     );
     assert!(!ask(&["status"]).contains("NONE"));
     server.stop();
+}
+
+#[test]
+fn a_node_that_is_started_anew_is_waited_for_before_its_kinds_are_told() {
+    let served = Served::start("anew", &shell("here", "true", ""));
+    let admin = served.token("admin");
+    let there = Folder::new("anew-there");
+    let store = format!("sqlite:{}", served.folder.path().join("jobs.db").display());
+    let config = there.configure_at(&store, &shell("there", "true", ""));
+    let mut other = Server::start(&config);
+    other.line_with("ready");
+    other.stop();
+    let args = ["jobs", "run", "there", "--reason", "x"];
+    served.told(&admin, &args);
+
+    let status = served.told(&admin, &["status"]);
+
+    assert!(status.contains("jobs       1 pending"), "{status}");
+    assert!(!status.contains("NONE"), "{status}");
+    served.server.stop();
 }
 
 #[test]
@@ -86,6 +104,42 @@ fn whoever_says_no_token_or_asks_somebody_else_is_told_so() {
     );
     assert!(told.starts_with(&expect), "{told}");
     served.server.stop();
+}
+
+#[test]
+fn a_proxy_whose_server_is_away_is_told_from_the_server() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        let page = "<html><h1>502 Bad Gateway</h1>nginx</html>";
+        write!(
+            stream,
+            "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+            page.len()
+        )
+        .unwrap();
+    });
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    let asked = command
+        .args(["jobs", "list", "--server", &url])
+        .env("STEADFAST_TOKEN", "sf_x");
+    let asked = asked.output().unwrap();
+
+    assert_eq!(asked.status.code(), Some(7));
+    let told = text(&asked.stderr);
+    let expect = format!(
+        "error[SF-2304]: a proxy answered for the API at {url}: 502\n  fix: see that `steadfast serve` runs behind it"
+    );
+    assert!(told.starts_with(&expect), "{told}");
+    proxy.join().unwrap();
 }
 
 #[test]

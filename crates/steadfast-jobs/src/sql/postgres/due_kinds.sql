@@ -1,0 +1,8 @@
+-- Tells of which kinds the jobs are that are claimed first from a queue, and how many of each.
+--
+-- Along `job_ready`, up to a window: what nobody handles comes to the front, since the rest is claimed.
+SELECT s.kind, count(*) FROM (
+    SELECT j.kind FROM {schema}.job AS j
+    WHERE j.state = 'pending' AND j.crashes < 2 AND j.queue = $1 ORDER BY j.rank_us, j.id LIMIT $2
+) AS s
+GROUP BY s.kind

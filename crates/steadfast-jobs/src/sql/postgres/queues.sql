@@ -1,0 +1,50 @@
+-- Gives queues by name, after one: those that operators speak of, and those with jobs that are due, run, or wait for a
+-- place. Counts what is due and what runs of each.
+--
+-- Steps from name to name along indexes by queue. What runs is in none: it is read up to a window, in which there is room
+-- for all that nodes run at once. Counts stop at a cap, for each queue that has as many.
+WITH RECURSIVE running AS MATERIALIZED (
+    SELECT r.queue, count(*) AS jobs FROM (
+        SELECT queue FROM {schema}.job WHERE state = 'running' ORDER BY incarnation, claimed_us LIMIT $4
+    ) AS r
+    GROUP BY r.queue
+),
+names (name, number) AS (
+    SELECT $1::text, 0::bigint
+    UNION ALL
+    SELECT (
+        SELECT min(next.name) FROM (
+            SELECT min(q.name) AS name FROM {schema}.job_queue AS q WHERE q.name > names.name
+            UNION ALL
+            (SELECT j.queue FROM {schema}.job AS j
+            WHERE j.state = 'pending' AND j.crashes < 2 AND j.queue > names.name ORDER BY j.queue, j.rank_us, j.id LIMIT 1)
+            UNION ALL
+            (SELECT j.queue FROM {schema}.job AS j
+            WHERE j.state = 'pending' AND j.crashes >= 2 AND j.queue > names.name ORDER BY j.queue, j.rank_us, j.id LIMIT 1)
+            UNION ALL
+            (SELECT j.queue FROM {schema}.job AS j
+            WHERE j.blocked AND j.queue > names.name ORDER BY j.queue, j.limit_key, j.rank_us, j.id LIMIT 1)
+            UNION ALL
+            SELECT min(running.queue) FROM running WHERE running.queue > names.name
+        ) AS next
+    ), names.number + 1
+    FROM names WHERE names.name IS NOT NULL AND names.number < $2
+)
+SELECT
+    names.name, q.paused_us, q.paused_because, q.max_running::bigint, q.max_running_per_key::bigint,
+    (
+        SELECT count(*) FROM (
+            (SELECT 1 FROM {schema}.job AS j
+            WHERE j.state = 'pending' AND j.crashes < 2 AND j.queue = names.name ORDER BY j.rank_us, j.id LIMIT $3)
+            UNION ALL
+            (SELECT 1 FROM {schema}.job AS j
+            WHERE j.state = 'pending' AND j.crashes >= 2 AND j.queue = names.name ORDER BY j.rank_us, j.id LIMIT $3)
+            LIMIT $3
+        ) AS s
+    ),
+    least(coalesce(running.jobs, 0), $3)
+FROM names
+LEFT JOIN {schema}.job_queue AS q ON q.name = names.name
+LEFT JOIN running ON running.queue = names.name
+WHERE names.number > 0 AND names.name IS NOT NULL
+ORDER BY names.name

@@ -1,0 +1,214 @@
+//! What is done to schedules by commands and by the API.
+
+use super::served::{Served, bearer, text};
+use super::*;
+
+#[test]
+fn a_schedule_is_changed_only_as_it_was_seen() {
+    let served = Served::start("etags", &shell("nothing", "true", ""));
+    let admin = bearer(&served.token("admin"));
+    let path = "/api/v1/schedules/nightly";
+    let body = |rule: &str| format!(r#"{{"rule":"{rule}","kind":"nothing","reason":"a test"}}"#);
+    let put = |headers: &str, rule: &str| {
+        served.send("PUT", path, &format!("{admin}{headers}"), &body(rule))
+    };
+
+    assert_eq!(put("", "0 1 * * *").0, 428);
+    assert_eq!(put("if-match: \"3\"\r\n", "0 1 * * *").0, 412);
+    let (status, head, made) = put("if-none-match: *\r\n", "0 1 * * *");
+    assert_eq!(status, 200, "{made}");
+    let tag = head
+        .split("etag: ")
+        .nth(1)
+        .unwrap()
+        .split("\r\n")
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(put("if-none-match: *\r\n", "0 2 * * *").0, 412);
+    let (status, head, _) = put(&format!("if-match: {tag}\r\n"), "0 2 * * *");
+    assert_eq!(status, 200);
+    assert!(!head.contains(&format!("etag: {tag}\r\n")), "{head}");
+    assert_eq!(
+        put(&format!("if-match: {tag}\r\n"), "0 3 * * *").0,
+        412,
+        "it was changed since"
+    );
+    let (status, _, wrong) = put("if-match: \"2\"\r\n", "0 25 * * *");
+    assert_eq!(status, 400);
+    assert!(wrong.contains("`25` is not an hour"), "{wrong}");
+
+    let token = served.token("operator");
+    let next = served.told(&token, &["schedules", "next", "nightly", "--count", "2"]);
+    assert!(next.starts_with("AT "), "{next}");
+    assert_eq!(
+        next.lines()
+            .filter(|line| line.contains("T02:00:00Z"))
+            .count(),
+        2,
+        "{next}"
+    );
+    let made = served.told(&token, &["schedules", "run", "nightly", "--reason", "now"]);
+    assert_eq!(made, "job 1 is made\n");
+    served.told(
+        &token,
+        &["schedules", "pause", "nightly", "--reason", "a freeze"],
+    );
+    let listed = served.told(&token, &["schedules", "list"]);
+    assert!(
+        listed.contains("nightly  nothing  every day at 02:00, UTC  paused: a freeze"),
+        "{listed}"
+    );
+    served.server.stop();
+}
+
+#[test]
+fn occurrences_are_filled_in_once_their_number_is_known() {
+    let schedule = "[schedules.nightly]\nrule = \"@daily\"\nhandler = \"nothing\"\n";
+    let rest = format!("{}{schedule}", shell("nothing", "true", ""));
+    let served = Served::start("backfill", &rest);
+    let token = served.token("operator");
+    let fill = |from: &str, to: &str, more: &[&str]| {
+        let (from, to) = (format!("{from}T00:00:00Z"), format!("{to}T00:00:00Z"));
+        let args = ["schedules", "backfill", "nightly", "--reason", "x"];
+        let range = ["--from", &from, "--to", &to];
+        served.ask(&token, &[&args[..], &range, more].concat())
+    };
+    let dry = |from: &str, to: &str| text(&fill(from, to, &["--dry-run"]).stdout);
+    let failed = |output: Output| (output.status.code(), text(&output.stderr));
+
+    assert_eq!(
+        dry("2026-01-01", "2026-01-04"),
+        "3 jobs would be made (--yes 3), of 2026-01-01T00:00:00Z to 2026-01-03T00:00:00Z, 0 occurrences had one\n"
+    );
+    assert_eq!(
+        dry("2020-01-01", "2026-01-01"),
+        "1000+ jobs would be made (--yes 1000), of 2020-01-01T00:00:00Z to 2022-09-26T00:00:00Z, 0 occurrences had one; go on with --from 2022-09-27T00:00:00Z\n"
+    );
+    let (code, told) = failed(fill("2026-01-01", "2026-01-04", &[]));
+    assert_eq!(code, Some(1));
+    assert!(told.contains("3 occurrences: say --yes 3"), "{told}");
+    let (_, told) = failed(fill("2026-01-01", "2026-01-04", &["--yes", "4"]));
+    assert!(
+        told.contains("there are 3 such occurrences, not 4; nothing was changed"),
+        "{told}"
+    );
+    let (code, told) = failed(fill("2026-01-04", "2026-01-01", &["--dry-run"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        told.contains("--to 2026-01-01T00:00:00Z is not after --from 2026-01-04T00:00:00Z"),
+        "{told}"
+    );
+
+    let filled = fill("2026-01-01", "2026-01-04", &["--yes", "3"]);
+
+    assert_eq!(
+        text(&filled.stdout),
+        "3 jobs are made, 0 occurrences had one\n"
+    );
+    assert_eq!(
+        dry("2026-01-01", "2026-01-04"),
+        "0 jobs would be made, 3 occurrences had one\n"
+    );
+    let none = fill("2026-01-01", "2026-01-04", &[]);
+    assert_eq!(
+        text(&none.stdout),
+        "0 jobs are made, 3 occurrences had one\n"
+    );
+    // By the API alone.
+    let send = |fields: &str| {
+        let body = format!(r#"{{"reason":"x",{fields}}}"#);
+        let path = "/api/v1/schedules/nightly/backfill";
+        let (status, _, told) = served.send("POST", path, &bearer(&token), &body);
+        (status, told)
+    };
+    let past = r#""from":"2026-01-04T00:00:00Z","to":"2026-01-09T00:00:00Z""#;
+    let (_, some) = send(&format!(r#"{past},"limit":2"#));
+    assert!(
+        some.contains(r#""made":2"#) && some.contains(r#""rest":"2026-01-06T00:00:00Z""#),
+        "{some}"
+    );
+    assert_eq!(send(&format!(r#"{past},"limit":0"#)).0, 400);
+    let (status, told) = send(r#""from":"2026-01-04T00:00:00Z","to":"2026-01-04T00:00:00Z""#);
+    assert_eq!(status, 400);
+    assert!(
+        told.contains("its end has to be after its beginning"),
+        "{told}"
+    );
+    served.server.stop();
+}
+
+#[test]
+fn whatever_is_done_to_a_schedule_is_refused_where_another_one_was_seen() {
+    let schedule = "[schedules.nightly]\nrule = \"@yearly\"\nhandler = \"nothing\"\n";
+    let rest = format!("{}{schedule}", shell("nothing", "true", ""));
+    let served = Served::start("seen", &rest);
+    let token = served.token("admin");
+    let path = "/api/v1/schedules/nightly";
+    let send = |method: &str, action: &str, seen: &str, body: &str| {
+        let headers = format!("{}if-match: {seen}\r\n", bearer(&token));
+        served.send(method, &format!("{path}{action}"), &headers, body)
+    };
+    let why = r#"{"reason":"x"}"#;
+    let past = r#"{"reason":"x","from":"2026-01-01T00:00:00Z","to":"2026-01-04T00:00:00Z"}"#;
+    let changes = [
+        ("POST", "/run", why),
+        ("POST", "/backfill", past),
+        ("POST", "/pause", why),
+        ("POST", "/resume", why),
+        ("DELETE", "", why),
+    ];
+
+    for (method, action, body) in changes {
+        let (status, _, told) = send(method, action, "\"4711\"", body);
+        assert_eq!(status, 412, "{method} {action}: {told}");
+        assert!(
+            told.contains("was changed since it was looked at"),
+            "{told}"
+        );
+        assert_eq!(
+            send(method, action, "\"x\"", body).0,
+            412,
+            "no ETag is that"
+        );
+    }
+    for (method, action, body) in changes {
+        let (_, head, _) = served.send("GET", path, &bearer(&token), "");
+        let tag = head.split("etag: ").nth(1).unwrap();
+        let tag = tag.split("\r\n").next().unwrap();
+        let (status, _, told) = send(method, action, tag, body);
+        assert_eq!(status, 200, "{method} {action}: {told}");
+    }
+    served.server.stop();
+}
+
+#[test]
+fn a_command_changes_a_schedule_only_at_the_revision_that_it_names() {
+    let schedule = "[schedules.nightly]\nrule = \"@yearly\"\nhandler = \"nothing\"\n";
+    let rest = format!("{}{schedule}", shell("nothing", "true", ""));
+    let served = Served::start("revision", &rest);
+    let token = served.token("admin");
+    let listed = served.told(&token, &["schedules", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let seen = listed["data"]["items"][0]["revision"].to_string();
+    let act = |action: &str| {
+        let args = [
+            "schedules",
+            action,
+            "nightly",
+            "--revision",
+            &seen,
+            "--reason",
+            "x",
+        ];
+        served.ask(&token, &args)
+    };
+
+    assert_eq!(text(&act("pause").stdout), "schedule nightly: paused\n");
+    let late = act("delete");
+
+    assert_eq!(late.status.code(), Some(6));
+    let told = "error[SF-2207]: the schedule \"nightly\" was changed since it was looked at\n";
+    assert!(text(&late.stderr).starts_with(told), "{late:?}");
+    served.server.stop();
+}
