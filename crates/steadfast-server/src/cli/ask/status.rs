@@ -6,7 +6,7 @@ use std::time::Duration;
 use steadfast::clock;
 
 use super::print::{counted, lines};
-use crate::api::client::Unreachable;
+use crate::api::client::{Refused, Unreachable};
 use crate::api::types::Status;
 use crate::cli::fail;
 use crate::cli::screen::Screen;
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
             let status: Status = match client.get("/api/v1/status").send().await {
                 Ok(status) => status,
                 // The first answer says whether there is such a server at all.
-                Err(error) if last.is_some() && error.is::<Unreachable>() => {
+                Err(error) if last.is_some() && passes(&error) => {
                     if !is_lost {
                         match stays {
                             true => screen.show(&lines(&format!("{error:#}; it is asked again"))),
@@ -64,6 +64,13 @@ pub(crate) fn run(options: &Watching) -> ExitCode {
             clock::sleep(WATCH_EVERY).await;
         }
     })
+}
+
+/// Tells whether an answer is lost that may come again: the server is away, its store, or it sheds.
+fn passes(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    error.is::<Unreachable>()
+        || refused.is_some_and(|Refused(problem)| matches!(problem.status, 503 | 504))
 }
 
 fn shown(status: &Status) -> String {
@@ -104,6 +111,24 @@ fn shown(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::Problem;
+
+    #[test]
+    fn a_server_whose_store_is_away_is_watched_on_and_one_that_refuses_is_not() {
+        let check = |status: u16, expect| {
+            let problem = serde_json::json!({
+                "type": "", "title": "", "status": status, "code": "SF-2209",
+            });
+            let problem: Problem = serde_json::from_value(problem).unwrap();
+            let error = anyhow::Error::new(Refused(problem));
+            assert_eq!(passes(&error), expect, "{status}");
+        };
+
+        check(503, true);
+        check(504, true);
+        check(401, false);
+        check(404, false);
+    }
 
     #[test]
     fn a_count_that_has_stopped_says_that_there_may_be_more() {

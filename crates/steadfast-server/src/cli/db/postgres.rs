@@ -135,21 +135,32 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Takes the password out of a URL, and gives it as it is meant.
+/// Takes the password out of a URL, wherever it is in it, and gives it as it is meant.
 fn without_password(url: &str) -> (String, Option<String>) {
-    let parts = url.split_once("://").and_then(|(scheme, rest)| {
-        let (user, host) = rest.split_once('@')?;
-        let (user, password) = user.split_once(':')?;
-        // What looks like it may also stand in the path.
-        (!user.contains('/')).then_some((scheme, user, password, host))
-    });
-    match parts {
-        Some((scheme, user, password, host)) => (
-            format!("{scheme}://{user}@{host}"),
-            Some(unescaped(password)),
-        ),
-        None => (url.to_owned(), None),
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let is_password = |pair: &&str| pair.starts_with("password=");
+    // The last one counts, and before that of the user.
+    let said = query.split('&').rfind(is_password);
+    let said = said.and_then(|pair| pair.strip_prefix("password="));
+    let query: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !is_password(pair))
+        .collect();
+    let (mut place, mut password) = (url.to_owned(), None);
+    if let Some((scheme, rest)) = url.split_once("://") {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        // One that is not escaped may have an @ in it.
+        let user = authority.rsplit_once('@');
+        let parts = user.and_then(|(user, host)| Some((user.split_once(':')?, host)));
+        if let Some(((user, secret), host)) = parts {
+            place = format!("{scheme}://{user}@{host}{path}");
+            password = Some(secret);
+        }
     }
+    if !query.is_empty() {
+        place = format!("{place}?{}", query.join("&"));
+    }
+    (place, said.or(password).map(unescaped))
 }
 
 fn unescaped(text: &str) -> String {
@@ -186,6 +197,21 @@ mod tests {
             "postgres://ann:p%40ss%2F%C3%A9@db:5432/jobs",
             "postgres://ann@db:5432/jobs",
             Some("p@ss/é"),
+        );
+        check(
+            "postgres://ann:p@ss@db/jobs?sslmode=require",
+            "postgres://ann@db/jobs?sslmode=require",
+            Some("p@ss"),
+        );
+        check(
+            "postgres://db/jobs?user=ann&password=s%20t&sslmode=require",
+            "postgres://db/jobs?user=ann&sslmode=require",
+            Some("s t"),
+        );
+        check(
+            "postgres://ann:old@db?password=new",
+            "postgres://ann@db",
+            Some("new"),
         );
         check("postgres://ann@db/jobs", "postgres://ann@db/jobs", None);
         check("postgres://db/a:b@c", "postgres://db/a:b@c", None);
