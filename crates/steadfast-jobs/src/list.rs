@@ -18,8 +18,8 @@ use crate::{Error, JobId, Jobs, State, sql};
 /// The most jobs of a page: 500.
 pub const PAGE_MAX: usize = 500;
 
-/// How many rows a page looks at: 10,000, a few milliseconds for the store. A page of rare jobs may
-/// have less than was asked for, or none, and still say where to go on.
+/// How many rows a page of some of the jobs looks at: 10,000, a few milliseconds for the store. A page of rare jobs may
+/// have less than was asked for, or none, and still say where to go on. One of all looks at no more than it has.
 pub const WINDOW: i64 = 10_000;
 
 /// Where a count stops: 1,000, a tenth of a millisecond for the store. Whether there are some, or many, is seen; with
@@ -141,6 +141,16 @@ impl Filter {
         self.after = Some(cursor);
         self
     }
+
+    /// How many rows a page is looked for in: where each of them matches, no more than it has.
+    fn window(&self, limit: usize) -> i64 {
+        let ended = self.state.is_some_and(State::is_terminal);
+        let by_state = self.state.is_some() && !ended;
+        match by_state || self.queue.is_some() || self.kind.is_some() || self.limit_key.is_some() {
+            true => WINDOW,
+            false => limit as i64,
+        }
+    }
 }
 
 /// Where a list goes on. Stays good while jobs come and go.
@@ -247,12 +257,13 @@ impl Jobs {
             id: i64::MAX,
         };
         let from = filter.after.unwrap_or(start);
+        let window = filter.window(limit);
         let mut binds = binds![
             from.id,
             filter.state.map(State::as_str),
             filter.queue.clone(),
             filter.kind.clone(),
-            WINDOW,
+            window,
             limit as i64,
             filter.limit_key.clone()
         ];
@@ -263,7 +274,7 @@ impl Jobs {
             &sql::LIST_LIVE
         };
         let rows = self.store().ask(statement, binds).await?;
-        page(&rows, limit)
+        page(&rows, limit, window)
     }
 
     /// Counts the jobs in each state, up to [`COUNT_CAP`].
@@ -290,9 +301,9 @@ impl Jobs {
     }
 }
 
-fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
+fn page(rows: &steadfast_store::Rows, limit: usize, window: i64) -> Result<Page, Error> {
     let mut jobs = Vec::new();
-    let (mut window_end, mut window, mut last, mut first) = (None, 0, None, None);
+    let (mut window_end, mut seen, mut last, mut first) = (None, 0, None, None);
     for row in rows {
         let cursor = Cursor {
             id: row.get(1)?,
@@ -300,7 +311,7 @@ fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
         };
         if row.get::<i64>(0)? == 0 {
             window_end = Some(cursor);
-            window = row.get(2)?;
+            seen = row.get(2)?;
         } else {
             first.get_or_insert(Cursor {
                 // A list goes on behind its cursor.
@@ -317,7 +328,7 @@ fn page(rows: &steadfast_store::Rows, limit: usize) -> Result<Page, Error> {
     let next = if jobs.len() == limit {
         last
     } else {
-        window_end.filter(|_| window == WINDOW)
+        window_end.filter(|_| seen == window)
     };
     Ok(Page { jobs, first, next })
 }
@@ -358,4 +369,26 @@ pub(crate) fn time(us: i64) -> Timestamp {
         epoch.checked_add(length)
     };
     time.unwrap_or(epoch).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_looks_at_more_than_it_has_only_where_some_may_not_match() {
+        let live = Filter::live();
+        let completed = Filter::state(State::Completed);
+
+        assert_eq!(live.window(50), 50);
+        assert_eq!(completed.window(50), 50);
+        for some in [
+            Filter::state(State::Running),
+            live.queue("some"),
+            completed.clone().kind("some"),
+            completed.limit_key("some"),
+        ] {
+            assert_eq!(some.window(50), WINDOW, "{some:?}");
+        }
+    }
 }
