@@ -25,6 +25,11 @@ pub(crate) struct Options {
     #[arg(long)]
     system: bool,
 
+    /// Whom the programs of a user's crontab run as. For a file below /var/spool/cron that is its name,
+    /// without being said.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
     /// The time zone of the machine; that which /etc/localtime is a link to, unless said.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
@@ -73,19 +78,26 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
         true => Form::System,
         false => Form::User,
     };
+    anyhow::ensure!(
+        form == Form::User || options.user.is_none(),
+        "--user is for the crontab of a user: each line of this one says whom it runs as"
+    );
     let zone = options.zone.clone().unwrap_or_else(own_zone);
     steadfast::jobs::schedule::Zone::new(&zone).context("--zone")?;
     let mut crontab = crontab::read(&text, form);
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let users: BTreeSet<&str> = names(&users).collect();
-    match form {
-        Form::User => crontab.notes.extend(says_users(&crontab, &users)),
-        Form::System => {
-            let notes = lacks_users(&crontab, &users);
-            crontab.notes.extend(notes);
-        }
+    let user = match form {
+        Form::User => options.user.as_deref().or(owner(&options.file, &users)),
+        Form::System => None,
+    };
+    if form == Form::User {
+        crontab.notes.extend(says_users(&crontab, &users));
+        crontab.notes.extend(lacks_user(&crontab, user));
     }
-    let document = crontab::write(&crontab, &name, &zone);
+    let notes = strange_users(&crontab, user, &users);
+    crontab.notes.extend(notes);
+    let document = crontab::write(&crontab, &name, &zone, user);
     if let Some(path) = &options.output {
         let file = std::fs::OpenOptions::new()
             .write(true)
@@ -133,11 +145,30 @@ fn names(known: &str) -> impl Iterator<Item = &str> {
     known.lines().filter_map(|line| line.split(':').next())
 }
 
-/// Notes the users of lines that are not in `/etc/passwd`, each once.
-fn lacks_users(crontab: &Crontab, users: &BTreeSet<&str>) -> Vec<Note> {
+/// The user whose crontab a file is, by where cron keeps those.
+fn owner<'u>(file: &Path, users: &BTreeSet<&'u str>) -> Option<&'u str> {
+    let name = file.file_name()?.to_str()?;
+    let is_kept = file.starts_with("/var/spool/cron");
+    users.get(name).copied().filter(|_| is_kept)
+}
+
+/// Notes that nobody says whom the lines run as: cron knows it by whose crontab they are in.
+fn lacks_user(crontab: &Crontab, user: Option<&str>) -> Option<Note> {
+    let first = crontab.entries.first()?;
+    user.is_none().then(|| Note {
+        line: first.line,
+        text: "it does not say whose it is, so its programs run as whoever `steadfast serve` runs as; say --user NAME"
+            .into(),
+        lost: false,
+    })
+}
+
+/// Notes the users that are not in `/etc/passwd`, each once. `all` is whom lines run as that do not say it.
+fn strange_users(crontab: &Crontab, all: Option<&str>, users: &BTreeSet<&str>) -> Vec<Note> {
     let mut seen: BTreeSet<&str> = users.clone();
     let lacking = crontab.entries.iter().filter_map(|entry| {
-        let user = entry.user.as_deref().filter(|user| seen.insert(user))?;
+        let user = entry.user.as_deref().or(all);
+        let user = user.filter(|user| seen.insert(user))?;
         Some(Note {
             line: entry.line,
             text: format!("there is no user {user} in /etc/passwd of this machine; until there is, its runs are not begun"),
@@ -179,4 +210,24 @@ fn own_zone() -> String {
             .map(|(_, name)| name.to_owned())
     });
     name.unwrap_or_else(|| "UTC".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cron_keeps_is_of_the_user_whose_name_it_has() {
+        let users = BTreeSet::from(["root", "ada"]);
+        let check =
+            |file: &str, expect| assert_eq!(owner(Path::new(file), &users), expect, "{file}");
+
+        check("/var/spool/cron/crontabs/ada", Some("ada"));
+        check("/var/spool/cron/tabs/root", Some("root"));
+        check("/var/spool/cron/ada", Some("ada"));
+        check("/var/spool/cron/crontabs/eve", None);
+        check("/var/spool/cronies/ada", None);
+        check("ada", None);
+        check("-", None);
+    }
 }

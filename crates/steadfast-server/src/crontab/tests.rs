@@ -227,7 +227,7 @@ fn what_is_written_is_a_configuration_that_is_taken_whatever_stood_in_the_lines(
     for (text, form) in [(SYSTEM, Form::System), (odd, Form::User)] {
         let crontab = read(text, form);
 
-        let document = write(&crontab, "a\nfile", "Europe/Berlin");
+        let document = write(&crontab, "a\nfile", "Europe/Berlin", None);
 
         let path = std::env::temp_dir().join(format!(
             "steadfast-crontab-{}-{form:?}.toml",
@@ -256,7 +256,7 @@ fn what_is_written_is_a_configuration_that_is_taken_whatever_stood_in_the_lines(
 
 /// The names of the handlers of a crontab, in the order of its lines.
 fn names(text: &str) -> Vec<String> {
-    let document = write(&read(text.as_bytes(), Form::User), "here", "UTC");
+    let document = write(&read(text.as_bytes(), Form::User), "here", "UTC", None);
     let lines = document.lines();
     let names = lines.filter_map(|line| line.strip_prefix("[handlers.\"")?.strip_suffix("\"]"));
     names.map(str::to_owned).collect()

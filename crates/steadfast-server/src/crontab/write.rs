@@ -10,8 +10,9 @@ use super::{Crontab, Entry};
 /// The longest part of a name that comes from the command.
 const NAME_BYTES_MAX: usize = 40;
 
-/// Writes the document. `zone` is that of the machine, where the file says no other.
-pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
+/// Writes the document. `zone` is that of the machine, where the file says no other; `user` is whom lines run as that do not
+/// say it.
+pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str, user: Option<&str>) -> String {
     let mut document = format!(
         "# Taken over from {}. Give it to `steadfast serve` as a further --config.\n\
          # As with cron, a run has one attempt and may overlap with others. Beyond cron, a run that was missed is\n\
@@ -23,7 +24,7 @@ pub(crate) fn write(crontab: &Crontab, from: &str, zone: &str) -> String {
         let _ = writeln!(document, "[handlers.{}]", quoted(&name));
         let command = [&entry.shell, "-c", &entry.command].map(quoted);
         let _ = writeln!(document, "exec = [{}]", command.join(", "));
-        if let Some(user) = &entry.user {
+        if let Some(user) = entry.user.as_deref().or(user) {
             let _ = writeln!(document, "user = {}", quoted(user));
         }
         if let Some(home) = &entry.home {

@@ -5,6 +5,7 @@ mod machine;
 mod project;
 mod service;
 mod store;
+mod users;
 
 use std::path::PathBuf;
 
@@ -119,6 +120,7 @@ pub(crate) async fn examine(subject: &Subject) -> Vec<Finding> {
             Err(error) => findings.push(config::unreadable(&error)),
             Ok(config) => {
                 findings.extend(config::examine(&config, &subject.configs));
+                findings.push(users::examine(&config));
                 findings.extend(machine::files(Some(&config)));
                 let ports = machine::ports(&config).await;
                 findings.extend(ports.findings);
@@ -142,6 +144,7 @@ pub(crate) fn checks() -> impl Iterator<Item = &'static Check> {
     let parts = [
         machine::CHECKS,
         config::CHECKS,
+        users::CHECKS,
         store::CHECKS,
         service::CHECKS,
         project::CHECKS,

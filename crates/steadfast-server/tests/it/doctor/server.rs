@@ -167,6 +167,27 @@ fn what_a_configuration_exposes_is_found() {
     examined(&config).some("config.read", "fail", "nothing is to be run");
 }
 
+#[test]
+fn programs_that_would_run_as_root_are_found_where_root_looks() {
+    let folder = Folder::in_target("doctor-root");
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+    let of = |rest: &str| {
+        let config = folder.configure(&shell("of-somebody", "true", rest));
+        examined(&config)
+    };
+    let is_root = user.trim() == "root";
+
+    let unsaid = of("");
+    let said = of(&format!("user = \"{}\"\n", user.trim()));
+
+    match is_root {
+        true => unsaid.some("config.users", "warn", "say no user: of-somebody"),
+        false => unsaid.some_well("config.users"),
+    }
+    said.some_well("config.users");
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_file_of_sqlite_is_found() {
     let folder = Folder::in_target("doctor-sqlite");

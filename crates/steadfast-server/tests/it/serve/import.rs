@@ -33,7 +33,16 @@ async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
     std::fs::write(&from, CRONTAB).unwrap();
     let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
 
-    let imported = import(&[from, "--zone", "Asia/Tokyo", "--output", to]);
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+    let of_user = ["--user", user.trim()];
+    let imported = import(
+        &[
+            &[from, "--zone", "Asia/Tokyo", "--output", to],
+            &of_user[..],
+        ]
+        .concat(),
+    );
 
     assert_eq!(imported.status.code(), Some(8));
     let told = String::from_utf8_lossy(&imported.stderr);
@@ -55,6 +64,10 @@ async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
     let again = import(&[from, "--output", to]);
     assert_eq!(again.status.code(), Some(1), "what is there is left alone");
 
+    let document = std::fs::read_to_string(to).unwrap();
+    let of_user = format!("\nuser = \"{}\"\n", user.trim());
+    assert_eq!(document.matches(&of_user).count(), 2, "{document}");
+
     let config = folder.configure("");
     let mut server = Server::start_all(&[&config, Path::new(to)], &[]);
     server.line_with("ready");
@@ -73,6 +86,44 @@ async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
     assert_eq!(result["output"], "good morning\nDear Ada,\nit is late.\n");
     assert!(schedules.find("cron-env").await.unwrap().is_some());
     server.stop();
+}
+
+#[test]
+fn whose_a_crontab_is_has_to_be_said() {
+    let folder = Folder::new("import-whose");
+    let from = folder.path().join("crontab");
+    std::fs::write(&from, "0 1 * * * bin/a\n0 2 * * * bin/a\n").unwrap();
+    let from = from.to_str().unwrap();
+
+    let unsaid = import(&[from, "--zone", "UTC"]);
+    let strange = import(&[from, "--zone", "UTC", "--user", "nobody-of-that-name"]);
+    let refused = import(&[from, "--system", "--user", "root"]);
+
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(unsaid.status.code(), Some(0));
+    let told = text(&unsaid.stderr);
+    let expect = "line 1, different: it does not say whose it is, so its programs run as whoever `steadfast serve` runs as; \
+                  say --user NAME\n";
+    assert!(told.starts_with(expect), "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert_eq!(strange.status.code(), Some(0));
+    let told = text(&strange.stderr);
+    let expect = "line 1, different: there is no user nobody-of-that-name in /etc/passwd";
+    assert!(told.starts_with(expect), "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+    // Whose it is changes no name, and with it no schedule that is there.
+    let line = "user = \"nobody-of-that-name\"\n";
+    assert_eq!(text(&strange.stdout).matches(line).count(), 2);
+    assert_eq!(
+        text(&strange.stdout).replace(line, ""),
+        text(&unsaid.stdout)
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(
+        told.contains("--user is for the crontab of a user"),
+        "{told}"
+    );
 }
 
 #[test]
