@@ -142,8 +142,6 @@ pub(crate) struct Engine {
     more: bool,
     /// Whether something came in since the last claim was begun.
     woken: bool,
-    /// When a suspect is next asked for, of queues without limits; `u64::MAX` while one is.
-    next_suspect: u64,
     /// Who had the last one.
     turn: Turn,
     /// Whether the outcome of the last operation is not known.
@@ -221,7 +219,6 @@ impl Engine {
             next_poll: 0,
             more: false,
             woken: false,
-            next_suspect: 0,
             turn: Turn::Limited,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,

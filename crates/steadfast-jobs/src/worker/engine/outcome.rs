@@ -114,7 +114,11 @@ impl Engine {
                 self.failed(now, &error);
             }
             Outcome::Suspect(told) => {
-                self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
+                let next = suspect_again(now);
+                let asked = self.queues.iter_mut();
+                for queue in asked.filter(|queue| queue.next_suspect == u64::MAX) {
+                    queue.next_suspect = next;
+                }
                 let told = told.unwrap_or_else(|error| {
                     self.failed(now, &error);
                     None
@@ -305,6 +309,9 @@ impl Engine {
         queue.hold(jobs);
         queue.limits_are_new &= !told.ours;
         queue.from_key = told.from_key;
+        if told.asked_for_suspect {
+            queue.next_suspect = suspect_again(now);
+        }
         let wait = if only_held_back {
             queue.poll.found();
             Duration::ZERO
@@ -415,4 +422,9 @@ impl Engine {
         let now = clock::nanos();
         self.since = (!self.done.is_empty() || !self.back.is_empty()).then_some(now);
     }
+}
+
+/// Gives when a suspect is asked for again after an answer.
+fn suspect_again(now: u64) -> u64 {
+    now + nanos(apart(SUSPECT_EVERY, rng::bits()))
 }
