@@ -57,6 +57,9 @@ impl Table {
     pub const ROW_BYTES_LIMIT: usize = 256 << 20;
 
     /// Describes a table without columns.
+    ///
+    /// One with a unique key wants [`insert_missing`](Self::insert_missing) or [`once`](Self::once) as well: a batch whose answer
+    /// was lost is sent again, and its rows, which are there, would be refused and told as dead.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -143,7 +146,8 @@ impl Table {
 
     /// Has each batch written once, also when the answer to its commit was lost and it is tried again: its number is
     /// stored with it, one row for each writer. It does not know rows that another process, or another life of this
-    /// one, sends again: that takes a natural key.
+    /// one, sends again: that takes a natural key. Of a batch that is in doubt for more than seven days it is forgotten; and a
+    /// machine that is set back to a snapshot while it runs must start its writers anew, since their numbers are taken.
     #[must_use]
     pub fn once(mut self) -> Self {
         self.once = true;
