@@ -1,17 +1,25 @@
 //! What the codes of PostgreSQL mean to callers.
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::Error;
 use crate::error::Trouble;
 
+fn answer(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    error.as_database_error()?.try_downcast_ref()
+}
+
 fn code(error: &sqlx::Error) -> Option<&str> {
-    let error = error.as_database_error()?;
-    Some(error.try_downcast_ref::<PgDatabaseError>()?.code())
+    Some(answer(error)?.code())
 }
 
 /// Tells whether the connection is of no use any more.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    // Whatever its code: the session is over, and a pooler may say so of a commit that it has passed on.
+    let severity = answer(error).map(PgDatabaseError::severity);
+    if matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic)) {
+        return true;
+    }
     match code(error) {
         // Shutdown, crash, "starting up", idle for too long; class 08 is about connections.
         Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => true,
@@ -77,4 +85,100 @@ pub(super) fn classify(error: sqlx::Error) -> Error {
         _ => Trouble::Refused(error),
     };
     trouble.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::postgres::PgConnectOptions;
+    use sqlx::{ConnectOptions, PgConnection};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const START: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+
+    fn failure(severity: &str, code: &str) -> Vec<u8> {
+        let fields = format!("S{severity}\0V{severity}\0C{code}\0Mno\0\0");
+        let length = u32::try_from(4 + fields.len()).unwrap();
+        [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
+    }
+
+    /// Takes one connection, and gives each message of its client the next of the answers.
+    async fn serve(listener: &TcpListener, answers: &[&[u8]]) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for answer in answers {
+            let mut message = [0; 8 << 10];
+            assert_ne!(stream.read(&mut message).await.unwrap(), 0);
+            stream.write_all(answer).await.unwrap();
+        }
+        stream
+    }
+
+    async fn client(listener: &TcpListener) -> Result<PgConnection, sqlx::Error> {
+        PgConnectOptions::new_without_pgpass()
+            .host("127.0.0.1")
+            .port(listener.local_addr().unwrap().port())
+            .username("app")
+            .ssl_mode(sqlx::postgres::PgSslMode::Disable)
+            .connect()
+            .await
+    }
+
+    async fn asked(severity: &str, code: &str) -> sqlx::Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let failure = failure(severity, code);
+        let ask = async {
+            let mut conn = client(&listener).await.unwrap();
+            sqlx::raw_sql("COMMIT")
+                .execute(&mut conn)
+                .await
+                .unwrap_err()
+        };
+        let answers = [START, &failure[..]];
+        let (_stream, error) = tokio::join!(serve(&listener, &answers), ask);
+        error
+    }
+
+    async fn refused(code: &str) -> Error {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let failure = failure("FATAL", code);
+        let answers = [&failure[..]];
+        let (_stream, conn) = tokio::join!(serve(&listener, &answers), client(&listener));
+        classify_connect(conn.map(drop).unwrap_err(), || "there".into())
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ends_leaves_the_outcome_unknown_whatever_the_code() {
+        for (severity, code) in [
+            ("FATAL", "XX000"),
+            ("FATAL", "58000"),
+            ("FATAL", "53300"),
+            ("PANIC", "53100"),
+            ("ERROR", "08006"),
+        ] {
+            let error = asked(severity, code).await;
+            assert!(is_lost(&error), "{severity} {code}");
+            assert!(classify(error).is_outcome_unknown(), "{severity} {code}");
+        }
+        for code in ["XX000", "58000", "53100", "23505"] {
+            let error = asked("ERROR", code).await;
+            assert!(!is_lost(&error), "{code}");
+            assert!(!classify(error).is_outcome_unknown(), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_to_connect_means_what_its_code_says() {
+        for (code, means) in [
+            ("28P01", "SF-1115"),
+            ("3D000", "SF-1115"),
+            ("53300", "SF-1120"),
+            ("57P03", "SF-1101"),
+        ] {
+            let error = refused(code).await;
+            assert_eq!(error.code(), means, "{code}");
+            assert!(!error.is_outcome_unknown(), "{code}");
+        }
+    }
 }
