@@ -62,18 +62,15 @@ impl Engine {
                 told: Ok(told),
             } => {
                 self.failures = 0;
-                self.late_tries = match told.locked.is_empty() {
-                    true => 0,
-                    false => self.late_tries + 1,
-                };
                 // Which queues they were of is not known any more.
                 if !told.ended.is_empty() {
                     self.queues.iter_mut().for_each(|queue| queue.freed(now));
                 }
-                for finished in sent {
+                for mut finished in sent {
                     if told.ended.contains(&finished.id) {
                         self.tell_end(&finished);
                     } else if told.locked.contains(&finished.id) {
+                        finished.locked += 1;
                         self.locked_until = now + nanos(LOCKED_AGAIN);
                         self.legacy.late.push((incarnation, finished));
                     } else {
@@ -257,31 +254,27 @@ impl Engine {
         locked: &[i64],
     ) -> Vec<Finished> {
         if locked.is_empty() {
-            // Otherwise they have not been tried in this one.
-            if self.locked.is_empty() {
-                self.locked_tries = 0;
-            }
             return sent;
         }
         // The others wait no longer for those that come later.
         if now >= self.locked_until {
             self.locked_until = now + nanos(LOCKED_AGAIN);
-            self.locked_tries += 1;
-            // Whoever has it at first may be about to let go.
-            if self.locked_tries > 1 && self.locked_tries.is_power_of_two() {
-                tracing::warn!(
-                    target: "steadfast::jobs",
-                    job = locked[0],
-                    ends = locked.len(),
-                    tries = self.locked_tries,
-                    "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
-                );
-            }
         }
-        let (waits, rest) = sent
-            .into_iter()
-            .partition(|end: &Finished| locked.contains(&end.id));
-        self.locked.extend::<Vec<Finished>>(waits);
+        let (mut waits, rest): (Vec<Finished>, Vec<Finished>) =
+            sent.into_iter().partition(|end| locked.contains(&end.id));
+        waits.iter_mut().for_each(|end| end.locked += 1);
+        let tries = waits.iter().map(|end| end.locked).max().unwrap_or(0);
+        // Whoever has it at first may be about to let go.
+        if tries > 1 && tries.is_power_of_two() {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                job = locked[0],
+                ends = locked.len(),
+                tries,
+                "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
+            );
+        }
+        self.locked.extend(waits);
         rest
     }
 

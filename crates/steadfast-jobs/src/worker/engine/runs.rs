@@ -550,5 +550,6 @@ pub(super) fn released(id: i64, term: i64) -> Finished {
         error: None,
         result: None,
         settled: settled::NO,
+        locked: 0,
     }
 }
