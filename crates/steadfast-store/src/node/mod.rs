@@ -341,13 +341,15 @@ impl Node {
     }
 
     /// Waits until this process has ended the life of another one, by its file or by its lease:
-    /// there may be work of it to take over.
+    /// there may be work of it to take over. It counts from the call on, not from when it is first polled.
     ///
     /// # Cancel safety
-    /// A death while nobody waits is not told: look at the rows from time to time.
-    pub async fn death(&self) {
+    /// A death while nobody has called it is not told: look at the rows from time to time.
+    pub fn death(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut deaths = self.shared().deaths.subscribe();
-        let _ = deaths.changed().await;
+        async move {
+            let _ = deaths.changed().await;
+        }
     }
 
     /// Gives the config it beats by.

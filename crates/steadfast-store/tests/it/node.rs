@@ -175,9 +175,12 @@ async fn a_process_that_was_frozen_relies_on_nothing(kind: Kind) {
     let node = store.join(quick()).await.unwrap();
 
     child.signal("STOP");
+    let death = node.death();
     while !node.end_expired().await.unwrap().contains(&id) {
         steadfast_core::clock::sleep(Duration::from_millis(50)).await;
     }
+    let told = steadfast_core::clock::timeout(Duration::from_secs(30), death).await;
+    assert!(told.is_ok(), "it was waited for before");
     child.signal("CONT");
 
     assert_eq!(child.says("fenced"), id.to_string());

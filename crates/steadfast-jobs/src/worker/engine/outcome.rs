@@ -295,7 +295,8 @@ impl Engine {
         let mut jobs: Vec<Claimed> = claimed.collect();
         jobs.sort_unstable_by_key(|job| (job.rank_us, job.id));
         jobs.extend(told.suspect.and_then(|told| self.suspect(now, told)));
-        let more = !jobs.is_empty() || !told.from_key.is_empty();
+        let goes_on = told.ours && !told.from_key.is_empty();
+        let more = !jobs.is_empty() || goes_on;
         // Each look gets past some of them, so this comes to an end.
         let only_held_back = told.held_back && jobs.is_empty();
         let queue = &mut self.queues[index];

@@ -9,7 +9,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast_core::{clock, rng};
+use steadfast_core::{clock, recover_async, rng};
 use steadfast_store::{Node, batch, binds};
 use tokio::sync::{mpsc, watch};
 
@@ -88,12 +88,12 @@ impl Upkeep {
     pub(crate) async fn run(self) {
         // Boxed, so that they are not all of them on the stack.
         tokio::join!(
-            Box::pin(self.keep_due()),
-            Box::pin(self.keep_obeying()),
-            Box::pin(self.keep_occurring()),
-            Box::pin(self.keep_telling()),
-            Box::pin(Rescuer::new(&self).keep_rescuing()),
-            Box::pin(self.keep_pruning()),
+            keep("due", || Box::pin(self.keep_due())),
+            keep("cancels", || Box::pin(self.keep_obeying())),
+            keep("occur", || Box::pin(self.keep_occurring())),
+            keep("overdue", || Box::pin(self.keep_telling())),
+            keep("rescue", || Box::pin(Rescuer::new(&self).keep_rescuing())),
+            keep("prune", || Box::pin(self.keep_pruning())),
         );
     }
 
@@ -287,6 +287,15 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps one part going: one that panics begins anew, and ends none of the others.
+async fn keep<F: Future<Output = ()>>(what: &'static str, part: impl Fn() -> F) {
+    while let Err(panic) = recover_async(part()).await {
+        let panic = panic.message();
+        tracing::error!(target: "steadfast::jobs", what, panic, "upkeep has panicked; it begins anew");
+        clock::sleep(spread(DUE_EVERY)).await;
     }
 }
 

@@ -34,6 +34,8 @@ impl<'a> Rescuer<'a> {
 
     pub(super) async fn keep_rescuing(mut self) {
         loop {
+            // From before the look on, which may be past the work of who is found dead meanwhile.
+            let mut death = Box::pin(self.of.node.death());
             let rescued = self.rescue(clock::nanos()).await;
             // With more to take, it goes on by waves.
             let next_wave = note("rescue", rescued).flatten();
@@ -45,10 +47,11 @@ impl<'a> Rescuer<'a> {
                 tokio::select! {
                     () = &mut over => break,
                     // Found dead by its file or by its lease: nobody has to wait, but for the next wave.
-                    () = self.of.node.death() => {
+                    () = &mut death => {
                         if !self.spread.is_under_way() {
                             break;
                         }
+                        death.set(self.of.node.death());
                     }
                 }
             }

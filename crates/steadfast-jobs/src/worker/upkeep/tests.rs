@@ -99,3 +99,16 @@ async fn a_wake_up_that_comes_while_due_jobs_are_looked_for_is_kept() {
     assert!(!woken.has_changed().unwrap(), "once is enough");
     node.leave().await;
 }
+
+#[tokio::test]
+async fn a_part_that_panics_begins_anew() {
+    let begun = std::cell::Cell::new(0);
+
+    let part = || async {
+        begun.set(begun.get() + 1);
+        assert!(begun.get() > 1, "at first");
+    };
+    keep("part", part).await;
+
+    assert_eq!(begun.get(), 2);
+}

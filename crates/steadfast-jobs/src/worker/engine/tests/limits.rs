@@ -192,11 +192,13 @@ async fn a_turn_of_somebody_else_is_no_reason_to_come_seldom() {
             theirs = Some(tx);
         }
 
+        engine.queues[first].from_key = "some".into();
         for _ in 0..10 {
             let outcome = engine.claim_limited(0, first, false).await;
             engine.apply(0, outcome);
         }
 
+        assert_eq!(engine.queues[first].from_key, "some", "on {on:?}");
         let often = engine.queues[first].next_poll <= nanos(crate::decide::poll::FLOOR);
         assert_eq!(often, !paused, "on {on:?}");
         let due = engine.queues[first].next_suspect == 0;
