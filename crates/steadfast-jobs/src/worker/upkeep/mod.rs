@@ -88,12 +88,12 @@ impl Upkeep {
     pub(crate) async fn run(self) {
         // Boxed, so that they are not all of them on the stack.
         tokio::join!(
-            keep("due", || Box::pin(self.keep_due())),
-            keep("cancels", || Box::pin(self.keep_obeying())),
-            keep("occur", || Box::pin(self.keep_occurring())),
-            keep("overdue", || Box::pin(self.keep_telling())),
-            keep("rescue", || Box::pin(Rescuer::new(&self).keep_rescuing())),
-            keep("prune", || Box::pin(self.keep_pruning())),
+            keep(|| Box::pin(self.keep_due())),
+            keep(|| Box::pin(self.keep_obeying())),
+            keep(|| Box::pin(self.keep_occurring())),
+            keep(|| Box::pin(self.keep_telling())),
+            keep(|| Box::pin(Rescuer::new(&self).keep_rescuing())),
+            keep(|| Box::pin(self.keep_pruning())),
         );
     }
 
@@ -291,10 +291,9 @@ impl Upkeep {
 }
 
 /// Keeps one part going: one that panics begins anew, and ends none of the others.
-async fn keep<F: Future<Output = ()>>(what: &'static str, part: impl Fn() -> F) {
-    while let Err(panic) = recover_async(part()).await {
-        let panic = panic.message();
-        tracing::error!(target: "steadfast::jobs", what, panic, "upkeep has panicked; it begins anew");
+async fn keep<F: Future<Output = ()>>(part: impl Fn() -> F) {
+    // The panic has been reported when it happened.
+    while recover_async(part()).await.is_err() {
         clock::sleep(spread(DUE_EVERY)).await;
     }
 }

@@ -108,7 +108,7 @@ async fn a_part_that_panics_begins_anew() {
         begun.set(begun.get() + 1);
         assert!(begun.get() > 1, "at first");
     };
-    keep("part", part).await;
+    keep(part).await;
 
     assert_eq!(begun.get(), 2);
 }
