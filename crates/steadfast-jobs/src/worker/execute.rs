@@ -44,6 +44,8 @@ pub(crate) struct Finished {
     pub(crate) result: Option<String>,
     /// As in [`settled`].
     pub(crate) settled: u8,
+    /// How often the store was to be told, and found the row of the job locked.
+    pub(crate) locked: u32,
 }
 
 /// Gives the context of a run: with the trace of whoever enqueued its job, or else one of its own.
@@ -112,6 +114,7 @@ impl Told {
             error,
             result,
             settled: self.run.0.settled.load(Ordering::Acquire),
+            locked: 0,
         });
     }
 }

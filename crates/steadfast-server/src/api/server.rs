@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ use crate::writes::Writes;
 
 /// How many connections to the store the API has of its own: 4, beside those of the jobs.
 const CONNECTIONS: usize = 4;
+
+/// How long it may take to open the store: 60 s. The jobs, or the shop, opened it just before.
+const OPEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long what is under way may take once the jobs have ended: 4 s, less than a hook of the shutdown has, so that it is
 /// told what was not waited for.
@@ -229,6 +232,10 @@ pub(crate) fn check_exposure(api: &config::Api) -> anyhow::Result<()> {
 impl Api {
     /// Starts to serve, on a thread with a runtime of its own; ends with the shutdown. What it shows of
     /// routes and policies is that of `watched`, the guard of the service, whose revisions are kept under its name.
+    ///
+    /// # Errors
+    /// [`jobs::Error`] when the store refuses, [`clock::Elapsed`] when it does not answer; nobody listens any more then, and it
+    /// can be started again.
     pub(crate) async fn start(
         api: &config::Api,
         place: steadfast::store::Config,
@@ -272,9 +279,15 @@ impl Api {
                         guard: Some((watched, service.to_owned())),
                         read_only,
                     };
-                    let served = Self::guarded(place, options, kinds).await;
+                    let opening = Self::guarded(place, options, kinds);
+                    let opened = clock::timeout(OPEN_WITHIN, opening).await;
+                    let served = opened.context("its store is not opened in time").flatten();
                     match served {
-                        Err(error) => drop(started.send(Err(error))),
+                        Err(error) => {
+                            // Whoever hears of it may listen again.
+                            drop(listener);
+                            drop(started.send(Err(error)));
+                        }
                         Ok((api, (guard, app))) => {
                             drop(started.send(Ok(())));
                             api.serve(guard, app, listener, tls, &shutdown).await;
@@ -283,19 +296,13 @@ impl Api {
                 });
                 runtime.shutdown_timeout(END_WITHIN);
             })?;
-        // Short: the store was opened by the jobs just now.
-        let started = clock::timeout(Duration::from_secs(60), async {
-            loop {
-                match start.try_recv() {
-                    Ok(started) => return started,
-                    Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                        return Err(anyhow::anyhow!("its thread has ended"));
-                    }
-                    Err(_) => clock::sleep(Duration::from_millis(10)).await,
-                }
+        loop {
+            match start.try_recv() {
+                Ok(started) => break started?,
+                Err(TryRecvError::Disconnected) => anyhow::bail!("its thread has ended"),
+                Err(TryRecvError::Empty) => clock::sleep(Duration::from_millis(10)).await,
             }
-        });
-        started.await.context("the API did not start in time")??;
+        }
         Ok(address)
     }
 
@@ -416,7 +423,7 @@ impl Api {
         options: ApiOptions,
         kinds: Option<Kinds>,
     ) -> anyhow::Result<(Self, (Guard, axum::Router))> {
-        let store = Store::open(place).await?;
+        let store = Store::open(place).await.map_err(jobs::Error::from)?;
         let api = Self::opened(&store, options, kinds).await?;
         let app = api.protected("", true).await;
         Ok((api, app.map_err(|error| anyhow::anyhow!(error))?))

@@ -10,10 +10,11 @@ mod unhandled;
 use std::time::Duration;
 
 use anyhow::Context;
+use steadfast::clock::Elapsed;
 use steadfast::decide::backoff::Backoff;
 use steadfast::jobs::schedule::{Registered, Schedules};
 use steadfast::jobs::{self, Jobs, Worker};
-use steadfast::store::{Node, NodeConfig, Store};
+use steadfast::store::{self, Node, NodeConfig, Store};
 use steadfast::{Shutdown, clock, rng};
 use tokio::net::TcpListener;
 
@@ -35,6 +36,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long to wait for a store that is away: from 200 ms doubling to 10 s, with jitter.
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 const WAIT_LONGEST: Duration = Duration::from_secs(10);
+
+/// What it is that ends the program where the API never comes.
+const NOT_SERVED: &str = "the API cannot be served";
 
 /// Runs until the shutdown, with a configuration that the machine has been [looked at](check::look) for.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
@@ -75,30 +79,45 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     // A store that is away is waited for, and no reason to start all over.
     systemd::tell("READY=1\nSTATUS=the store is being opened");
     let work = async {
-        let Some(parts) = Parts::start(&config, &outside, &warden, &health, &shutdown).await?
-        else {
+        let place = config.store.config(&config.service)?;
+        let parts = Parts::start(&config, &place, &outside, &warden, &health, &shutdown);
+        let Some(parts) = parts.await? else {
             return Ok(());
         };
-        if config.api.enabled {
-            let place = config.store.config(&config.service)?;
+        let api = async || {
+            if !config.api.enabled {
+                return Ok(());
+            }
+            let (tls, place) = (api_tls.clone(), place.clone());
             let (guard, kinds) = (outside.guard(), Some(kinds(&config)));
             // One name for all servers of a store, however each is called: the policy follows from the configuration.
-            let address = Api::start(
-                &config.api,
-                place,
-                api_tls,
-                guard,
-                "serve",
-                kinds,
-                &shutdown,
-            );
-            let address = address.await.context("the API cannot be served")?;
+            let address =
+                Api::start(&config.api, place, tls, guard, "serve", kinds, &shutdown).await?;
             tracing::info!(target: "steadfast::serve", %address, "the API is served");
+            anyhow::Ok(())
+        };
+        let stop = shutdown.stop_accepting();
+        // The jobs are begun once it is served, or while it is waited for, and not at all where it never is.
+        let tried = stop.run(api()).await.unwrap_or(Ok(()));
+        if let Err(error) = &tried
+            && !is_api_tried_again(error)
+        {
+            parts.leave().await;
+            return tried.context(NOT_SERVED);
         }
         let handled = config.handlers.keys().cloned().collect();
         let lost = unhandled::tell(parts.jobs.clone(), config.lease, handled);
+        let served = async {
+            let served = until_served(tried, api, &shutdown).await;
+            if served.is_err() {
+                // What runs has its time, and the node leaves.
+                shutdown.request(NOT_SERVED);
+            }
+            served.context(NOT_SERVED)
+        };
+        let ended = async { tokio::join!(served, parts.run(&shutdown)) };
         tokio::select! {
-            () = parts.run(&shutdown) => Ok(()),
+            (served, ()) = ended => served,
             never = lost => match never {},
         }
     };
@@ -151,8 +170,46 @@ async fn tell_the_end(shutdown: &Shutdown) {
 
 /// Tells whether a trouble of the store is waited for: it is away, or a standby that is promoted, and neither is a
 /// mistake of the configuration.
-fn passes(error: &steadfast::store::Error) -> bool {
+fn passes(error: &store::Error) -> bool {
     error.is_unreachable() || is_about_writes(error)
+}
+
+/// Tells whether what could not be opened is tried again.
+fn is_tried_again(error: &jobs::Error) -> bool {
+    error.is_retryable() || error.store().is_some_and(passes)
+}
+
+/// Tells whether the API, which could not be started, is tried again.
+fn is_api_tried_again(error: &anyhow::Error) -> bool {
+    error.is::<Elapsed>() || error.downcast_ref().is_some_and(is_tried_again)
+}
+
+/// Starts the API again for as long as the store is away, after a start that has `tried` it; no longer than until the program is
+/// to end.
+async fn until_served(
+    mut tried: anyhow::Result<()>,
+    start: impl AsyncFn() -> anyhow::Result<()>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let stop = shutdown.stop_accepting();
+    let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
+    while let Err(error) = &tried
+        && is_api_tried_again(error)
+    {
+        tracing::error!(
+            target: "steadfast::serve",
+            error = error.as_ref() as &(dyn std::error::Error + 'static),
+            fix = error.downcast_ref().map_or("", jobs::Error::fix),
+            "the API cannot be served; it is tried again"
+        );
+        let wait = clock::sleep(waits.next(rng::bits()));
+        let again = async {
+            wait.await;
+            start().await
+        };
+        tried = stop.run(again).await.unwrap_or(Ok(()));
+    }
+    tried
 }
 
 /// What runs.
@@ -168,12 +225,12 @@ impl Parts {
     /// Starts everything, however long the store is away; nothing once the program is to end.
     async fn start(
         config: &Config,
+        place: &store::Config,
         outside: &Outside,
         warden: &Warden,
         health: &Health,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Option<Self>> {
-        let place = config.store.config(&config.service)?;
         let stop = shutdown.stop_accepting();
         let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
         loop {
@@ -191,7 +248,7 @@ impl Parts {
             };
             let store = error.store();
             let fix = store.map_or("", |error| error.fix());
-            if !error.is_retryable() && !store.is_some_and(passes) {
+            if !is_tried_again(&error) {
                 let code = store.map_or("SF-2101", |error| error.code());
                 let error = anyhow::Error::new(error);
                 return Err(error.context(format!("the store cannot be used ({code}): {fix}")));
@@ -214,7 +271,7 @@ impl Parts {
         config: &Config,
         outside: &Outside,
         warden: &Warden,
-        place: steadfast::store::Config,
+        place: store::Config,
     ) -> Result<Self, jobs::Error> {
         let store = Store::open(place).await?;
         let jobs = Jobs::open(&store).await?;
@@ -260,10 +317,10 @@ impl Parts {
         })
     }
 
-    async fn run(self, shutdown: &Shutdown) {
+    async fn run(mut self, shutdown: &Shutdown) {
         tracing::info!(target: "steadfast::serve", "ready");
         systemd::tell("STATUS=ready");
-        match self.worker {
+        match self.worker.take() {
             Some(worker) => {
                 worker.run(shutdown).await;
             }
@@ -271,6 +328,10 @@ impl Parts {
                 shutdown.stop_accepting().cancelled().await;
             }
         }
+        self.leave().await;
+    }
+
+    async fn leave(self) {
         self.node.leave().await;
         self.store.close().await;
     }

@@ -31,7 +31,7 @@ pub(super) struct Queue {
     /// When that is next due, after how many answers without a job.
     pub(super) poll: Poll,
     pub(super) next_poll: u64,
-    /// When a suspect of it is next asked for.
+    /// When a suspect of it is next asked for; `u64::MAX` while one is, by a claim of its own.
     pub(super) next_suspect: u64,
     /// From which key on those held back are looked at.
     pub(super) from_key: String,

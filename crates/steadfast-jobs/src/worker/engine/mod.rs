@@ -72,7 +72,7 @@ const REJECTED_MAX: usize = 1_000;
 /// How long after the longest time of a statement nothing of what was given up can be under way any more: 1 s.
 const SURELY_OVER: Duration = Duration::from_secs(1);
 
-/// After how many failures in a row, or tries that found the rows locked, a worker that was told to stop leaves what it
+/// After how many failures in a row, or tries that found the row of a job locked, a worker that was told to stop leaves what it
 /// holds to its lease: 3, some hundred milliseconds. Locks of a moment are over by then, such as those of a limit that is
 /// being set.
 const GIVE_UP_AFTER: u32 = 3;
@@ -122,10 +122,6 @@ pub(crate) struct Engine {
     locked: Vec<Finished>,
     /// When the next one is.
     locked_until: u64,
-    /// How often in a row some were.
-    locked_tries: u32,
-    /// How often in a row some of an earlier life were.
-    late_tries: u32,
     /// Completed by their handlers, in transactions whose end is not known.
     perhaps: Vec<(Flight, Finished)>,
     /// Ends that leave a place free in a queue with limits, once the store knows of them: those of `done`, `back` and
@@ -142,8 +138,6 @@ pub(crate) struct Engine {
     more: bool,
     /// Whether something came in since the last claim was begun.
     woken: bool,
-    /// When a suspect is next asked for, of queues without limits; `u64::MAX` while one is.
-    next_suspect: u64,
     /// Who had the last one.
     turn: Turn,
     /// Whether the outcome of the last operation is not known.
@@ -211,8 +205,6 @@ impl Engine {
             back: Vec::new(),
             locked: Vec::new(),
             locked_until: 0,
-            locked_tries: 0,
-            late_tries: 0,
             perhaps: Vec::new(),
             frees: HashMap::new(),
             since: None,
@@ -221,7 +213,6 @@ impl Engine {
             next_poll: 0,
             more: false,
             woken: false,
-            next_suspect: 0,
             turn: Turn::Limited,
             // An engine before this one may have held something under the same incarnation.
             uncertain: true,
@@ -404,13 +395,17 @@ impl Engine {
         self.flights.is_empty()
             && self.done.is_empty()
             && self.back.is_empty()
-            // Who has them locked may hang for ever: they are left to their lease then.
-            && (self.locked.is_empty() || self.stopping && self.locked_tries >= GIVE_UP_AFTER)
-            && (self.legacy.late.is_empty() || self.stopping && self.late_tries >= GIVE_UP_AFTER)
+            && self.locked.iter().all(|end| self.gives_up(end))
+            && self.legacy.late.iter().all(|(_, end)| self.gives_up(end))
             && self.perhaps.is_empty()
             && self.legacy.strays.values().all(|stray| stray.written_off)
             && !self.uncertain
             && self.queues.iter().all(|queue| queue.ready.is_empty())
+    }
+
+    /// Tells whether an end is left to its lease: who has the row of its job locked may hang for ever.
+    fn gives_up(&self, end: &Finished) -> bool {
+        self.stopping && end.locked >= GIVE_UP_AFTER
     }
 
     fn show(&self) {

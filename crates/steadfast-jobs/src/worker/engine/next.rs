@@ -93,19 +93,26 @@ impl Engine {
     }
 
     fn next_suspect(&mut self, now: u64, draining: bool) -> Option<Operation> {
-        let due = !draining && now >= self.next_suspect && self.asks_for_suspect(now);
+        let due = !draining && now >= self.suspect_at() && self.asks_for_suspect(now);
+        due.then(|| self.claim_suspect())
+    }
+
+    /// Gives when a suspect is next asked for, of queues without limits: one that is full has its turn once it has room.
+    fn suspect_at(&self) -> u64 {
         let queues = self.queues.iter().filter(|queue| queue.takes_suspect());
-        let names: Vec<String> = queues.map(|queue| queue.name.clone()).collect();
-        (due && !names.is_empty()).then(|| self.claim_suspect(names))
+        queues
+            .map(|queue| queue.next_suspect)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Tells whether the last free permit of a queue is left for a suspect: from when one is to be asked for until there
     /// is an answer. Where others wait all the time, none would ever be free for it.
-    pub(super) fn waits_for_suspect(&self, now: u64) -> bool {
-        let asked = self.next_suspect == u64::MAX;
-        let due = now >= self.next_suspect && self.asks_for_suspect(now);
+    pub(super) fn waits_for_suspect(&self, now: u64, queue: &Queue) -> bool {
+        let asked = queue.next_suspect == u64::MAX;
+        let due = now >= queue.next_suspect && self.asks_for_suspect(now);
         // A store that does not answer is no reason to let a permit idle.
-        self.failures == 0 && (asked || due)
+        !queue.limited && self.failures == 0 && (asked || due)
     }
 
     pub(super) fn wake_at(&self, now: u64, draining: bool) -> u64 {
@@ -116,9 +123,8 @@ impl Engine {
             let full = self.wants(now).is_empty();
             let claims = if self.woken { now } else { self.next_poll };
             let claims = if full { u64::MAX } else { claims };
-            let room = self.queues.iter().any(Queue::takes_suspect);
-            let suspects = if room && self.asks_for_suspect(now) {
-                self.next_suspect
+            let suspects = if self.asks_for_suspect(now) {
+                self.suspect_at()
             } else {
                 u64::MAX
             };

@@ -6,13 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use steadfast_core::{Cancel, clock, rng};
+use steadfast_core::{Cancel, clock};
 use steadfast_store::{Dialect, Lane, Row, Rows, Value, batch, binds};
 
 use super::held::Flight;
 use super::runs::wanted;
-use super::{ENDS_MAX, Engine, SUSPECT_EVERY, nanos};
-use crate::decide::poll::apart;
+use super::{ENDS_MAX, Engine};
 use crate::decide::retry::Follow;
 use crate::error::Repr;
 use crate::job::micros;
@@ -76,6 +75,8 @@ pub(super) struct Limited {
     /// Whether jobs were held back, behind which may be others that are not.
     pub(super) held_back: bool,
     pub(super) suspect: Option<(Row, Place)>,
+    /// Whether there was a look for one.
+    pub(super) asked_for_suspect: bool,
     /// From which key on those held back are looked at next; empty for the start.
     pub(super) from_key: String,
 }
@@ -322,9 +323,14 @@ impl Engine {
         })
     }
 
-    pub(super) fn claim_suspect(&mut self, names: Vec<String>) -> Operation {
-        // Its answer says when the next one is.
-        self.next_suspect = u64::MAX;
+    pub(super) fn claim_suspect(&mut self) -> Operation {
+        let mut names = Vec::new();
+        // Also of those that are not due: one claim for all of them is all it takes while nothing runs.
+        for queue in self.queues.iter_mut().filter(|queue| queue.takes_suspect()) {
+            // Its answer says when the next one is.
+            queue.next_suspect = u64::MAX;
+            names.push(queue.name.clone());
+        }
         let binds = binds![
             self.incarnation,
             names,
@@ -351,9 +357,6 @@ impl Engine {
         // Its answer says when the next one is.
         queue.next_poll = u64::MAX;
         let asks = asks && now >= queue.next_suspect;
-        if asks {
-            queue.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
-        }
         let room = queue
             .permits
             .saturating_sub(queue.running + queue.ready.len());
@@ -387,6 +390,7 @@ impl Engine {
                 if let Some(place) = place {
                     let binds = binds![incarnation, vec![name.clone()], kinds.clone(), version];
                     let rows = tx.run(&sql::CLAIM_SUSPECT, binds).await?;
+                    told.asked_for_suspect = true;
                     told.suspect = rows.into_iter().next().map(|row| (row, place));
                 }
                 let from_key = std::mem::take(&mut told.from_key);

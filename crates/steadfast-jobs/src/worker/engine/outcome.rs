@@ -62,18 +62,15 @@ impl Engine {
                 told: Ok(told),
             } => {
                 self.failures = 0;
-                self.late_tries = match told.locked.is_empty() {
-                    true => 0,
-                    false => self.late_tries + 1,
-                };
                 // Which queues they were of is not known any more.
                 if !told.ended.is_empty() {
                     self.queues.iter_mut().for_each(|queue| queue.freed(now));
                 }
-                for finished in sent {
+                for mut finished in sent {
                     if told.ended.contains(&finished.id) {
                         self.tell_end(&finished);
                     } else if told.locked.contains(&finished.id) {
+                        finished.locked += 1;
                         self.locked_until = now + nanos(LOCKED_AGAIN);
                         self.legacy.late.push((incarnation, finished));
                     } else {
@@ -114,7 +111,11 @@ impl Engine {
                 self.failed(now, &error);
             }
             Outcome::Suspect(told) => {
-                self.next_suspect = now + nanos(apart(SUSPECT_EVERY, rng::bits()));
+                let next = suspect_again(now);
+                let asked = self.queues.iter_mut();
+                for queue in asked.filter(|queue| queue.next_suspect == u64::MAX) {
+                    queue.next_suspect = next;
+                }
                 let told = told.unwrap_or_else(|error| {
                     self.failed(now, &error);
                     None
@@ -253,31 +254,27 @@ impl Engine {
         locked: &[i64],
     ) -> Vec<Finished> {
         if locked.is_empty() {
-            // Otherwise they have not been tried in this one.
-            if self.locked.is_empty() {
-                self.locked_tries = 0;
-            }
             return sent;
         }
         // The others wait no longer for those that come later.
         if now >= self.locked_until {
             self.locked_until = now + nanos(LOCKED_AGAIN);
-            self.locked_tries += 1;
-            // Whoever has it at first may be about to let go.
-            if self.locked_tries > 1 && self.locked_tries.is_power_of_two() {
-                tracing::warn!(
-                    target: "steadfast::jobs",
-                    job = locked[0],
-                    ends = locked.len(),
-                    tries = self.locked_tries,
-                    "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
-                );
-            }
         }
-        let (waits, rest) = sent
-            .into_iter()
-            .partition(|end: &Finished| locked.contains(&end.id));
-        self.locked.extend::<Vec<Finished>>(waits);
+        let (mut waits, rest): (Vec<Finished>, Vec<Finished>) =
+            sent.into_iter().partition(|end| locked.contains(&end.id));
+        waits.iter_mut().for_each(|end| end.locked += 1);
+        let tries = waits.iter().map(|end| end.locked).max().unwrap_or(0);
+        // Whoever has it at first may be about to let go.
+        if tries > 1 && tries.is_power_of_two() {
+            tracing::warn!(
+                target: "steadfast::jobs",
+                job = locked[0],
+                ends = locked.len(),
+                tries,
+                "ends of runs wait: somebody has locked the rows of their jobs, such as a transaction that hangs"
+            );
+        }
+        self.locked.extend(waits);
         rest
     }
 
@@ -305,6 +302,9 @@ impl Engine {
         queue.hold(jobs);
         queue.limits_are_new &= !told.ours;
         queue.from_key = told.from_key;
+        if told.asked_for_suspect {
+            queue.next_suspect = suspect_again(now);
+        }
         let wait = if only_held_back {
             queue.poll.found();
             Duration::ZERO
@@ -415,4 +415,9 @@ impl Engine {
         let now = clock::nanos();
         self.since = (!self.done.is_empty() || !self.back.is_empty()).then_some(now);
     }
+}
+
+/// Gives when a suspect is asked for again after an answer.
+fn suspect_again(now: u64) -> u64 {
+    now + nanos(apart(SUSPECT_EVERY, rng::bits()))
 }

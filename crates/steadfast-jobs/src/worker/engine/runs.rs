@@ -25,10 +25,8 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 impl Engine {
     /// Starts what has a permit.
     pub(super) fn start_ready(&mut self, now: u64) {
-        let waits = self.waits_for_suspect(now);
         for index in 0..self.queues.len() {
-            let queue = &self.queues[index];
-            let left = usize::from(waits && !queue.limited);
+            let left = usize::from(self.waits_for_suspect(now, &self.queues[index]));
             while self.queues[index].running + left < self.queues[index].permits {
                 let Some(job) = self.queues[index].ready.pop_front() else {
                     break;
@@ -552,5 +550,6 @@ pub(super) fn released(id: i64, term: i64) -> Finished {
         error: None,
         result: None,
         settled: settled::NO,
+        locked: 0,
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod ids;
 mod import;
 mod kinds;
+mod late_api;
 mod live;
 mod lives;
 mod queues;

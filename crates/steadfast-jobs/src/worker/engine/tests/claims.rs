@@ -120,7 +120,8 @@ async fn what_comes_in_is_claimed_before_the_lower_priorities_that_wait() {
 #[tokio::test]
 async fn a_look_that_is_due_needs_nobody_who_wakes() {
     let (_database, mut engine, _ended) = engine().await;
-    (engine.next_poll, engine.next_suspect) = (u64::MAX, u64::MAX);
+    engine.next_poll = u64::MAX;
+    engine.queues[0].next_suspect = u64::MAX;
     let second = 1_000 * MILLI;
     for now in [0, MILLI] {
         engine.woken = true;
@@ -148,7 +149,8 @@ async fn a_look_that_is_due_needs_nobody_who_wakes() {
 #[tokio::test]
 async fn a_claim_that_fails_is_made_again_and_waits_for_no_poll() {
     let (_database, mut engine, _ended) = engine().await;
-    (engine.next_poll, engine.next_suspect) = (u64::MAX, u64::MAX);
+    engine.next_poll = u64::MAX;
+    engine.queues[0].next_suspect = u64::MAX;
     engine.woken = true;
     let faults = engine.jobs.store().config().faults.clone();
     faults.on_name("exchange", Fault::Before);

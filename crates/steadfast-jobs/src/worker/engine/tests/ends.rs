@@ -89,43 +89,85 @@ async fn ends_that_are_locked_later_keep_no_others_waiting() {
     engine.keep_locked(again, locked(2), &[2]);
 
     assert_eq!(engine.locked_until, again + MILLI);
-    assert_eq!((engine.locked.len(), engine.locked_tries), (2, 1));
+    let tries =
+        |engine: &Engine| -> Vec<u32> { engine.locked.iter().map(|end| end.locked).collect() };
+    assert_eq!(tries(&engine), [1, 1]);
     engine.try_locked(again + MILLI);
     let back = std::mem::take(&mut engine.back);
     engine.keep_locked(again + MILLI, back, &[1, 2]);
-    assert_eq!(engine.locked_tries, 2);
+    assert_eq!(tries(&engine), [2, 2]);
     engine.try_locked(2 * again + MILLI);
     let back = std::mem::take(&mut engine.back);
     assert_eq!(engine.keep_locked(2 * again + MILLI, back, &[]).len(), 2);
-    assert_eq!(engine.locked_tries, 0);
+    assert!(engine.locked.is_empty());
+}
+
+/// Offers the late ends of an engine, whose rows are locked.
+fn offer_locked(engine: &mut Engine, now: u64) {
+    let late = engine.legacy.late.drain(..);
+    let sent: Vec<Finished> = late.map(|(_, end)| end).collect();
+    let told = Told {
+        at_us: None,
+        ended: Vec::new(),
+        locked: sent.iter().map(|end| end.id).collect(),
+        claimed: Vec::new(),
+    };
+    let outcome = Outcome::Late {
+        incarnation: 3,
+        sent,
+        told: Ok(told),
+    };
+    engine.apply(now, outcome);
 }
 
 /// Whoever has its row locked may hang for ever.
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_late_end_that_is_locked() {
     let (_database, mut engine, _ended) = engine().await;
-    let late = |told: &[i64]| Outcome::Late {
-        incarnation: 3,
-        sent: vec![released(7, 1)],
-        told: Ok(Told {
-            at_us: None,
-            ended: Vec::new(),
-            locked: told.to_vec(),
-            claimed: Vec::new(),
-        }),
-    };
+    engine.legacy.late.push((3, released(7, 1)));
 
-    engine.apply(0, late(&[7]));
+    offer_locked(&mut engine, 0);
     assert!(!engine.is_empty(), "it has its time");
     engine.stopping = true;
     assert!(!engine.is_empty(), "it may be for a moment");
-    engine.apply(0, late(&[7]));
-    engine.apply(0, late(&[7]));
+    offer_locked(&mut engine, 0);
+    offer_locked(&mut engine, 0);
     assert!(engine.is_empty());
 
     engine.legacy.late.push((3, released(8, 1)));
-    engine.apply(0, late(&[]));
     assert!(!engine.is_empty(), "it is not locked");
+}
+
+/// They are tried in turn, each while the other one waits.
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_late_end_and_one_of_this_life_that_are_locked() {
+    let (_database, mut engine, _ended) = engine().await;
+    engine.stopping = true;
+    engine.legacy.late.push((3, released(7, 1)));
+    engine.back.push(released(8, 1));
+    let mut now = MILLI;
+
+    for _ in 0..GIVE_UP_AFTER {
+        assert!(!engine.is_empty(), "they have their time");
+        engine.try_locked(now);
+        offer_locked(&mut engine, now);
+        let back = std::mem::take(&mut engine.back);
+        let told = Back {
+            taken: Vec::new(),
+            stopped: Vec::new(),
+            locked: vec![8],
+        };
+        engine.apply(
+            now,
+            Outcome::PutBack {
+                sent: back,
+                told: Ok(told),
+            },
+        );
+        now += nanos(Duration::from_millis(250));
+    }
+
+    assert!(engine.is_empty());
 }
 
 /// What sets a limit has the rows of all that runs locked for a moment; those who stop have milliseconds more.
@@ -142,7 +184,7 @@ async fn a_stop_waits_for_ends_that_are_locked_for_a_moment() {
         let sent = std::mem::take(&mut engine.back);
         assert_eq!(sent.len(), 1);
         engine.keep_locked(now, sent, &[1]);
-        let tries = engine.locked_tries;
+        let tries = engine.locked[0].locked;
         assert_eq!(engine.is_empty(), tries == GIVE_UP_AFTER, "{tries}");
         now += again;
     }

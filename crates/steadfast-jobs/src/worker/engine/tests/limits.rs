@@ -199,6 +199,8 @@ async fn a_turn_of_somebody_else_is_no_reason_to_come_seldom() {
 
         let often = engine.queues[first].next_poll <= nanos(crate::decide::poll::FLOOR);
         assert_eq!(often, !paused, "on {on:?}");
+        let due = engine.queues[first].next_suspect == 0;
+        assert!(due, "there was no look for a suspect, on {on:?}");
         drop(theirs);
         node.leave().await;
     }

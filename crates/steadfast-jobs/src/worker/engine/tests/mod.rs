@@ -104,12 +104,14 @@ async fn join(engine: &mut Engine) -> Node {
     node
 }
 
-/// Has it ask the store once, if there is something to ask.
-async fn turn(engine: &mut Engine, now: u64) {
-    if let Some(operation) = engine.next_operation(now, false) {
-        let outcome = operation.await;
-        engine.apply(now, outcome);
-    }
+/// Has it ask the store once, if there is something to ask; tells whether there was.
+async fn turn(engine: &mut Engine, now: u64) -> bool {
+    let Some(operation) = engine.next_operation(now, false) else {
+        return false;
+    };
+    let outcome = operation.await;
+    engine.apply(now, outcome);
+    true
 }
 
 /// Runs SQL of a test, with names as SQLite has them.

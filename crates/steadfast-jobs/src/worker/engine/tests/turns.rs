@@ -114,7 +114,9 @@ async fn a_free_permit_is_asked_for_although_others_were_free_before() {
     let describe = |worker: WorkerBuilder| worker.kind(any()).queue("busy", 1).queue("idle", 1);
     for under_way in [false, true] {
         let (_database, mut engine, mut ended) = engine_of(On::Sqlite, describe).await;
-        engine.next_suspect = u64::MAX / 2;
+        for queue in &mut engine.queues {
+            queue.next_suspect = u64::MAX / 2;
+        }
         let now = clock::nanos();
         let later = now + nanos(LINGER);
         let job = claimed(&engine, 7);
