@@ -38,7 +38,8 @@
 //! batches have keys in common then lock them in one order, and do not deadlock.
 //!
 //! Where rows failed since the table was broken, and it is mended while a few are tried, one may be written before those that
-//! came earlier; of one key none is, the earlier ones are given up then. So say the key where the order matters.
+//! came earlier; of one key none is, the earlier ones are given up then. That is the key of `keyed`, and without it what the
+//! sink takes for one ([`Sink::is_same_key`]), such as that of an upsert. So say the key where the order matters.
 //! [`folding`](BatchBuilder::folding) merges rows of one key within a batch, which an upsert of many
 //! rows needs.
 //!

@@ -43,6 +43,16 @@ pub trait Sink<T>: Send + Sync + 'static {
         async { Ok(false) }
     }
 
+    /// Says whether two rows are of one key, so that it matters which of them is written last, as with an upsert. Asked by a
+    /// writer that is not [`keyed`](super::BatchBuilder::keyed), where rows failed before another one was written and are to be
+    /// tried once more: those of its key are given up instead.
+    ///
+    /// By default no two are of one key. A sink around another one passes this on. If it panics they count as of one key.
+    fn is_same_key(&self, earlier: &T, later: &T) -> bool {
+        let _ = (earlier, later);
+        false
+    }
+
     /// Takes note of a row that cannot be written: stores it where somebody looks.
     ///
     /// The receipt of the row has the same error, and it is in the log with the trace id of the

@@ -92,7 +92,7 @@ pub(super) fn size(value: &Value) -> usize {
 
 /// Sorts by key, so that all writers lock in one order; of one key the order of arrival stays.
 fn arranged(table: &Table, mut rows: Vec<Binds>) -> Parts {
-    let key: Vec<usize> = table.key.iter().filter_map(|k| table.place_of(k)).collect();
+    let key = key(table);
     if key.is_empty() {
         return vec![rows];
     }
@@ -121,6 +121,15 @@ fn arranged(table: &Table, mut rows: Vec<Binds>) -> Parts {
         parts[part].push(row);
     }
     parts
+}
+
+fn key(table: &Table) -> Vec<usize> {
+    table.key.iter().filter_map(|k| table.place_of(k)).collect()
+}
+
+/// Tells whether it matters which of two rows is written first.
+pub(super) fn is_twin(table: &Table, one: &Binds, other: &Binds) -> bool {
+    table.conflict != Conflict::Fail && is_same(&key(table), one, other)
 }
 
 fn compare(key: &[usize], one: &Binds, other: &Binds) -> Ordering {
@@ -267,6 +276,19 @@ mod tests {
         let parts = parts(&table().upsert(["id"]), nulls).unwrap();
 
         assert_eq!(ids(&parts), [[(-1, 1), (-1, 2)]]);
+    }
+
+    #[test]
+    fn rows_are_twins_by_the_key_of_an_upsert() {
+        let twins = |table: Table, one: i64, other: Option<i64>| {
+            is_twin(&table, &binds![one, 1_i64], &binds![other, 2_i64])
+        };
+
+        assert!(twins(table().upsert(["id"]), 1, Some(1)));
+        assert!(twins(table().insert_missing(["id"]), 1, Some(1)));
+        assert!(!twins(table().upsert(["id"]), 1, Some(2)));
+        assert!(!twins(table().upsert(["id"]), 1, None));
+        assert!(!twins(table(), 1, Some(1)), "there both or one fails");
     }
 
     #[test]

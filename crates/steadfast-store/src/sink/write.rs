@@ -107,6 +107,11 @@ impl<T: Send + Sync + 'static> Sink<T> for TableSink<T> {
         }
     }
 
+    fn is_same_key(&self, earlier: &T, later: &T) -> bool {
+        let values = &self.inner.values;
+        encode::is_twin(&self.inner.table, &values(earlier), &values(later))
+    }
+
     async fn dead(&self, row: &T, error: &WriteError) {
         if self.inner.table.keep_dead {
             self.inner.bury((self.inner.values)(row), error).await;

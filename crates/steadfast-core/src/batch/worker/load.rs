@@ -7,7 +7,7 @@ use crate::batch::permits::Permit;
 use crate::batch::queue::{Answer, Entry, Item};
 use crate::batch::{Sink, WriteError};
 use crate::decide::batch::{Search, Tried};
-use crate::{clock, recover_async, rng, voice};
+use crate::{clock, recover, recover_async, rng, voice};
 
 /// Rows on their way into one or several transactions.
 pub(super) struct Load<T> {
@@ -80,16 +80,25 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     async fn try_again(
         &mut self,
         load: &mut Load<T>,
-        mut failed: Vec<(usize, WriteError)>,
+        failed: Vec<(usize, WriteError)>,
         written: usize,
     ) {
         let is_first_of_key = |row: &usize| !load.twins[*row];
         let first = (0..=written).rev().find(is_first_of_key).unwrap_or(0);
-        let others = failed.partition_point(|(row, _)| *row < first);
-        for (row, error) in failed.split_off(others) {
+        let is_twin = |row: usize| match &self.arrange {
+            Some(_) => row >= first,
+            None => recover(|| {
+                let (earlier, later) = (&load.rows[row], &load.rows[written]);
+                self.sink.is_same_key(earlier, later)
+            })
+            .unwrap_or(true),
+        };
+        let (twins, others): (Vec<_>, Vec<_>) =
+            failed.into_iter().partition(|(row, _)| is_twin(*row));
+        for (row, error) in twins {
             self.give_up_at(load, row, &error).await;
         }
-        for (row, _) in failed {
+        for (row, _) in others {
             match self.transaction(load, row..row + 1, None).await {
                 Ended::Written => {}
                 Ended::Failed(error) if error.is_row() => {

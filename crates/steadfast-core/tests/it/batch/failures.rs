@@ -281,11 +281,48 @@ async fn rows_that_are_tried_while_the_table_is_mended_are_written() {
 
 #[tokio::test(start_paused = true)]
 async fn of_one_key_no_row_is_written_after_its_successor_whenever_the_table_is_mended() {
+    of_one_key_in_order(|table, config| {
+        BatchWriter::builder(config, table)
+            .keyed(|row: &u32| row / 2)
+            .start()
+            .unwrap()
+    })
+    .await;
+}
+
+/// A table that replaces the row of a key.
+struct Replacing(Table);
+
+impl Sink<u32> for Replacing {
+    async fn write(&self, batch: Batch<'_, u32>) -> Result<(), WriteError> {
+        self.0.write(batch).await
+    }
+
+    fn is_same_key(&self, earlier: &u32, later: &u32) -> bool {
+        assert!(earlier < later, "{earlier} came first");
+        earlier / 2 == later / 2
+    }
+
+    async fn dead(&self, row: &u32, error: &WriteError) {
+        self.0.dead(row, error).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_a_sink_takes_for_one_key_no_row_is_written_after_its_successor_either() {
+    of_one_key_in_order(|table, config| {
+        BatchWriter::builder(config, Replacing(table))
+            .start()
+            .unwrap()
+    })
+    .await;
+}
+
+async fn of_one_key_in_order(start: impl Fn(Table, BatchConfig) -> BatchWriter<u32>) {
     let mut given_up = BTreeSet::new();
     for failures in 5..20 {
         let table = mended_after(failures);
-        let writer = BatchWriter::builder(of_bad_rows(1), table.clone()).keyed(|row: &u32| row / 2);
-        let writer = writer.start().unwrap();
+        let writer = start(table.clone(), of_bad_rows(1));
         drop(send(&writer, 0..10).await);
 
         let stats = writer

@@ -1,4 +1,7 @@
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+
 use steadfast_core::batch::BatchWriter;
+use steadfast_core::decide::backoff::Backoff;
 use steadfast_store::sink::{Form, Table, TableSink};
 use steadfast_store::testing::{Database, Kind as Place};
 use steadfast_store::{Dialect, Kind, Store, Value, binds, on_every_store};
@@ -199,6 +202,37 @@ on_every_store! {
 
         assert_eq!(number(&store, "SELECT count(*) FROM item").await, 10);
         assert_eq!(writer.stats().dead, 0);
+    }
+
+    async fn an_upsert_is_not_undone_by_an_earlier_row_that_is_tried_again(database) {
+        let store = database.open().await;
+        let text = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL CHECK (name <> 'bad'))";
+        run(&store, text).await;
+        let mut newer = 0;
+        // So many rows fail before the table is mended, which may be between the two of one key.
+        for failures in 3..9 {
+            run(&store, "DELETE FROM item").await;
+            let left = AtomicI64::new(failures);
+            let sink = TableSink::new(&store, items().upsert(["id"]), move |item: &Item| {
+                let is_bad = left.fetch_sub(1, SeqCst) > 0;
+                binds![item.id, if is_bad { "bad".into() } else { item.name.clone() }]
+            })
+            .unwrap();
+            let mut config = of_rows("mended", 200);
+            config.bad_max = 1;
+            let millisecond = Duration::from_millis(1);
+            config.backoff = Backoff::new(millisecond, millisecond).unwrap();
+            let writer = BatchWriter::builder(config, sink).start().unwrap();
+            let row = |id, name: &str| Item { id, name: name.into() };
+
+            let rows = [row(0, "first"), row(1, "older"), row(1, "newer")];
+            let answers = answers(send(&writer, rows).await).await;
+
+            let count = number(&store, "SELECT count(*) FROM item WHERE name = 'newer'").await;
+            assert_eq!(count == 1, answers[2].is_ok(), "{failures}: {answers:?}");
+            newer += count;
+        }
+        assert!(newer > 0);
     }
 
     async fn rows_wait_for_a_table_that_is_not_there(database) {

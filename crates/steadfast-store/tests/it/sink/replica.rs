@@ -225,6 +225,10 @@ impl Sink<Item> for Counted {
     async fn settle(&self, id: BatchId) -> Result<bool, WriteError> {
         self.sink.settle(id).await
     }
+
+    fn is_same_key(&self, earlier: &Item, later: &Item) -> bool {
+        self.sink.is_same_key(earlier, later)
+    }
 }
 
 /// Several writers on hot rows that share a look, and with it the permits, while a subscriber falls behind: each stops
