@@ -85,6 +85,8 @@ async fn a_wake_up_that_comes_while_due_jobs_are_looked_for_is_kept() {
     let (_database, node, upkeep) = upkeep_of(On::Sqlite).await;
     let mut woken = upkeep.jobs.woken();
     upkeep.jobs.wake();
+    let faults = upkeep.jobs.store().config().faults.clone();
+    faults.on_name("due", Fault::Delay(Duration::from_millis(10)));
 
     {
         let mut due = std::pin::pin!(upkeep.due(&mut woken));
@@ -95,8 +97,6 @@ async fn a_wake_up_that_comes_while_due_jobs_are_looked_for_is_kept() {
     }
 
     assert!(woken.has_changed().unwrap());
-    upkeep.due(&mut woken).await.unwrap();
-    assert!(!woken.has_changed().unwrap(), "once is enough");
     node.leave().await;
 }
 
