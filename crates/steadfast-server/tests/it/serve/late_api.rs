@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::spawn;
 
-use steadfast::store::testing::{Database, Kind};
+use steadfast::store::Config;
+use steadfast::store::testing::Cluster;
 
 use super::*;
 
@@ -55,20 +56,21 @@ fn admit(mut client: TcpStream, database: &str, open: &AtomicBool) -> io::Result
 
 /// A server whose store lets the jobs in, and the API by a door.
 struct Late {
-    database: Database,
+    /// One of its own, which listens on TCP.
+    cluster: Cluster,
     folder: Folder,
     door: Door,
 }
 
 impl Late {
-    async fn new(name: &str) -> Self {
-        let database = Database::make(Kind::Postgres).await;
-        let url = database.direct_url();
+    fn new(name: &str) -> Self {
+        let cluster = Cluster::start();
+        let url = cluster.url("postgres");
         let (front, _) = url.rsplit_once('/').unwrap();
         let (_, host) = front.rsplit_once('@').unwrap();
         let door = Door::before(host.to_owned());
         Self {
-            database,
+            cluster,
             folder: Folder::new(name),
             door,
         }
@@ -76,7 +78,7 @@ impl Late {
 
     /// Starts the server, with its API at an address.
     fn start(&self, api: &str) -> Server {
-        let url = self.database.direct_url();
+        let url = self.cluster.url("postgres");
         let (front, name) = url.rsplit_once('/').unwrap();
         let (user, _) = front.rsplit_once('@').unwrap();
         let url = format!("{user}@{}/{name}?sslmode=disable", self.door.address);
@@ -89,8 +91,13 @@ impl Late {
         Server::start(&config)
     }
 
+    async fn store(&self) -> Store {
+        let config = Config::postgres(self.cluster.url("postgres"));
+        Store::open(config).await.unwrap()
+    }
+
     async fn run_a_job(&self) {
-        let jobs = Jobs::open(&self.database.open().await).await.unwrap();
+        let jobs = Jobs::open(&self.store().await).await.unwrap();
         let id = enqueue(&jobs, "nothing", "null", 1).await;
         until_state(&jobs, id, State::Completed).await;
     }
@@ -101,7 +108,7 @@ impl Late {
         assert_eq!(code, Some(1), "{rest}");
         assert!(rest.contains("the API cannot be served"), "{rest}");
         assert!(rest.contains("cannot listen on"), "{rest}");
-        let nodes = self.database.open().await.nodes(None, 1).await.unwrap();
+        let nodes = self.store().await.nodes(None, 1).await.unwrap();
         assert!(nodes[0].ended.is_some(), "{nodes:?}");
     }
 }
@@ -111,7 +118,7 @@ const AWAY: &str = "the API cannot be served; it is tried again";
 
 #[tokio::test]
 async fn jobs_are_run_while_the_store_is_away_for_the_api_which_comes_later() {
-    let late = Late::new("late-api").await;
+    let late = Late::new("late-api");
     let mut server = late.start(ANY);
     server.line_with(AWAY);
 
@@ -131,7 +138,7 @@ async fn jobs_are_run_while_the_store_is_away_for_the_api_which_comes_later() {
 
 #[tokio::test]
 async fn a_server_that_waits_for_its_api_ends_when_it_is_told_to() {
-    let late = Late::new("no-api").await;
+    let late = Late::new("no-api");
     let mut server = late.start(ANY);
     server.line_with(AWAY);
     server.line_with(AWAY);
@@ -141,7 +148,7 @@ async fn a_server_that_waits_for_its_api_ends_when_it_is_told_to() {
 
 #[tokio::test]
 async fn a_server_whose_api_can_never_be_served_leaves_before_it_ends() {
-    let late = Late::new("taken-api").await;
+    let late = Late::new("taken-api");
     let taken = TcpListener::bind(ANY).unwrap();
     let address = taken.local_addr().unwrap().to_string();
 
