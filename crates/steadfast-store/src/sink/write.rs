@@ -37,7 +37,7 @@ struct Texts {
     copy: Arc<str>,
 }
 
-/// After so long a writer is not asked for any more: 7 days. A commit is in doubt for minutes at most.
+/// After so long a writer is not asked for any more: 7 days. A commit is in doubt for minutes, unless its process is cut off.
 const WRITERS_KEPT_US: i64 = 7 * 24 * 3_600 * 1_000_000;
 
 /// How much of a row that was given up is kept: 64 KiB of JSON, enough to see what it is.
