@@ -373,6 +373,9 @@ impl Store {
 
     /// Closes the database: what is under way is finished, everything later fails (SF-1122).
     ///
+    /// A file of SQLite is whole then: where no other process reads it, a copy of the file alone has all
+    /// that was written.
+    ///
     /// # Cancel safety
     /// Dropped half-way, it is closed all the same, and not waited for.
     pub async fn close(&self) {
