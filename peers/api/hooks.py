@@ -21,6 +21,7 @@ def lengths(seconds):
 DAY = 24 * 3600
 FORMS = {
     "length": lengths((0, 366 * DAY)),
+    "length-from-a-second": lengths((1, 366 * DAY)),
     "length-up-to-a-day": lengths((1, DAY)),
     "length-of-a-token": lengths((3600, 366 * DAY)),
     "missed": st.sampled_from(["skip", "run_once", "run_all(24h)", "run_all(7d)"]),

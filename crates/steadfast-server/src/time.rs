@@ -1,4 +1,6 @@
-//! Points in time as text.
+//! Points in time and lengths of it as text.
+
+use std::time::Duration;
 
 use steadfast::Timestamp;
 
@@ -23,6 +25,11 @@ fn written(at: Timestamp, digits: Option<usize>) -> String {
     }
 }
 
+/// Writes a length of time as settings read it: `1.5s`.
+pub(crate) fn length(time: Duration) -> String {
+    format!("{time:?}").replace('µ', "u")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +41,13 @@ mod tests {
         check(0, "1970-01-01T00:00:00Z");
         check(1_774_695_600_250, "2026-03-28T11:00:00.25Z");
         check(i64::MAX, "(out of range)");
+        for time in [
+            Duration::ZERO,
+            Duration::from_micros(1),
+            Duration::from_micros(90_000_001),
+        ] {
+            assert_eq!(steadfast::settings::duration(&length(time)).unwrap(), time);
+        }
         let ms = text_ms(Timestamp::from_unix_millis(0));
         assert_eq!(ms, "1970-01-01T00:00:00.000Z");
     }

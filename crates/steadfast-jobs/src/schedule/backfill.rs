@@ -98,7 +98,7 @@ impl Schedules {
         let store = self.jobs.store();
         let rows = store.ask(&sql::SCHEDULE_FIND, binds![name]).await?;
         let stored = rows.first().map(Stored::read).transpose()?;
-        let is = stored.as_ref().map_or(0, |stored| stored.revision);
+        let is = stored.as_ref().map_or(0, |stored| stored.changed);
         self.expects(name, is.unsigned_abs())?;
         let stored = stored.ok_or_else(|| Repr::NoSchedule(name.to_owned()))?;
         let times = Times::of(&stored, from, to)?;

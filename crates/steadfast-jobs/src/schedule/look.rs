@@ -29,7 +29,8 @@ const PRUNED: i64 = 1_000;
 pub struct View {
     /// What it says.
     pub schedule: Schedule,
-    /// Grows with each change, also with each occurrence that is decided.
+    /// Grows when it is changed, paused or resumed, and never by an occurrence. No other schedule has had it, not even
+    /// one of the same name that was deleted.
     pub revision: u64,
     /// When it is due next; nothing while it is paused, or when it is over.
     pub next: Option<Timestamp>,
@@ -282,7 +283,7 @@ impl Schedules {
 }
 
 impl View {
-    fn of(stored: Stored) -> Self {
+    pub(super) fn of(stored: Stored) -> Self {
         let over = stored
             .look_us
             .map_or(0, |look| stored.now_us.saturating_sub(look));
@@ -291,7 +292,7 @@ impl View {
         Self {
             lengths: stored.schedule.plan().lengths(next),
             schedule: stored.schedule,
-            revision: stored.revision.unsigned_abs(),
+            revision: stored.changed.unsigned_abs(),
             next: stored.next_us.map(timestamp),
             queued: stored.queued_us.map(timestamp),
             paused: stored.paused.map(|(since, why)| (timestamp(since), why)),

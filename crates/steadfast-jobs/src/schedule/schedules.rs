@@ -4,6 +4,7 @@ use std::fmt;
 
 use steadfast_store::{Rows, Tx, binds};
 
+use super::View;
 use super::due::{Due, SkipReason, Skipped};
 use super::occur::{moved_on, skip};
 use super::plan::Overlap;
@@ -85,7 +86,7 @@ impl Schedules {
     /// Gives the same schedules to somebody who has seen one of them at this [revision](super::View::revision), or that
     /// there is none, for 0: a change is made only if that still is so, and otherwise is an error
     /// ([`Error::is_changed`]). Looked at and changed is in one transaction, so of two who have seen the same, one is
-    /// told so. An occurrence that is decided is a change, too; a run by hand is none.
+    /// told so. An occurrence is no change, nor is a run by hand.
     ///
     /// Unless this is said, a change is made of whatever is there.
     #[must_use]
@@ -113,6 +114,24 @@ impl Schedules {
         tx.commit().await?;
         tell_registered(schedule, registered, now_us);
         Ok(registered)
+    }
+
+    /// Does what [`register`](Self::register) does, and gives the schedule as that has left it: what others do to it next is
+    /// not in it.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    ///
+    /// # Cancel safety
+    /// As [`register`](Self::register).
+    pub async fn put(&self, schedule: &Schedule) -> Result<(Registered, View), Error> {
+        let mut tx = self.jobs.store().begin().await?;
+        let (registered, now_us) = self.register_in(&mut tx, schedule).await?;
+        let rows = tx.run(&sql::SCHEDULE_TAKE, binds![schedule.name()]).await?;
+        let view = View::of(Stored::read(rows.one()?)?);
+        tx.commit().await?;
+        tell_registered(schedule, registered, now_us);
+        Ok((registered, view))
     }
 
     /// Gives what was changed, and the time of the database.
@@ -190,7 +209,7 @@ impl Schedules {
     async fn row(&self, tx: &mut Tx<'_>, name: &str) -> Result<Rows, Error> {
         let rows = tx.run(&sql::SCHEDULE_TAKE, binds![name]).await?;
         let is = match rows.first() {
-            Some(row) => row.get::<i64>(14)?.unsigned_abs(),
+            Some(row) => row.get::<i64>(22)?.unsigned_abs(),
             None => 0,
         };
         self.expects(name, is)?;

@@ -47,7 +47,10 @@ pub struct Schedule {
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) schedule: Schedule,
+    /// Of the row: grows with each write, and keeps two of them apart.
     pub(super) revision: i64,
+    /// Of what it says: as people see it.
+    pub(super) changed: i64,
     pub(super) next_us: Option<i64>,
     pub(super) queued_us: Option<i64>,
     pub(super) decided_us: Option<i64>,
@@ -160,6 +163,18 @@ impl Schedule {
         self.max_attempts
     }
 
+    /// Gives the key of the limit that its jobs count against.
+    #[must_use]
+    pub fn limit_key(&self) -> Option<&str> {
+        self.limit_key.as_deref()
+    }
+
+    /// Gives the oldest version of a node that may run its jobs.
+    #[must_use]
+    pub fn min_version(&self) -> u32 {
+        self.min_version
+    }
+
     /// Spreads its jitter apart from that of others (FNV-1a, which every version and node has alike).
     pub(super) fn seed(&self) -> u64 {
         self.name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
@@ -244,6 +259,7 @@ impl Stored {
             paused: paused.0.zip(paused.1),
             look_us: row.get(20)?,
             now_us: row.get(21)?,
+            changed: row.get(22)?,
         })
     }
 

@@ -141,7 +141,8 @@ pub static PACKAGE: Package = Package {
         "0002_schedules",
         "0003_times",
         "0004_history",
-        "0005_longest"
+        "0005_longest",
+        "0006_changed"
     ],
     statements: STATEMENTS,
 };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use steadfast_jobs::schedule::Schedules;
 use steadfast_jobs::{JobId, Jobs, PACKAGE};
 use steadfast_store::testing::Database;
 use steadfast_store::{Package, Store, binds};
@@ -41,6 +42,19 @@ async fn fill(store: &Store) -> Vec<JobId> {
         .collect()
 }
 
+/// Adds a schedule as the first program with schedules did.
+async fn add(store: &Store, name: &str, revision: i64) {
+    sql(
+        store,
+        "INSERT INTO steadfast_schedule (name, rule, zone, missed, overlap, queue, kind, payload, revision, created_us, updated_us)
+         VALUES (?1, '0 1 * * *', 'UTC', 'run_once', 'skip', 'default', 'act', 'null', ?2, 1, 1) RETURNING revision",
+        "INSERT INTO steadfast.schedule (name, rule, zone, missed, overlap, queue, kind, payload, revision, created_us, updated_us)
+         VALUES ($1, '0 1 * * *', 'UTC', 'run_once', 'skip', 'default', 'act', 'null', $2, 1, 1) RETURNING revision",
+        binds![name, revision],
+    )
+    .await;
+}
+
 steadfast_store::on_every_store! {
     async fn what_is_in_the_tables_of_each_older_program_is_done_by_this_one(database) {
         assert!(PACKAGE.migrations.len() > 1);
@@ -59,5 +73,38 @@ steadfast_store::on_every_store! {
             }
             running.stop(Duration::from_secs(60)).await;
         }
+    }
+
+    async fn what_an_older_program_does_to_a_schedule_changes_its_revision_too(database) {
+        let store = database.open().await;
+        let steps = PACKAGE.migrations.iter().position(|step| step.name() == "0006_changed").unwrap();
+        store.migrate(&Package { migrations: &PACKAGE.migrations[..steps], ..PACKAGE }).await.unwrap();
+        add(&store, "busy", 40).await;
+        add(&store, "quiet", 1).await;
+
+        let schedules = Schedules::new(&Jobs::open(&store).await.unwrap());
+        let revision = async |name: &str| schedules.find(name).await.unwrap().unwrap().revision;
+        let seen = revision("busy").await;
+        // None that the older ones have told means something else now.
+        assert!(seen > 40 && revision("quiet").await > 40);
+        sql(
+            &store,
+            "UPDATE steadfast_schedule SET rule = '0 2 * * *', revision = revision + 1 WHERE name = 'busy'",
+            "UPDATE steadfast.schedule SET rule = '0 2 * * *', revision = revision + 1 WHERE name = 'busy'",
+            binds![],
+        )
+        .await;
+        let changed = revision("busy").await;
+        assert!(changed > seen);
+        sql(
+            &store,
+            "UPDATE steadfast_schedule SET next_us = 7, look_us = 7, revision = revision + 1 WHERE name = 'busy'",
+            "UPDATE steadfast.schedule SET next_us = 7, look_us = 7, revision = revision + 1 WHERE name = 'busy'",
+            binds![],
+        )
+        .await;
+        assert_eq!(revision("busy").await, changed);
+        add(&store, "new", 1).await;
+        assert!(revision("new").await > changed);
     }
 }

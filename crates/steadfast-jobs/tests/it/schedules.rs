@@ -316,6 +316,55 @@ on_every_store! {
         assert!(error.is_changed(), "{error}");
     }
 
+    async fn an_occurrence_leaves_the_revision_that_was_seen(database) {
+        let node = Node::of(database).await;
+        let plan = once(now()).overlap(Overlap::Allow);
+        let (_, seen) = node.schedules.put(&schedule("busy", plan)).await.unwrap();
+
+        while node.made("busy").await.is_empty() {
+            node.schedules.occur().await.unwrap();
+        }
+        node.schedules.run_now("busy").await.unwrap();
+
+        let view = node.schedules.find("busy").await.unwrap().unwrap();
+        assert_eq!(view.revision, seen.revision);
+        assert_ne!(view.next, seen.next);
+        let at = node.schedules.if_at(seen.revision);
+        at.pause("busy", "a freeze").await.unwrap();
+        assert!(at.resume("busy").await.unwrap_err().is_changed());
+    }
+
+    async fn no_revision_comes_again_under_the_name_of_a_deleted_schedule(database) {
+        let node = Node::of(database).await;
+        let daily = || schedule("daily", Plan::builder(Rule::cron("0 1 * * *").unwrap()));
+        let (_, first) = node.schedules.put(&daily()).await.unwrap();
+
+        assert!(node.schedules.delete("daily").await.unwrap());
+        let (registered, second) = node.schedules.put(&daily()).await.unwrap();
+
+        assert_eq!(registered, Registered::Added);
+        assert!(second.revision > first.revision);
+        let stale = node.schedules.if_at(first.revision).delete("daily").await;
+        assert!(stale.unwrap_err().is_changed());
+    }
+
+    async fn what_is_given_of_a_change_is_what_it_has_left(database) {
+        let (node, other) = (Node::of(database).await, Node::of(database).await);
+        let plan = |rule: &str| Plan::builder(Rule::cron(rule).unwrap());
+        node.register("daily", plan("0 1 * * *")).await;
+        let changed = schedule("daily", plan("0 2 * * *"));
+
+        let (registered, view) = node.schedules.put(&changed).await.unwrap();
+        let again = node.schedules.put(&changed).await.unwrap();
+        other.register("daily", plan("0 3 * * *")).await;
+
+        assert_eq!(registered, Registered::Changed);
+        assert_eq!(view.schedule, changed);
+        assert_eq!((again.0, again.1.revision), (Registered::Same, view.revision));
+        let late = node.schedules.if_at(view.revision).delete("daily").await;
+        assert!(late.unwrap_err().is_changed());
+    }
+
     async fn nodes_that_race_make_one_job_of_each_occurrence(database) {
         let nodes = [Node::of(database).await, Node::of(database).await, Node::of(database).await];
         for node in &nodes {

@@ -215,6 +215,10 @@ types! {
         missed: String,
         /// What becomes of those that overlap.
         overlap: String,
+        /// By how much a start is put off at most: `5m`; `0ns` for not at all.
+        jitter: String,
+        /// How long after its planned start a run may still begin.
+        start_deadline: Option<String>,
         /// The kind of its jobs.
         kind: String,
         /// Their queue.
@@ -225,6 +229,10 @@ types! {
         max_attempts: u32,
         /// Who goes sooner.
         priority: i16,
+        /// The key of the limit that they count against.
+        limit_key: Option<String>,
+        /// The oldest version of a node that may run them.
+        min_version: u32,
         /// When it is due next.
         next: Option<String>,
         /// Since when it is paused.
@@ -233,8 +241,10 @@ types! {
         paused_because: Option<String>,
         /// How many seconds nobody has looked at it although it was due.
         overdue_seconds: Option<u64>,
-        /// Grows with each change.
+        /// Grows when it is changed, paused or resumed, and never by an occurrence; no other schedule has had it.
         revision: u64,
+        /// What may not be as it was meant; said in the answer to a change.
+        warning: Option<String>,
     }
 
     /// A page of schedules, by name.
@@ -256,6 +266,10 @@ types! {
         missed: Option<String> where of_form("missed"),
         /// `allow`, `skip`, `queue_one` or `cancel_other`.
         overlap: Option<String> where one_of(&["allow", "skip", "queue_one", "cancel_other"]),
+        /// By how much a start is put off at most, `5m`: not at all unless said.
+        jitter: Option<String> where of_form("length"),
+        /// How long after its planned start a run may still begin, from `1s` on: without end unless said.
+        start_deadline: Option<String> where of_form("length-from-a-second"),
         /// The kind of its jobs: its own name unless said.
         kind: Option<String> where name(),
         /// Their queue: that of the handler, if this server has it, or `default`, unless said.
@@ -266,6 +280,10 @@ types! {
         max_attempts: Option<u32> where within(1, 1_000),
         /// Who goes sooner: -100 to 100.
         priority: Option<i16> where within(-100, 100),
+        /// The key of the limit that they count against.
+        limit_key: Option<String> where key(),
+        /// The oldest version of a node that may run them: any unless said.
+        min_version: Option<u32> where within(0, i64::from(i32::MAX)),
         /// Why.
         reason: String where reason(),
     }

@@ -35,6 +35,8 @@ struct Inner {
     shutdown: Shutdown,
     ids: Option<Handing>,
     parts: Mutex<Parts>,
+    /// Why the API is not served, which may come later.
+    no_api: Mutex<Option<String>>,
     /// What the store said last, and when.
     last: tokio::sync::Mutex<Option<(Instant, Option<Reason>)>>,
 }
@@ -69,6 +71,7 @@ impl Health {
             shutdown: shutdown.clone(),
             ids,
             parts: Mutex::new(Parts::Starting { failure: None }),
+            no_api: Mutex::new(None),
             last: tokio::sync::Mutex::new(None),
         }))
     }
@@ -91,6 +94,12 @@ impl Health {
         *self.parts() = Parts::Starting {
             failure: Some(failure),
         };
+    }
+
+    /// Says how the last try to serve the API went.
+    pub(super) fn tried_api(&self, tried: &anyhow::Result<()>) {
+        let failure = tried.as_ref().err().map(|error| format!("{error:#}"));
+        *self.no_api() = failure;
     }
 
     /// Serves until it is dropped. Nothing here stands behind limits: it is asked when nothing else
@@ -119,6 +128,12 @@ impl Health {
         if let Some(detail) = self.0.ids.as_ref().and_then(Handing::trouble) {
             reasons.push(Reason {
                 reason: "ids",
+                detail,
+            });
+        }
+        if let Some(detail) = self.no_api().clone() {
+            reasons.push(Reason {
+                reason: "api",
                 detail,
             });
         }
@@ -175,6 +190,10 @@ impl Health {
         });
         *last = Some((clock::now(), reason.clone()));
         reason
+    }
+
+    fn no_api(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.no_api.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {

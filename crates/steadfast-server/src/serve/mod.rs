@@ -99,6 +99,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         let stop = shutdown.stop_accepting();
         // The jobs are begun once it is served, or while it is waited for, and not at all where it never is.
         let tried = stop.run(api()).await.unwrap_or(Ok(()));
+        health.tried_api(&tried);
         if let Err(error) = &tried
             && !is_api_tried_again(error)
         {
@@ -108,7 +109,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
         let handled = config.handlers.keys().cloned().collect();
         let lost = unhandled::tell(parts.jobs.clone(), config.lease, handled);
         let served = async {
-            let served = until_served(tried, api, &shutdown).await;
+            let served = until_served(tried, api, &health, &shutdown).await;
             if served.is_err() {
                 // What runs has its time, and the node leaves.
                 shutdown.request(NOT_SERVED);
@@ -189,6 +190,7 @@ fn is_api_tried_again(error: &anyhow::Error) -> bool {
 async fn until_served(
     mut tried: anyhow::Result<()>,
     start: impl AsyncFn() -> anyhow::Result<()>,
+    health: &Health,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let stop = shutdown.stop_accepting();
@@ -208,6 +210,7 @@ async fn until_served(
             start().await
         };
         tried = stop.run(again).await.unwrap_or(Ok(()));
+        health.tried_api(&tried);
     }
     tried
 }

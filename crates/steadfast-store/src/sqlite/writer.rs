@@ -148,6 +148,9 @@ impl<'a> Writer<'a> {
                 self.look().await;
             }
         }
+        // Readers may still be open for a moment, and only the last to close would do it: who closes a
+        // database and copies its file has all of it.
+        let _ = run::script(&mut self.conn, "PRAGMA wal_checkpoint(PASSIVE)").await;
         let _ = sqlx::Connection::close(self.conn).await;
     }
 

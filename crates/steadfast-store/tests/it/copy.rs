@@ -15,6 +15,28 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(format!("{}{ending}", path.display()))
 }
 
+/// As long as anybody has it open, SQLite itself leaves what was written beside the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_alone_has_all_that_was_written_once_it_is_closed() {
+    let database = Database::make(Kind::Sqlite).await;
+    let Place::Sqlite(path) = database.config().place else {
+        unreachable!("it was made on SQLite");
+    };
+    let store = database.open().await;
+    let _open_still = database.open().await;
+    write(&store, "CREATE TABLE item (text TEXT)").await;
+    write(&store, "INSERT INTO item (text) VALUES ('kept')").await;
+
+    store.close().await;
+
+    let copied = beside(&path, ".copy");
+    fs::copy(&path, &copied).unwrap();
+    let copied = Store::open(Config::sqlite(&copied)).await.unwrap();
+    let asked = copied.read(async |mut tx| tx.sql("SELECT text FROM item", binds![]).await);
+    let rows: Rows = asked.await.unwrap();
+    assert_eq!(rows.len(), 1);
+}
+
 /// The file was deleted, and what stood beside it was not: SQLite would take that for a part of the copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_a_file_that_is_gone_does_not_get_into_the_copy() {

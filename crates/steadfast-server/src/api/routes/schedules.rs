@@ -49,10 +49,22 @@ pub(super) async fn put(
     let schedule = schedule(&api, &name, new)?;
     let entry = entry(&actor, "schedules.write", &name, &reason, detail);
     let schedules = api.0.schedules.if_at(revision);
-    let changed = async move { Ok(schedules.register(&schedule).await?) };
-    api.change(entry, changed).await?;
-    let view = view(&api, &name).await?;
-    Ok(with_etag(shown(&view), tag(&view)))
+    let changed = async move { Ok(schedules.put(&schedule).await?) };
+    let (_, view) = api.change(entry, changed).await?;
+    let warning = is_of_file(&api, &name).then(|| {
+        format!("the configuration of this server has the schedule {name}, and its next start changes it back to that")
+    });
+    let answer = types::Schedule {
+        warning,
+        ..shown(&view)
+    };
+    Ok(with_etag(answer, tag(&view)))
+}
+
+/// Whether the configuration of this server has a schedule.
+fn is_of_file(api: &Api, name: &str) -> bool {
+    let kinds = api.0.kinds.as_ref();
+    kinds.is_some_and(|kinds| kinds.schedules.contains(name))
 }
 
 pub(super) async fn delete(
@@ -60,8 +72,7 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<types::Done> {
-    let kinds = api.0.kinds.as_ref();
-    let is_of_file = kinds.is_some_and(|kinds| kinds.schedules.contains(&name));
+    let is_of_file = is_of_file(&api, &name);
     act(
         api,
         name,
@@ -290,17 +301,34 @@ fn schedule(api: &Api, name: &str, new: types::NewSchedule) -> Result<Schedule, 
     if let Some(overlap) = &new.overlap {
         plan = plan.overlap(overlap.parse().map_err(|error| wrong(&error))?);
     }
+    if let Some(jitter) = &new.jitter {
+        plan = plan.jitter(length(jitter)?);
+    }
+    if let Some(deadline) = &new.start_deadline {
+        plan = plan.start_deadline(length(deadline)?);
+    }
     let plan = plan.build().map_err(|error| wrong(&error))?;
+    let version = new.min_version.unwrap_or_default();
+    if i32::try_from(version).is_err() {
+        return Err(Problem::refused(format!(
+            "min_version is not from 0 to {}",
+            i32::MAX
+        )));
+    }
     let kind = new.kind.unwrap_or_else(|| name.to_owned());
     let mut options = api
         .0
         .options(&kind)
-        .priority(new.priority.unwrap_or_default());
+        .priority(new.priority.unwrap_or_default())
+        .min_version(version);
     if let Some(queue) = new.queue {
         options = options.queue(queue);
     }
     if let Some(attempts) = new.max_attempts {
         options = options.max_attempts(attempts);
+    }
+    if let Some(key) = new.limit_key {
+        options = options.limit_key(key);
     }
     let payload = new.payload.unwrap_or_default().to_string();
     Ok(Schedule::of_kind(name, plan, kind, payload, options)?)
@@ -315,15 +343,20 @@ fn shown(view: &View) -> types::Schedule {
         description: plan.describe(),
         missed: plan.missed().to_string(),
         overlap: plan.overlap().to_string(),
+        jitter: time::length(plan.jitter()),
+        start_deadline: plan.start_deadline().map(time::length),
         kind: schedule.kind().to_owned(),
         queue: schedule.queue().to_owned(),
         payload: json(schedule.payload()),
         max_attempts: schedule.max_attempts(),
         priority: schedule.priority(),
+        limit_key: schedule.limit_key().map(str::to_owned),
+        min_version: schedule.min_version(),
         next: view.next.map(time::text),
         paused: view.paused.as_ref().map(|(since, _)| time::text(*since)),
         paused_because: view.paused.as_ref().map(|(_, why)| why.clone()),
         overdue_seconds: view.overdue.map(|over| over.as_secs()),
         revision: view.revision,
+        warning: None,
     }
 }

@@ -123,6 +123,9 @@ async fn jobs_are_run_while_the_store_is_away_for_the_api_which_comes_later() {
     server.line_with(AWAY);
 
     late.run_a_job().await;
+    let ready = server.get("/readyz");
+    assert!(ready.contains(r#"{"reason":"api","#), "{ready}");
+    assert!(ready.contains("SF-1101"), "{ready}");
     late.door.is_open.store(true, Ordering::Relaxed);
 
     let told = server.line_with("the API is served");
@@ -133,6 +136,8 @@ async fn jobs_are_run_while_the_store_is_away_for_the_api_which_comes_later() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let is_ready = async || server.get("/readyz").contains("\"ready\":true");
+    wait_until("it is ready", is_ready).await;
     server.stop();
 }
 

@@ -63,6 +63,76 @@ fn a_schedule_is_changed_only_as_it_was_seen() {
 }
 
 #[test]
+fn all_that_can_be_said_of_a_schedule_comes_back_with_what_its_change_has_left() {
+    let schedule = "[schedules.nightly]\nrule = \"@yearly\"\nhandler = \"nothing\"\n";
+    let rest = format!("{}{schedule}", shell("nothing", "true", ""));
+    let served = Served::start("whole", &rest);
+    let admin = bearer(&served.token("admin"));
+    let put = |name: &str, headers: &str, body: &str| {
+        let path = format!("/api/v1/schedules/{name}");
+        let (status, head, told) = served.send("PUT", &path, &format!("{admin}{headers}"), body);
+        (
+            status,
+            head,
+            serde_json::from_str::<serde_json::Value>(&told).unwrap(),
+        )
+    };
+    let body = r#"{"rule":"@daily","zone":"Europe/Berlin","missed":"run_all(1d)","overlap":"allow","jitter":"5m","start_deadline":"90s",
+        "kind":"nothing","queue":"slow","payload":{"a":1},"max_attempts":3,"priority":-7,"limit_key":"db","min_version":4,"reason":"x"}"#;
+
+    let (status, head, made) = put("whole", "if-none-match: *\r\n", body);
+
+    assert_eq!(status, 200, "{made}");
+    assert!(
+        head.contains(&format!("etag: \"{}\"\r\n", made["revision"])),
+        "{head}"
+    );
+    let said: serde_json::Value = serde_json::from_str(body).unwrap();
+    for (field, value) in said.as_object().unwrap() {
+        let value = match field.as_str() {
+            "rule" | "reason" => continue,
+            "jitter" => &serde_json::json!("300s"),
+            _ => value,
+        };
+        assert_eq!(&made[field], value, "{field}");
+    }
+    assert!(made["warning"].is_null(), "{made}");
+    let (_, _, found) = served.send("GET", "/api/v1/schedules/whole", &admin, "");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&found).unwrap(),
+        made
+    );
+    let refused = [
+        r#""jitter":"5""#,
+        r#""start_deadline":"1ms""#,
+        r#""min_version":2147483648"#,
+    ];
+    for wrong in refused {
+        let body = format!(r#"{{"rule":"@daily",{wrong},"reason":"x"}}"#);
+        assert_eq!(
+            put("wrong", "if-none-match: *\r\n", &body).0,
+            400,
+            "{wrong}"
+        );
+    }
+    let (_, head, _) = served.send("GET", "/api/v1/schedules/nightly", &admin, "");
+    let tag = head
+        .split("etag: ")
+        .nth(1)
+        .unwrap()
+        .split("\r\n")
+        .next()
+        .unwrap();
+    let body = r#"{"rule":"@daily","kind":"nothing","reason":"x"}"#;
+    let (_, _, changed) = put("nightly", &format!("if-match: {tag}\r\n"), body);
+    assert_eq!(
+        changed["warning"],
+        "the configuration of this server has the schedule nightly, and its next start changes it back to that"
+    );
+    served.server.stop();
+}
+
+#[test]
 fn occurrences_are_filled_in_once_their_number_is_known() {
     let schedule = "[schedules.nightly]\nrule = \"@daily\"\nhandler = \"nothing\"\n";
     let rest = format!("{}{schedule}", shell("nothing", "true", ""));
