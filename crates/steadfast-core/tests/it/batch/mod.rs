@@ -4,6 +4,7 @@ mod accounts;
 mod doubt;
 mod ends;
 mod failures;
+mod late;
 mod looks;
 mod order;
 mod rows;
