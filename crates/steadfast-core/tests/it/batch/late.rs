@@ -86,7 +86,7 @@ async fn a_row_that_is_always_late_is_given_up_once_another_is_written() {
 
     let mut outcomes = Vec::new();
     for receipt in send(&writer, 0..10).await {
-        outcomes.push(receipt.await);
+        outcomes.push(answer(receipt).await);
     }
 
     let error = outcomes.remove(3).unwrap_err();
