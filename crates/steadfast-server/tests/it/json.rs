@@ -205,8 +205,8 @@ fn of_the_guard(of: &mut Caller) {
     of.data("policy check", &[file]);
     of.data("policy diff", &[file]);
     of.data("policy suggest", &["--observed"]);
-    of.data("policy apply", &changes(&[file]));
-    of.data("policy revert", &changes(&["1"]));
+    of.data("policy apply", &changes(&[file, "--yes", "1"]));
+    of.data("policy revert", &changes(&["1", "--yes", "1"]));
     of.data("policy history", &[]);
     let broken = of.shop.file("broken.toml", "permits = ");
     of.error("policy check", &[broken.to_str().unwrap()]);

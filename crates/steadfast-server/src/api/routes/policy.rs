@@ -41,6 +41,7 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Probl
         }),
         overrides: in_force.overrides().iter().map(held).collect(),
         not_held: revisions.not_held(),
+        followers: revisions.followers(revision.n()).await?,
         warnings: warnings(document),
     };
     let tag = Tag::of(policy.revision, &policy.hash);
@@ -124,14 +125,19 @@ pub(super) async fn apply(
     let entry = entry(&actor, "policy.write", subject, &new.reason, detail);
     let by = by(&actor, &new.reason)?;
     let revisions = revisions.clone();
-    let applied = async move { revisions.apply(seen, document, by).await };
-    let applied = api.change(entry, applied).await?;
+    let applied = async move {
+        let applied = revisions.apply(seen, document, by).await?;
+        let followers = revisions.followers(applied.revision).await?;
+        Ok((applied, followers))
+    };
+    let (applied, followers) = api.change(entry, applied).await?;
     let revision = applied.revision;
     let applied = types::Applied {
         revision,
         changes: changes(&applied.proposal),
         warnings: warnings(applied.proposal.document()),
         overrides_ended: applied.ended,
+        followers,
     };
     Ok(with_etag(applied, Tag::of(revision, &hash.to_string())))
 }

@@ -152,8 +152,19 @@ types! {
         overrides: Vec<Held>,
         /// What they do, and this process does not.
         not_held: Vec<NotHeld>,
+        /// How many processes have this revision in force.
+        followers: Followers,
         /// What should be known about it.
         warnings: Vec<Mistake>,
+    }
+
+    /// Processes that follow the same revisions: those of the service that were started with the same policy, have given a
+    /// sign within 15 s, and whose API takes changes.
+    Followers {
+        /// How many there are.
+        processes: u64,
+        /// How many of them have the revision in force.
+        taken: u64,
     }
 
     /// A revision that a process cannot follow.
@@ -302,6 +313,8 @@ types! {
         warnings: Vec<Mistake>,
         /// Fields whose override ended, because it does not fit any more.
         overrides_ended: Vec<String>,
+        /// How many processes have it in force already; others take it within two seconds.
+        followers: Followers,
     }
 
     /// A revision of the policy.

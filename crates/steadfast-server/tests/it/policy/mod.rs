@@ -223,19 +223,45 @@ fn a_policy_is_checked_without_a_server_and_compared_applied_and_kept_with_one()
         explained.starts_with("[dependencies.payments]\n"),
         "{explained}"
     );
+    // As a server says it.
+    let unknown = ["policy", "explain", "GET /catalog"];
+    let by_file = shop.ask(&[&unknown[..], &["--file", path]].concat());
+    assert_eq!(by_file.status.code(), Some(4), "{by_file:?}");
+    assert_eq!(by_file.stderr, shop.ask(&unknown).stderr);
     let change = format!("- drain.hard = \"20s\"\n+ drain.hard = \"21s\"    {path}:{line}:1\n");
     let diff = shop.told(&["policy", "diff", path]);
     assert_eq!(diff, format!("against revision 1\n{change}"));
     let dry = shop.told(&["policy", "apply", path, "--dry-run", "--reason", "x"]);
     assert_eq!(
         dry,
-        format!("against revision 1\n{change}\nnothing was changed\n")
+        format!(
+            "against revision 1\n{change}\nnothing was changed; the same command with --yes 1 in place of --dry-run does it\n"
+        )
     );
     let missing = shop.ask(&["policy", "apply", path]);
     assert_eq!(missing.status.code(), Some(2));
 
-    let applied = shop.told(&[&["policy", "apply", path], &WHY[..]].concat());
-    assert_eq!(applied, format!("{change}revision 2 is in force\n"));
+    // What is to be changed is shown before, and agreed to.
+    let unsaid = shop.ask(&[&["policy", "apply", path], &WHY[..]].concat());
+    assert_eq!(unsaid.status.code(), Some(1));
+    assert_eq!(
+        text(&unsaid.stderr),
+        format!(
+            "against revision 1\n{change}error[SF-2300]: 1 values of the policy: say --yes 1, or see with --dry-run which they are\n"
+        )
+    );
+    let other = shop.ask(&[&["policy", "apply", path, "--yes", "2"], &WHY[..]].concat());
+    assert!(
+        text(&other.stderr)
+            .contains("there are 1 such values of the policy, not 2; nothing was changed"),
+        "{other:?}"
+    );
+    assert_eq!(shop.told(&["policy", "history"]).lines().count(), 2);
+    let applied = shop.told(&[&["policy", "apply", path, "--yes", "1"], &WHY[..]].concat());
+    assert_eq!(
+        applied,
+        format!("{change}revision 2 is in force in 1 of 1 processes\n")
+    );
     // Whoever has looked at the first one does not know of the second.
     let over_the_first = [&["policy", "apply", path, "--revision", "1"], &WHY[..]].concat();
     for args in [
