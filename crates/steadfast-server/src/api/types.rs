@@ -464,6 +464,8 @@ types! {
         expires: String,
         /// When it was revoked.
         revoked: Option<String>,
+        /// The number of the token that has made it, and with which it is revoked; absent for one that was made at the store.
+        made_by: Option<i64>,
     }
 
     /// A page of tokens, the latest first.
@@ -483,7 +485,7 @@ types! {
 role: Option<String> where one_of(&ROLES.map(|role| role.name)),
         /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
         actions: Option<Vec<String>> where some_of(&ACTIONS.concat()),
-        /// How long it holds: an hour to a year, `720h`.
+        /// How long it holds: an hour to a year, `720h`; no longer than the token that makes it.
         expires_in: String where of_form("length-of-a-token"),
         /// Why.
         reason: String where reason(),

@@ -11,6 +11,8 @@ statements! {
     pub(crate) TOKEN_LIST = "token_list";
     /// Revokes a token.
     pub(crate) TOKEN_REVOKE = "token_revoke";
+    /// Revokes those that tokens have made.
+    pub(crate) TOKEN_REVOKE_MADE = "token_revoke_made";
     /// Notes an action.
     pub(crate) AUDIT_PUT = "audit_put";
     /// Notes what became of it.
@@ -48,7 +50,8 @@ pub(crate) static PACKAGE: Package = Package {
         "0001_api",
         "0002_token_actions",
         "0003_revisions",
-        "0004_followers"
+        "0004_followers",
+        "0005_makers"
     ],
     statements: STATEMENTS,
 };

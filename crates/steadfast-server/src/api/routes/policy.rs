@@ -184,24 +184,31 @@ pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<typ
     let changed = guard
         .try_hold(path.clone(), &new.value, lasts, by.clone())
         .map_err(|refused| not_held(&refused))?;
-    if !new.dry_run {
-        let entry = entry(
-            &actor,
-            "policy.override",
-            path.to_string(),
-            &new.reason,
-            detail,
-        );
-        let (revisions, path, value) = (revisions.clone(), path.clone(), new.value);
-        let held = async move { revisions.hold(&path, &value, lasts, by).await };
-        api.change(entry, held).await?;
-    }
-    let in_force = guard.in_force();
-    let is_held = |one: &&Override| !new.dry_run && *one.path() == path;
+    let find = || {
+        let in_force = guard.in_force();
+        let mut all = in_force.overrides().iter();
+        all.find(|one| *one.path() == path).map(held)
+    };
+    let replaced = match new.dry_run {
+        true => find(),
+        false => {
+            let entry = entry(
+                &actor,
+                "policy.override",
+                path.to_string(),
+                &new.reason,
+                detail,
+            );
+            let (revisions, path, value) = (revisions.clone(), path.clone(), new.value);
+            let hold = async move { revisions.hold(&path, &value, lasts, by).await };
+            api.change(entry, hold).await?.as_ref().map(held)
+        }
+    };
     Ok(Json(types::Overridden {
-        held: in_force.overrides().iter().find(is_held).map(held),
+        held: find().filter(|_| !new.dry_run),
+        replaced,
         changes: changed.into_iter().map(|of| change(of, None)).collect(),
-        holds_for: users(in_force.policy(), &path),
+        holds_for: users(guard.in_force().policy(), &path),
         dry_run: new.dry_run,
     }))
 }

@@ -95,6 +95,8 @@ types! {
         timeout_seconds: Option<f64>,
         /// Its endpoints, as far as there is a breaker for them.
         endpoints: Vec<Endpoint>,
+        /// What an operator made its breakers do until this change; said in the answer to one.
+        replaced: Vec<Forced>,
     }
 
     /// The breaker of one endpoint.
@@ -373,6 +375,8 @@ types! {
     Overridden {
         /// What holds; absent for a dry run.
         held: Option<Held>,
+        /// What somebody held for the field before, in whose place it is.
+        replaced: Option<Held>,
         /// What it has changed, or would.
         changes: Vec<Change>,
         /// The routes and dependencies that it holds for.

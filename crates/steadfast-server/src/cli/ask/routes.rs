@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Subcommand;
 
 use super::policy::{explained, find, told};
-use super::print::{Printer, table};
+use super::print::{Printer, plain, table};
 use super::{ForAWhile, Why, done};
 use crate::api::client::{Client, part};
 use crate::api::types::{
@@ -138,6 +138,15 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             };
             if let Some(word) = word.filter(|_| dry_run) {
                 printer.talk(&format!("would be forced {word} for {lasts}; now:"));
+            }
+            for before in &shown.replaced {
+                printer.talk(&format!(
+                    "warning: this ends {} for {} more, by {}: {}",
+                    before.state,
+                    left(before.left_seconds),
+                    plain(&before.author),
+                    plain(&before.reason)
+                ));
             }
             printer.print(&shown, || breakers(&shown));
             Ok(())
@@ -296,6 +305,17 @@ async fn set(
     };
     let asked = client.change("POST", "/api/v1/policy/overrides", &new);
     let answer: Overridden = asked.send().await?;
+    if let Some(before) = &answer.replaced {
+        let ends = if answer.dry_run { "would end" } else { "ends" };
+        printer.talk(&format!(
+            "warning: this {ends} {} = {} for {} more, by {}: {}",
+            plain(&before.path),
+            plain(&before.value),
+            left(before.left_seconds),
+            plain(&before.author),
+            plain(&before.reason)
+        ));
+    }
     printer.print(&answer, || overridden(&answer));
     Ok(())
 }

@@ -146,6 +146,21 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
     assert_eq!(long.status.code(), Some(1));
     assert!(text(&long.stderr).contains("is more than a day from now"));
 
+    // Whose hand it takes the place of is told, before and after.
+    let again = shop.ask(&set("tier=tier1", &["--dry-run"]));
+    assert!(
+        text(&again.stderr)
+            .starts_with("warning: this would end routes.\"GET /catalogue\".tier = \"core\" for "),
+        "{again:?}"
+    );
+    let again = shop.ask(&set("tier=tier1", &[]));
+    let warned = text(&again.stderr);
+    assert!(
+        warned.starts_with("warning: this ends routes.\"GET /catalogue\".tier = \"core\" for ")
+            && warned.ends_with(", by dev (token 1): a test\n"),
+        "{warned}"
+    );
+
     let reset = [
         "routes",
         "reset",
@@ -168,6 +183,7 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
         audit,
         [
             "SF-2205: no override of routes.\"GET /catalogue\".tier holds",
+            "done",
             "done",
             "done",
             "done",
@@ -404,6 +420,14 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     let listed = shop.told(&["routes", "list"]);
     assert!(listed.contains("open (forced, 4m"), "{listed}");
 
+    let other = breaker(&["--closed", "--reason", "INC-8"]);
+    let warned = text(&other.stderr);
+    assert!(
+        warned.starts_with("warning: this ends open for 4m")
+            && warned.ends_with(", by dev (token 1): INC-7\n"),
+        "{warned}"
+    );
+
     let released = breaker(&["--release", "--reason", "well again"]);
     assert!(
         !text(&released.stdout).contains("an operator"),
@@ -419,7 +443,7 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     );
     assert_eq!(
         shop.audited("breakers.force"),
-        ["SF-2206: no operator holds it", "done", "done"]
+        ["SF-2206: no operator holds it", "done", "done", "done"]
     );
 }
 
