@@ -238,7 +238,14 @@ impl NoStore {
         match &place.place {
             Place::Sqlite(path) => match std::fs::metadata(path) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(anyhow::Error::new(error).context(Self(path.clone()))),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    Err(anyhow::Error::new(error).context(Self(path.clone())))
+                }
+                // It may be there.
+                Err(error) => Err(anyhow::Error::new(error)
+                    .context(format!("cannot look at the store at {}", path.display()))),
             },
             _ => Ok(()),
         }
