@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use axum::http::uri::Scheme;
 use axum::http::{HeaderName, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -157,6 +157,14 @@ impl Asking<'_> {
     pub(crate) fn over(self, tag: impl std::fmt::Display) -> Self {
         Self {
             header: Some((IF_MATCH, tag.to_string())),
+            ..self
+        }
+    }
+
+    /// Only if there is none yet.
+    pub(crate) fn new(self) -> Self {
+        Self {
+            header: Some((IF_NONE_MATCH, "*".to_owned())),
             ..self
         }
     }

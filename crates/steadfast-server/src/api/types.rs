@@ -284,6 +284,8 @@ types! {
         limit_key: Option<String> where key(),
         /// The oldest version of a node that may run them: any unless said.
         min_version: Option<u32> where within(0, i64::from(i32::MAX)),
+        /// Only tells what it would be.
+        dry_run: Option<bool>,
         /// Why.
         reason: String where reason(),
     }

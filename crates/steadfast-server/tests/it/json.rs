@@ -175,7 +175,12 @@ fn of_the_service(of: &mut Caller) {
         "schedules backfill",
         &changes(&[&past[..], &["--yes", &count]].concat()),
     );
+    of.data("schedules set", &changes(&["settlement", "--jitter", "1s"]));
+    let dry = ["settlement", "--dry-run"];
+    of.data("schedules delete", &changes(&dry));
     of.data("schedules delete", &changes(&["settlement"]));
+    let added = ["weekly", "--rule", "@weekly", "--handler", "settle"];
+    of.data("schedules add", &changes(&added));
     let crontab = of
         .shop
         .file("crontab", "@daily true\n@reboot no\nMAILTO=ada\n");

@@ -268,7 +268,7 @@ async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow
     Ok(())
 }
 
-fn told_held(held: &Held) -> String {
+pub(super) fn told_held(held: &Held) -> String {
     format!(
         "OVERRIDE {} = {} for {} more, by {}: {}",
         held.path,

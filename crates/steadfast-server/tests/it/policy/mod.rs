@@ -169,6 +169,12 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
         "--reason",
         "a test",
     ];
+    let dry = shop.told(&[&reset[..], &["--dry-run"]].concat());
+    assert!(
+        dry.starts_with("OVERRIDE routes.\"GET /catalogue\".tier = \"tier1\" for 1")
+            && dry.ends_with("\nnothing was changed\n"),
+        "{dry}"
+    );
     assert_eq!(
         shop.told(&reset),
         "routes.\"GET /catalogue\".tier is as the document says\n"
