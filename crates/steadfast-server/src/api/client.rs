@@ -162,7 +162,7 @@ impl Asking<'_> {
     }
 
     /// Only if there is none yet.
-    pub(crate) fn new(self) -> Self {
+    pub(crate) fn if_none(self) -> Self {
         Self {
             header: Some((IF_NONE_MATCH, "*".to_owned())),
             ..self

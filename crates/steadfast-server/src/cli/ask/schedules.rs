@@ -243,7 +243,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             } => {
                 let new = said.over(None, rule, how)?;
                 let path = format!("/api/v1/schedules/{}", part(&name));
-                let after: Schedule = client.change("PUT", path, &new).new().send().await?;
+                let after: Schedule = client.change("PUT", path, &new).if_none().send().await?;
                 put(printer, None, &after, new.dry_run.is_some());
                 return Ok(());
             }
