@@ -10,6 +10,7 @@ use steadfast_core::cancel::{Cancel, Cause};
 use steadfast_core::report;
 
 use crate::health::{Reporter, Usage};
+use crate::lane::Lane;
 use crate::tx::{Carrier, Tx};
 use crate::wake::Hub;
 use crate::{Binds, Config, Error, MigrationStatus, Package, Rows, Statement, binds, schema};
@@ -301,7 +302,7 @@ impl Store {
     }
 
     /// Lends a transaction to `work`, and commits it.
-    async fn lend<T, E, F, Fut>(&self, begun: Tx<'static>, work: F) -> Result<T, E>
+    pub(crate) async fn lend<T, E, F, Fut>(&self, begun: Tx<'static>, work: F) -> Result<T, E>
     where
         F: FnOnce(Tx<'static>) -> Fut,
         Fut: Future<Output = Result<T, E>>,
@@ -344,7 +345,7 @@ impl Store {
         self.through("begin", true, self.begin_writing()).await
     }
 
-    async fn begin_writing(&self) -> Result<Tx<'static>, Error> {
+    pub(crate) async fn begin_writing(&self) -> Result<Tx<'static>, Error> {
         let carrier = match self.backend() {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite(sqlite) => Carrier::SqliteWriting(sqlite.begin().await?),
@@ -368,34 +369,6 @@ impl Store {
             Backend::Never(never) => match *never {},
         };
         Ok(Tx::new(self.clone(), carrier))
-    }
-
-    /// Gives a connection of its own to a part that must go on when others have taken all
-    /// connections: claims and completions, say. On SQLite all share the writer, whose queue is
-    /// fair.
-    ///
-    /// It is made when it is first used, and anew when it was lost. What goes through it waits for
-    /// what went before.
-    pub fn lane(&self) -> Lane {
-        self.lane_of(false)
-    }
-
-    /// Gives one whose intents go before all others.
-    pub(crate) fn urgent_lane(&self) -> Lane {
-        self.lane_of(true)
-    }
-
-    fn lane_of(&self, urgent: bool) -> Lane {
-        Lane {
-            store: self.clone(),
-            urgent,
-            #[cfg(feature = "postgres")]
-            pool: match self.backend() {
-                Backend::Postgres(postgres) => Some(postgres.reserve()),
-                #[allow(unreachable_patterns, reason = "reached with SQLite")]
-                _ => None,
-            },
-        }
     }
 
     /// Closes the database: what is under way is finished, everything later fails (SF-1122).
@@ -492,7 +465,7 @@ impl Drop for Inner {
 
 #[cfg(feature = "postgres")]
 impl Store {
-    async fn alone(
+    pub(crate) async fn alone(
         &self,
         pool: &Arc<crate::pool::Pool<crate::postgres::Connections>>,
         statement: &'static Statement,
@@ -503,7 +476,7 @@ impl Store {
         crate::postgres::alone(&mut held, run).await
     }
 
-    async fn begin_on(
+    pub(crate) async fn begin_on(
         &self,
         pool: &Arc<crate::pool::Pool<crate::postgres::Connections>>,
     ) -> Result<Tx<'static>, Error> {
@@ -565,69 +538,5 @@ impl fmt::Debug for Store {
         f.debug_struct("Store")
             .field("config", &self.0.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection that one part has for itself; made by [`Store::lane`].
-#[derive(Clone)]
-pub struct Lane {
-    store: Store,
-    urgent: bool,
-    #[cfg(feature = "postgres")]
-    pool: Option<Arc<crate::pool::Pool<crate::postgres::Connections>>>,
-}
-
-impl Lane {
-    /// Runs an intent that writes, as [`Store::run`] does.
-    ///
-    /// # Errors
-    /// As [`Store::run`].
-    ///
-    /// # Cancel safety
-    /// As [`Store::run`].
-    pub async fn run(&self, statement: &'static Statement, binds: Binds) -> Result<Rows, Error> {
-        let ran = self.store.through(statement.name, !self.urgent, async {
-            match self.store.backend() {
-                #[cfg(feature = "sqlite")]
-                Backend::Sqlite(sqlite) => sqlite.run(statement, &binds, self.urgent).await,
-                #[cfg(feature = "postgres")]
-                Backend::Postgres(postgres) => {
-                    let pool = self.pool.as_ref().unwrap_or(postgres.pool());
-                    self.store.alone(pool, statement, &binds).await
-                }
-                Backend::Never(never) => match *never {},
-            }
-        });
-        ran.await.map_err(|error| error.at(statement))
-    }
-
-    /// Runs `work` in a transaction that writes, as [`Store::write`] does.
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    ///
-    /// # Cancel safety
-    /// As [`Store::write`].
-    pub async fn write<T, E, F, Fut>(&self, work: F) -> Result<T, E>
-    where
-        F: FnOnce(Tx<'static>) -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-        E: From<Error>,
-    {
-        let store = &self.store;
-        let begun = store.through("begin", !self.urgent, async {
-            #[cfg(feature = "postgres")]
-            if let Some(pool) = &self.pool {
-                return store.begin_on(pool).await;
-            }
-            store.begin_writing().await
-        });
-        store.lend(begun.await?, work).await
-    }
-}
-
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").finish_non_exhaustive()
     }
 }

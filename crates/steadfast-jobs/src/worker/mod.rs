@@ -510,7 +510,9 @@ impl Running {
     /// within `limit`, then cancels them and hands their jobs back, too.
     ///
     /// Ends whose rows somebody keeps locked for longer than half a second after that, such as a transaction that hangs, are
-    /// left to their lease: those jobs are rescued as from a node that died, which counts as a crash.
+    /// left to their lease: those jobs are rescued as from a node that died, which counts as a crash. Where the node was
+    /// [given](WorkerBuilder::node) and lives on, nobody takes it for dead: they are rescued as what its holder has lost sight of,
+    /// after the longest time for which they may run, twice, and some minutes.
     ///
     /// # Cancel safety
     /// Dropped half-way, it goes on in the background.

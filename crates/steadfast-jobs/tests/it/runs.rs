@@ -208,36 +208,40 @@ steadfast_store::on_every_store! {
     async fn bytes_that_are_no_text_keep_no_other_job_from_running(database) {
         let store = database.open().await;
         let jobs = Jobs::open(&store).await.unwrap();
-        let mut ids = Vec::new();
-        for _ in 0..3 {
-            ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
-        }
-        let [small, large, fine] = ids[..] else { unreachable!() };
-        // PostgreSQL takes only what is: there, it is another text.
-        sql(
-            &store,
-            "UPDATE steadfast_job SET payload = CAST(x'22ff22' AS TEXT) WHERE id = ?1",
-            "UPDATE steadfast.job SET payload = '{\"Later\":1}' WHERE id = $1",
-            binds![small.get() as i64],
-        )
-        .await;
-        sql(
-            &store,
-            "UPDATE steadfast_job SET payload = CAST(x'22ff' AS TEXT) || printf('%3000s\"', '') WHERE id = ?1",
-            "UPDATE steadfast.job SET payload = json_build_object('Later', repeat(' ', 3000)) WHERE id = $1",
-            binds![large.get() as i64],
-        )
-        .await;
+        // With a limit, and as a suspect, a job is claimed by other statements.
+        for (max_running, crashes) in [(None, 0), (Some(1), 0), (None, 2), (Some(1), 2)] {
+            jobs.limit("default", max_running, None).await.unwrap();
+            let mut ids = Vec::new();
+            for _ in 0..3 {
+                ids.push(jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap());
+            }
+            let [small, large, fine] = ids[..] else { unreachable!() };
+            // PostgreSQL takes only what is: there, it is another text.
+            sql(
+                &store,
+                "UPDATE steadfast_job SET crashes = ?2, payload = CAST(x'22ff22' AS TEXT) WHERE id = ?1",
+                "UPDATE steadfast.job SET crashes = $2, payload = '{\"Later\":1}' WHERE id = $1",
+                binds![small.get() as i64, crashes],
+            )
+            .await;
+            sql(
+                &store,
+                "UPDATE steadfast_job SET crashes = ?2, payload = CAST(x'22ff' AS TEXT) || printf('%3000s\"', '') WHERE id = ?1",
+                "UPDATE steadfast.job SET crashes = $2, payload = json_build_object('Later', repeat(' ', 3000)) WHERE id = $1",
+                binds![large.get() as i64, crashes],
+            )
+            .await;
 
-        let running = worker(&jobs).build().unwrap().start();
+            let running = worker(&jobs).build().unwrap().start();
 
-        until_state(&store, fine, "completed").await;
-        for id in [small, large] {
-            let seen = until_state(&store, id, "waiting").await;
-            assert_eq!(seen.attempt, 0);
-            assert!(seen.error.unwrap().contains("cannot be read"));
+            until_state(&store, fine, "completed").await;
+            for id in [small, large] {
+                let seen = until_state(&store, id, "waiting").await;
+                assert_eq!(seen.attempt, 0);
+                assert!(seen.error.unwrap().contains("cannot be read"));
+            }
+            running.stop(PATIENCE).await;
         }
-        running.stop(PATIENCE).await;
     }
 
     async fn a_paused_queue_gives_nothing_until_it_goes_on(database) {

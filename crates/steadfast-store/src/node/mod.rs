@@ -49,8 +49,9 @@ use steadfast_core::report::{self, Collector, EventDoc, MetricDoc, Source};
 use tokio::sync::{Notify, watch};
 
 use crate::config::config;
-use crate::store::Lane;
-use crate::{Error, Store, binds};
+use crate::lane::Lane;
+use crate::schema::NODE_END_EXPIRED;
+use crate::{Binds, Error, Rows, Store, binds};
 use slow::Slow;
 
 /// How long rows of lives that ended are kept, so that people can see them: 7 days.
@@ -324,20 +325,21 @@ impl Node {
     /// Dropped half-way, some may have been ended that nobody is told of: look at the rows.
     pub async fn end_expired(&self) -> Result<Vec<i64>, Error> {
         let shared = self.shared();
-        let kept = i64::try_from(ENDED_KEPT.as_micros()).unwrap_or(i64::MAX);
-        let rows = shared
-            .store
-            .run(
-                &crate::schema::NODE_END_EXPIRED,
-                binds![shared.clock_us(), shared.boot.as_str(), kept],
-            )
-            .await?;
-        let ended: Vec<i64> = rows
-            .iter()
-            .map(|row| row.get(0))
-            .collect::<Result<_, _>>()?;
-        shared.tell_deaths(ended.len());
-        Ok(ended)
+        let ended = shared.store.run(&NODE_END_EXPIRED, shared.expired());
+        shared.tell_ended(&ended.await?)
+    }
+
+    /// The same by a lane, for a part that must not wait for connections that others have.
+    ///
+    /// # Errors
+    /// As [`end_expired`](Self::end_expired).
+    ///
+    /// # Cancel safety
+    /// As [`end_expired`](Self::end_expired).
+    pub async fn end_expired_by(&self, lane: &Lane) -> Result<Vec<i64>, Error> {
+        let shared = self.shared();
+        let ended = lane.run(&NODE_END_EXPIRED, shared.expired());
+        shared.tell_ended(&ended.await?)
     }
 
     /// Waits until this process has ended the life of another one, by its file or by its lease:
@@ -438,6 +440,21 @@ impl Shared {
 
     fn clock_us(&self) -> Option<i64> {
         host::clock_us(self.store.dialect())
+    }
+
+    /// Gives what the lives whose lease is over are found by.
+    fn expired(&self) -> Binds {
+        let kept = i64::try_from(ENDED_KEPT.as_micros()).unwrap_or(i64::MAX);
+        binds![self.clock_us(), self.boot.as_str(), kept]
+    }
+
+    fn tell_ended(&self, rows: &Rows) -> Result<Vec<i64>, Error> {
+        let ended: Vec<i64> = rows
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Result<_, _>>()?;
+        self.tell_deaths(ended.len());
+        Ok(ended)
     }
 
     fn tell_deaths(&self, deaths: usize) {

@@ -39,12 +39,11 @@ pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
 
 /// Says what it means that no connection could be made.
 pub(super) fn classify_connect(error: sqlx::Error, place: impl FnOnce() -> String) -> Error {
-    let trouble = match code(&error) {
-        Some("53300") => Trouble::TooManyConnections(error),
-        Some(code) if code.starts_with("28") || code == "3D000" || code == "42501" => {
-            Trouble::Denied(error)
-        }
-        Some("57P03" | "57P01" | "57P02") | None => match error {
+    let trouble = match refusal(&error) {
+        Some(Refusal::Full) => Trouble::TooManyConnections(error),
+        Some(Refusal::Denied) => Trouble::Denied(error),
+        Some(Refusal::Other) => Trouble::Refused(error),
+        Some(Refusal::Away) | None => match error {
             sqlx::Error::Configuration(source) => Trouble::Config {
                 what: "url",
                 problem: source.to_string(),
@@ -55,9 +54,36 @@ pub(super) fn classify_connect(error: sqlx::Error, place: impl FnOnce() -> Strin
                 source: Some(error.into()),
             },
         },
-        Some(_) => Trouble::Refused(error),
     };
     trouble.into()
+}
+
+/// Why a server, or a pooler before it, lets nobody in.
+enum Refusal {
+    /// It has no more connections.
+    Full,
+    /// Not this user, or not this database.
+    Denied,
+    /// It starts, stops, is out of something, or cannot reach what is behind it.
+    Away,
+    Other,
+}
+
+fn refusal(error: &sqlx::Error) -> Option<Refusal> {
+    let answer = answer(error)?;
+    let said = |words: &[&str]| words.iter().any(|words| answer.message().contains(words));
+    Some(match answer.code() {
+        "53300" => Refusal::Full,
+        "3D000" | "42501" => Refusal::Denied,
+        // What PgBouncer says of everything, before 1.19 even of a wrong password; it speaks English alone.
+        "08P01" if said(&["max_client_conn"]) => Refusal::Full,
+        "08P01" if said(&["authentication failed", "no such", "does not exist"]) => Refusal::Denied,
+        code => match code.get(..2) {
+            Some("28") => Refusal::Denied,
+            Some("08" | "53" | "57" | "58" | "XX") => Refusal::Away,
+            _ => Refusal::Other,
+        },
+    })
 }
 
 pub(super) fn classify(error: sqlx::Error) -> Error {
@@ -98,8 +124,8 @@ mod tests {
 
     const START: &[u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
 
-    fn failure(severity: &str, code: &str) -> Vec<u8> {
-        let fields = format!("S{severity}\0V{severity}\0C{code}\0Mno\0\0");
+    fn failure(severity: &str, code: &str, why: &str) -> Vec<u8> {
+        let fields = format!("S{severity}\0V{severity}\0C{code}\0M{why}\0\0");
         let length = u32::try_from(4 + fields.len()).unwrap();
         [b"E", &length.to_be_bytes()[..], fields.as_bytes()].concat()
     }
@@ -127,7 +153,7 @@ mod tests {
 
     async fn asked(severity: &str, code: &str) -> sqlx::Error {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let failure = failure(severity, code);
+        let failure = failure(severity, code, "no");
         let ask = async {
             let mut conn = client(&listener).await.unwrap();
             sqlx::raw_sql("COMMIT")
@@ -140,9 +166,9 @@ mod tests {
         error
     }
 
-    async fn refused(code: &str) -> Error {
+    async fn refused(code: &str, why: &str) -> Error {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let failure = failure("FATAL", code);
+        let failure = failure("FATAL", code, why);
         let answers = [&failure[..]];
         let (_stream, conn) = tokio::join!(serve(&listener, &answers), client(&listener));
         classify_connect(conn.map(drop).unwrap_err(), || "there".into())
@@ -170,15 +196,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_to_connect_means_what_its_code_says() {
-        for (code, means) in [
-            ("28P01", "SF-1115"),
-            ("3D000", "SF-1115"),
-            ("53300", "SF-1120"),
-            ("57P03", "SF-1101"),
+        for (code, why, means) in [
+            ("28P01", "no", "SF-1115"),
+            ("3D000", "no", "SF-1115"),
+            ("53300", "no", "SF-1120"),
+            ("53200", "no", "SF-1101"),
+            ("57P03", "no", "SF-1101"),
+            ("58000", "no", "SF-1101"),
+            ("XX000", "no", "SF-1101"),
+            ("0A000", "no", "SF-1116"),
+            // As PgBouncer says it.
+            ("08P01", "password authentication failed", "SF-1115"),
+            ("08P01", "no such user", "SF-1115"),
+            ("08P01", "no such database: shop", "SF-1115"),
+            (
+                "08P01",
+                "no more connections allowed (max_client_conn)",
+                "SF-1120",
+            ),
+            ("08P01", "query_wait_timeout", "SF-1101"),
+            ("08P01", "pgbouncer cannot connect to server", "SF-1101"),
         ] {
-            let error = refused(code).await;
-            assert_eq!(error.code(), means, "{code}");
-            assert!(!error.is_outcome_unknown(), "{code}");
+            let error = refused(code, why).await;
+            assert_eq!(error.code(), means, "{code}: {why}");
+            assert!(!error.is_outcome_unknown(), "{code}: {why}");
         }
     }
 }

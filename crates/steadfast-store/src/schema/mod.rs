@@ -11,8 +11,9 @@ use steadfast_core::report::EventDoc;
 use steadfast_core::{clock, rng};
 
 use crate::error::Trouble;
+use crate::lane::Lane;
 use crate::migrate::{Applied, Step, next};
-use crate::store::{Backend, Lane, Store};
+use crate::store::{Backend, Store};
 use crate::tx::{Carrier, Tx};
 use crate::{Dialect, Error, Migration, Package, Rows, binds};
 

@@ -9,7 +9,7 @@ use steadfast_core::clock;
 use steadfast_core::decide::batch::{Lag, Pressure};
 
 use super::lag::Positions;
-use crate::store::Lane;
+use crate::lane::Lane;
 use crate::{Dialect, Error, Store, binds, schema};
 
 /// Looks who waits for locks, and how far replicas are behind, over a connection of its own.

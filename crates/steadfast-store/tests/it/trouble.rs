@@ -7,7 +7,7 @@ use steadfast_core::clock;
 use steadfast_core::{scope, spawn};
 use steadfast_store::testing::{Cluster, Database, Kind, Stop};
 use steadfast_store::{
-    Config, Dialect, Error, Fault, Faults, Migration, Package, Pooler, Store, Wake, binds,
+    Config, Dialect, Error, Fault, Faults, Migration, Package, Place, Pooler, Store, Wake, binds,
     migrations, on_every_store,
 };
 
@@ -356,13 +356,19 @@ async fn a_server_that_does_not_answer_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_not_connect_is_told_why() {
-    let database = Database::make(Kind::Postgres).await;
-    let url = format!("{}_not_there", database.direct_url());
+    for kind in [Kind::Postgres, Kind::Pgbouncer] {
+        let database = Database::make(kind).await;
+        let mut config = database.config();
+        let Place::Postgres(url) = &mut config.place else {
+            unreachable!("it was made on PostgreSQL");
+        };
+        url.push_str("_not_there");
 
-    let error = Store::open(Config::postgres(url)).await.unwrap_err();
+        let error = Store::open(config).await.unwrap_err();
 
-    assert_eq!(error.code(), "SF-1115", "{error}");
-    assert!(!error.is_retryable());
+        assert_eq!(error.code(), "SF-1115", "{error}");
+        assert!(!error.is_retryable());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,29 @@ async fn a_batch_never_has_more_rows_than_the_cap() {
     assert_eq!(largest, Some(200));
 }
 
+/// Whoever wants all of it written at once gets it in as many batches as it takes.
+#[tokio::test(start_paused = true)]
+async fn neither_a_flush_nor_a_drain_lets_a_batch_have_more_rows_than_the_cap() {
+    for drains in [false, true] {
+        let table = Table::default();
+        let mut config = of_rows(10);
+        config.linger = Duration::from_secs(60);
+        let writer = writer(config, &table);
+        let receipts = send(&writer, 0..1_000).await;
+
+        if drains {
+            writer.drain(in_time()).await;
+        } else {
+            writer.flush().await;
+        }
+        all(receipts).await;
+
+        assert_eq!(table.rows(), (0..1_000).collect::<Vec<_>>());
+        let largest = table.commits().iter().map(Vec::len).max();
+        assert_eq!(largest, Some(10), "drains: {drains}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_bound_a_batch_and_one_row_that_is_larger_goes_alone() {
     let table = Table::default();

@@ -10,7 +10,7 @@ use steadfast_core::{BoxError, Cancel};
 use steadfast_store::Row;
 
 use super::Engine;
-use super::operation::{Alike, Packed};
+use super::operation::{Alike, Packed, text_of};
 use crate::decide::floor::Floor;
 use crate::decide::poll::Poll;
 use crate::worker::alone::Place;
@@ -159,7 +159,7 @@ impl Engine {
                 term: row.get(skip + 1)?,
                 queue,
                 kind: kind.clone(),
-                payload: row.get(skip + 4)?,
+                payload: text_of(row.get(skip + 4)?, "\0"),
                 spent: count(row.get(skip + 5)?),
                 max_attempts: count(row.get(skip + 6)?),
                 crashes: count(row.get(skip + 7)?),

@@ -551,7 +551,7 @@ async fn find_settled(lane: &Lane, sent: &[Finished], told: &mut Told) -> Result
 
 /// SQLite takes any bytes for a text. Those that are none become something that JSON does not know, so that the
 /// payload which has them cannot be read, and all others can.
-fn text_of(bytes: Vec<u8>, instead: &str) -> String {
+pub(super) fn text_of(bytes: Vec<u8>, instead: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| {
         let mut text = String::new();
         for chunk in error.as_bytes().utf8_chunks() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_core::{clock, recover_async, rng};
-use steadfast_store::{Node, batch, binds};
+use steadfast_store::{Lane, Node, batch, binds};
 use tokio::sync::{mpsc, watch};
 
 use super::engine::{Order, READY_MAX, write_off_after};
@@ -61,6 +61,8 @@ pub(crate) struct Upkeep {
     node: Node,
     incarnation: i64,
     orders: mpsc::UnboundedSender<Order>,
+    /// For what is looked for each second: it does not wait for connections that handlers have.
+    lane: Lane,
 }
 
 impl Upkeep {
@@ -75,6 +77,7 @@ impl Upkeep {
         Self {
             settings,
             schedules: Schedules::new(&jobs),
+            lane: jobs.store().lane(),
             jobs,
             tally,
             node,
@@ -93,6 +96,7 @@ impl Upkeep {
             keep(|| Box::pin(self.keep_occurring())),
             keep(|| Box::pin(self.keep_telling())),
             keep(|| Box::pin(Rescuer::new(&self).keep_rescuing())),
+            keep(|| Box::pin(self.keep_clearing())),
             keep(|| Box::pin(self.keep_pruning())),
         );
     }
@@ -140,6 +144,14 @@ impl Upkeep {
         }
     }
 
+    async fn keep_clearing(&self) {
+        loop {
+            note("unblock", self.unblock().await);
+            note("expire", self.expire().await);
+            clock::sleep(spread(self.settings.rescue_every)).await;
+        }
+    }
+
     async fn keep_pruning(&self) {
         let (mut pruner, mut told) = (Pruner::default(), false);
         note("kinds", self.tell_kinds(&mut told).await);
@@ -163,7 +175,7 @@ impl Upkeep {
         woken.mark_unchanged();
         for _ in 0..TURNS {
             let began = clock::nanos();
-            let rows = self.jobs.store().run(&sql::DUE, binds![BATCH]).await?;
+            let rows = self.lane.run(&sql::DUE, binds![BATCH]).await?;
             let row = rows.one()?;
             let (count, next): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
             // Half of what a claim allows for is left to the commit.
@@ -183,8 +195,7 @@ impl Upkeep {
 
     async fn cancels(&self) -> Result<(), Error> {
         let rows = self
-            .jobs
-            .store()
+            .lane
             .ask(&sql::CANCELS, binds![self.incarnation])
             .await?;
         for row in &rows {
@@ -207,7 +218,7 @@ impl Upkeep {
         let names = self.settings.queues.iter().map(|(name, _)| name.clone());
         let names: Vec<String> = names.collect();
         let (mut limited, mut paused) = (Vec::new(), Vec::new());
-        for row in &self.jobs.store().ask(&sql::LIMITED, binds![names]).await? {
+        for row in &self.lane.ask(&sql::LIMITED, binds![names]).await? {
             if row.get::<i64>(1)? == 1 {
                 limited.push(row.get(0)?);
             }
@@ -216,6 +227,32 @@ impl Upkeep {
             }
         }
         Ok((limited, paused))
+    }
+
+    /// Lets go of what a limit held back that was taken away since; where there still is one, claims
+    /// look after them.
+    async fn unblock(&self) -> Result<(), Error> {
+        let (limited, _) = self.said_of_queues().await?;
+        let names = self.settings.queues.iter().map(|(name, _)| name);
+        for name in names.filter(|name| !limited.contains(name)) {
+            let binds = binds![name.as_str(), "", BATCH];
+            let freed = self.jobs.store().run(&sql::UNBLOCK, binds).await?;
+            if freed.one()?.get::<i64>(1)? > 0 {
+                self.jobs.wake();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what has come too late.
+    async fn expire(&self) -> Result<(), Error> {
+        for _ in 0..TURNS {
+            let rows = self.jobs.store().run(&sql::EXPIRE, binds![BATCH]).await?;
+            if (rows.len() as i64) < BATCH {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Tells who keeps the database from cleaning up after jobs.

@@ -1,11 +1,11 @@
-//! What is taken from the dead, and what goes along with that.
+//! What is taken from the dead.
 
 use std::time::Duration;
 
 use steadfast_core::clock;
-use steadfast_store::binds;
+use steadfast_store::{Lane, binds};
 
-use super::{BATCH, TURNS, Upkeep, note, spread};
+use super::{BATCH, Upkeep, note, spread};
 use crate::decide::brake::Brake;
 use crate::decide::spread::Spread;
 use crate::event::{JobEvent, What};
@@ -17,6 +17,8 @@ const ASTRAY_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Rescuer<'a> {
     of: &'a Upkeep,
+    /// Nobody's death waits for connections that handlers have.
+    lane: Lane,
     pub(super) brake: Brake,
     spread: Spread,
     astray_at: u64,
@@ -26,6 +28,7 @@ impl<'a> Rescuer<'a> {
     pub(super) fn new(of: &'a Upkeep) -> Self {
         Self {
             of,
+            lane: of.jobs.store().lane(),
             brake: Brake::new(of.node.config().lease),
             spread: Spread::new(),
             astray_at: at(spread(ASTRAY_EVERY)),
@@ -65,26 +68,11 @@ impl<'a> Rescuer<'a> {
         self.note_beats(now);
         if next.is_none()
             && self.brake.may_rescue(now)
-            && !self.of.node.end_expired().await?.is_empty()
+            && !self.of.node.end_expired_by(&self.lane).await?.is_empty()
         {
             next = self.rescue_wave(now).await?;
         }
-        if next.is_some() {
-            return Ok(next);
-        }
-        self.unblock().await?;
-        for _ in 0..TURNS {
-            let rows = self
-                .of
-                .jobs
-                .store()
-                .run(&sql::EXPIRE, binds![BATCH])
-                .await?;
-            if (rows.len() as i64) < BATCH {
-                break;
-            }
-        }
-        Ok(None)
+        Ok(next)
     }
 
     async fn rescue_wave(&mut self, now: u64) -> Result<Option<Duration>, Error> {
@@ -97,7 +85,7 @@ impl<'a> Rescuer<'a> {
         while taken < wave {
             let limit = (wave - taken).min(BATCH as usize);
             let binds = binds![limit as i64, astray];
-            let rows = self.of.jobs.store().run(&sql::RESCUE, binds).await?;
+            let rows = self.lane.run(&sql::RESCUE, binds).await?;
             for row in &rows {
                 self.tell_rescued(row)?;
             }
@@ -110,21 +98,6 @@ impl<'a> Rescuer<'a> {
             }
         }
         Ok(self.spread.took(taken))
-    }
-
-    /// Lets go of what a limit held back that was taken away since; where there still is one, claims
-    /// look after them.
-    async fn unblock(&self) -> Result<(), Error> {
-        let (limited, _) = self.of.said_of_queues().await?;
-        let names = self.of.settings.queues.iter().map(|(name, _)| name);
-        for name in names.filter(|name| !limited.contains(name)) {
-            let binds = binds![name.as_str(), "", BATCH];
-            let freed = self.of.jobs.store().run(&sql::UNBLOCK, binds).await?;
-            if freed.one()?.get::<i64>(1)? > 0 {
-                self.of.jobs.wake();
-            }
-        }
-        Ok(())
     }
 
     /// Tells the brake how our own beats fared.

@@ -297,6 +297,18 @@ async fn its_disk_is_full(arena: Arena) -> String {
 }
 
 async fn its_connections_are_all_taken(arena: Arena) -> String {
+    // Nobody loses a lease by the load of this machine.
+    let lease = arena.form.lease.max(Duration::from_secs(12));
+    // It has no place for anything else, and dies later.
+    let role = Role {
+        lease,
+        permits: 1,
+        ..arena.role()
+    };
+    let mut process = arena.start(&role);
+    let long = arena.enqueue(&Deed::Sleep(Duration::from_secs(600))).await;
+    process.says("started", 1).await;
+
     let config = Config {
         connections_max: 2,
         ..arena.config.clone()
@@ -309,17 +321,21 @@ async fn its_connections_are_all_taken(arena: Arena) -> String {
     let kind = Kind::new(move |run: Run, deed: Deed| {
         let (store, until, holds) = (taken.clone(), until.clone(), holds.clone());
         async move {
-            if matches!(deed, Deed::Wait(_)) {
-                let _held = store.begin().await?;
-                holds.fetch_add(1, Ordering::Relaxed);
-                while !until.exists() {
-                    clock::sleep(Duration::from_millis(10)).await;
+            match deed {
+                Deed::Wait(_) => {
+                    let _held = store.begin().await?;
+                    holds.fetch_add(1, Ordering::Relaxed);
+                    while !until.exists() {
+                        clock::sleep(Duration::from_millis(10)).await;
+                    }
                 }
+                Deed::Sleep(time) => clock::sleep(time).await,
+                _ => {}
             }
             Ok::<_, BoxError>(Did::in_run(&run))
         }
     });
-    // Beats every few seconds, and nobody loses a lease by the load of this machine.
+    // Beats every few seconds.
     let node = NodeConfig::new("failures", "0").with_lease(Duration::from_secs(12));
     let running = Worker::builder(&jobs).kind(kind).join(node);
     let running = running.build().unwrap().start();
@@ -335,6 +351,20 @@ async fn its_connections_are_all_taken(arena: Arena) -> String {
     let others = arena.enqueue_many(&Deed::Quick, Options::new(), 20).await;
     arena.until_all(&others, State::Completed).await;
 
+    let dead = clock::now();
+    process.kill();
+    let until = clock::now() + PATIENCE;
+    while arena.find(long).await.info.term < 2 {
+        assert!(clock::now() < until, "it is not rescued");
+        clock::sleep(Duration::from_millis(10)).await;
+    }
+    let rescued = seconds(dead);
+    let soon = Options::new().delay(Duration::from_millis(300));
+    let delayed = arena.enqueue_many(&Deed::Quick, soon, 20).await;
+    arena.until_all(&delayed, State::Completed).await;
+    arena.jobs.cancel(long, "enough").await.unwrap();
+    arena.until(long, State::Cancelled).await;
+
     let last = "SELECT max(beat_us) FROM steadfast.node";
     for _ in 0..2 {
         let (before, until) = (arena.number("", last).await, clock::now() + PATIENCE);
@@ -349,5 +379,7 @@ async fn its_connections_are_all_taken(arena: Arena) -> String {
     arena.until_all(&hogs, State::Completed).await;
     running.stop(PATIENCE).await;
     arena.ends().await;
-    "20 others claimed and completed beside it, and beats went on".into()
+    format!(
+        "40 others claimed and completed beside it, one rescued after {rescued} and cancelled; beats went on"
+    )
 }
