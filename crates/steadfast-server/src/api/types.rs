@@ -286,6 +286,8 @@ types! {
         limit_key: Option<String> where key(),
         /// The oldest version of a node that may run them: any unless said.
         min_version: Option<u32> where within(0, i64::from(i32::MAX)),
+        /// Only tells what it would be.
+        dry_run: Option<bool>,
         /// Why.
         reason: String where reason(),
     }
@@ -466,6 +468,8 @@ types! {
         expires: String,
         /// When it was revoked.
         revoked: Option<String>,
+        /// The number of the token that has made it, and with which it is revoked; absent for one that was made at the store.
+        made_by: Option<i64>,
     }
 
     /// A page of tokens, the latest first.
@@ -485,7 +489,7 @@ types! {
 role: Option<String> where one_of(&ROLES.map(|role| role.name)),
         /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
         actions: Option<Vec<String>> where some_of(&ACTIONS.concat()),
-        /// How long it holds: an hour to a year, `720h`.
+        /// How long it holds: an hour to a year, `720h`; no longer than the token that makes it.
         expires_in: String where of_form("length-of-a-token"),
         /// Why.
         reason: String where reason(),

@@ -553,7 +553,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
     let admin = served.token("admin");
     assert!(served.ask(&admin, &["status"]).status.success());
     let refused = served.ask(&admin, &["jobs", "run", "a", "--reason", "x"]);
-    assert_eq!(refused.status.code(), Some(5));
+    assert_eq!(refused.status.code(), Some(10));
     assert_eq!(
         text(&refused.stderr),
         "error[SF-2204]: this API takes no changes: it was started with read_only = true\n"

@@ -53,6 +53,24 @@ async fn a_program_is_told_of_its_run_and_of_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_program_leads_a_session_of_its_own_which_has_no_terminal() {
+    let folder = Folder::new("session");
+    let script = "echo $$; cut -d ' ' -f 5,6,7 /proc/$$/stat";
+    let config = folder.configure(&shell("session", script, ""));
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "session", "null", 1).await;
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    let result = result(&job);
+    let output = result["output"].as_str().unwrap();
+    let (pid, stat) = output.trim().split_once('\n').unwrap();
+    assert_eq!(stat, format!("{pid} {pid} 0"), "group, session, terminal");
+    server.stop();
+}
+
+#[tokio::test]
 async fn exit_codes_say_what_becomes_of_a_job() {
     let folder = Folder::new("codes");
     // What its payload says, once; then it is well.
