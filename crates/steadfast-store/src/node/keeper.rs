@@ -21,6 +21,33 @@ use crate::{Error, binds};
 /// system calls for each of them.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How far apart beats that fail are told: a minute, with how many there were. A database that takes no writes for an hour
+/// would fill the log with them.
+const TOLD_APART: Duration = Duration::from_secs(60);
+
+/// Beats that have failed in a row.
+#[derive(Debug, Default)]
+struct Failing {
+    told_at: Option<u64>,
+    untold: u64,
+}
+
+impl Failing {
+    /// Counts one more; gives how many are to be told now, if any.
+    fn count(&mut self, now: u64) -> Option<u64> {
+        self.untold += 1;
+        let apart = u64::try_from(TOLD_APART.as_nanos()).unwrap_or(u64::MAX);
+        if self
+            .told_at
+            .is_some_and(|at| now.saturating_sub(at) < apart)
+        {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
 /// Starts the thread, and waits until it has registered.
 pub(super) async fn start(shared: Arc<Shared>, timing: Timing) -> Result<(), Error> {
     let (pulse, asked) = mpsc::channel(1);
@@ -78,6 +105,7 @@ struct Keeper {
     before: Option<i64>,
     peers: Vec<(i64, PathBuf)>,
     breaking: Option<i64>,
+    failing: Failing,
 }
 
 impl Keeper {
@@ -107,6 +135,7 @@ impl Keeper {
             before: None,
             peers: Vec::new(),
             breaking: None,
+            failing: Failing::default(),
         }
     }
 
@@ -193,6 +222,7 @@ impl Keeper {
             .await?;
         let id = rows.one()?.get(0)?;
         self.vigil.granted(asked_at);
+        self.failing = Failing::default();
         let life = Incarnation::new(id, self.vigil.fence_at().unwrap_or_default());
         self.life = Some(life.clone());
         {
@@ -229,6 +259,7 @@ impl Keeper {
             return Ok(());
         };
         self.vigil.granted(asked_at);
+        self.failing = Failing::default();
         life.renewed(self.vigil.fence_at().unwrap_or_default());
         shared.health().beats += 1;
         let breaking = row.get(0)?;
@@ -302,7 +333,9 @@ impl Keeper {
 
     fn failed(&mut self, error: &Error) {
         self.note_failure(error.to_string());
-        tracing::warn!(target: "steadfast::store", %error, "no beat");
+        if let Some(failures) = self.failing.count(clock::lease_nanos()) {
+            tracing::warn!(target: "steadfast::store", %error, failures, "no beat");
+        }
     }
 
     /// What was begun may be half done: nobody relies on this life any more, and there will be another one.
@@ -371,4 +404,21 @@ impl Keeper {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_beats_that_fail_the_first_is_told_and_each_minute_how_many_there_were() {
+        let mut failing = Failing::default();
+
+        let half_seconds = 0..=240_u64;
+        let told: Vec<_> = half_seconds
+            .filter_map(|number| Some((number / 2, failing.count(number * 500_000_000)?)))
+            .collect();
+
+        assert_eq!(told, [(0, 1), (60, 120), (120, 120)]);
+    }
 }

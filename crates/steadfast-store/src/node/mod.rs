@@ -89,8 +89,8 @@ pub(crate) const EVENTS: &[EventDoc] = &[
     EventDoc::new("steadfast::store", &["info"], "node joined", &["node"])
         .when("This process registered a new life.")
         .action("Nothing."),
-    EventDoc::new("steadfast::store", &["warn"], "no beat", &["error"])
-        .when("A beat did not reach the database, or was held back; it is tried again until the lease is over.")
+    EventDoc::new("steadfast::store", &["warn"], "no beat", &["error", "failures"])
+        .when("A beat did not reach the database, or was held back; it is tried again until the lease is over, and then a new one is asked for. Told at the first, and each minute with how many there were since.")
         .action("See the error: the database is out of reach or slow, or the runtime hangs."),
     EventDoc::new(
         "steadfast::store",
