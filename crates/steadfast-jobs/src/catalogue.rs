@@ -40,6 +40,26 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         "Whether a queue of this worker is paused: 1 if so, as it last saw it.",
     ),
     MetricDoc::gauge(
+        "steadfast_jobs_queue_pending",
+        &["queue"],
+        "Jobs of a queue that are due and not claimed, up to 1,000, as this worker last saw it in half a minute: of its own queues, and of the first 100 in the store by name.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_queue_oldest_seconds",
+        &["queue"],
+        "For how long the job of such a queue is due that is first in line; 0 where none waits.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_unhandled_kinds",
+        &[],
+        "Kinds that no node has handled for longer than a lease although their jobs are due or a schedule makes some, as this worker last saw it in a minute.",
+    ),
+    MetricDoc::gauge(
+        "steadfast_jobs_unserved_queues",
+        &[],
+        "Queues with due jobs that no node has claimed from for longer than a lease, as this worker last saw it in a minute.",
+    ),
+    MetricDoc::gauge(
         "steadfast_jobs_snapshot_held_seconds",
         &[],
         "For how long the oldest snapshot is held that keeps PostgreSQL from cleaning up after jobs; 0 if none is older than a minute.",

@@ -56,7 +56,7 @@ pub(crate) enum Repr {
 /// What is refused before the store is asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("a {0} has 1 to {max} bytes without NUL", max = NAME_BYTES_MAX)]
+    #[error("a {0} has 1 to {max} bytes, and no control or format characters", max = NAME_BYTES_MAX)]
     Name(&'static str),
     #[error("a {0} has 1 to {max} bytes without NUL", max = KEY_BYTES_MAX)]
     Key(&'static str),

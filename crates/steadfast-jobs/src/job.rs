@@ -265,8 +265,15 @@ impl Draft {
     }
 }
 
+/// Whether a character is none that is seen in a name: it breaks the line, or joins, hides or turns what stands beside it.
+fn is_unseen(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(char, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+}
+
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), Refusal> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(is_unseen) {
         return Err(Refusal::Name(what));
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Looking at queues: who has paused them, what limits they have, how much is in them.
 
+use std::time::Duration;
+
 use steadfast_core::clock::Timestamp;
 use steadfast_store::binds;
 
@@ -22,6 +24,8 @@ pub struct QueueInfo {
     pub pending: u64,
     /// How many are claimed, up to [`COUNT_CAP`].
     pub running: u64,
+    /// For how long the job is due that is first in line; zero without one.
+    pub oldest: Duration,
 }
 
 impl Jobs {
@@ -49,6 +53,9 @@ impl Jobs {
                 max_running_per_key: limit(row.get(4)?),
                 pending: row.get::<i64>(5)?.unsigned_abs(),
                 running: row.get::<i64>(6)?.unsigned_abs(),
+                oldest: row.get::<Option<i64>>(7)?.map_or(Duration::ZERO, |us| {
+                    Duration::from_micros(us.max(0).unsigned_abs())
+                }),
             })
         });
         queues.collect()

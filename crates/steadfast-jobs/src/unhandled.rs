@@ -1,9 +1,10 @@
-//! Work that nobody does: kinds that no node handles, although their jobs are due or schedules go on making some.
+//! Work that nobody does: kinds that no node handles, although their jobs are due or schedules go on making some, and queues
+//! that no node claims from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use steadfast_store::binds;
+use steadfast_store::{Rows, binds};
 
 use crate::decide::abandoned::{LastSeen, is_abandoned};
 use crate::{Error, Jobs, PAGE_MAX, sql};
@@ -40,22 +41,8 @@ impl Jobs {
     /// Nothing is lost.
     pub async fn unhandled(&self, after: Duration) -> Result<BTreeMap<String, Unhandled>, Error> {
         let store = self.store();
-        let since = |us: Option<i64>| us.map(|us| us.max(0).unsigned_abs().saturating_mul(1_000));
-        let mut oldest_ns = None;
-        let mut seen: BTreeMap<String, LastSeen> = BTreeMap::new();
-        for row in &store.ask(&sql::HANDLED, binds![]).await? {
-            let ago_ns = since(row.get(2)?);
-            match row.get::<Option<String>>(0)? {
-                None => oldest_ns = ago_ns,
-                Some(kind) if row.get::<i64>(1)? == 1 => drop(seen.insert(kind, LastSeen::Now)),
-                Some(kind) => drop(seen.insert(kind, LastSeen::Ago(ago_ns.unwrap_or(0)))),
-            }
-        }
-        let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
-        let is_told = |kind: &str| {
-            let seen = seen.get(kind).copied().unwrap_or(LastSeen::Never);
-            is_abandoned(seen, oldest_ns, after_ns)
-        };
+        let handled = Said::of(&store.ask(&sql::HANDLED, binds![]).await?)?;
+        let is_told = |kind: &str| handled.is_abandoned(kind, after);
 
         let mut found: BTreeMap<String, Unhandled> = BTreeMap::new();
         let mut after_name = String::new();
@@ -85,5 +72,76 @@ impl Jobs {
             }
         }
         Ok(found)
+    }
+
+    /// Gives the queues, by name, that no node has claimed from for `after`, although jobs of theirs are due, with how many
+    /// those are, up to [`COUNT_CAP`](crate::COUNT_CAP). What is said of [`unhandled`](Self::unhandled) holds here, too, and
+    /// nothing is told while a node lives that does not say from where it claims, since it is of an older program.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn unserved(&self, after: Duration) -> Result<BTreeMap<String, u64>, Error> {
+        let served = Said::of(&self.store().ask(&sql::SERVED, binds![]).await?)?;
+        if served.silent > 0 {
+            return Ok(BTreeMap::new());
+        }
+        let queues = self.queues("", PAGE_MAX).await?.into_iter();
+        let queues = queues.filter(|queue| queue.paused.is_none() && queue.pending > 0);
+        let told = queues.filter(|queue| served.is_abandoned(&queue.name, after));
+        Ok(told.map(|queue| (queue.name, queue.pending)).collect())
+    }
+
+    /// Tells whether a node that lives claims from a queue, or may do so without having said it.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn is_served(&self, queue: &str) -> Result<bool, Error> {
+        let served = Said::of(&self.store().ask(&sql::SERVED, binds![]).await?)?;
+        Ok(served.silent > 0 || served.seen.get(queue) == Some(&LastSeen::Now))
+    }
+}
+
+/// What nodes have said of what they do.
+struct Said {
+    seen: BTreeMap<String, LastSeen>,
+    /// For how long the node lives that has lived longest.
+    oldest_ns: Option<u64>,
+    /// How many live that say nothing.
+    silent: i64,
+}
+
+impl Said {
+    fn of(rows: &Rows) -> Result<Self, Error> {
+        let mut said = Self {
+            seen: BTreeMap::new(),
+            oldest_ns: None,
+            silent: 0,
+        };
+        for row in rows {
+            let (name, number): (Option<String>, i64) = (row.get(0)?, row.get(1)?);
+            let ago_us: Option<i64> = row.get(2)?;
+            let ago_ns = ago_us.map(|us| us.max(0).unsigned_abs().saturating_mul(1_000));
+            match name {
+                None => (said.oldest_ns, said.silent) = (ago_ns, number),
+                Some(name) if number == 1 => drop(said.seen.insert(name, LastSeen::Now)),
+                Some(name) => {
+                    let ago = LastSeen::Ago(ago_ns.unwrap_or(0));
+                    said.seen.insert(name, ago);
+                }
+            }
+        }
+        Ok(said)
+    }
+
+    fn is_abandoned(&self, name: &str, after: Duration) -> bool {
+        let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        let seen = self.seen.get(name).copied().unwrap_or(LastSeen::Never);
+        is_abandoned(seen, self.oldest_ns, after_ns)
     }
 }

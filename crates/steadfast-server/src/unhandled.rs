@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use steadfast::jobs::{self, Jobs, Unhandled};
+use steadfast::jobs::{self, COUNT_CAP, Jobs, Unhandled};
+
+use crate::process::status::harmless;
 
 /// Finds kinds that no node has handled for `after`, by their names, but for those that are handled here.
 pub(crate) async fn unhandled(
@@ -16,6 +18,36 @@ pub(crate) async fn unhandled(
     Ok(found)
 }
 
+/// Finds queues that no node has claimed from for `after`, by their names, with how many jobs of them are due, but for those
+/// that are claimed from here.
+pub(crate) async fn unserved(
+    jobs: &Jobs,
+    after: Duration,
+    is_served: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, u64>, jobs::Error> {
+    let mut found = jobs.unserved(after).await?;
+    found.retain(|queue, _| !is_served(queue));
+    Ok(found)
+}
+
+/// Says what becomes of a queue that no node has claimed from, with how many jobs of it are due.
+pub(crate) fn says_of_queue(queue: &str, jobs: u64) -> String {
+    let jobs = match jobs {
+        1 => "1 job of it waits".to_owned(),
+        COUNT_CAP.. => format!("{COUNT_CAP} jobs of it wait, or more"),
+        jobs => format!("{jobs} jobs of it wait"),
+    };
+    format!("no node claims from the queue {}: {jobs}", harmless(queue))
+}
+
+/// Says what to do about it.
+pub(crate) fn fix_of_queue(queue: &str) -> String {
+    let queue = harmless(queue);
+    format!(
+        "start the node that has it, or add [queues.{queue}] with a handler of it, or `steadfast jobs cancel --all --state pending --queue {queue} --reason WHY`"
+    )
+}
+
 /// Says what becomes of a kind.
 pub(crate) fn says(kind: &str, of_kind: &Unhandled) -> String {
     let makes = match &of_kind.schedules[..] {
@@ -26,7 +58,10 @@ pub(crate) fn says(kind: &str, of_kind: &Unhandled) -> String {
         1 => "1 job".to_owned(),
         jobs => format!("{jobs} jobs"),
     };
-    format!("no node has a handler of the kind {kind}: {jobs} of it wait{makes}")
+    format!(
+        "no node has a handler of the kind {}: {jobs} of it wait{makes}",
+        harmless(kind)
+    )
 }
 
 /// Says what to do about it.

@@ -79,6 +79,10 @@ statements! {
     pub(crate) QUEUES = "queues";
     /// Tells of which kinds the jobs are that are claimed first from a queue.
     pub(crate) DUE_KINDS = "due_kinds";
+    /// Notes from which queues a node claims.
+    pub(crate) SERVE = "serve";
+    /// Tells from which queues nodes claim, or did.
+    pub(crate) SERVED = "served";
     /// Tells which kinds nodes handle, or did.
     pub(crate) HANDLED = "handled";
     /// Gives the kinds of schedules that make jobs.
@@ -142,7 +146,8 @@ pub static PACKAGE: Package = Package {
         "0003_times",
         "0004_history",
         "0005_longest",
-        "0006_changed"
+        "0006_changed",
+        "0007_served"
     ],
     statements: STATEMENTS,
 };

@@ -1,10 +1,12 @@
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steadfast_core::report::{Collector, MetricDoc, Source};
 use tokio::sync::broadcast;
 
+use crate::QueueInfo;
 use crate::event::{EVENTS_BEHIND_MAX, JobEvent, WORDS};
 use crate::schedule::Occurred;
 
@@ -24,6 +26,11 @@ pub(crate) struct Tally {
     snapshot_s: AtomicU64,
     /// Its queues, and whether they are paused.
     queues: Vec<(String, AtomicBool)>,
+    /// How many jobs of each queue are due, and for how long the first of them is.
+    backlog: Mutex<BTreeMap<String, (u64, Duration)>>,
+    /// Kinds that nobody handles, and queues that nobody claims from.
+    unhandled: AtomicUsize,
+    unserved: AtomicUsize,
     events: broadcast::Sender<JobEvent>,
 }
 
@@ -39,6 +46,9 @@ impl Tally {
             late: AtomicUsize::new(0),
             snapshot_s: AtomicU64::new(0),
             queues: queues.map(|name| (name, AtomicBool::new(false))).collect(),
+            backlog: Mutex::default(),
+            unhandled: AtomicUsize::new(0),
+            unserved: AtomicUsize::new(0),
             events: broadcast::Sender::new(EVENTS_BEHIND_MAX),
         })
     }
@@ -82,6 +92,26 @@ impl Tally {
         }
     }
 
+    /// Notes how much waits in queues; what is in none of them has nothing that waits.
+    pub(crate) fn backlog(&self, queues: &[QueueInfo]) {
+        let mut backlog = self.waiting();
+        backlog.clear();
+        let own = self.queues.iter().map(|(name, _)| name.clone());
+        backlog.extend(own.map(|name| (name, (0, Duration::ZERO))));
+        let told = queues.iter();
+        backlog.extend(told.map(|queue| (queue.name.clone(), (queue.pending, queue.oldest))));
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, (u64, Duration)>> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how many kinds nobody handles, and how many queues nobody claims from.
+    pub(crate) fn abandoned(&self, kinds: usize, queues: usize) {
+        self.unhandled.store(kinds, Ordering::Relaxed);
+        self.unserved.store(queues, Ordering::Relaxed);
+    }
+
     pub(crate) fn listen(&self) -> broadcast::Receiver<JobEvent> {
         self.events.subscribe()
     }
@@ -109,6 +139,8 @@ impl Source for Tally {
                 "steadfast_jobs_snapshot_held_seconds",
                 self.snapshot_s.load(Ordering::Relaxed) as f64,
             )
+            .gauge("steadfast_jobs_unhandled_kinds", gauge(&self.unhandled))
+            .gauge("steadfast_jobs_unserved_queues", gauge(&self.unserved))
             .gauge("steadfast_schedules_overdue", gauge(&self.overdue))
             .gauge("steadfast_schedules_late_jobs", gauge(&self.late));
         for (name, is_paused) in &self.queues {
@@ -116,6 +148,11 @@ impl Source for Tally {
                 "steadfast_jobs_queue_paused",
                 f64::from(u8::from(is_paused.load(Ordering::Relaxed))),
             );
+        }
+        for (name, (pending, oldest)) in &*self.waiting() {
+            to.labels([("queue", name.clone().into())])
+                .gauge("steadfast_jobs_queue_pending", *pending as f64)
+                .gauge("steadfast_jobs_queue_oldest_seconds", oldest.as_secs_f64());
         }
         for (outcome, count) in ["made", "skipped", "failed"].iter().zip(&self.occurrences) {
             to.labels([("outcome", (*outcome).into())]).counter(

@@ -81,6 +81,8 @@ const VALUES: &[(&str, &[&str])] = &[
     ("queues", &["''", "500", "1000", "10000"]),
     ("due_kinds", &["'default'", "1000"]),
     ("handled", &[]),
+    ("served", &[]),
+    ("serve", &["1", "'[\"default\"]'"]),
     ("unblock", &["'limited'", "''", "200"]),
     ("limit", &["'default'", "5", "5"]),
     ("limit_held", &["1", "'default'"]),

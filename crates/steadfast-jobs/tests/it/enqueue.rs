@@ -175,6 +175,8 @@ steadfast_store::on_every_store! {
         for options in [
             Options::new().queue(""),
             Options::new().queue("x".repeat(101)),
+            Options::new().queue("a\nb"),
+            Options::new().queue("a\u{202e}b"),
             Options::new().priority(101),
             Options::new().max_attempts(0),
             Options::new().max_attempts(1_001),

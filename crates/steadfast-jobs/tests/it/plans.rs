@@ -36,6 +36,8 @@ pub(crate) const VALUES: &[(&str, &str)] = &[
     ("cancels", "1"),
     ("rescue", "1000, true"),
     ("longest", "1, '{act}', '{1000000}', '{t}', '{1000000}'"),
+    ("serve", "1, '{default}'"),
+    ("served", ""),
     ("due", "1000"),
     ("expire", "1000"),
     ("prune", "'completed', '', 0, -9223372036854775808, 0, 1000"),
@@ -153,6 +155,7 @@ const SMALL: &[&str] = &[
     "job_queue",
     "job_retention",
     "job_longest",
+    "job_served",
     "pg_database",
     "pg_authid",
 ];
@@ -380,7 +383,8 @@ fn is_scan(step: &str) -> bool {
     let source = what.split_whitespace().next().unwrap_or_default();
     let small = ["n", "q", "l", "clock", "same"].contains(&source)
         || what.contains("job_retention")
-        || what.contains("job_longest");
+        || what.contains("job_longest")
+        || what.contains("job_served");
     // Names of what statements put together before: each is bounded by its own step.
     const MADE: &[&str] = &[
         "seen",

@@ -41,10 +41,47 @@ steadfast_store::on_every_store! {
         assert_eq!(find("many").pending, COUNT_CAP);
         let limits = (find("limited").max_running, find("limited").max_running_per_key);
         assert_eq!(limits, (Some(7), Some(2)));
-        assert_eq!(jobs.queues("busy", 2).await.unwrap(), all[2..4]);
+        let page = jobs.queues("busy", 2).await.unwrap();
+        let names: Vec<&str> = page.iter().map(|queue| queue.name.as_str()).collect();
+        assert_eq!(names, ["limited", "many"]);
+        assert!(page[1].oldest >= find("many").oldest && find("many").oldest > Duration::ZERO);
+        assert_eq!((find("busy").oldest, find("limited").oldest), (Duration::ZERO, Duration::ZERO));
         assert_eq!(jobs.queues("typo", 2).await.unwrap(), []);
         assert_eq!(jobs.paused().await.unwrap(), ["one", "typo"]);
         worker.stop(Duration::ZERO).await;
+    }
+
+    async fn a_worker_tells_how_much_waits_and_since_when_also_in_queues_that_nobody_serves(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        let name = format!("told-lost-{:?}", database.kind());
+        let mut batch = Batch::new();
+        for seconds in [0, 100] {
+            let due = clock::timestamp().unix_millis() - seconds * 1_000;
+            let due = clock::Timestamp::from_unix_millis(due);
+            batch.push(&Act::Succeed, Options::new().queue(&name).due_at(due)).unwrap();
+        }
+        jobs.enqueue_batch(batch).await.unwrap();
+        let own = format!("told-empty-{:?}", database.kind());
+        let worker = worker(&jobs).queue(&own, 1).build().unwrap().start();
+        let told = |metric: &str, name: &str| {
+            let begin = format!("steadfast_jobs_queue_{metric}{{queue=\"{name}\"}} ");
+            let text = report::prometheus::text(&report::snapshot());
+            let value = text.lines().find_map(|line| line.strip_prefix(&begin)?.parse::<f64>().ok());
+            value
+        };
+
+        let seen = async {
+            while told("pending", &name).is_none() {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        clock::timeout(PATIENCE, seen).await.unwrap();
+
+        assert_eq!(told("pending", &name), Some(2.0));
+        assert!(told("oldest_seconds", &name).unwrap() > 90.0);
+        assert_eq!((told("pending", &own), told("oldest_seconds", &own)), (Some(0.0), Some(0.0)));
+        worker.stop(PATIENCE).await;
     }
 
     async fn a_worker_tells_which_of_its_queues_are_paused(database) {

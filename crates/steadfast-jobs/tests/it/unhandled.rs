@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use steadfast_core::clock;
 use steadfast_jobs::schedule::{Plan, Rule, Schedule, Schedules};
 use steadfast_jobs::{Batch, Jobs, Options};
 use steadfast_store::{Store, batch, binds};
 
-use super::support::{Act, node, sql, statement};
+use super::support::{Act, node, sql, statement, worker};
 
 const RESCUE: Duration = Duration::from_secs(30);
 
@@ -86,6 +87,53 @@ steadfast_store::on_every_store! {
         assert_eq!(found.keys().collect::<Vec<_>>(), ["kind of yearly"]);
         assert_eq!(found["kind of yearly"].schedules, ["yearly"]);
         assert_eq!(found["kind of yearly"].jobs, 0);
+    }
+
+    async fn a_queue_is_told_once_no_node_has_claimed_from_it_for_longer_than_a_rescue_takes(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        jobs.enqueue_kind("act", "null", Options::new().queue("lost")).await.unwrap();
+        jobs.enqueue(&Act::Succeed, Options::new()).await.unwrap();
+        let told = async || jobs.unserved(RESCUE).await.unwrap().into_keys().collect::<Vec<_>>();
+        let serves = async |incarnation: i64, queue: &str| {
+            let said = store.run(statement("serve"), binds![incarnation, vec![queue.to_owned()]]);
+            said.await.unwrap();
+        };
+        let stays = node(&store).await;
+        handles(&store, stays, "act").await;
+        assert_eq!(told().await, [""; 0], "an older program, which does not say from where it claims");
+        assert!(jobs.is_served("lost").await.unwrap());
+        serves(stays, "default").await;
+        assert_eq!(told().await, ["lost"], "nobody ever did");
+        assert!(!jobs.is_served("lost").await.unwrap() && jobs.is_served("default").await.unwrap());
+
+        let first = node(&store).await;
+        serves(first, "lost").await;
+        assert_eq!(told().await, [""; 0], "one does now");
+        ended(&store, first, 29).await;
+        serves(stays, "default").await;
+        assert_eq!(told().await, [""; 0], "that may be on its way back");
+        ended(&store, first, 31).await;
+        assert_eq!(jobs.unserved(RESCUE).await.unwrap()["lost"], 1);
+
+        jobs.pause("lost", "a freeze").await.unwrap();
+        assert_eq!(told().await, [""; 0], "what is paused waits for something else");
+    }
+
+    async fn a_worker_says_from_which_queues_it_claims(database) {
+        let store = database.open().await;
+        let jobs = Jobs::open(&store).await.unwrap();
+        assert!(!jobs.is_served("mine").await.unwrap());
+        let worker = worker(&jobs).queue("mine", 1).build().unwrap().start();
+
+        let said = async {
+            while !jobs.is_served("mine").await.unwrap() || jobs.is_served("other").await.unwrap() {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+
+        clock::timeout(Duration::from_secs(60), said).await.unwrap();
+        worker.stop(Duration::from_secs(60)).await;
     }
 
     async fn of_nodes_that_have_all_just_been_started_nothing_is_told(database) {

@@ -9,14 +9,13 @@ use steadfast::jobs::{KEY_BYTES_MAX, NAME_BYTES_MAX, State};
 use super::audit::REASON_BYTES_MAX;
 use super::types::HASH_DIGITS;
 
-/// A text of so many bytes at most, and one at least.
-fn text(most: usize) -> Value {
-    json!({ "minLength": 1, "maxLength": most, "pattern": "^[^\\u0000]+$" })
-}
+/// What is not seen in a name, as it stands in a class of characters.
+const FORMAT: &str = "\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb";
 
 /// The name of a kind, a queue, a schedule.
 pub(super) fn name() -> Value {
-    text(NAME_BYTES_MAX)
+    let pattern = format!("^[^{CONTROL}{FORMAT}]+$");
+    json!({ "minLength": 1, "maxLength": NAME_BYTES_MAX, "pattern": pattern })
 }
 
 /// What a terminal obeys, as it stands in a class of characters.
@@ -34,7 +33,7 @@ pub(super) fn one_line() -> Value {
 }
 
 pub(super) fn key() -> Value {
-    text(KEY_BYTES_MAX)
+    json!({ "minLength": 1, "maxLength": KEY_BYTES_MAX, "pattern": "^[^\\u0000]+$" })
 }
 
 /// Words for people: at least one that can be seen, and nothing that a terminal obeys.

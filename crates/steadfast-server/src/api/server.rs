@@ -161,6 +161,8 @@ pub(super) struct Inner {
 pub(crate) struct Kinds {
     /// What the jobs of each kind have unless somebody says otherwise.
     pub(crate) usual: BTreeMap<String, Usual>,
+    /// The queues that are claimed from.
+    pub(crate) queues: BTreeSet<String>,
     /// The schedules that each start makes again.
     pub(crate) schedules: BTreeSet<String>,
     /// The lease of the node: after how long the jobs of a dead one are rescued.
@@ -190,6 +192,12 @@ impl Inner {
     pub(super) fn is_strange(&self, kind: &str) -> bool {
         let kinds = self.kinds.as_ref();
         kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
+    }
+
+    /// Tells whether jobs of a queue are claimed here.
+    pub(super) fn claims_from(&self, queue: &str) -> bool {
+        let kinds = self.kinds.as_ref();
+        kinds.is_some_and(|kinds| kinds.queues.contains(queue))
     }
 }
 

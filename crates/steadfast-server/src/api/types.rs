@@ -39,6 +39,8 @@ types! {
         /// Kinds that no node has a handler for, although their jobs wait or a schedule makes some, and none has had for longer
         /// than one that is started anew is away.
         unhandled: Vec<String>,
+        /// Queues with due jobs that no node claims from, nor has for as long.
+        queues_unserved: Vec<String>,
     }
 
     /// A job.

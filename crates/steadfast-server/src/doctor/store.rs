@@ -10,7 +10,7 @@ use steadfast::{clock, ids};
 use super::{Check, Finding, check, fail, ok, warn};
 use crate::config::Config;
 use crate::sql;
-use crate::unhandled::{fix, says, unhandled};
+use crate::unhandled::{fix, fix_of_queue, says, says_of_queue, unhandled, unserved};
 
 static REACHED: Check = check(
     "store.reached",
@@ -23,6 +23,10 @@ static SCHEMA: Check = check(
 static HANDLERS: Check = check(
     "store.handlers",
     "whether jobs wait, or are made by a schedule, of a kind that neither the configuration nor any node has a handler for",
+);
+static QUEUES: Check = check(
+    "store.queues",
+    "whether due jobs wait in a queue that neither the configuration nor any node claims from",
 );
 static WRITTEN: Check = check(
     "store.written",
@@ -54,6 +58,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &REACHED,
     &SCHEMA,
     &HANDLERS,
+    &QUEUES,
     &WRITTEN,
     &DURABLE,
     &DISK,
@@ -146,6 +151,7 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
     });
     if let Ok(jobs) = &opened {
         findings.extend(handled(jobs, config).await);
+        findings.extend(served(jobs, config).await);
     }
     let written = async {
         match own {
@@ -190,6 +196,22 @@ async fn handled(jobs: &Jobs, config: &Config) -> Vec<Finding> {
                 .collect()
         }
         Err(error) => vec![fail(&HANDLERS, error.to_string(), error.fix())],
+    }
+}
+
+async fn served(jobs: &Jobs, config: &Config) -> Vec<Finding> {
+    let found = unserved(jobs, config.lease, |queue| config.queues.contains_key(queue)).await;
+    match found {
+        Ok(found) if found.is_empty() => {
+            vec![ok(&QUEUES, "every queue in which jobs wait is claimed from")]
+        }
+        Ok(found) => {
+            let found = found.iter();
+            found
+                .map(|(queue, jobs)| warn(&QUEUES, says_of_queue(queue, *jobs), fix_of_queue(queue)))
+                .collect()
+        }
+        Err(error) => vec![fail(&QUEUES, error.to_string(), error.fix())],
     }
 }
 

@@ -107,7 +107,8 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
             return tried.context(NOT_SERVED);
         }
         let handled = config.handlers.keys().cloned().collect();
-        let lost = unhandled::tell(parts.jobs.clone(), config.lease, handled);
+        let queues = config.queues.keys().cloned().collect();
+        let lost = unhandled::tell(parts.jobs.clone(), config.lease, handled, queues);
         let served = async {
             let served = until_served(tried, api, &health, &shutdown).await;
             if served.is_err() {
@@ -157,6 +158,7 @@ fn kinds(config: &Config) -> Kinds {
     });
     Kinds {
         usual: usual.collect(),
+        queues: config.queues.keys().cloned().collect(),
         schedules: config.schedules.keys().cloned().collect(),
         lease: config.lease,
     }

@@ -239,7 +239,7 @@ async fn a_timeout_starts_from_the_p99_that_a_real_prometheus_has_scraped() {
     // What the page asks at night is something that can be asked.
     let page = Document::open("docs/how-to/prometheus.md");
     let questions = page.blocks("promql");
-    assert_eq!(questions.len(), 11);
+    assert_eq!(questions.len(), 13);
     for question in questions {
         let answer = server.ask().value::<Body, _>(question).await;
         if let Err(error) = answer {
@@ -311,6 +311,8 @@ fn names(text: &str) -> BTreeSet<&str> {
 fn alerts_and_questions_name_metrics_that_there_are() {
     let known: BTreeSet<String> = core::metrics()
         .chain(tower::metrics())
+        .chain(steadfast::store::catalogue::metrics())
+        .chain(steadfast::jobs::catalogue::metrics())
         .flat_map(|doc| ["", "_bucket", "_count", "_sum"].map(|part| format!("{}{part}", doc.name)))
         .collect();
     let page = Document::open("docs/how-to/prometheus.md");

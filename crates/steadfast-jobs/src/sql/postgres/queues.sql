@@ -1,5 +1,5 @@
 -- Gives queues by name, after one: those that operators speak of, and those with jobs that are due, run, or wait for a
--- place. Counts what is due and what runs of each.
+-- place. Counts what is due and what runs of each, and tells since when the job is due that is first in line.
 --
 -- Steps from name to name along indexes by queue. What runs is in none: it is read up to a window, in which there is room
 -- for all that nodes run at once. Counts stop at a cap, for each queue that has as many.
@@ -42,7 +42,11 @@ SELECT
             LIMIT $3
         ) AS s
     ),
-    least(coalesce(running.jobs, 0), $3)
+    least(coalesce(running.jobs, 0), $3),
+    (
+        SELECT {schema}.now_us() - j.due_us FROM {schema}.job AS j
+        WHERE j.state = 'pending' AND j.crashes < 2 AND j.queue = names.name ORDER BY j.rank_us, j.id LIMIT 1
+    )
 FROM names
 LEFT JOIN {schema}.job_queue AS q ON q.name = names.name
 LEFT JOIN running ON running.queue = names.name

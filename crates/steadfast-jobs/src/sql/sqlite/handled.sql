@@ -2,7 +2,7 @@
 -- without a kind for how long the node lives that has lived longest.
 --
 -- Reads a row for each kind of each node that lives, or has ended within the hour.
-SELECT NULL, 1, max(CAST(unixepoch('subsec') * 1000000 AS INTEGER) - n.started_us)
+SELECT NULL, 0, max(CAST(unixepoch('subsec') * 1000000 AS INTEGER) - n.started_us)
 FROM steadfast_node AS n WHERE n.ended_us IS NULL
 UNION ALL
 SELECT l.kind, max(n.ended_us IS NULL), min(CAST(unixepoch('subsec') * 1000000 AS INTEGER) - n.ended_us)

@@ -43,6 +43,12 @@ const CANCELS_EVERY: Duration = Duration::from_secs(1);
 /// them overdue.
 const OVERDUE_EVERY: Duration = Duration::from_secs(30);
 
+/// How often it is looked for work that nobody does: every minute. It reads up to a thousand rows of each queue.
+const ABANDONED_EVERY: Duration = Duration::from_secs(60);
+
+/// Of how many queues it is told how much waits in them: of 100, since each is a series of whoever keeps the numbers.
+const BACKLOG_QUEUES_MAX: usize = 100;
+
 /// How long after a wake-up due jobs are looked for: 10 ms. It may be of a job whose delay is over before the next look.
 const WOKEN_AFTER: Duration = Duration::from_millis(10);
 
@@ -95,6 +101,7 @@ impl Upkeep {
             keep(|| Box::pin(self.keep_obeying())),
             keep(|| Box::pin(self.keep_occurring())),
             keep(|| Box::pin(self.keep_telling())),
+            keep(|| Box::pin(self.keep_looking())),
             keep(|| Box::pin(Rescuer::new(&self).keep_rescuing())),
             keep(|| Box::pin(self.keep_clearing())),
             keep(|| Box::pin(self.keep_pruning())),
@@ -135,6 +142,8 @@ impl Upkeep {
 
     async fn keep_telling(&self) {
         loop {
+            let backlog = self.jobs.queues("", BACKLOG_QUEUES_MAX).await;
+            note("backlog", backlog.map(|queues| self.tally.backlog(&queues)));
             clock::sleep(spread(OVERDUE_EVERY)).await;
             let beating = self.settings.beating_kinds();
             let told = self.schedules.alarm(beating).await;
@@ -142,6 +151,22 @@ impl Upkeep {
             note("overdue", told);
             note("snapshots", self.snapshots().await);
         }
+    }
+
+    async fn keep_looking(&self) {
+        loop {
+            clock::sleep(spread(ABANDONED_EVERY)).await;
+            note("abandoned", self.abandoned().await);
+        }
+    }
+
+    /// Counts the kinds and queues that nobody looks after.
+    async fn abandoned(&self) -> Result<(), Error> {
+        let lease = self.node.config().lease;
+        let kinds = self.jobs.unhandled(lease).await?.len();
+        let queues = self.jobs.unserved(lease).await?.len();
+        self.tally.abandoned(kinds, queues);
+        Ok(())
     }
 
     async fn keep_clearing(&self) {
@@ -215,8 +240,7 @@ impl Upkeep {
 
     /// Gives which of the queues of this worker have limits, and which are paused.
     async fn said_of_queues(&self) -> Result<(Vec<String>, Vec<String>), Error> {
-        let names = self.settings.queues.iter().map(|(name, _)| name.clone());
-        let names: Vec<String> = names.collect();
+        let names = self.queue_names();
         let (mut limited, mut paused) = (Vec::new(), Vec::new());
         for row in &self.lane.ask(&sql::LIMITED, binds![names]).await? {
             if row.get::<i64>(1)? == 1 {
@@ -280,6 +304,8 @@ impl Upkeep {
             return Ok(());
         }
         self.note_longest().await?;
+        let binds = binds![self.incarnation, self.queue_names()];
+        self.jobs.store().run(&sql::SERVE, binds).await?;
         let kinds = self.settings.kinds.values();
         let own = kinds.filter_map(|kind| Some((kind.name.to_owned(), kind.retention?)));
         let own: Vec<_> = own.collect();
@@ -287,6 +313,11 @@ impl Upkeep {
         self.jobs.set_retention(known, &own).await?;
         *told = true;
         Ok(())
+    }
+
+    fn queue_names(&self) -> Vec<String> {
+        let queues = self.settings.queues.iter();
+        queues.map(|(name, _)| name.clone()).collect()
     }
 
     async fn note_longest(&self) -> Result<(), Error> {

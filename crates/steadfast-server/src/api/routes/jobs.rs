@@ -53,7 +53,7 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
         .0
         .options(&new.kind)
         .priority(new.priority.unwrap_or_default());
-    if let Some(queue) = new.queue {
+    if let Some(queue) = new.queue.clone() {
         options = options.queue(queue);
     }
     if let Some(attempts) = new.max_attempts {
@@ -74,7 +74,7 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
         reason: new.reason,
         detail,
     };
-    let warning = api.0.is_strange(&kind).then(|| {
+    let strange = api.0.is_strange(&kind).then(|| {
         format!(
             "no handler of this server is called {kind:?}: the job waits for a process that has one"
         )
@@ -87,6 +87,12 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
         false => "kept-out",
     };
     let Json(done) = done(outcome, Some(enqueued.id.get()));
+    let unserved = match &new.queue {
+        Some(queue) => queues::unserved(&api, queue).await,
+        None => None,
+    };
+    let warnings: Vec<String> = strange.into_iter().chain(unserved).collect();
+    let warning = Some(warnings.join("; ")).filter(|warning| !warning.is_empty());
     Ok(Json(types::Done { warning, ..done }))
 }
 

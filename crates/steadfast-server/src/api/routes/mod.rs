@@ -32,7 +32,7 @@ use super::problem::Problem;
 use super::server::{Api, READ_ONLY};
 use super::{document, live, types};
 use crate::time;
-use crate::unhandled::unhandled;
+use crate::unhandled::{unhandled, unserved};
 
 /// The largest body of a request: 1.5 MiB, a payload with what stands around it.
 const BODY_BYTES_MAX: usize = 3 << 19;
@@ -186,6 +186,11 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         tracing::warn!(target: "steadfast::api", %error, "kinds without a handler cannot be looked for");
         BTreeMap::new()
     });
+    let unserved = unserved(&inner.jobs, lease, |queue| inner.claims_from(queue)).await;
+    let unserved = unserved.unwrap_or_else(|error| {
+        tracing::warn!(target: "steadfast::api", %error, "queues that nobody claims from cannot be looked for");
+        BTreeMap::new()
+    });
     let dialect = match inner.store.dialect() {
         steadfast::store::Dialect::Sqlite => "sqlite",
         steadfast::store::Dialect::Postgres => "postgres",
@@ -213,6 +218,7 @@ async fn status(api: &Api) -> Result<types::Status, Problem> {
         schedules_overdue: overdue.into_iter().map(|(name, _)| name).collect(),
         queues_paused: paused,
         unhandled: unhandled.into_keys().collect(),
+        queues_unserved: unserved.into_keys().collect(),
     })
 }
 

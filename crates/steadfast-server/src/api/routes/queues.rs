@@ -74,6 +74,18 @@ async fn of_queue(api: &Api, name: &str, outcome: &str) -> Json<types::Done> {
     Json(types::Done { warning, ..done })
 }
 
+/// Warns of a queue that no node claims from. Its job is there by then: whether there is something to warn of may stay unknown.
+pub(super) async fn unserved(api: &Api, queue: &str) -> Option<String> {
+    if api.0.claims_from(queue) {
+        return None;
+    }
+    let asked = clock::timeout(WARNED_WITHIN, api.0.jobs.is_served(queue)).await;
+    let is_served = asked.ok().and_then(Result::ok).unwrap_or(true);
+    (!is_served).then(|| {
+        format!("no node claims from the queue {queue:?} now: the job waits until one does")
+    })
+}
+
 /// Warns of a queue that nobody seems to use: there is one as soon as somebody enqueues to it, so it may be a name that
 /// was not meant.
 async fn warning(api: &Api, queue: &str) -> Result<Option<String>, jobs::Error> {

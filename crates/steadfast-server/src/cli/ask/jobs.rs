@@ -308,7 +308,7 @@ async fn queue_act(
     if let Some(warning) = &answer.warning {
         printer.talk(&format!("warning: {}", plain(warning)));
     }
-    done(printer, &answer, &format!("queue {queue} {word}"));
+    done(printer, &answer, &format!("queue {} {word}", plain(queue)));
     Ok(())
 }
 

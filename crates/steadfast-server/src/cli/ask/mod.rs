@@ -152,7 +152,7 @@ fn query(path: &str, asked: &[(&str, Option<String>)]) -> String {
 /// A page with where the next one begins, as it is told to people.
 fn more(printer: &Printer, next: Option<&String>) {
     if let Some(next) = next {
-        printer.talk(&format!("There are more: --cursor {next}"));
+        printer.talk(&format!("There are more: --cursor {}", print::plain(next)));
     }
 }
 

@@ -111,10 +111,10 @@ pub(crate) fn counted(count: u64, cap: u64) -> String {
     }
 }
 
-/// Without what could drive a terminal: names and errors come from everywhere.
+/// Without what could drive a terminal, or turn the order of what it shows: names and errors come from everywhere.
 pub(crate) fn plain(text: &str) -> String {
-    let plain = |char: char| if char.is_control() { ' ' } else { char };
-    text.chars().map(plain).collect()
+    let turns = |char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|char: char| char.is_control() || turns(char), " ")
 }
 
 /// The same, of several lines.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use steadfast::clock;
 
-use super::print::{counted, lines};
+use super::print::{counted, lines, plain};
 use crate::api::client::{Refused, Unreachable};
 use crate::api::types::Status;
 use crate::cli::fail;
@@ -73,27 +73,36 @@ fn passes(error: &anyhow::Error) -> bool {
         || refused.is_some_and(|Refused(problem)| matches!(problem.status, 503 | 504))
 }
 
+/// In one line, whatever is in them.
+fn names(names: &[String]) -> String {
+    plain(&names.join(", "))
+}
+
 fn shown(status: &Status) -> String {
     let number = |count: u64| counted(count, status.counts_up_to);
     let count = |state: &str| number(status.jobs.get(state).copied().unwrap_or_default());
     let overdue = match status.schedules_overdue.is_empty() {
         true => "none overdue".to_owned(),
-        false => format!("OVERDUE: {}", status.schedules_overdue.join(", ")),
+        false => format!("OVERDUE: {}", names(&status.schedules_overdue)),
     };
     let paused = match &status.queues_paused[..] {
         [] => String::new(),
-        queues => format!("queues     PAUSED: {}\n", queues.join(", ")),
+        queues => format!("queues     PAUSED: {}\n", names(queues)),
     };
     let unhandled = match &status.unhandled[..] {
         [] => String::new(),
-        kinds => format!("handlers   NONE for {}\n", kinds.join(", ")),
+        kinds => format!("handlers   NONE for {}\n", names(kinds)),
+    };
+    let unserved = match &status.queues_unserved[..] {
+        [] => String::new(),
+        queues => format!("nodes      NONE CLAIMS FROM {}\n", names(queues)),
     };
     let changes = match &status.read_only_because {
         Some(why) => format!("changes    REFUSED: {why}\n"),
         None => String::new(),
     };
     format!(
-        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\nschedules  {overdue}\n{paused}{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
+        "steadfast {}\nstore      {}: {}\n{changes}nodes      {} alive\n{unserved}schedules  {overdue}\n{paused}{unhandled}jobs       {} pending, {} running, {} waiting\nended      {} completed, {} discarded, {} cancelled, {} quarantined",
         status.version,
         status.store,
         status.store_detail,
@@ -145,15 +154,17 @@ mod tests {
             counts_up_to: 1_000,
             schedules_overdue: Vec::new(),
             queues_paused: vec!["mail".into(), "web".into()],
-            unhandled: vec!["backup".into()],
+            unhandled: vec!["back\nup".into()],
+            queues_unserved: vec!["nope".into()],
         };
 
         let shown = shown(&status);
 
-        assert!(shown.contains("nodes      1000+ alive\n"), "{shown}");
+        let nodes = "nodes      1000+ alive\nnodes      NONE CLAIMS FROM nope\n";
+        assert!(shown.contains(nodes), "{shown}");
         assert!(
             shown.contains(
-                "none overdue\nqueues     PAUSED: mail, web\nhandlers   NONE for backup\njobs "
+                "none overdue\nqueues     PAUSED: mail, web\nhandlers   NONE for back up\njobs "
             ),
             "{shown}"
         );

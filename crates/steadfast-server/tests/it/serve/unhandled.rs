@@ -17,6 +17,12 @@ fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
         text(&deleted.stderr),
         "warning: the configuration of this server has the schedule nightly, and its next start adds it again\n"
     );
+    let args = ["jobs", "run", "other", "--queue", "nope", "--reason", "x"];
+    let ran = text(&served.ask(&admin, &args).stderr);
+    assert!(
+        ran.contains("no node claims from the queue \"nope\" now: the job waits until one does"),
+        "{ran}"
+    );
     let Served { folder, server, .. } = served;
     server.stop();
     let mut server = Server::start(&folder.configure(&before));
@@ -36,6 +42,8 @@ fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
         told.contains("`steadfast schedules delete nightly --reason WHY`"),
         "{told}"
     );
+    let told = server.line_with("no node claims from the queue nope: 1 job of it waits");
+    assert!(told.contains("add [queues.nope]"), "{told}");
     let address = served.split("address=").nth(1).unwrap();
     let ask = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
@@ -54,6 +62,15 @@ fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
         "{found}"
     );
 
+    let nope = "nodes      NONE CLAIMS FROM nope\n";
+    assert!(status.contains(nope), "{status}");
+    let nope = "warn  store.queues        no node claims from the queue nope";
+    assert!(found.contains(nope), "{found}");
+
+    assert_eq!(
+        ask(&["jobs", "cancel", "1", "--reason", "x"]),
+        "job 1 is cancelled\n"
+    );
     assert_eq!(
         ask(&["schedules", "delete", "nightly", "--reason", "x"]),
         "schedule nightly: deleted\n"
