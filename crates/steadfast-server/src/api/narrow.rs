@@ -10,7 +10,8 @@ use super::audit::REASON_BYTES_MAX;
 use super::types::HASH_DIGITS;
 
 /// What is not seen in a name, as it stands in a class of characters.
-const FORMAT: &str = "\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb";
+const FORMAT: &str =
+    "\\u00ad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb";
 
 /// The name of a kind, a queue, a schedule.
 pub(super) fn name() -> Value {

@@ -15,7 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use steadfast::clock::Instant;
 use steadfast::jobs::schedule::Schedules;
-use steadfast::jobs::{self, Jobs, Options};
+use steadfast::jobs::{self, JobId, Jobs, Options};
 use steadfast::shutdown::{HOOK_LIMIT, Phase};
 use steadfast::store::Store;
 use steadfast::tower::{Guard, PolicyDocument};
@@ -29,8 +29,10 @@ use super::problem::{NoWrites, Problem};
 use super::refusals::Refusals;
 use super::revisions::Revisions;
 use super::routes::panics::Samples;
+use super::types::Progress;
 use super::{auth, routes, table};
 use crate::config;
+use crate::handlers::Progresses;
 use crate::sql;
 use crate::tls::Tls;
 use crate::traffic::{Recent, Totals};
@@ -161,6 +163,8 @@ pub(super) struct Inner {
 pub(crate) struct Kinds {
     /// What the jobs of each kind have unless somebody says otherwise.
     pub(crate) usual: BTreeMap<String, Usual>,
+    /// How far runs have come.
+    pub(crate) progress: Progresses,
     /// The queues that are claimed from.
     pub(crate) queues: BTreeSet<String>,
     /// The schedules that each start makes again.
@@ -192,6 +196,15 @@ impl Inner {
     pub(super) fn is_strange(&self, kind: &str) -> bool {
         let kinds = self.kinds.as_ref();
         kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
+    }
+
+    /// How far a run has come, if it is one of this process.
+    pub(super) fn progress(&self, id: JobId, term: u64) -> Option<Progress> {
+        let progress = self.kinds.as_ref()?.progress.of(id, term)?;
+        Some(Progress {
+            percent: progress.percent.into(),
+            text: progress.text,
+        })
     }
 
     /// Tells whether jobs of a queue are claimed here.

@@ -87,10 +87,20 @@ types! {
         payload: Given,
         /// What came of it.
         result: Option<Given>,
+        /// How far its run has come, as its program has said: told by the server that runs it, and by no other.
+        progress: Option<Progress>,
         /// The schedule that made it.
         schedule: Option<String>,
         /// The nominal time that it was made for.
         occurrence: Option<String>,
+    }
+
+    /// How far a run has come.
+    Progress {
+        /// In percent, 0 to 100.
+        percent: u16,
+        /// In words.
+        text: String,
     }
 
     /// A page of jobs.

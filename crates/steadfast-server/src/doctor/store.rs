@@ -200,15 +200,23 @@ async fn handled(jobs: &Jobs, config: &Config) -> Vec<Finding> {
 }
 
 async fn served(jobs: &Jobs, config: &Config) -> Vec<Finding> {
-    let found = unserved(jobs, config.lease, |queue| config.queues.contains_key(queue)).await;
+    let found = unserved(jobs, config.lease, |queue| {
+        config.queues.contains_key(queue)
+    })
+    .await;
     match found {
         Ok(found) if found.is_empty() => {
-            vec![ok(&QUEUES, "every queue in which jobs wait is claimed from")]
+            vec![ok(
+                &QUEUES,
+                "every queue in which jobs wait is claimed from",
+            )]
         }
         Ok(found) => {
             let found = found.iter();
             found
-                .map(|(queue, jobs)| warn(&QUEUES, says_of_queue(queue, *jobs), fix_of_queue(queue)))
+                .map(|(queue, jobs)| {
+                    warn(&QUEUES, says_of_queue(queue, *jobs), fix_of_queue(queue))
+                })
                 .collect()
         }
         Err(error) => vec![fail(&QUEUES, error.to_string(), error.fix())],

@@ -20,8 +20,7 @@ use crate::time;
 
 pub(crate) use exec::look::{Comes, look};
 pub(crate) use outside::{Outside, SECRET_BYTES_MIN};
-
-use progress::Progresses;
+pub(crate) use progress::Progresses;
 
 /// When a job comes again whose run could not ask the store what it is for: 1 s, and the store may be back.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
@@ -46,10 +45,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(jobs: &Jobs, outside: &Outside, warden: &Warden) -> Self {
+    pub(crate) fn new(
+        jobs: &Jobs,
+        progress: &Progresses,
+        outside: &Outside,
+        warden: &Warden,
+    ) -> Self {
         Self {
             schedules: Schedules::new(jobs),
-            progress: Progresses::default(),
+            progress: progress.clone(),
             outside: outside.clone(),
             warden: warden.clone(),
         }
@@ -82,7 +86,7 @@ pub(crate) fn kind(name: &str, handler: &Handler, shared: &Shared) -> Option<Kin
                 let programs = programs.clone();
                 async move {
                     let about = About::of(&name, &run, &shared, within).await?;
-                    let progress = shared.progress.begin(run.id());
+                    let progress = shared.progress.begin(run.id(), run.term());
                     exec::run(exec, about, run, scope, payload, progress, &programs).await
                 }
             })

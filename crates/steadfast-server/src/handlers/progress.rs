@@ -15,27 +15,33 @@ pub(crate) struct Progress {
     pub(crate) text: String,
 }
 
-/// How far all runs have come; as many as run. A cheap clone.
+/// How far all runs have come, by job and term; as many as run. A cheap clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progresses(Arc<Mutex<BTreeMap<JobId, Option<Progress>>>>);
+pub(crate) struct Progresses(Arc<Mutex<BTreeMap<(JobId, u64), Option<Progress>>>>);
 
 /// The run that tells how far it has come, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Teller {
-    id: JobId,
+    run: (JobId, u64),
     all: Progresses,
 }
 
 impl Progresses {
-    pub(crate) fn begin(&self, id: JobId) -> Teller {
-        self.all().insert(id, None);
+    pub(crate) fn begin(&self, id: JobId, term: u64) -> Teller {
+        let run = (id, term);
+        self.all().insert(run, None);
         Teller {
-            id,
+            run,
             all: self.clone(),
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<JobId, Option<Progress>>> {
+    /// How far a run has come, if it is one of this process and has said so.
+    pub(crate) fn of(&self, id: JobId, term: u64) -> Option<Progress> {
+        self.all().get(&(id, term)).cloned().flatten()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<(JobId, u64), Option<Progress>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -48,17 +54,17 @@ impl Teller {
             percent: percent.min(100),
             text: text[..cut.unwrap_or(0)].to_owned(),
         };
-        self.all.all().insert(self.id, Some(progress));
+        self.all.all().insert(self.run, Some(progress));
     }
 
     /// What it said last.
     pub(crate) fn told(&self) -> Option<Progress> {
-        self.all.all().get(&self.id).cloned().flatten()
+        self.all.of(self.run.0, self.run.1)
     }
 }
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        self.all.all().remove(&self.id);
+        self.all.all().remove(&self.run);
     }
 }

@@ -10,6 +10,7 @@ mod unhandled;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use steadfast::clock::Elapsed;
 use steadfast::decide::backoff::Backoff;
 use steadfast::jobs::schedule::{Registered, Schedules};
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::api::{Api, Kinds, Usual};
 use crate::config::Config;
-use crate::handlers::{self, Outside, Shared};
+use crate::handlers::{self, Outside, Progresses, Shared};
 use crate::process::warden::{self, Warden};
 use crate::sql;
 use crate::writes::is_about_writes;
@@ -42,6 +43,11 @@ const NOT_SERVED: &str = "the API cannot be served";
 
 /// Runs until the shutdown, with a configuration that the machine has been [looked at](check::look) for.
 pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    // Programs that run as the same user could read our environment and our memory, with all secrets in them, and what they
+    // write is kept with their jobs.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(target: "steadfast::serve", %error, "programs of the same user can read the secrets of this process");
+    }
     let certificates = Certificates::load(&config)?;
     let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
     let ids_tls = certificates.ids.clone();
@@ -80,7 +86,10 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     systemd::tell("READY=1\nSTATUS=the store is being opened");
     let work = async {
         let place = config.store.config(&config.service)?;
-        let parts = Parts::start(&config, &place, &outside, &warden, &health, &shutdown);
+        let progress = Progresses::default();
+        let parts = Parts::start(
+            &config, &place, &progress, &outside, &warden, &health, &shutdown,
+        );
         let Some(parts) = parts.await? else {
             return Ok(());
         };
@@ -89,7 +98,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
                 return Ok(());
             }
             let (tls, place) = (api_tls.clone(), place.clone());
-            let (guard, kinds) = (outside.guard(), Some(kinds(&config)));
+            let (guard, kinds) = (outside.guard(), Some(kinds(&config, &progress)));
             // One name for all servers of a store, however each is called: the policy follows from the configuration.
             let address =
                 Api::start(&config.api, place, tls, guard, "serve", kinds, &shutdown).await?;
@@ -147,7 +156,7 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
 }
 
 /// What jobs have that somebody makes by hand, and says no more of, and which schedules the files have.
-fn kinds(config: &Config) -> Kinds {
+fn kinds(config: &Config, progress: &Progresses) -> Kinds {
     let handlers = config.handlers.iter();
     let usual = handlers.map(|(name, handler)| {
         let usual = Usual {
@@ -159,6 +168,7 @@ fn kinds(config: &Config) -> Kinds {
     Kinds {
         usual: usual.collect(),
         queues: config.queues.keys().cloned().collect(),
+        progress: progress.clone(),
         schedules: config.schedules.keys().cloned().collect(),
         lease: config.lease,
     }
@@ -231,6 +241,7 @@ impl Parts {
     async fn start(
         config: &Config,
         place: &store::Config,
+        progress: &Progresses,
         outside: &Outside,
         warden: &Warden,
         health: &Health,
@@ -239,7 +250,7 @@ impl Parts {
         let stop = shutdown.stop_accepting();
         let mut waits = Backoff::new(WAIT_FIRST, WAIT_LONGEST)?.state();
         loop {
-            let open = Self::open(config, outside, warden, place.clone());
+            let open = Self::open(config, progress, outside, warden, place.clone());
             let opened = tokio::select! {
                 opened = open => opened,
                 _ = stop.cancelled() => return Ok(None),
@@ -274,6 +285,7 @@ impl Parts {
 
     async fn open(
         config: &Config,
+        progress: &Progresses,
         outside: &Outside,
         warden: &Warden,
         place: store::Config,
@@ -304,7 +316,7 @@ impl Parts {
                 worker: None,
             });
         }
-        let shared = Shared::new(&jobs, outside, warden);
+        let shared = Shared::new(&jobs, progress, outside, warden);
         let mut worker = Worker::builder(&jobs).node(node.clone());
         for (name, permits) in &config.queues {
             worker = worker.queue(name, *permits);

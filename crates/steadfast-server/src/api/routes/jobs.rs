@@ -39,6 +39,7 @@ pub(super) async fn find(State(api): State<Api>, Path(id): Path<u64>) -> Answer<
     let of = api.0.schedules.occurrence_of(id).await?;
     Ok(Json(types::JobDetail {
         payload: types::Given::of(&found.payload),
+        progress: api.0.progress(id, found.info.term),
         result: found.result.as_deref().map(types::Given::of),
         schedule: of.as_ref().map(|of| of.schedule.clone()),
         occurrence: of.map(|of| time::text(of.nominal)),

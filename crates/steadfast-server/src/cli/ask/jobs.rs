@@ -400,6 +400,13 @@ fn shown(detail: &JobDetail) -> String {
     line("trace", job.trace_id.clone());
     line("schedule", detail.schedule.clone());
     line("occurrence", detail.occurrence.clone());
+    line(
+        "progress",
+        detail
+            .progress
+            .as_ref()
+            .map(|progress| format!("{} % {}", progress.percent, plain(&progress.text))),
+    );
     line("payload", Some(plain(detail.payload.text())));
     line("error", job.error.clone());
     line(

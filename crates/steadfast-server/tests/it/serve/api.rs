@@ -248,6 +248,35 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
 }
 
 #[tokio::test]
+async fn how_far_a_run_has_come_is_shown_by_the_server_that_runs_it() {
+    let script = "echo '::steadfast progress 40 copied 4 of 10'; exec sleep 600";
+    let served = Served::start("progress", &shell("copy", script, "stop_within = \"1s\""));
+    let admin = served.token("admin");
+    served.told(&admin, &["jobs", "run", "copy", "--reason", "x"]);
+
+    wait_until("the run has said how far it is", async || {
+        let shown = served.told(&admin, &["jobs", "show", "1"]);
+        shown.contains("progress   40 % copied 4 of 10\n")
+    })
+    .await;
+    let other = Folder::new("progress-other");
+    let store = format!("sqlite:{}", served.folder.path().join("jobs.db").display());
+    let config = other.configure_at(&store, &shell("other", "true", ""));
+    let mut second = Server::start(&config);
+    let told = second.line_with("the API is served");
+    let address = told.split("address=").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    let at = format!("http://{address}");
+    let shown = served.told(&admin, &["jobs", "show", "1", "--server", &at]);
+    assert!(
+        shown.contains("is running\n") && !shown.contains("progress "),
+        "{shown}"
+    );
+    second.stop();
+    served.server.stop();
+}
+
+#[tokio::test]
 async fn a_payload_is_kept_to_the_letter_and_whoever_is_kept_out_by_a_key_is_told_so() {
     let served = Served::start("letter", &shell("echo", "cat", ""));
     let admin = served.token("admin");

@@ -1,5 +1,8 @@
 //! Programs as jobs: those that work, and all that do not.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
 use serde_json::Value;
 use steadfast::jobs::State;
 
@@ -438,6 +441,42 @@ fn whoever_becomes_another_user_has_all_of_its_groups() {
     }
     let ids = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert_eq!(ids, "65534\n65534\n65534 6 26\n", "{told}");
+}
+
+#[tokio::test]
+async fn a_program_of_the_same_user_reads_no_secret_of_the_server() {
+    let folder = Folder::new("spy");
+    let spy = "cat /proc/$PPID/environ && exit 0; exit 64";
+    let config = folder.configure(&shell("spy", spy, "discard_on = [64]"));
+    let mut command = serve(&["--config", config.to_str().unwrap()]);
+    command.env("MAIL_SECRET", "0123456789abcdef0123456789abcdef");
+    if is_root() {
+        // Whom nothing is hidden from. The program may be where others do not get.
+        let own = folder.path().join("steadfast");
+        std::fs::copy(env!("CARGO_BIN_EXE_steadfast"), &own).unwrap();
+        let all = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), all).unwrap();
+        let mut unprivileged = Command::new(own);
+        unprivileged
+            .args(command.get_args())
+            .uid(65_534)
+            .gid(65_534);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => unprivileged.env(name, value),
+                None => unprivileged.env_remove(name),
+            };
+        }
+        command = unprivileged;
+    }
+    let server = Server::begun(&mut command);
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "spy", "null", 1).await;
+
+    let job = until_state(&jobs, id, State::Discarded).await;
+    assert!(error(&job).contains("Permission denied"), "{job:?}");
+    server.stop();
 }
 
 fn is_root() -> bool {

@@ -111,8 +111,11 @@ impl Server {
             .iter()
             .flat_map(|config| ["--config", config.to_str().unwrap()]);
         let mut command = serve(&configs.collect::<Vec<_>>());
+        Self::begun(command.envs(environment.iter().copied()))
+    }
+
+    pub(crate) fn begun(command: &mut Command) -> Self {
         let mut child = command
-            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
