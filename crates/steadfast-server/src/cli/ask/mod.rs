@@ -98,6 +98,13 @@ pub(crate) fn run(
     let asked = || -> anyhow::Result<()> {
         let token = options.token()?;
         let token = token.trim();
+        if token.contains(|char: char| char.is_whitespace() || char.is_control()) {
+            let of = options.token_file.as_ref().map(|path| path.display());
+            let of = of.map_or("STEADFAST_TOKEN".to_owned(), |path| path.to_string());
+            anyhow::bail!(
+                "what is in {of} is no token: a token is one word, alone in its line and in its file"
+            );
+        }
         let client = options.trust.client(&options.server, token)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
