@@ -281,6 +281,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let lingers_until = clock::now() + self.config.linger;
         let mut bytes = first.bytes;
         let mut entries = vec![first];
+        let mut is_full_of_bytes = false;
         while entries.len() < step.rows as usize {
             let item = match self.held.pop_front() {
                 Some(item) => item,
@@ -305,11 +306,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 }
                 // Too much for this one; or somebody waits for what is here already.
                 item => {
+                    is_full_of_bytes = matches!(item, Item::Row(_));
                     self.held.push_front(item);
                     break;
                 }
             }
         }
+        self.size.filled(is_full_of_bytes);
         entries
     }
 }

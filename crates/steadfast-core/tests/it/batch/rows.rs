@@ -69,6 +69,27 @@ async fn bytes_bound_a_batch_and_one_row_that_is_larger_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_are_named_where_they_bound_a_batch() {
+    let (table, gate) = Table::gated();
+    let mut config = of_rows(1_000);
+    config.size.bytes_max = 100;
+    let writer = BatchWriter::builder(config, table.clone())
+        .sized(|row| *row as usize)
+        .start()
+        .unwrap();
+    let receipts = send(&writer, [60, 40, 30]).await;
+
+    table.0.began.notified().await;
+    assert_eq!(writer.stats().constraint, Constraint::Bytes);
+    gate.add_permits(1);
+    // The last one has room for more, if there were any.
+    table.0.began.notified().await;
+    assert_eq!(writer.stats().constraint, Constraint::Time);
+    gate.add_permits(1);
+    all(receipts).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_receipt_is_given_after_the_commit_and_not_before() {
     let (table, gate) = Table::gated();
     let writer = writer(config(), &table);
