@@ -1,8 +1,10 @@
 //! What requests and answers of the API are made of.
 
+mod given;
 mod guard;
 mod tag;
 
+pub(crate) use given::Given;
 pub(crate) use guard::*;
 pub(crate) use tag::{HASH_DIGITS, Tag};
 
@@ -80,9 +82,9 @@ types! {
         /// What else is known.
         job: Job,
         /// What it was enqueued with.
-        payload: serde_json::Value,
+        payload: Given,
         /// What came of it.
-        result: Option<serde_json::Value>,
+        result: Option<Given>,
         /// The schedule that made it.
         schedule: Option<String>,
         /// The nominal time that it was made for.
@@ -131,7 +133,7 @@ types! {
         /// Its kind: the name of a handler.
         kind: String where name(),
         /// What it is about.
-        payload: Option<serde_json::Value>,
+        payload: Option<Given>,
         /// Its queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// Who goes sooner: -100 to 100.
@@ -177,7 +179,7 @@ types! {
 
     /// What an action has done to a job.
     Done {
-        /// In a word.
+        /// In a word; `kept-out` where nothing was enqueued, since the job that is named has the unique key.
         outcome: String,
         /// The job that it was done to, or that was made.
         job: Option<u64>,
@@ -224,7 +226,7 @@ types! {
         /// Their queue.
         queue: String,
         /// What they are about.
-        payload: serde_json::Value,
+        payload: Given,
         /// How many attempts they have.
         max_attempts: u32,
         /// Who goes sooner.
@@ -275,7 +277,7 @@ types! {
         /// Their queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// What they are about.
-        payload: Option<serde_json::Value>,
+        payload: Option<Given>,
         /// How many attempts they have: as many as the handler says, if this server has it, or 20, unless said.
         max_attempts: Option<u32> where within(1, 1_000),
         /// Who goes sooner: -100 to 100.

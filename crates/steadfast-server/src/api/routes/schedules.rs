@@ -362,7 +362,7 @@ fn schedule(api: &Api, name: &str, new: types::NewSchedule) -> Result<Schedule, 
     if let Some(key) = new.limit_key {
         options = options.limit_key(key);
     }
-    let payload = new.payload.unwrap_or_default().to_string();
+    let payload = payload(new.payload);
     Ok(Schedule::of_kind(name, plan, kind, payload, options)?)
 }
 
@@ -379,7 +379,7 @@ fn shown(view: &View) -> types::Schedule {
         start_deadline: plan.start_deadline().map(time::length),
         kind: schedule.kind().to_owned(),
         queue: schedule.queue().to_owned(),
-        payload: json(schedule.payload()),
+        payload: types::Given::of(schedule.payload()),
         max_attempts: schedule.max_attempts(),
         priority: schedule.priority(),
         limit_key: schedule.limit_key().map(str::to_owned),

@@ -400,9 +400,12 @@ fn shown(detail: &JobDetail) -> String {
     line("trace", job.trace_id.clone());
     line("schedule", detail.schedule.clone());
     line("occurrence", detail.occurrence.clone());
-    line("payload", Some(detail.payload.to_string()));
+    line("payload", Some(plain(detail.payload.text())));
     line("error", job.error.clone());
-    line("result", detail.result.as_ref().map(ToString::to_string));
+    line(
+        "result",
+        detail.result.as_ref().map(|result| plain(result.text())),
+    );
     lines.join("\n")
 }
 
