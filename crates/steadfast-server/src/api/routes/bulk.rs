@@ -85,7 +85,11 @@ async fn asked(request: Request) -> Result<(Actor, types::Many, String), Problem
 fn noted(ids: &[JobId], asked: &str) -> String {
     let named: Vec<u64> = ids.iter().take(NOTED_MAX).map(|id| id.get()).collect();
     let more = ids.len() - named.len();
-    serde_json::json!({ "jobs": named, "more": more, "asked": json(asked) }).to_string()
+    let asked = types::Given::of(asked);
+    format!(
+        "{{\"jobs\":{named:?},\"more\":{more},\"asked\":{}}}",
+        asked.text()
+    )
 }
 
 /// A part of the jobs that match.
