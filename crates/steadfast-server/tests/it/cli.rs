@@ -198,20 +198,17 @@ fn a_token_of_several_words_is_refused_before_anybody_is_asked() {
     std::fs::write(&file, "sf_1\nsf_2\n").unwrap();
     let file = file.to_str().unwrap();
 
-    check(
-        &[
-            "status",
-            "--server",
-            "http://127.0.0.1:9",
-            "--token-file",
-            file,
-        ],
-        1,
-        "",
-        &format!(
-            "error[SF-2300]: what is in {file} is no token: a token is one word, alone in its line and in its file\n"
-        ),
-    );
+    for args in [
+        &["status", "--server", "http://127.0.0.1:9"][..],
+        &["ids", "next", "order", "--at", "http://127.0.0.1:9"],
+    ] {
+        check(
+            &[args, &["--token-file", file]].concat(),
+            1,
+            "",
+            "error[SF-2300]: what is given as the token is none: a token is one word, alone in its file\n",
+        );
+    }
 }
 
 #[test]

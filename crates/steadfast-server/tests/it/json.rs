@@ -259,6 +259,7 @@ fn of_the_store(of: &mut Caller, folder: &Folder) {
     of.data("ids decode", &[id.as_str().unwrap()]);
     of.data("doctor", &at_config);
     server.stop();
+    of.data("db restore", &[copy, "--dry-run", "--config", config]);
     of.data("db restore", &[copy, "--yes", "--config", config]);
 
     let database = folder.path().join("shop.db");

@@ -2,11 +2,12 @@
 
 use super::*;
 
-/// A table that takes so long for each row, and for ever for one of them.
+/// A table that takes so long for each row, and for one of them for ever, unless it knows that it does.
 struct Slow {
     table: Table,
     each: Duration,
     stuck: Option<u32>,
+    gives_up: bool,
 }
 
 impl Sink<u32> for Slow {
@@ -15,6 +16,9 @@ impl Sink<u32> for Slow {
         let tried = (id, batch.attempt(), rows.len());
         self.table.0.tried.lock().unwrap().push(tried);
         if self.stuck.is_some_and(|row| rows.contains(&row)) {
+            if self.gives_up {
+                return Err(WriteError::too_much("over its time"));
+            }
             std::future::pending::<()>().await;
         }
         clock::sleep(self.each * rows.len() as u32).await;
@@ -32,11 +36,12 @@ impl Sink<u32> for Slow {
     }
 }
 
-fn slow(table: &Table, each: u64, stuck: Option<u32>) -> BatchWriter<u32> {
+fn slow(table: &Table, each: u64, stuck: Option<u32>, gives_up: bool) -> BatchWriter<u32> {
     let sink = Slow {
         table: table.clone(),
         each: Duration::from_millis(each),
         stuck,
+        gives_up,
     };
     let mut config = of_rows(1_000);
     config.write_timeout = Duration::from_secs(2);
@@ -46,7 +51,7 @@ fn slow(table: &Table, each: u64, stuck: Option<u32>) -> BatchWriter<u32> {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_late_four_times_is_settled_and_goes_on_in_smaller_ones() {
     let table = Table::default();
-    let writer = slow(&table, 100, None);
+    let writer = slow(&table, 100, None, false);
 
     all(send(&writer, 0..100).await).await;
 
@@ -68,7 +73,7 @@ async fn a_batch_that_is_late_four_times_is_settled_and_goes_on_in_smaller_ones(
 async fn a_batch_that_was_late_four_times_and_is_written_is_not_written_again() {
     let table = Table::default();
     table.settles([Ok(true)]);
-    let writer = slow(&table, 100, None);
+    let writer = slow(&table, 100, None, false);
 
     all(send(&writer, 0..100).await).await;
 
@@ -78,25 +83,27 @@ async fn a_batch_that_was_late_four_times_and_is_written_is_not_written_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_is_always_late_is_given_up_once_another_is_written() {
-    let events = Events::default();
-    let _guard = events.listen();
-    let table = Table::default();
-    let writer = slow(&table, 1, Some(3));
+async fn a_row_that_always_takes_too_long_is_given_up_once_another_is_written() {
+    for gives_up in [false, true] {
+        let events = Events::default();
+        let _guard = events.listen();
+        let table = Table::default();
+        let writer = slow(&table, 1, Some(3), gives_up);
 
-    let mut outcomes = Vec::new();
-    for receipt in send(&writer, 0..10).await {
-        outcomes.push(answer(receipt).await);
+        let mut outcomes = Vec::new();
+        for receipt in send(&writer, 0..10).await {
+            outcomes.push(answer(receipt).await);
+        }
+
+        let error = outcomes.remove(3).unwrap_err();
+        assert!(error.dead().unwrap().is_retryable(), "{error}");
+        assert!(outcomes.iter().all(Result::is_ok));
+        assert_eq!(*table.0.dead.lock().unwrap(), [3]);
+        assert_eq!(table.rows(), [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+        let told = events.with_message("nothing can be written; rows wait");
+        assert_eq!(told.len(), 1);
+        assert!(!writer.stats().is_broken);
     }
-
-    let error = outcomes.remove(3).unwrap_err();
-    assert!(error.dead().unwrap().is_retryable(), "{error}");
-    assert!(outcomes.iter().all(Result::is_ok));
-    assert_eq!(*table.0.dead.lock().unwrap(), [3]);
-    assert_eq!(table.rows(), [0, 1, 2, 4, 5, 6, 7, 8, 9]);
-    let told = events.with_message("nothing can be written; rows wait");
-    assert_eq!(told.len(), 1);
-    assert!(!writer.stats().is_broken);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,7 @@ async fn asked(request: Request) -> Result<(Actor, types::Many, String), Problem
 fn noted(ids: &[JobId], asked: &str) -> String {
     let named: Vec<u64> = ids.iter().take(NOTED_MAX).map(|id| id.get()).collect();
     let more = ids.len() - named.len();
-    serde_json::json!({ "jobs": named, "more": more, "asked": json(asked) }).to_string()
+    serde_json::json!({ "jobs": named, "more": more, "asked": types::Given::of(asked) }).to_string()
 }
 
 /// A part of the jobs that match.

@@ -62,8 +62,12 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Makes what asks a server, unless the token would cross the network in clear and nobody has said that it may.
+    /// Makes what asks a server, unless the token is none, or would cross the network in clear and nobody has said that it may.
     pub(crate) fn client(&self, server: &str, token: &str) -> anyhow::Result<Client> {
+        anyhow::ensure!(
+            !token.contains(|char: char| char.is_whitespace() || char.is_control()),
+            "what is given as the token is none: a token is one word, alone in its file"
+        );
         if !self.in_clear && !token.is_empty() && is_in_clear(server) {
             return Err(anyhow::anyhow!("{server} is another machine, by http://").context(InClear));
         }
@@ -98,13 +102,6 @@ pub(crate) fn run(
     let asked = || -> anyhow::Result<()> {
         let token = options.token()?;
         let token = token.trim();
-        if token.contains(|char: char| char.is_whitespace() || char.is_control()) {
-            let of = options.token_file.as_ref().map(|path| path.display());
-            let of = of.map_or("STEADFAST_TOKEN".to_owned(), |path| path.to_string());
-            anyhow::bail!(
-                "what is in {of} is no token: a token is one word, alone in its line and in its file"
-            );
-        }
         let client = options.trust.client(&options.server, token)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -359,7 +359,7 @@ fn differing(before: Option<&Schedule>, after: &Schedule) -> String {
             ("start_deadline", text(&of.start_deadline)),
             ("handler", of.kind.clone()),
             ("queue", of.queue.clone()),
-            ("payload", of.payload.to_string()),
+            ("payload", of.payload.text().to_owned()),
             ("max_attempts", of.max_attempts.to_string()),
             ("priority", of.priority.to_string()),
             ("limit_key", text(&of.limit_key)),
