@@ -15,9 +15,9 @@ pub(crate) struct Progress {
     pub(crate) text: String,
 }
 
-/// How far all runs have come, by job and term; as many as run. A cheap clone.
+/// How far runs have come that say so, by job and term; as many as run at most. A cheap clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progresses(Arc<Mutex<BTreeMap<(JobId, u64), Option<Progress>>>>);
+pub(crate) struct Progresses(Arc<Mutex<BTreeMap<(JobId, u64), Progress>>>);
 
 /// The run that tells how far it has come, until this is dropped.
 #[derive(Debug)]
@@ -28,20 +28,18 @@ pub(crate) struct Teller {
 
 impl Progresses {
     pub(crate) fn begin(&self, id: JobId, term: u64) -> Teller {
-        let run = (id, term);
-        self.all().insert(run, None);
         Teller {
-            run,
+            run: (id, term),
             all: self.clone(),
         }
     }
 
     /// How far a run has come, if it is one of this process and has said so.
     pub(crate) fn of(&self, id: JobId, term: u64) -> Option<Progress> {
-        self.all().get(&(id, term)).cloned().flatten()
+        self.all().get(&(id, term)).cloned()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<(JobId, u64), Option<Progress>>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<(JobId, u64), Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,7 +52,7 @@ impl Teller {
             percent: percent.min(100),
             text: text[..cut.unwrap_or(0)].to_owned(),
         };
-        self.all.all().insert(self.run, Some(progress));
+        self.all.all().insert(self.run, progress);
     }
 
     /// What it said last.
