@@ -1,7 +1,8 @@
-//! The project of somebody: its profiles and its dependencies.
+//! The project of somebody: its profiles, its dependencies, and timers in its source.
 
 mod dependencies;
 mod profiles;
+mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -89,6 +90,22 @@ struct Package {
     name: String,
     version: String,
     dependencies: Vec<Declared>,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+/// What is built of a package.
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+impl Target {
+    fn is_released(&self) -> bool {
+        let aside = ["bench", "custom-build", "example", "test"];
+        !self.kind.iter().any(|kind| aside.contains(&kind.as_str()))
+    }
 }
 
 /// A dependency, as a manifest has it.
