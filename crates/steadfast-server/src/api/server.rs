@@ -31,6 +31,7 @@ use super::revisions::Revisions;
 use super::routes::panics::Samples;
 use super::{auth, routes, table};
 use crate::config;
+use crate::listen::listen;
 use crate::sql;
 use crate::tls::Tls;
 use crate::traffic::{Recent, Totals};
@@ -245,14 +246,7 @@ impl Api {
         kinds: Option<Kinds>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
-        let listener = std::net::TcpListener::bind(api.listen);
-        let listener = listener.with_context(|| {
-            format!(
-                "cannot listen on {}; choose another address in [api]",
-                api.listen
-            )
-        })?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(api.listen, "in [api]")?;
         let address = listener.local_addr()?;
         let place = steadfast::store::Config {
             connections_max: CONNECTIONS,

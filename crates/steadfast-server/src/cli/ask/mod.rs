@@ -64,10 +64,11 @@ pub(crate) struct Trust {
 impl Trust {
     /// Makes what asks a server, unless the token would cross the network in clear and nobody has said that it may.
     pub(crate) fn client(&self, server: &str, token: &str) -> anyhow::Result<Client> {
+        let client = Client::new(server, token, self.ca.as_deref())?;
         if !self.in_clear && !token.is_empty() && is_in_clear(server) {
             return Err(anyhow::anyhow!("{server} is another machine, by http://").context(InClear));
         }
-        Client::new(server, token, self.ca.as_deref())
+        Ok(client)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Subcommand};
 
-use super::super::{Cli, import};
+use super::super::{Cli, fail, import};
 use super::print::{Printer, agreed, table};
 use super::{Why, done, more, query};
 use crate::api::client::{Client, part};
@@ -85,9 +85,8 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         && from >= to
     {
         let wrong = format!("--to {to} is not after --from {from}: there is nothing between them");
-        Cli::command()
-            .error(ErrorKind::ValueValidation, wrong)
-            .exit();
+        let wrong = Cli::command().error(ErrorKind::ValueValidation, wrong);
+        return fail::misunderstood(&wrong);
     }
     super::run(options, async |client, printer| {
         let (method, path, changed) = match command {

@@ -268,7 +268,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &viewer,
         &["jobs", "show", "4711"],
         4,
-        "error[SF-2205]: there is no job 4711, or not any more\n",
+        "error[SF-2205]: there is no job 4711, or not any more\n  fix: list what there is\n",
     );
     check(
         "",
@@ -300,7 +300,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &admin,
         &["schedules", "pause", "nothing", "--reason", "x"],
         4,
-        "error[SF-2205]: there is no schedule \"nothing\"\n",
+        "error[SF-2205]: there is no schedule \"nothing\"\n  fix: list what there is\n",
     );
     check(
         &admin,
@@ -318,6 +318,42 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         (&json["version"], &json["error"]["code"]),
         (&1.into(), &"SF-2205".into())
     );
+
+    // What keeps a server from being asked is told apart from a server that is away.
+    let barred = |server: &str, token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.args(["status", "--server", server]);
+        let asked = command.env("STEADFAST_TOKEN", token).output().unwrap();
+        (asked.status.code(), text(&asked.stderr))
+    };
+    let address = served.address.clone();
+    for (server, token, code, says) in [
+        (
+            address.clone(),
+            "t",
+            2,
+            format!(
+                "error[SF-2305]: \"{address}\" is not the address of a server\n  \
+                 fix: write http://HOST:PORT, or https://HOST:PORT\n"
+            ),
+        ),
+        (
+            format!("http://{address}"),
+            "one\ntwo",
+            5,
+            "error[SF-2306]: the token has characters that no token has\n  fix: ".into(),
+        ),
+        (
+            format!("https://{address}"),
+            "t",
+            7,
+            format!("error[SF-2308]: what is at https://{address} does not speak TLS\n"),
+        ),
+    ] {
+        let (exit, told) = barred(&server, token);
+        assert_eq!(exit, Some(code), "{told}");
+        assert!(told.starts_with(&says), "{told}");
+    }
 
     // A token that is revoked opens nothing.
     let revoked = served.admin(&["token", "revoke", "2"]);
@@ -514,7 +550,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
     assert_eq!(refused.status.code(), Some(5));
     assert_eq!(
         text(&refused.stderr),
-        "error[SF-2204]: this API takes no changes: it was started with read_only = true\n"
+        "error[SF-2204]: this API takes no changes: it was started with read_only = true\n  fix: set `read_only = false` in `[api]`, or ask another\n"
     );
     served.server.stop();
 }
