@@ -104,11 +104,15 @@ impl<'c> Look<'c> {
     fn work(&mut self) {
         let config = self.config;
         if config.handlers.is_empty() && config.ids.is_none() {
-            self.refuse(
-                &[],
+            let (why, fix) = (
                 "nothing is to be run",
                 "add a [handlers.NAME] with exec = [\"PROGRAM\"]",
             );
+            // An API alone looks at the work of others.
+            match config.api.enabled {
+                true => self.tell(Level::Warning, &[], why, fix),
+                false => self.refuse(&[], why, fix),
+            }
         }
         if let Some(ids) = &config.ids
             && ids.generators.is_empty()
