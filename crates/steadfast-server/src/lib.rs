@@ -21,6 +21,7 @@ mod time;
 mod tls;
 mod traffic;
 mod unhandled;
+mod unwritten;
 mod writes;
 
 pub use api::{Api, ApiOptions};

@@ -187,10 +187,14 @@ impl Inner {
         })
     }
 
-    /// Tells whether nobody here does the work of a kind; false where it is not known who does which.
-    pub(super) fn is_strange(&self, kind: &str) -> bool {
-        let kinds = self.kinds.as_ref();
-        kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
+    /// Warns of a kind whose work nobody here does; of none where it is not known who does which.
+    pub(super) fn warning_of(&self, kind: &str) -> Option<String> {
+        let kinds = self.kinds.as_ref()?;
+        (!kinds.usual.contains_key(kind)).then(|| {
+            format!(
+                "no handler of this server is called {kind:?}: the job waits for a process that has one"
+            )
+        })
     }
 }
 

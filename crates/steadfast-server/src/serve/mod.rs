@@ -24,6 +24,7 @@ use crate::handlers::{self, Outside, Shared};
 use crate::listen::listen;
 use crate::process::warden::{self, Warden};
 use crate::sql;
+use crate::unwritten::unwritten;
 use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
@@ -280,6 +281,10 @@ impl Parts {
                 };
                 tracing::info!(target: "steadfast::serve", schedule = name, change, plan, "a schedule is as the file says");
             }
+        }
+        let others = unwritten(&schedules, |name| config.schedules.contains_key(name)).await?;
+        if let Some(names) = others {
+            tracing::info!(target: "steadfast::serve", names, "the store has schedules that the file does not have; they go on");
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;

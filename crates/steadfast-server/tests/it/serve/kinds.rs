@@ -53,6 +53,13 @@ fn a_kind_that_no_handler_has_is_enqueued_with_a_warning() {
         text(&made.stderr),
         "warning: no handler of this server is called \"bakcup\": the job waits for a process that has one\n"
     );
+    let head = format!("{}if-none-match: *\r\n", bearer(&admin));
+    let new = json!({ "rule": "@yearly", "kind": "bakcup", "reason": "x" }).to_string();
+    let (status, _, told) = served.send("PUT", "/api/v1/schedules/yearly", &head, &new);
+    assert_eq!(status, 200, "{told}");
+    let run = served.ask(&admin, &["schedules", "run", "yearly", "--reason", "x"]);
+    assert_eq!(text(&run.stdout), "job 2 is made\n");
+    assert_eq!(text(&run.stderr), text(&made.stderr));
     let known = served.ask(&admin, &["jobs", "run", "backup", "--reason", "x"]);
     assert_eq!(text(&known.stderr), "");
     served.server.stop();
