@@ -115,11 +115,7 @@ impl Barred {
     fn of(error: &anyhow::Error, base: &str) -> Option<Self> {
         let (mut tls, mut http) = (None, None);
         for cause in error.chain() {
-            let inner = cause
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref);
-            let inner = inner.and_then(|inner| inner.downcast_ref());
-            tls = tls.or(inner).or(cause.downcast_ref::<rustls::Error>());
+            tls = tls.or(tls_error(cause));
             http = http.or(cause.downcast_ref::<hyper::Error>());
         }
         let base = base.to_owned();
@@ -169,6 +165,14 @@ impl std::fmt::Display for Barred {
 }
 
 impl std::error::Error for Barred {}
+
+/// Finds an error of TLS, also within one of I/O, which does not name it as its source.
+fn tls_error<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    while let Some(inner) = error.downcast_ref::<io::Error>() {
+        error = inner.get_ref()?;
+    }
+    error.downcast_ref()
+}
 
 /// A request that was not sent yet.
 pub(crate) struct Asking<'c> {

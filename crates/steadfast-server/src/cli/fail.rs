@@ -14,7 +14,6 @@ use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
 use crate::config;
-use crate::listen::NotListening;
 
 /// Every exit code, and when.
 pub(super) const EXITS: &[(u8, &str)] = &[
@@ -188,7 +187,7 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     let (code, exit, fix) = judge(error);
     // Errors of the store have their code in their text, for logs.
     let title = error.to_string();
-    let title = title.split(&format!(" ({code})")).next().unwrap_or(&title);
+    let title = title.strip_suffix(&format!(" ({code})")).unwrap_or(&title);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
     let mistakes = Mistakes::of(error);
     // Each mistake has its own, and a failure of no kind says what to do, or its cause does.
@@ -391,9 +390,6 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
             _ => 7,
         };
         return (barred.code().into(), exit, Some(barred.fix().into()));
-    }
-    if let Some(not_listening) = error.downcast_ref::<NotListening>() {
-        return (NotListening::CODE.into(), 1, Some(not_listening.fix()));
     }
     if error.downcast_ref::<AnsweredByProxy>().is_some() {
         let fix =

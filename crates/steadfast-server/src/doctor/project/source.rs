@@ -227,7 +227,7 @@ mod tests {
             "time::sleep(std::time::Duration::from_millis(86_400_000u64)).await;",
             "interval_at(Instant::now() + first, Duration::from_hours(12))",
             "spawn(async { loop { sleep(Duration::from_days(7)).await } })",
-            "let ticks = interval(DAY * 7); const DAY: Duration = Duration::from_secs(24 * HOUR); const HOUR: u64 = 60 * 60;",
+            "let ticks = interval(DAY * 7); const HOUR: u64 = 60 * 60; const DAY: Duration = Duration::from_secs(24 * HOUR);",
             "interval(7 * times::DAY); mod times { const DAY: Duration = Duration::from_mins(24 * 60); }",
             "interval(Duration::from_secs((24 * 60) * 60),)",
         ] {
