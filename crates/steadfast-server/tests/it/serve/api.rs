@@ -126,7 +126,7 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
         "{shown}"
     );
     assert!(shown.contains("payload    {\"n\":1}\n"), "{shown}");
-    assert!(shown.contains(r#""output":"{\"n\":1}""#), "{shown}");
+    assert!(shown.contains("\noutput\n    {\"n\":1}\n"), "{shown}");
 
     for _ in 0..2 {
         served.told(&admin, &[&["jobs", "run", "failing"], &why[..]].concat());
@@ -383,6 +383,20 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         told.ends_with("fix: start `steadfast serve`, or say where it is with --server\n"),
         "{told}"
     );
+}
+
+#[test]
+fn a_body_that_is_too_large_is_told_apart_from_one_that_is_wrong() {
+    let served = Served::start("too-large", &shell("nothing", "true", ""));
+    let admin = bearer(&served.token("admin"));
+    let new = |payload: &str| format!(r#"{{"kind":"nothing","payload":"{payload}","reason":"x""#);
+
+    let (too_large, _, told) =
+        served.send("POST", "/api/v1/jobs", &admin, &new(&"x".repeat(2 << 20)));
+    let (wrong, ..) = served.send("POST", "/api/v1/jobs", &admin, &new("x"));
+
+    assert_eq!((too_large, wrong), (413, 400), "{told}");
+    served.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
