@@ -110,6 +110,28 @@ fn an_api_alone_is_served() {
 }
 
 #[test]
+fn a_schedule_whose_only_time_has_passed_is_told() {
+    let folder = Folder::new("passed");
+    let once = |rule: &str| {
+        let schedule = format!("[schedules.once]\nrule = \"{rule}\"\nhandler = \"a\"\n");
+        let config = folder.configure(&format!("{}{schedule}", shell("a", "true", "")));
+        let checked = output(&["--check", "--config", config.to_str().unwrap()]);
+        assert_eq!(checked.status.code(), Some(0));
+        String::from_utf8_lossy(&checked.stderr).into_owned()
+    };
+
+    let passed = once("at 2020-01-01T10:00");
+
+    assert!(
+        passed.starts_with(
+            "warning: its time has passed: a store to which it is new may run it at once\n"
+        ),
+        "{passed}"
+    );
+    assert_eq!(once("at 9000-01-01T10:00"), "");
+}
+
+#[test]
 fn a_variable_that_is_not_set_is_refused_at_the_start_and_told_before() {
     let folder = Folder::new("unset");
     let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\nsecret = \"env:NO_SUCH_VARIABLE\"\n";
