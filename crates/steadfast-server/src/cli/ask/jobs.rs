@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::bulk::{self, All, Bulk, how};
-use super::print::{agreed, counted, plain, table};
+use super::print::{agreed, are, counted, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
 use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason};
@@ -241,7 +241,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 let count = ids.len();
                 let mut line = match redriven.dry_run {
                     true => format!("{count} jobs would be put back to work{}", how(count)),
-                    false => format!("{count} jobs are put back to work"),
+                    false => format!("{} put back to work", are(count as usize, "job")),
                 };
                 line.push_str(&format!("\n{}", ids.join(" ")));
                 if !redriven.refused.is_empty() {
@@ -383,7 +383,17 @@ fn shown(detail: &JobDetail) -> String {
     line("occurrence", detail.occurrence.clone());
     line("payload", Some(detail.payload.to_string()));
     line("error", job.error.clone());
-    line("result", detail.result.as_ref().map(ToString::to_string));
+    let mut result = detail.result.clone();
+    let output = result.as_mut().and_then(|result| {
+        let written = result.get("output")?.as_str()?.to_owned();
+        result.as_object_mut()?.remove("output");
+        Some(written)
+    });
+    line("result", result.map(|result| result.to_string()));
+    if let Some(output) = output.filter(|output| !output.is_empty()) {
+        lines.push("output".to_owned());
+        lines.extend(output.lines().map(|line| format!("    {}", plain(line))));
+    }
     lines.join("\n")
 }
 

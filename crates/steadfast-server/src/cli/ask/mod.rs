@@ -30,6 +30,7 @@ pub(crate) struct Options {
     #[arg(
         long,
         global = true,
+        help_heading = "Server",
         env = "STEADFAST_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:4011"
@@ -37,7 +38,7 @@ pub(crate) struct Options {
     server: String,
 
     /// A file with the token; without it, the variable STEADFAST_TOKEN has it.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Server", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -53,11 +54,17 @@ pub(crate) struct Options {
 pub(crate) struct Trust {
     /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the
     /// roots of the public web.
-    #[arg(long, global = true, env = "STEADFAST_CA", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Server",
+        env = "STEADFAST_CA",
+        value_name = "FILE"
+    )]
     ca: Option<PathBuf>,
 
     /// Sends the token to another machine by http://, too, where whoever is on the way can read it.
-    #[arg(long, global = true, env = "STEADFAST_IN_CLEAR", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, help_heading = "Server", env = "STEADFAST_IN_CLEAR", value_parser = FalseyValueParser::new())]
     in_clear: bool,
 }
 

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Subcommand};
 
 use super::super::{Cli, fail, import};
-use super::print::{Printer, agreed, table};
+use super::print::{Printer, agreed, are, table};
 use super::{Why, done, more, query};
 use crate::api::client::{Client, part};
 use crate::api::types::{Backfill, Backfilled, Done, Reason, Schedule, SchedulePage, UpcomingList};
@@ -158,7 +158,7 @@ async fn backfill(client: &Client, printer: &Printer, gaps: Gaps) -> anyhow::Res
 
 fn filled(told: &Backfilled) -> String {
     let made = match (told.dry_run, &told.first, &told.last) {
-        (false, ..) => format!("{} jobs are made", told.made),
+        (false, ..) => format!("{} made", are(told.made as usize, "job")),
         (true, Some(first), Some(last)) => {
             let more = if told.rest.is_some() { "+" } else { "" };
             let made = told.made;

@@ -40,6 +40,14 @@ const CARGO_WITHIN: Duration = Duration::from_secs(60);
 
 /// Looks at the project of a manifest.
 pub(super) async fn examine(manifest: &Path) -> Vec<Finding> {
+    // Cargo takes no other name, and says of each way not to be one something else.
+    if !manifest.is_file() || manifest.file_name().is_none_or(|name| name != "Cargo.toml") {
+        return vec![fail(
+            &READ,
+            format!("{} is no manifest", manifest.display()),
+            "name a Cargo.toml with --manifest-path",
+        )];
+    }
     let own = manifest.parent().unwrap_or(Path::new("")).to_owned();
     let read = metadata(manifest).await;
     let root = read

@@ -409,11 +409,22 @@ fn what_cannot_be_read_is_told_and_not_passed_over() {
     told.some("project.read", "fail", "cargo cannot say");
     told.some("project.panic", "fail", "the profiles cannot be read");
 
-    let mut nowhere = doctor();
-    nowhere
-        .current_dir(&sample.0)
-        .args(["--manifest-path", "no/such/Cargo.toml"]);
-    told_of(nowhere).some("project.read", "fail", "cargo cannot say");
+    for no_manifest in ["no/such/Cargo.toml", "app", "app/src/main.rs"] {
+        let mut nowhere = doctor();
+        nowhere
+            .current_dir(&sample.0)
+            .args(["--manifest-path", no_manifest]);
+        let told = told_of(nowhere);
+        told.one(
+            "project.read",
+            "fail",
+            &format!("{no_manifest} is no manifest"),
+        );
+        assert_eq!(
+            told.troubles()[0]["fix"],
+            "name a Cargo.toml with --manifest-path"
+        );
+    }
 }
 
 fn told_of(mut command: Command) -> Told {

@@ -66,6 +66,23 @@ fn a_kind_that_no_handler_has_is_enqueued_with_a_warning() {
 }
 
 #[tokio::test]
+async fn the_output_of_a_job_that_is_done_is_shown_in_its_lines() {
+    let script = r#"echo '::steadfast result {"rows": 10}'; echo one; echo two"#;
+    let served = Served::start("output", &shell("lines", script, ""));
+    let admin = served.token("admin");
+    let jobs = jobs(&served.folder).await;
+    served.told(&admin, &["jobs", "run", "lines", "--reason", "x"]);
+    until_state(&jobs, JobId::new(1).unwrap(), State::Completed).await;
+
+    let shown = served.told(&admin, &["jobs", "show", "1"]);
+
+    assert!(shown.ends_with("\noutput\n    one\n    two\n"), "{shown}");
+    assert!(shown.contains("\nresult     {"), "{shown}");
+    assert!(shown.contains("\"result\":{\"rows\":10}"), "{shown}");
+    served.server.stop();
+}
+
+#[tokio::test]
 async fn what_a_program_has_written_drives_no_terminal() {
     let script = r"printf '\033]0;mine\007\302\233one\n\033[2Jtwo\n' >&2; exit 3";
     let served = Served::start("escapes", &shell("escapes", script, "attempts = 1"));
