@@ -142,6 +142,7 @@ impl Error {
     /// Tells when to come back, where that helps without anybody changing anything.
     pub fn retry_after(&self) -> Option<Duration> {
         match &*self.0 {
+            Repr::UsedUp { .. } if self.is_tag_ended() => None,
             Repr::NoneFree { retry_after, .. }
             | Repr::Held { retry_after, .. }
             | Repr::UsedUp { retry_after, .. } => Some(*retry_after),
@@ -169,6 +170,15 @@ impl Error {
     /// Tells whether numbers are used up because the store gives no others.
     pub fn is_used_up(&self) -> bool {
         matches!(*self.0, Repr::UsedUp { .. })
+    }
+
+    /// Tells whether the tag never has a number again.
+    pub(crate) fn is_tag_ended(&self) -> bool {
+        match &*self.0 {
+            Repr::TagEnded(_) => true,
+            Repr::UsedUp { cause, .. } => cause.as_ref().is_some_and(|cause| cause.is_tag_ended()),
+            _ => false,
+        }
     }
 
     pub(crate) fn is_bad_range(&self) -> bool {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use steadfast_core::{context, spawn};
-use steadfast_store::{Array, Store, Tx, Value, Wakes, binds};
+use steadfast_store::{Array, Row, Store, Tx, Value, Wakes, binds};
 use tokio::sync::watch;
 
 use crate::error::{Refusal, Repr};
@@ -110,10 +110,40 @@ impl Jobs {
         payload: impl Into<String>,
         options: Options,
     ) -> Result<JobId, Error> {
-        let mut batch = Batch::new();
-        batch.push_draft(Draft::of_kind(kind.into(), payload.into(), options)?);
-        let ids = self.enqueue_batch(batch).await?;
-        ids.first().copied().ok_or(Repr::Answer("no id").into())
+        let enqueued = self.enqueue_kind_or_find(kind, payload, options).await?;
+        Ok(enqueued.id)
+    }
+
+    /// Does as [`enqueue_kind`](Self::enqueue_kind), and tells whether the job is new, or another one has its unique key.
+    ///
+    /// # Errors
+    /// As [`enqueue_kind`](Self::enqueue_kind).
+    ///
+    /// # Cancel safety
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn enqueue_kind_or_find(
+        &self,
+        kind: impl Into<String>,
+        payload: impl Into<String>,
+        options: Options,
+    ) -> Result<Enqueued, Error> {
+        let draft = Draft::of_kind(kind.into(), payload.into(), options)?;
+        let Some((key, _)) = draft.options.unique.clone() else {
+            let mut batch = Batch::new();
+            batch.push_draft(draft);
+            let ids = self.enqueue_batch(batch).await?;
+            let id = ids.first().copied().ok_or(Repr::Answer("no id"))?;
+            return Ok(Enqueued { id, is_new: true });
+        };
+        let draft = [draft];
+        let call = Call::new(&self.signal, &draft);
+        for _ in 0..KEY_TURNS {
+            if let Some(enqueued) = self.enqueue_alone(&draft).await? {
+                call.send();
+                return Ok(enqueued);
+            }
+        }
+        Err(Repr::Contended(key).into())
     }
 
     /// Enqueues many jobs, in one transaction; gives their ids, in order.
@@ -131,8 +161,8 @@ impl Jobs {
         } else {
             None
         };
-        let ids = if let Some(id) = known {
-            vec![id]
+        let ids = if let Some(known) = known {
+            vec![known.id]
         } else if batch.is_plain() {
             let rows = self
                 .store
@@ -150,17 +180,21 @@ impl Jobs {
 
     /// Enqueues one job with a key, without a transaction that others would have to wait for; `None`
     /// when the key changes hands in this very moment.
-    async fn enqueue_alone(&self, draft: &[Draft]) -> Result<Option<JobId>, Error> {
+    async fn enqueue_alone(&self, draft: &[Draft]) -> Result<Option<Enqueued>, Error> {
+        let as_told = |row: &Row, is_new| {
+            let id = JobId(row.get(1)?);
+            Ok::<_, Error>(Enqueued { id, is_new })
+        };
         let binds = binds![keyed_columns(draft)];
         let rows = self.store.run(&sql::ENQUEUE_UNIQUE, binds).await?;
         if let Some(row) = rows.first() {
-            return Ok(Some(JobId(row.get(1)?)));
+            return as_told(row, true).map(Some);
         }
         let unique = draft[0].options.unique.as_ref();
         let key: Vec<String> = unique.map(|(key, _)| key.clone()).into_iter().collect();
         let rows = self.store.ask(&sql::FIND_UNIQUE, binds![key]).await?;
-        let known = rows.first().map(|row| row.get(1).map(JobId));
-        Ok(known.transpose()?)
+        let known = rows.first().map(|row| as_told(row, false));
+        known.transpose()
     }
 
     /// Enqueues a job in the transaction of the caller: it is there if that commits, and was never
@@ -241,6 +275,16 @@ impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jobs").finish_non_exhaustive()
     }
+}
+
+/// What has come of a job that was to be enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// The job, or the one that has its unique key.
+    pub id: JobId,
+    /// Whether it is the job itself.
+    pub is_new: bool,
 }
 
 /// Jobs to be enqueued together, of any kinds; at most [`BATCH_MAX`].

@@ -103,7 +103,7 @@ mod sql;
 mod unhandled;
 mod wake;
 
-pub use client::{BATCH_MAX, Batch, Jobs};
+pub use client::{BATCH_MAX, Batch, Enqueued, Jobs};
 pub use control::{Cancelled, CancelledAll, Redriven};
 pub use error::Error;
 pub use event::{EVENTS_BEHIND_MAX, JobEvent, What};

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::receipt::Reason;
 use super::sink::Kind;
+use crate::clock::{self, Instant};
 use crate::context::Name;
 use crate::decide::batch::{Constraint, Lag, Pressure};
 use crate::report::{Collector, MetricDoc, Source};
@@ -49,6 +50,9 @@ pub struct BatchStats {
     pub is_paused: bool,
     /// Whether rows wait because none could be written.
     pub is_broken: bool,
+    /// For how long the sink has not been able to say whether a batch in doubt is written, if there is one: until then its
+    /// rows wait, and all others.
+    pub unsettled: Option<Duration>,
     /// How many waited for locks in the database at the last look, if that could tell.
     pub lock_waiters: Option<u32>,
     /// How far replicas were behind at the last look, if that could tell: at least so far, where one of them was before
@@ -70,6 +74,7 @@ pub(super) struct Books {
 
 struct Inner {
     stats: BatchStats,
+    unsettled_since: Option<Instant>,
     /// Nothing that is sent now would be read.
     is_ended: bool,
 }
@@ -95,19 +100,26 @@ impl Books {
             constraint: Constraint::default(),
             is_paused: false,
             is_broken: false,
+            unsettled: None,
             lock_waiters: None,
             replica_lag: None,
         };
         Self {
             inner: Mutex::new(Inner {
                 stats,
+                unsettled_since: None,
                 is_ended: false,
             }),
         }
     }
 
     pub(super) fn stats(&self) -> BatchStats {
-        self.open().stats.clone()
+        let inner = self.open();
+        let unsettled = inner.unsettled_since.map(|since| clock::now() - since);
+        BatchStats {
+            unsettled,
+            ..inner.stats.clone()
+        }
     }
 
     /// Counts a row and sends it, unless the writer has ended, which gives it back: its receipt would never be answered.
@@ -171,6 +183,10 @@ impl Books {
         self.open().stats.is_broken = is_broken;
     }
 
+    pub(super) fn unsettled(&self, since: Option<Instant>) {
+        self.open().unsettled_since = since;
+    }
+
     pub(super) fn looked(&self, pressure: Pressure) {
         let mut inner = self.open();
         if inner.is_ended {
@@ -188,6 +204,7 @@ impl Books {
     pub(super) fn end(&self) -> BatchStats {
         let mut inner = self.open();
         inner.is_ended = true;
+        inner.unsettled_since = None;
         let stats = &mut inner.stats;
         stats.is_open = false;
         stats.is_paused = false;
@@ -272,6 +289,11 @@ pub(crate) const METRICS: &[MetricDoc] = &[
         "1 while rows wait because none could be written.",
     ),
     MetricDoc::gauge(
+        "steadfast_batch_unsettled_seconds",
+        &["batch"],
+        "For how long rows have waited because nobody can say whether a batch is written; 0 while none is in such doubt.",
+    ),
+    MetricDoc::gauge(
         "steadfast_batch_lock_waiters",
         &["batch"],
         "Connections that waited for locks in the database at the last look; absent when that could not tell.",
@@ -309,6 +331,10 @@ impl Source for Books {
             .gauge(
                 "steadfast_batch_broken",
                 f64::from(u8::from(stats.is_broken)),
+            )
+            .gauge(
+                "steadfast_batch_unsettled_seconds",
+                stats.unsettled.unwrap_or_default().as_secs_f64(),
             );
         if let Some(waiters) = stats.lock_waiters {
             to.labels([batch])

@@ -34,7 +34,10 @@ pub struct BatchConfig {
     pub queue_max: usize,
     /// How long a sink may take for one transaction: more than nothing, 30 s by default, far above
     /// what a batch should take: none is meant to take more than the half of it. Then it counts as
-    /// unavailable, with nobody knowing whether it has written, and the next batches are smaller.
+    /// unavailable, with nobody knowing whether it has written, and the next batches are smaller. A batch that was not
+    /// answered in time four times is split, once the sink has [settled](super::Sink::settle) that it is not written; a row
+    /// alone is given up only if it is late again after another one was written. So that this is seldom, let the database
+    /// end a statement sooner than that by itself.
     pub write_timeout: Duration,
     /// How long to wait between attempts, when a transaction failed for no fault of its rows: from
     /// 20 ms, doubling to 5 s, with full jitter. Two writers that deadlocked must not meet again.

@@ -21,7 +21,7 @@
 //!   [`Sink::dead`], and do not take others with them. When nothing can be written any more the
 //!   writer stops giving up rows, and they wait. Now and then a few are tried, up to sixteen, and once one of them is
 //!   written, those that failed before it are tried once more, and given up if they fail again. So sixteen rows in a row that cannot be written wait, all others
-//!   behind them, and that is told.
+//!   behind them, and that is told. A row alone that takes too long four times is treated as they are.
 //! - **Failures that are not the rows'** ([`WriteError::conflict`], [`WriteError::unavailable`]) are
 //!   tried again, with jitter, under the same [`BatchId`]: a sink that stores the id in the same
 //!   transaction writes each batch once, also when the answer to a commit was lost. When something else fails then, the sink

@@ -57,7 +57,8 @@ enum Why {
 }
 
 impl NotWritten {
-    /// Gives the error, if the row itself cannot be written; sending it again is of no use.
+    /// Gives the error, if the row itself cannot be written; sending it again is of no use, unless the error
+    /// [says so](WriteError::is_retryable): one that took too long again and again.
     pub fn dead(&self) -> Option<&WriteError> {
         match &self.0 {
             Why::Dead(error) => Some(error),

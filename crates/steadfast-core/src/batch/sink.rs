@@ -18,7 +18,8 @@ pub trait Sink<T>: Send + Sync + 'static {
     /// a row, so that the row that provokes it is found.
     ///
     /// After an outage or a panic a batch is in doubt: an attempt that was not answered may have written it, or may do so
-    /// yet. So the same rows are tried under the same id until they are written, or something else fails; then the sink is
+    /// yet. So the same rows are tried under the same id until they are written, something else fails, or four attempts were
+    /// not answered within the [timeout](super::BatchConfig::write_timeout); then the sink is
     /// asked to [settle](Self::settle) it before its rows are tried under other ids, wait, or are given up.
     ///
     /// # Cancel safety
@@ -34,7 +35,7 @@ pub trait Sink<T>: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot say so yet. It is asked again, with the backoff of writes, until the end; within the timeout of a write,
-    /// and a panic is contained.
+    /// and a panic is contained. Meanwhile rows wait, which [`unsettled`](super::BatchStats::unsettled) tells.
     ///
     /// # Cancel safety
     /// It is dropped like [`write`](Self::write).
@@ -160,7 +161,7 @@ impl WriteError {
 
     /// Nobody was there to write, or to answer: the connection broke, the server is read-only or
     /// restarts. Perhaps it was committed, or will be, so from now on the batch is in [doubt](Sink::write). The same rows are
-    /// tried again until the end.
+    /// tried again until the end, unless it is the [timeout](super::BatchConfig::write_timeout) that runs out again and again.
     pub fn unavailable(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::Unavailable, source)
     }
@@ -172,8 +173,9 @@ impl WriteError {
     }
 
     /// It was too much for one transaction: it took longer than the database lets it, or is larger.
-    /// Nothing was committed by this attempt. Fewer of the same rows are tried; one that is alone already is tried again until
-    /// the end, since others may have kept it waiting.
+    /// Nothing was committed by this attempt. Fewer of the same rows are tried; one that is alone already is tried again, since
+    /// others may have kept it waiting. After four times others are tried, and it is given up if it is too much again once
+    /// one of those was written.
     pub fn too_much(source: impl Into<BoxError>) -> Self {
         Self::new(Kind::TooMuch, source)
     }
@@ -200,7 +202,8 @@ impl WriteError {
 
     /// Tells whether the attempt may have committed all the same, or may do so yet.
     pub(super) fn leaves_doubt(&self) -> bool {
-        self.kind == Kind::Unavailable || self.source.is::<Panic>()
+        // Whoever points at a row is certain that nothing was committed.
+        self.kind == Kind::Unavailable || self.at.is_none() && self.source.is::<Panic>()
     }
 
     /// Tells whether one of the rows is to blame.

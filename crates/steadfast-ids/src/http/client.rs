@@ -21,6 +21,13 @@ use crate::prefetch::{InvalidPrefetch, Prefetch, PrefetchConfig};
 /// The largest answer that is read: 1 MiB, four times what the most ids have.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// When to come back at the earliest: in a millisecond.
+const SOON: Duration = Duration::from_millis(1);
+
+/// The longest that a service is left alone because it said so: a minute. A `Retry-After` of years, of a proxy that is set up
+/// wrong, would be the end of the client.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
 /// Has ids of an [`IdService`](super::IdService) before they are wanted. A cheap handle.
 ///
 /// The transport is a tower service: the client of hyper, of reqwest behind tower, or a stack of layers with retries,
@@ -164,8 +171,13 @@ impl Client {
             if let Some(taken) = self.take() {
                 return taken;
             }
-            if clock::timeout(self.shared.timeout, came).await.is_err() {
-                return Err(Why::Timeout(self.shared.timeout).into());
+            let timeout = self.shared.timeout;
+            if clock::timeout(timeout, came).await.is_err() {
+                // The request is about to be given up as well, and then there is another.
+                return Err(FetchError {
+                    retry_after: Some(SOON),
+                    ..Why::Timeout(timeout).into()
+                });
             }
         }
     }
@@ -191,7 +203,7 @@ impl Client {
             None => {
                 let wait = state.stock.fetch_from_ns().saturating_sub(now);
                 let mut error = state.last.clone().unwrap_or(Why::Unfinished.into());
-                error.retry_after = Some(Duration::from_nanos(wait).max(Duration::from_millis(1)));
+                error.retry_after = Some(Duration::from_nanos(wait).max(SOON));
                 Some(Err(error))
             }
         }
@@ -207,7 +219,8 @@ where
     B::Error: Into<BoxError>,
 {
     let transport_error = |error: BoxError| FetchError::from(Why::Transport(error));
-    let request = Request::post(format!("{uri}?count={count}"))
+    let mark = if uri.query().is_some() { '&' } else { '?' };
+    let request = Request::post(format!("{uri}{mark}count={count}"))
         .body(Empty::new())
         .map_err(|error| transport_error(error.into()))?;
     poll_fn(|cx| transport.poll_ready(cx))
@@ -225,7 +238,7 @@ where
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
         return Err(FetchError {
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX)),
             ..Why::Status {
                 status: head.status,
                 detail: detail(&body),
@@ -238,6 +251,9 @@ where
     if ids.is_empty() || ids.len() > count as usize {
         let why = format!("{} ids, and {count} were wanted", ids.len());
         return Err(Why::Answer(why).into());
+    }
+    if !ids.is_sorted_by(|one, next| one < next) {
+        return Err(Why::Answer("its ids do not rise".to_owned()).into());
     }
     Ok(ids)
 }
@@ -255,7 +271,8 @@ fn detail(body: &[u8]) -> String {
     }
     let problem: Option<Problem> = serde_json::from_slice(body).ok();
     let detail = problem.map_or_else(|| "no reason given".to_owned(), |problem| problem.detail);
-    detail.chars().take(200).collect()
+    let printable = |char: char| if char.is_control() { ' ' } else { char };
+    detail.chars().take(200).map(printable).collect()
 }
 
 /// A fetch on its way. One that is dropped (its runtime ends) has failed.
@@ -313,7 +330,8 @@ impl fmt::Debug for Client {
 // === impl FetchError ===
 
 impl FetchError {
-    /// Tells when the service is asked again; every error passes but that of a layout at its end.
+    /// Tells when the service is asked again; every error passes but that of a layout or a tag at its end.
+    /// Within a minute, whatever the service says.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after.filter(|_| !self.is_end_of_life())

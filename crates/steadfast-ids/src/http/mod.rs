@@ -15,7 +15,7 @@
 //! | 400 | `ids-count` | the count is not from 1 to 10,000 |
 //! | 404 | `ids-name` | there are no ids of this name |
 //! | 405 | `ids-method` | making an id is a `POST`: a `GET` may be answered by a cache |
-//! | 410 | `ids-end-of-life` | the layout has no more ids, ever |
+//! | 410 | `ids-end-of-life` | the layout, or the tag, has no more ids, ever |
 //! | 503 | `ids-fenced` | the lease of the worker id is over; `Retry-After` says when to come back |
 //! | 503 | `ids-used-up` | the numbers are used up and the store gives no others; with `Retry-After` |
 //!

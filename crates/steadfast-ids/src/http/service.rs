@@ -189,6 +189,9 @@ impl From<NextError> for Problem {
 #[cfg(feature = "sql")]
 impl From<crate::Error> for Problem {
     fn from(error: crate::Error) -> Self {
+        if error.is_tag_ended() {
+            return Self::EndOfLife(error.to_string());
+        }
         Self::UsedUp(error.to_string(), error.retry_after())
     }
 }

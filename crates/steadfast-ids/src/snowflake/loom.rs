@@ -94,23 +94,23 @@ fn what_is_closed_makes_no_id_behind_what_it_told() {
 #[test]
 fn nothing_is_taken_beyond_what_is_reserved_while_more_is() {
     loom::model(|| {
-        // A tick of two is reserved, and then another.
+        // A tick of two is reserved, and then another: for the last of three there is nothing.
         let ids =
             Arc::new(Snowflake::reserved(layout(), 1, 9 * TICK_NS, TICK_NS, 2 * TICK_NS).unwrap());
+        let take = |ids: &Snowflake| ids.batch(TICK_NS, 2).map(|batch| batch.len());
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let ids = ids.clone();
-                thread::spawn(move || ids.batch(TICK_NS, 2).map(|batch| batch.len()))
+                thread::spawn(move || take(&ids))
             })
             .collect();
 
+        let mut taken = vec![take(&ids)];
         ids.reserve(3 * TICK_NS);
 
-        let taken: Vec<_> = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
-        assert!(taken.contains(&Ok(2)), "{taken:?}");
+        taken.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
+        let got = taken.iter().filter(|taken| **taken == Ok(2)).count();
+        assert!((1..=2).contains(&got), "{taken:?}");
         assert!(
             taken
                 .iter()

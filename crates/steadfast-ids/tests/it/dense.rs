@@ -137,7 +137,7 @@ steadfast_store::on_every_store! {
         let taken = take(&last, 10).await;
         assert_eq!(taken[0].get(), i64::MAX as u64 - 15);
         let error = until(async || last.next().await.err()).await;
-        assert_eq!(error.code(), "SF-1309");
+        assert_eq!((error.code(), error.is_retryable()), ("SF-1309", false), "{error:?}");
         let none = ids.segments("c", from(1)).await.unwrap_err();
         assert_eq!(none.code(), "SF-1307", "never a wrapped or negative number");
 

@@ -278,6 +278,7 @@ async fn answers_that_are_none_are_errors_and_no_ids() {
         ("{\"ids\":[-1]}", "not negative"),
         ("{\"ids\":[\"x\"]}", "decimal digits"),
         ("[[[[[[", "invalid"),
+        ("{\"ids\":[\"1\",\"1\"]}", "its ids do not rise"),
         (&many, "11 ids, and 10 were wanted"),
         (&long, "cannot be reached"),
     ] {
@@ -310,6 +311,55 @@ async fn a_service_that_hangs_is_waited_for_no_longer_than_was_said() {
         "the service of ids has not answered within 30s"
     );
     assert!(clock::now() - start < TIMEOUT * 2);
+    assert!(error.retry_after().is_some(), "it passes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_says_to_come_back_in_years_is_asked_again_within_a_minute() {
+    let (service, asked) = (service(), Arc::new(AtomicU64::new(0)));
+    let transport = service_fn(move |request: Request<Empty<Bytes>>| {
+        let (mut service, first) = (service.clone(), asked.fetch_add(1, Ordering::Relaxed) == 0);
+        async move {
+            if !first {
+                return service.call(request).await;
+            }
+            let mut answer = Response::new(Full::new(Bytes::from_static(
+                b"{\"detail\":\"over\\nand \\u001b[2Jout\"}",
+            )));
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            answer.headers_mut().insert("retry-after", u64::MAX.into());
+            Ok(answer)
+        }
+    });
+    let ids = Client::new(transport, config(quick())).unwrap();
+
+    let error = ids.next().await.unwrap_err();
+
+    let wait = error.retry_after().unwrap();
+    assert!(wait <= Duration::from_secs(60), "{wait:?}");
+    assert!(error.to_string().ends_with(": over and  [2Jout"), "{error}");
+    clock::sleep(wait).await;
+    until(async || ids.next().await.ok()).await;
+}
+
+#[tokio::test]
+async fn an_address_with_a_query_keeps_it() {
+    let service = service();
+    let transport = service_fn(move |request: Request<Empty<Bytes>>| {
+        assert_eq!(request.uri().query(), Some("tenant=7&count=10"));
+        service.clone().call(request)
+    });
+    let uri = "http://ids/order?tenant=7".parse().unwrap();
+    let ids = Client::new(
+        transport,
+        ClientConfig {
+            uri,
+            ..config(quick())
+        },
+    )
+    .unwrap();
+
+    assert!(ids.next().await.is_ok());
 }
 
 #[tokio::test]
@@ -353,6 +403,30 @@ async fn the_end_of_a_layout_is_gone_and_not_to_be_asked_for_again() {
 
     let gone = until(async || {
         let answer = post(&service, "http://ids/order").await;
+        (answer.status != StatusCode::OK).then_some(answer)
+    })
+    .await;
+
+    assert_eq!((gone.status, gone.retry_after), (StatusCode::GONE, None));
+    assert_eq!(gone.body["type"], "urn:steadfast:problem:ids-end-of-life");
+}
+
+#[tokio::test]
+async fn the_end_of_a_tag_is_gone_and_not_to_be_asked_for_again() {
+    let database = Database::make(Kind::Sqlite).await;
+    let ids = Ids::open(&database.open().await).await.unwrap();
+    let config = DenseConfig {
+        first: i64::MAX as u64 - 150,
+        ..DenseConfig::default()
+    };
+    let dense = ids.segments("invoice", config).await.unwrap();
+    let service = IdService::builder()
+        .segments("invoice", dense)
+        .build()
+        .unwrap();
+
+    let gone = until(async || {
+        let answer = post(&service, "http://ids/invoice?count=100").await;
         (answer.status != StatusCode::OK).then_some(answer)
     })
     .await;

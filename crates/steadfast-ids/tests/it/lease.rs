@@ -22,6 +22,14 @@ fn eight() -> Layout {
     .unwrap()
 }
 
+/// One to which the mark of a worker id is no reason to pass it over: what is left is whether somebody has it.
+fn unmarked() -> LeaseConfig {
+    LeaseConfig {
+        skew: LeaseConfig::LEASE_MAX,
+        ..lasting()
+    }
+}
+
 async fn sql(store: &Store, sqlite: &'static str, postgres: &'static str) {
     let text = match store.dialect() {
         Dialect::Sqlite => sqlite,
@@ -119,7 +127,7 @@ steadfast_store::on_every_store! {
         let workers: HashSet<u64> = held.iter().map(|ids| ids.worker()).collect();
         assert_eq!((held.len(), workers.len()), (1_024, 1_024));
 
-        let error = ids.lease(lasting()).await.unwrap_err();
+        let error = ids.lease(unmarked()).await.unwrap_err();
         assert_eq!(error.code(), "SF-1301");
         let said = error.to_string();
         assert!(said.contains("none of the 1024 worker ids of the group \"default\" is free: 1024 are leased"), "{said}");
@@ -150,7 +158,7 @@ steadfast_store::on_every_store! {
 
     async fn a_worker_id_that_is_known_is_nobody_elses(database) {
         let ids = Ids::open(&database.open().await).await.unwrap();
-        let known = LeaseConfig { worker: Some(0), ..lasting() };
+        let known = LeaseConfig { worker: Some(0), ..unmarked() };
         let holder = ids.lease(known.clone()).await.unwrap();
 
         let error = ids.lease(known.clone()).await.unwrap_err();
@@ -330,12 +338,17 @@ async fn a_copy_of_the_file_hands_nothing_out_until_it_is_said_to_be_the_one() {
     Ids::open(&database.open().await).await.unwrap();
 
     let adopted = Ids::adopt(&copied).await.unwrap();
-    let next = adopted.lease(lasting()).await.unwrap();
-    assert_ne!(
-        next.worker(),
-        held.worker(),
-        "the lease is in the copy, its holder is not"
+    let same = LeaseConfig {
+        worker: Some(held.worker()),
+        ..unmarked()
+    };
+    let error = adopted.lease(same).await.unwrap_err();
+    assert!(
+        error.is_taken(),
+        "the lease is in the copy, its holder is not: {error}"
     );
+    let next = adopted.lease(lasting()).await.unwrap();
+    assert_ne!(next.worker(), held.worker());
     union.add(make(&next, 100).await);
     Ids::open(&copied).await.unwrap();
 }

@@ -20,14 +20,19 @@ const WORKER: &str = "STEADFAST_TEST_IDS_WORKER";
 const LEASE_MS: &str = "STEADFAST_TEST_IDS_LEASE_MS";
 const FILE: &str = "FAKETIME_TIMESTAMP_FILE";
 
-/// How long a node makes ids between two lines that it writes.
+/// How long a node rests between two ids.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How many ids a node makes without letting anything else run, and how long all else has then: nearly always it is
+/// stopped where nobody but the fence can keep it from making the next id.
+const BUSY: u32 = 90;
+const IDLE: Duration = Duration::from_millis(10);
 
 /// What a node does until it is killed: makes ids, and writes each with the term of its lease and when it was asked
 /// for, or that it is fenced.
 ///
 /// Nothing, when this runs as a test of its own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn node() {
     let Ok(place) = std::env::var(URL) else {
         return;
@@ -58,7 +63,7 @@ async fn node() {
         .unwrap();
     let mut early = Vec::new();
     for _ in 0..100 {
-        early.push(usual.next().await.unwrap());
+        early.push(at_last(usual.next()).await.unwrap());
         clock::sleep(PAUSE).await;
     }
     let held = until(async || ids.lease(lease.clone()).await.ok()).await;
@@ -66,10 +71,10 @@ async fn node() {
     for id in early {
         writeln!(out, "usual {id}").unwrap();
     }
-    loop {
+    for made in 1_u32.. {
         let term = held.term().unwrap();
         let asked_ms = clock::timestamp().unix_millis();
-        let line = match held.next().await {
+        let line = match at_last(held.next()).await {
             Ok(id) if held.term() == Some(term) => format!("id {id} {term} {asked_ms}\n"),
             // In between it got another lease.
             Ok(id) => format!("id {id} 0 {asked_ms}\n"),
@@ -78,7 +83,7 @@ async fn node() {
                 format!("fenced {}\n", clock::timestamp().unix_millis())
             }
         };
-        let line = line + &format!("usual {}\n", usual.next().await.unwrap());
+        let line = line + &format!("usual {}\n", at_last(usual.next()).await.unwrap());
         // The parent is gone when nobody reads.
         if out
             .write_all(line.as_bytes())
@@ -87,8 +92,17 @@ async fn node() {
         {
             return;
         }
-        clock::sleep(PAUSE).await;
+        match made % BUSY {
+            0 => clock::sleep(IDLE).await,
+            _ => clock::block(PAUSE),
+        }
     }
+}
+
+/// What a clock that was set back must not keep anybody waiting for.
+async fn at_last<T>(next: impl Future<Output = T>) -> T {
+    let made = clock::timeout(PATIENCE, next).await;
+    made.expect("nobody waits for the clock")
 }
 
 /// What a node has written.
@@ -342,16 +356,17 @@ async fn a_restart_with_the_clock_back_repeats_nothing_where_the_usual_one_does(
 steadfast_store::on_every_store! {
     async fn a_holder_that_stands_still_past_its_lease_makes_nothing_of_its_successor(database) {
         let ids = Ids::open(&database.open().await).await.unwrap();
-        let lease = Duration::from_secs(1);
+        let lease = Duration::from_secs(2);
         let mut node = Node::start(database, Some(3), lease, []);
         node.until_made(50);
 
         node.signal("-STOP");
-        let known = LeaseConfig { worker: Some(3), ..lasting() };
+        // One that does not wait for the mark either, so that the holder goes on before it: all it lacks is the lease.
+        let known = LeaseConfig { worker: Some(3), skew: Duration::from_secs(60), ..lasting() };
         let successor = until(async || ids.lease(known.clone()).await.ok()).await;
         let taken_ms = clock::timestamp().unix_millis();
-        let theirs = make(&successor, 1_000).await;
         node.signal("-CONT");
+        let theirs = make(&successor, 1_000).await;
         // What was on its way when it was stopped, and then nothing: another one has its worker id.
         loop {
             let line = node.read().expect("the node lives");

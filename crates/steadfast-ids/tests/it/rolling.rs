@@ -95,9 +95,10 @@ steadfast_store::on_every_store! {
         let known = Arc::new(Mutex::new(addresses));
         let done = Arc::new(AtomicBool::new(false));
         let made = Arc::new(AtomicU64::new(0));
+        let refused = Arc::new(AtomicU64::new(0));
         let clients: Vec<_> = (0..4)
             .map(|number| {
-                let ids = client(known.clone(), number);
+                let ids = client(known.clone(), number, refused.clone());
                 let (done, made) = (done.clone(), made.clone());
                 spawn("client", async move {
                     let mut taken = Vec::new();
@@ -131,18 +132,20 @@ steadfast_store::on_every_store! {
             union.add(client.await.unwrap());
         }
         assert_eq!(union.len() as u64, made.load(Ordering::Relaxed));
+        assert_eq!(refused.load(Ordering::Relaxed), 0, "whoever goes answers what it has taken");
         for server in servers {
             server.end().await;
         }
     }
 }
 
-/// A client that goes to one server after the other, and to the next when one is gone.
-fn client(known: Arc<Mutex<Vec<SocketAddr>>>, first: usize) -> Client {
+/// A client that goes to one server after the other, and to the next when one is gone; it counts the answers that are none.
+fn client(known: Arc<Mutex<Vec<SocketAddr>>>, first: usize, refused: Arc<AtomicU64>) -> Client {
     let sender: Sender<_, Empty<Bytes>> = Sender::builder(TokioExecutor::new()).build_http();
     let turn = Arc::new(AtomicU64::new(first as u64));
     let transport = service_fn(move |request: Request<Empty<Bytes>>| {
         let (known, sender, turn) = (known.clone(), sender.clone(), turn.clone());
+        let refused = refused.clone();
         async move {
             let mut last: BoxError = "nobody is there".into();
             for _ in 0..5 {
@@ -156,11 +159,12 @@ fn client(known: Arc<Mutex<Vec<SocketAddr>>>, first: usize) -> Client {
                     .request(Request::post(uri).body(Empty::new()).unwrap())
                     .await;
                 match answer {
-                    // The server that is about to go has no worker id any more.
-                    Ok(answer) if answer.status().is_success() => {
+                    // Who has taken the request answers it, also when it is about to go.
+                    Ok(answer) => {
+                        refused
+                            .fetch_add(u64::from(!answer.status().is_success()), Ordering::Relaxed);
                         return Ok::<Response<_>, BoxError>(answer);
                     }
-                    Ok(answer) => last = format!("answered {}", answer.status()).into(),
                     Err(error) => last = error.into(),
                 }
             }

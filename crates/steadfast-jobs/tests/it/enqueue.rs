@@ -72,6 +72,13 @@ steadfast_store::on_every_store! {
         let second = jobs.enqueue(&Act::Succeed, once()).await.unwrap();
 
         assert_ne!(second, first);
+        let found = jobs.enqueue_kind_or_find("act", "null", once()).await.unwrap();
+        assert_eq!((found.id, found.is_new), (second, false));
+        jobs.cancel(second, "test").await.unwrap();
+        let third = jobs.enqueue_kind_or_find("act", "null", once()).await.unwrap();
+        assert!(third.is_new && third.id > second);
+        let plain = jobs.enqueue_kind_or_find("act", "null", Options::new()).await.unwrap();
+        assert!(plain.is_new && plain.id > third.id);
     }
 
     async fn a_key_with_a_period_keeps_others_out_after_its_job_has_ended(database) {

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use steadfast_core::clock;
-use steadfast_jobs::{Batch, Job, Jobs, Kind, Options, Run, Worker};
+use steadfast_core::{BoxError, clock};
+use steadfast_jobs::{Batch, Cancelled, Job, Jobs, Kind, Options, Run, What, Worker};
 use steadfast_store::{Config, Fault, Faults, NodeConfig};
+use tokio::sync::Notify;
 
-use super::support::{Act, PATIENCE, look, until_state, worker};
+use super::support::{Act, PATIENCE, look, until, until_state, worker};
 
 /// How many operations are hit, one by one: enough for claims, ends, retries, and the looks that
 /// follow a failure, to be hit several times.
@@ -48,6 +49,40 @@ steadfast_store::on_every_store! {
         }
 
         faults.clear();
+        running.stop(PATIENCE).await;
+    }
+
+    async fn a_run_that_is_cancelled_and_not_tried_again_is_told_so_although_the_reply_was_lost(database) {
+        let store = database.open().await;
+        let clean = Jobs::open(&store).await.unwrap();
+        let faults = Faults::new();
+        let faulty = database.open_with(Config { faults: faults.clone(), ..database.config() }).await;
+        let jobs = Jobs::open(&faulty).await.unwrap();
+        let go_on = Arc::new(Notify::new());
+        let waits = go_on.clone();
+        let kind = Kind::new(move |_: Run, _: Count| {
+            let waits = waits.clone();
+            async move {
+                waits.notified().await;
+                Err::<(), BoxError>("no luck".into())
+            }
+        });
+        // It does not learn that the run is to stop.
+        faults.on_name("cancels", Fault::Delay(Duration::from_secs(3_600)));
+        faults.on_name("put_back", Fault::After);
+        let node = NodeConfig::new("test", "0").with_lease(Duration::from_secs(300));
+        let running = Worker::builder(&jobs).kind(kind).join(node).build().unwrap().start();
+        let mut events = running.events();
+        let id = jobs.enqueue(&Count(1), Options::new()).await.unwrap();
+        until(&mut events, id, |what| matches!(what, What::Started)).await;
+
+        assert_eq!(clean.cancel(id, "not wanted").await.unwrap(), Cancelled::Asked);
+        go_on.notify_one();
+        let ended = |what: &What| !matches!(what, What::Started);
+        let told = until(&mut events, id, ended).await;
+
+        assert!(matches!(told.what, What::Cancelled), "{told:?}");
+        assert_eq!(look(&store, id).await.unwrap().state, "cancelled");
         running.stop(PATIENCE).await;
     }
 

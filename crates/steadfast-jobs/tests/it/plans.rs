@@ -158,12 +158,7 @@ const SMALL: &[&str] = &[
 ];
 
 /// What nodes do not do all the time: those may read a table of many pages and few rows, which takes milliseconds.
-const RARE: &[&str] = &[
-    "cancel_all",
-    "list_live",
-    "schedule_made",
-    "schedule_settle",
-];
+const RARE: &[&str] = &["cancel_all", "list_live"];
 
 pub(crate) fn text(dialect: &str, name: &str) -> String {
     let folder = env!("CARGO_MANIFEST_DIR");

@@ -201,7 +201,9 @@ impl fmt::Display for Rights {
 pub(crate) struct Actor {
     pub(crate) name: String,
     pub(crate) rights: Rights,
-    /// The hash of the token; nothing of one who needs none.
+    /// The number of the token; nothing of one who needs none.
+    token: Option<i64>,
+    /// The hash of the token.
     hash: Option<String>,
 }
 
@@ -214,6 +216,7 @@ impl Actor {
         Self {
             name: format!("user {uid} of {host} (at the store)"),
             rights: Rights::Role(ROLES[2]),
+            token: None,
             hash: None,
         }
     }
@@ -251,13 +254,15 @@ async fn by_hash(store: &Store, hash: String) -> Result<Option<Actor>, Error> {
     Ok(rights.map(|rights| Actor {
         name: format!("{name} (token {id})"),
         rights,
+        token: Some(id),
         hash: Some(hash),
     }))
 }
 
-/// Makes a token, and gives it this once.
+/// Makes a token, and gives it this once. One that a token makes holds no longer than that.
 pub(crate) async fn make(
     store: &Store,
+    maker: &Actor,
     name: &str,
     rights: &Rights,
     holds: Duration,
@@ -274,9 +279,18 @@ pub(crate) async fn make(
     let token = random()?;
     let holds_us = i64::try_from(holds.as_micros()).unwrap_or(i64::MAX);
     let role = rights.role().unwrap_or_default();
-    let binds = binds![name, hash(&token), role, holds_us, rights.actions()];
+    let binds = binds![
+        name,
+        hash(&token),
+        role,
+        holds_us,
+        rights.actions(),
+        maker.token
+    ];
     let rows = store.run(&sql::TOKEN_PUT, binds).await?;
-    let row = rows.one()?;
+    let Some(row) = rows.first() else {
+        return Err(Problem::unknown_token("your token holds no more"));
+    };
     Ok(types::MadeToken {
         id: row.get(0)?,
         token,
@@ -284,13 +298,47 @@ pub(crate) async fn make(
     })
 }
 
-/// Revokes a token that holds.
-pub(crate) async fn revoke(store: &Store, id: i64) -> Result<(), Problem> {
-    let rows = store.run(&sql::TOKEN_REVOKE, binds![id]).await?;
-    match rows.is_empty() {
-        true => Err(Problem::not_found(format!("no token {id} holds"))),
-        false => Ok(()),
+/// Revokes a token that holds, and all that it has made, and those; gives what was revoked with it, in words.
+pub(crate) async fn revoke(store: &Store, id: i64) -> Result<Option<String>, Problem> {
+    let revoked: Result<Option<Vec<(i64, String)>>, Error> = store
+        .write(async |mut tx| {
+            if tx.run(&sql::TOKEN_REVOKE, binds![id]).await?.is_empty() {
+                return Ok(None);
+            }
+            let (mut makers, mut made) = (vec![id], Vec::new());
+            // Each look is a new one: what was made meanwhile is found, and who is revoked makes no more.
+            while !makers.is_empty() {
+                let rows = tx.run(&sql::TOKEN_REVOKE_MADE, binds![makers]).await?;
+                makers = Vec::new();
+                for row in &rows {
+                    makers.push(row.get(0)?);
+                    made.push((row.get(0)?, row.get(1)?));
+                }
+            }
+            Ok(Some(made))
+        })
+        .await;
+    match revoked? {
+        None => Err(Problem::not_found(format!("no token {id} holds"))),
+        Some(made) if made.is_empty() => Ok(None),
+        Some(made) => Ok(Some(with_it(&made))),
     }
+}
+
+/// How many of those that were revoked with their maker are named: 20, as many as fit a screen.
+const NAMED_MAX: usize = 20;
+
+fn with_it(made: &[(i64, String)]) -> String {
+    let named = made.iter().take(NAMED_MAX);
+    let named: Vec<String> = named.map(|(id, name)| format!("{id} ({name})")).collect();
+    let more = match made.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "what it has made is revoked with it: {}{more}",
+        named.join(", ")
+    )
 }
 
 pub(crate) async fn list(
@@ -312,6 +360,7 @@ pub(crate) async fn list(
             created: moment(row.get(4)?),
             expires: moment(row.get(5)?),
             revoked: row.get::<Option<i64>>(6)?.map(moment),
+            made_by: row.get(7)?,
         })
     });
     tokens.collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::{Body, Bytes};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use axum::http::uri::Scheme;
 use axum::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -141,7 +141,7 @@ impl Barred {
         match self {
             Self::NoAddress(_) => "write http://HOST:PORT, or https://HOST:PORT",
             Self::NoToken => {
-                "give the token as `steadfast admin token create` has printed it, in one line"
+                "give the token as `steadfast admin token create` has printed it: one word, alone in its file"
             }
             Self::Untrusted(_) => {
                 "name the certificates by which it is to be trusted with --ca, and ask it by a name that its own is for"
@@ -156,7 +156,7 @@ impl std::fmt::Display for Barred {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoAddress(base) => write!(f, "{base:?} is not the address of a server"),
-            Self::NoToken => f.write_str("the token has characters that no token has"),
+            Self::NoToken => f.write_str("what is given as the token is none"),
             Self::Untrusted(base) => write!(f, "the certificate of {base} is not trusted"),
             Self::NoTls(base) => write!(f, "what is at {base} does not speak TLS"),
             Self::NoHttp(base) => write!(f, "what is at {base} does not speak HTTP without TLS"),
@@ -253,11 +253,19 @@ impl Asking<'_> {
         }
     }
 
+    /// Only if there is none yet.
+    pub(crate) fn if_none(self) -> Self {
+        Self {
+            header: Some((IF_NONE_MATCH, "*".to_owned())),
+            ..self
+        }
+    }
+
     /// Sends it, and reads the answer.
     pub(crate) async fn send<T: DeserializeOwned>(self) -> anyhow::Result<T> {
         let base = self.client.base.clone();
         let sent = clock::timeout(ANSWER_WITHIN, self.exchange()).await;
-        let (status, bytes) = sent
+        let (status, is_problem, bytes) = sent
             .map_err(|_| anyhow::anyhow!("no answer within {ANSWER_WITHIN:?}"))
             .and_then(|sent| sent)
             .map_err(|error| match Barred::of(&error, &base) {
@@ -271,10 +279,12 @@ impl Asking<'_> {
             return serde_json::from_slice(&bytes)
                 .context("the answer cannot be read: the server may be of another version");
         }
-        if let Ok(problem) = serde_json::from_slice(&bytes) {
+        // Others answer with JSON as well, and what it says is not about our things.
+        let ours = |problem: &Problem| is_problem && problem.code.starts_with("SF-");
+        if let Some(problem) = serde_json::from_slice(&bytes).ok().filter(ours) {
             return Err(Refused(problem).into());
         }
-        let Some(title) = detail(&bytes) else {
+        let Some(title) = detail(&bytes).filter(|_| is_problem) else {
             if matches!(status, 502..=504) {
                 return Err(AnsweredByProxy { base, status }.into());
             }
@@ -293,7 +303,8 @@ impl Asking<'_> {
         Err(Refused(problem).into())
     }
 
-    async fn exchange(self) -> anyhow::Result<(u16, Bytes)> {
+    /// Gives the status, whether the answer says that it is a problem, and its body.
+    async fn exchange(self) -> anyhow::Result<(u16, bool, Bytes)> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(format!("{}{}", self.client.base, self.path))
@@ -307,17 +318,22 @@ impl Asking<'_> {
         let body = self.body.map_or_else(Body::empty, Body::from);
         let response: Response<_> = self.client.inner.request(request.body(body)?).await?;
         let status = response.status().as_u16();
+        let kind = response.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_problem = kind.starts_with("application/problem+json");
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?;
-        Ok((status, body.to_bytes()))
+        Ok((status, is_problem, body.to_bytes()))
     }
 }
 
 /// Gives what a problem says that is not of the API: one of the service of ids.
 fn detail(bytes: &[u8]) -> Option<String> {
     let problem: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let is_ours = |kind: &str| kind.starts_with("urn:steadfast:problem:");
+    problem.get("type")?.as_str().filter(|kind| is_ours(kind))?;
     Some(problem.get("detail")?.as_str()?.to_owned())
 }
 

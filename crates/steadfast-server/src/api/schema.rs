@@ -33,7 +33,6 @@ plain! {
     u64 => json!({ "type": "integer", "minimum": 0 }),
     i64 => json!({ "type": "integer" }),
     f64 => json!({ "type": "number" }),
-    Value => json!({}),
 }
 
 impl<T: Schema> Schema for Option<T> {

@@ -412,7 +412,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "DELETE",
         "/api/v1/tokens/{id}",
         "tokens.write",
-        "Revokes a token.",
+        "Revokes a token, and with it those that it has made.",
         Reason::schema,
         Done::schema,
     ),

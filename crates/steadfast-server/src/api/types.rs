@@ -1,8 +1,10 @@
 //! What requests and answers of the API are made of.
 
+mod given;
 mod guard;
 mod tag;
 
+pub(crate) use given::Given;
 pub(crate) use guard::*;
 pub(crate) use tag::{HASH_DIGITS, Tag};
 
@@ -80,9 +82,9 @@ types! {
         /// What else is known.
         job: Job,
         /// What it was enqueued with.
-        payload: serde_json::Value,
+        payload: Given,
         /// What came of it.
-        result: Option<serde_json::Value>,
+        result: Option<Given>,
         /// The schedule that made it.
         schedule: Option<String>,
         /// The nominal time that it was made for.
@@ -131,7 +133,7 @@ types! {
         /// Its kind: the name of a handler.
         kind: String where name(),
         /// What it is about.
-        payload: Option<serde_json::Value>,
+        payload: Option<Given>,
         /// Its queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// Who goes sooner: -100 to 100.
@@ -177,7 +179,7 @@ types! {
 
     /// What an action has done to a job.
     Done {
-        /// In a word.
+        /// In a word; `kept-out` where nothing was enqueued, since the job that is named has the unique key.
         outcome: String,
         /// The job that it was done to, or that was made.
         job: Option<u64>,
@@ -224,7 +226,7 @@ types! {
         /// Their queue.
         queue: String,
         /// What they are about.
-        payload: serde_json::Value,
+        payload: Given,
         /// How many attempts they have.
         max_attempts: u32,
         /// Who goes sooner.
@@ -275,7 +277,7 @@ types! {
         /// Their queue: that of the handler, if this server has it, or `default`, unless said.
         queue: Option<String> where name(),
         /// What they are about.
-        payload: Option<serde_json::Value>,
+        payload: Option<Given>,
         /// How many attempts they have: as many as the handler says, if this server has it, or 20, unless said.
         max_attempts: Option<u32> where within(1, 1_000),
         /// Who goes sooner: -100 to 100.
@@ -284,6 +286,8 @@ types! {
         limit_key: Option<String> where key(),
         /// The oldest version of a node that may run them: any unless said.
         min_version: Option<u32> where within(0, i64::from(i32::MAX)),
+        /// Only tells what it would be.
+        dry_run: Option<bool>,
         /// Why.
         reason: String where reason(),
     }
@@ -464,6 +468,8 @@ types! {
         expires: String,
         /// When it was revoked.
         revoked: Option<String>,
+        /// The number of the token that has made it, and with which it is revoked; absent for one that was made at the store.
+        made_by: Option<i64>,
     }
 
     /// A page of tokens, the latest first.
@@ -483,7 +489,7 @@ types! {
 role: Option<String> where one_of(&ROLES.map(|role| role.name)),
         /// Or the actions that it may do, as the endpoints name them. Nobody makes a token that may more than his own.
         actions: Option<Vec<String>> where some_of(&ACTIONS.concat()),
-        /// How long it holds: an hour to a year, `720h`.
+        /// How long it holds: an hour to a year, `720h`; no longer than the token that makes it.
         expires_in: String where of_form("length-of-a-token"),
         /// Why.
         reason: String where reason(),

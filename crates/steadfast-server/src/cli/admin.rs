@@ -55,7 +55,7 @@ enum Token {
     },
     /// Lists tokens, without what is secret of them.
     List,
-    /// Revokes a token.
+    /// Revokes a token, and with it those that it has made by the API.
     Revoke {
         /// Its number.
         id: i64,
@@ -118,7 +118,8 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
             let (of, at) = (name.clone(), store.clone());
             let subject = format!("token of {name}");
             let may = rights.clone();
-            let work = async move { auth::make(&at, &of, &may, expires_in).await };
+            let work =
+                async move { auth::make(&at, &Actor::at_the_store(), &of, &may, expires_in).await };
             let made = change(store, subject, &asked, why, work).await?;
             printer.talk(&format!(
                 "token {} of {name} ({rights}) holds until {}; it is shown this once:",
@@ -150,7 +151,10 @@ async fn act(store: &Store, command: Token, printer: &Printer) -> anyhow::Result
             let asked = serde_json::json!({ "token": id });
             let at = store.clone();
             let work = async move { auth::revoke(&at, id).await };
-            change(store, format!("token {id}"), &asked, why, work).await?;
+            let warning = change(store, format!("token {id}"), &asked, why, work).await?;
+            if let Some(warning) = warning {
+                printer.talk(&format!("warning: {warning}"));
+            }
             printer.print(&id, || format!("token {id} is revoked"));
         }
     }

@@ -30,15 +30,24 @@ pub(super) const EXITS: &[(u8, &str)] = &[
         "lines of a crontab could not be taken over, and the rest was",
     ),
     (9, "`steadfast doctor` has found something that fails"),
+    (10, "the API takes no changes: it was started so"),
     (
         78,
-        "the configuration, or a policy, is refused: it does not get better by itself",
+        "the configuration, or a policy, is refused, or the program was built with `panic = \"abort\"`: it does not get \
+         better by itself",
     ),
+    (101, "the program has panicked"),
+    (
+        124,
+        "what runs until it is ended has not ended within the time that its end may take, and was cut off",
+    ),
+    (130, "a second signal has cut its end off"),
 ];
 
 /// What `steadfast exec` ends with.
 pub(super) const EXITS_OF_EXEC: &str = "`steadfast exec` ends as its program has: with the exit code of that, or with 128 and \
-     the number of the signal that has ended it; with 127 when there is no such program, and with 126 when it cannot be started.";
+     the number of the signal that has ended it, 137 for one that was killed since it hung or did not end in time; with 0 where it was \
+     told to end and the signal that told it has ended the program; with 127 when there is no such program, and with 126 when it cannot be started.";
 
 /// Every code of the program itself: the cause, and what to do about it where nobody knows better.
 pub(super) const CODES: &[(&str, &str, &str)] = &[
@@ -151,8 +160,8 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
     ),
     (
         "SF-2306",
-        "the token has characters that no token has, such as a line feed within it",
-        "give it as `steadfast admin token create` has printed it, in one line",
+        "what is given as the token is none: several words, or characters that none has",
+        "give it as `steadfast admin token create` has printed it: one word, alone in its file",
     ),
     (
         "SF-2307",
@@ -302,7 +311,14 @@ impl NoStore {
         match &place.place {
             Place::Sqlite(path) => match std::fs::metadata(path) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(anyhow::Error::new(error).context(Self(path.clone()))),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+                {
+                    Err(anyhow::Error::new(error).context(Self(path.clone())))
+                }
+                // It may be there.
+                Err(error) => Err(anyhow::Error::new(error)
+                    .context(format!("cannot look at the store at {}", path.display()))),
             },
             _ => Ok(()),
         }
@@ -356,6 +372,7 @@ impl std::error::Error for InClear {}
 fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
     if let Some(Refused(problem)) = error.downcast_ref::<Refused>() {
         let exit = match problem.status {
+            _ if problem.code == "SF-2204" => 10,
             404 => 4,
             401 | 403 => 5,
             409 | 412 | 428 => 6,

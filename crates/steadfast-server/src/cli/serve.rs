@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use steadfast::settings::Problems;
 use steadfast::shutdown::Limits;
 use steadfast::{Program, panic};
 
+use super::ask::print::Printer;
 use super::{fail, log};
+use crate::api::routes::policy::mistakes;
+use crate::api::types::Mistake;
 use crate::config::{self, Config, Refused};
 use crate::serve;
 use crate::serve::check::{self, Looker};
@@ -27,6 +31,18 @@ pub(crate) struct Options {
     /// Reads the files, looks whether this machine has what they name, says what is wrong, and ends.
     #[arg(long)]
     check: bool,
+
+    /// Prints what was looked at as JSON, with the version of its form, for programs.
+    #[arg(long, requires = "check")]
+    json: bool,
+}
+
+/// What a look has found.
+#[derive(Serialize)]
+struct Checked {
+    handlers: usize,
+    schedules: usize,
+    warnings: Vec<Mistake>,
 }
 
 pub(crate) fn run(options: Options) -> ExitCode {
@@ -41,7 +57,7 @@ pub(crate) fn run(options: Options) -> ExitCode {
     let config = match Config::load(&options.config) {
         Ok(config) => config,
         Err(error) => {
-            let code = fail::tell(&error, false);
+            let code = fail::tell(&error, options.json);
             let is_unread = matches!(error.downcast_ref(), Some(Refused::Unread(_)));
             // It may be on a disk that is mounted later.
             return match looker == Looker::Server && is_unread {
@@ -51,26 +67,49 @@ pub(crate) fn run(options: Options) -> ExitCode {
         }
     };
     let found = check::look(&config, looker);
-    if let Some(problems) = Problems::collect(found.problems) {
+    // Whoever reads the lines of a server as JSON reads these as well.
+    let is_json = if options.check {
+        options.json
+    } else {
+        config.log.json
+    };
+    let problems = Problems::collect(found.problems);
+    if let Some(problems) = &problems {
         if problems.has_errors() {
-            let code = fail::tell(&Refused::Mistaken(problems).into(), false);
+            let code = fail::tell(&Refused::Mistaken(problems.clone()).into(), is_json);
             return match looker == Looker::Server && !found.is_lasting {
                 true => ExitCode::FAILURE,
                 false => code,
             };
         }
-        let _ = write!(std::io::stderr(), "{problems}");
+        if !is_json {
+            let _ = write!(std::io::stderr(), "{problems}");
+        }
     }
     if options.check {
         let (handlers, schedules) = (config.handlers.len(), config.schedules.len());
-        let well = "the configuration can be served here";
-        let _ = writeln!(
-            std::io::stdout(),
-            "{well}: handlers {handlers}, schedules {schedules}"
-        );
+        let checked = Checked {
+            handlers,
+            schedules,
+            warnings: problems.as_ref().map(mistakes).unwrap_or_default(),
+        };
+        Printer::new(options.json).print(&checked, || {
+            let well = "the configuration can be served here";
+            format!("{well}: handlers {handlers}, schedules {schedules}")
+        });
         return ExitCode::SUCCESS;
     }
     let _flushed = log::as_told(&config.log);
+    for warning in problems.iter().flat_map(Problems::iter).filter(|_| is_json) {
+        tracing::warn!(
+            target: "steadfast::serve",
+            file = warning.file(),
+            line = warning.place().line,
+            fix = warning.fix(),
+            "{}",
+            warning.message()
+        );
+    }
     // Each is told as an event: no second copy that nothing parses.
     panic::install_quiet();
     let program = Program::new().limits(limits(&config));

@@ -365,6 +365,12 @@ fn ask_calls(root: &mut Table<'_, '_>) -> Option<Calls> {
             place::url(text).map(|url| url.trim_end_matches('/').to_owned())
         });
         let tls = ask_tls(table);
+        if let Some(all) = listen.filter(|at| at.ip().is_unspecified() && url.is_none()) {
+            // Whoever is told to call it calls itself.
+            let wrong = Wrong::new(format!("{all} is no address that a target could call"));
+            let fix = "add url = \"http://HOST:PORT\", as targets reach this machine";
+            table.refuse(CALLS_LISTEN.name, wrong.with_fix(fix));
+        }
         listen.map(|listen| Calls { listen, tls, url })
     })
 }

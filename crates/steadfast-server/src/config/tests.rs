@@ -132,6 +132,19 @@ fn mistakes_are_told_with_their_line_and_the_nearest_key() {
         "[calls]\nlisten = \"4012\"\n",
         &["is no address to listen on"],
     );
+    check(
+        "[calls]\nlisten = \"0.0.0.0:4012\"\n",
+        &[
+            "0.0.0.0:4012 is no address that a target could call",
+            "steadfast.toml:2",
+            "add url = ",
+        ],
+    );
+    check(
+        "[calls]\nlisten = \"[::]:4012\"\n",
+        &["[::]:4012 is no address that a target could call"],
+    );
+    read_well("[calls]\nlisten = \"0.0.0.0:4012\"\nurl = \"http://jobs-1.internal:4012\"\n");
     check("[handlers.a]\nexec = []\n", &["there is no program in it"]);
     check(
         "[handlers.a]\nexec = [\"true\"]\nenv = [\"STEADFAST_JOB=1\"]\n",

@@ -30,6 +30,12 @@ const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// taken nothing of the run by then that could be told from a handler that is slow.
 const ASK_WITHIN: Duration = Duration::from_secs(10);
 
+/// The largest result: 60 KiB, below what is kept with a job.
+const RESULT_BYTES_MAX: usize = 60 * 1024;
+
+/// The longest wait that whoever does the work can ask for: a day. What is put off for longer than that is forgotten by people.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Shared {
@@ -124,7 +130,10 @@ impl About {
         // Nothing was begun: a store that was away for a moment costs no attempt, of which a line of a crontab has one.
         let put_off = |error: &dyn fmt::Display| {
             tracing::warn!(target: "steadfast::serve", kind, %error, "a run is put off, since what it is for cannot be asked");
-            end::snooze(STORE_AGAIN)
+            end::snooze_because(
+                STORE_AGAIN,
+                format!("what it is for cannot be asked: {error}"),
+            )
         };
         let occurrence = match clock::timeout(within, asked).await {
             Ok(Ok(occurrence)) => occurrence,

@@ -39,7 +39,9 @@ pub(crate) const NOT_BEGUN: &str = "not-begun";
 /// ([`Launch`]).
 #[cfg(feature = "drill")]
 pub(crate) fn command(program: &[String]) -> Command {
-    begin(&[], None, program)
+    let mut command = begin(&[], None, program);
+    command.process_group(0);
+    command
 }
 
 /// Whom a program runs as: a user, with its groups, the first of which is its own.
@@ -68,9 +70,14 @@ impl Waiting {
     /// One that is told on its standard output how far its start is: [`BEGINS`], [`NOT_BEGUN`]. What is written to its
     /// standard input afterwards is the program's.
     ///
-    /// It is the launcher that goes to the folder: where a disk does not answer, it hangs, and not we.
+    /// It is the launcher that goes to the folder: where a disk does not answer, it hangs, and not we. It also begins a
+    /// session, and with that a process group: the program has no terminal, also where we have one, to write to or to type into.
     pub(crate) fn telling(program: &[String], folder: &Folder, run_as: Option<&Identity>) -> Self {
-        let mut options = vec![OsString::from("--wait"), "--tells".into()];
+        let mut options = vec![
+            "--wait".into(),
+            "--tells".into(),
+            OsString::from("--session"),
+        ];
         match folder {
             Folder::Ours => {}
             Folder::This(dir) => options.extend(["--dir".into(), dir.into()]),
@@ -81,11 +88,9 @@ impl Waiting {
 
     /// The program has nothing to read.
     pub(crate) fn without_input(program: &[String]) -> Self {
-        Self(begin(
-            &["--wait".into(), "--no-input".into()],
-            None,
-            program,
-        ))
+        let mut command = begin(&["--wait".into(), "--no-input".into()], None, program);
+        command.process_group(0);
+        Self(command)
     }
 
     pub(super) fn spawn(mut self) -> io::Result<Child> {
@@ -104,7 +109,6 @@ fn begin(options: &[OsString], run_as: Option<&Identity>, program: &[String]) ->
         .arg(std::process::id().to_string())
         .arg("--")
         .args(program)
-        .process_group(0)
         .kill_on_drop(true);
     command
 }
@@ -157,6 +161,10 @@ pub(crate) struct Launch {
     #[arg(long, conflicts_with = "dir")]
     home: Option<PathBuf>,
 
+    /// Begins a session of its own, which has no terminal.
+    #[arg(long)]
+    session: bool,
+
     /// Says on standard output that the program begins, and why it does not.
     #[arg(long)]
     tells: bool,
@@ -177,6 +185,12 @@ impl Launch {
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
         if watched.is_err() || parent != i32::try_from(self.supervisor).ok() {
             return ExitCode::from(NOT_STARTED);
+        }
+        // Before it waits: nobody tells it to go on whose group is not known.
+        if self.session
+            && let Err(error) = rustix::process::setsid()
+        {
+            return self.not_begun(NOT_STARTED, &format!("cannot begin a session: {error}"));
         }
         if self.wait && told_to_go().is_err() {
             return ExitCode::from(NOT_STARTED);

@@ -169,8 +169,11 @@ impl<'c> Look<'c> {
         ];
         let all = all.into_iter();
         let all: Vec<_> = all.filter_map(|(name, at)| Some((name, at?))).collect();
+        let apart = is_apart();
         for (number, (name, address)) in all.iter().enumerate() {
-            let first = all[..number].iter().find(|(_, other)| meet(other, address));
+            let first = all[..number]
+                .iter()
+                .find(|(_, other)| meet(other, address, apart));
             if let Some((other, _)) = first {
                 self.refuse(
                     &[name, "listen"],
@@ -286,10 +289,18 @@ fn path(field: &[&str]) -> FieldPath {
     FieldPath::new(field.iter().copied())
 }
 
-/// Whether two listeners are in each other's way. All addresses of IPv6 have those of IPv4 in them.
-fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
+/// Whether all addresses of IPv6 have none of IPv4 in them on this machine.
+fn is_apart() -> bool {
+    let only = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    only.is_ok_and(|only| only.trim() == "1")
+}
+
+/// Whether two listeners are in each other's way. All addresses of IPv6 have those of IPv4 in them, unless they are kept
+/// apart.
+fn meet(one: &SocketAddr, other: &SocketAddr, apart: bool) -> bool {
     let has = |all: &SocketAddr, one: &SocketAddr| {
-        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+        let has_all = all.is_ipv6() && !apart;
+        all.ip().is_unspecified() && (has_all || all.is_ipv6() == one.is_ipv6())
     };
     one.port() == other.port()
         && one.port() != 0
@@ -302,11 +313,12 @@ mod tests {
 
     #[test]
     fn listeners_meet_where_one_address_has_the_other_in_it() {
-        let check = |one: &str, other: &str, expect| {
+        let checked = |one: &str, other: &str, apart, expect| {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(meet(&one, &other), expect, "{one} {other}");
-            assert_eq!(meet(&other, &one), expect, "{other} {one}");
+            assert_eq!(meet(&one, &other, apart), expect, "{one} {other}");
+            assert_eq!(meet(&other, &one, apart), expect, "{other} {one}");
         };
+        let check = |one: &str, other: &str, expect| checked(one, other, false, expect);
 
         check("127.0.0.1:4010", "127.0.0.1:4010", true);
         check("127.0.0.1:4010", "127.0.0.1:4011", false);
@@ -317,6 +329,9 @@ mod tests {
         check("[::]:4010", "127.0.0.1:4010", true);
         check("[::]:4010", "0.0.0.0:4010", true);
         check("[::1]:4010", "0.0.0.0:4010", false);
+        checked("[::]:4010", "0.0.0.0:4010", true, false);
+        checked("[::]:4010", "[::1]:4010", true, true);
+        checked("0.0.0.0:4010", "127.0.0.1:4010", true, true);
         check("127.0.0.1:0", "127.0.0.1:0", false);
     }
 }

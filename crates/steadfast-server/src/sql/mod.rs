@@ -11,6 +11,8 @@ statements! {
     pub(crate) TOKEN_LIST = "token_list";
     /// Revokes a token.
     pub(crate) TOKEN_REVOKE = "token_revoke";
+    /// Revokes those that tokens have made.
+    pub(crate) TOKEN_REVOKE_MADE = "token_revoke_made";
     /// Notes an action.
     pub(crate) AUDIT_PUT = "audit_put";
     /// Notes what became of it.
@@ -31,6 +33,10 @@ statements! {
     pub(crate) OVERRIDE_END = "override_end";
     /// Lists what is held.
     pub(crate) OVERRIDE_LIST = "override_list";
+    /// Notes which revision a process has in force.
+    pub(crate) FOLLOWER_PUT = "follower_put";
+    /// Counts the processes of a line.
+    pub(crate) FOLLOWER_COUNT = "follower_count";
     /// Sees whether the store takes writes.
     pub(crate) WRITES_LOOK = "writes_look";
     /// Tells the clock, for `doctor`.
@@ -40,7 +46,13 @@ statements! {
 /// The tables and statements of the program.
 pub(crate) static PACKAGE: Package = Package {
     name: "server",
-    migrations: migrations!["0001_api", "0002_token_actions", "0003_revisions"],
+    migrations: migrations![
+        "0001_api",
+        "0002_token_actions",
+        "0003_revisions",
+        "0004_followers",
+        "0005_makers"
+    ],
     statements: STATEMENTS,
 };
 

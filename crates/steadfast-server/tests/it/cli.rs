@@ -1,4 +1,8 @@
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Output};
+
+use crate::serve::Folder;
 
 fn steadfast(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
@@ -197,4 +201,89 @@ fn completions_and_pages_are_made_of_the_commands() {
         told.starts_with("error[SF-2300]: cannot write pages to /dev/null/pages"),
         "{told}"
     );
+}
+
+/// Answers one request as somebody else's service does; gives its address.
+fn somebody_else(status: &'static str, kind: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+    });
+    address
+}
+
+#[test]
+fn what_somebody_else_answers_is_not_taken_for_ours() {
+    let of_another = r#"{"type":"about:blank","title":"t","status":404,"code":"E1","detail":"d"}"#;
+    for (kind, body) in [
+        ("application/json", r#"{"detail":"Not Found"}"#),
+        ("application/problem+json", r#"{"detail":"Not Found"}"#),
+        ("application/problem+json", of_another),
+    ] {
+        let address = somebody_else("404 Not Found", kind, body);
+        check(
+            &["status", "--server", &address],
+            7,
+            "",
+            &format!(
+                "error[SF-2303]: what is at {address} is not the API of steadfast: it has answered 404\n  fix: say with \
+                 --server where [api] of the server listens, and below which path it is mounted\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_token_of_several_words_is_refused_before_anybody_is_asked() {
+    let folder = Folder::new("token-words");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "sf_1\nsf_2\n").unwrap();
+    let file = file.to_str().unwrap();
+
+    for args in [
+        &["status", "--server", "http://127.0.0.1:9"][..],
+        &["ids", "next", "order", "--at", "http://127.0.0.1:9"],
+    ] {
+        check(
+            &[args, &["--token-file", file]].concat(),
+            5,
+            "",
+            "\
+error[SF-2306]: what is given as the token is none
+  fix: give the token as `steadfast admin token create` has printed it: one word, alone in its file
+",
+        );
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_looked_at_is_not_told_as_one_that_is_not_there() {
+    let folder = Folder::new("store-loop");
+    let place = folder.path().join("loop");
+    std::os::unix::fs::symlink(&place, &place).unwrap();
+    let config = folder.configure_at(&format!("sqlite:{}", place.display()), "");
+
+    let listed = steadfast(&[
+        "admin",
+        "token",
+        "list",
+        "--config",
+        config.to_str().unwrap(),
+    ]);
+
+    assert_eq!(listed.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&listed.stderr);
+    let expect = format!(
+        "error[SF-2300]: cannot look at the store at {}\n",
+        place.display()
+    );
+    assert!(told.starts_with(&expect), "{told}");
 }

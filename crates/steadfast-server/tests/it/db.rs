@@ -171,6 +171,11 @@ async fn what_is_no_whole_copy_is_refused_and_nothing_is_changed() {
 async fn the_tables_are_told_and_brought_up_to_date() {
     let folder = Folder::new("db-status");
     let config = folder.configure("");
+    let unmade = told(&config, &["migrate", "--dry-run"]);
+    assert!(
+        unmade.contains(" steps would be applied: store 0001_nodes, "),
+        "{unmade}"
+    );
     let nothing = refused(&config, &["status"], 4);
     assert!(nothing.contains("there is no store at "), "{nothing}");
     assert!(
@@ -191,7 +196,21 @@ async fn the_tables_are_told_and_brought_up_to_date() {
         says.contains("steps are missing; `steadfast db migrate` applies them"),
         "{says}"
     );
+    let dry = told(&config, &["migrate", "--dry-run"]);
+    assert!(
+        dry.contains("server 0001_api") && !dry.contains("store 0001_nodes"),
+        "{dry}"
+    );
+    assert_eq!(
+        db(&config, &["status"]).status.code(),
+        Some(6),
+        "nothing was changed"
+    );
     let migrated = told(&config, &["migrate"]);
+    assert_eq!(
+        told(&config, &["migrate", "--dry-run"]),
+        "no step is missing\n"
+    );
     assert!(
         migrated.ends_with(" steps of the tables are applied\n"),
         "{migrated}"
@@ -230,6 +249,11 @@ async fn a_store_in_postgresql_is_copied_and_put_back_by_its_own_tools() {
         .join(steadfast::store::NodeConfig::new("shop", "1"))
         .await
         .unwrap();
+    let in_use = refused(&config, &["restore", copy, "--dry-run"], 6);
+    assert!(
+        in_use.contains("the store is in use by shop on "),
+        "{in_use}"
+    );
     let in_use = refused(&config, &["restore", copy, "--yes"], 6);
     assert!(
         in_use.contains("the store is in use by shop on "),
@@ -241,6 +265,12 @@ async fn a_store_in_postgresql_is_copied_and_put_back_by_its_own_tools() {
     let wrong = folder.path().join("no.dump");
     let wrong = refused(&config, &["restore", wrong.to_str().unwrap(), "--yes"], 1);
     assert!(wrong.contains("pg_restore has failed: "), "{wrong}");
+    let dry = told(&config, &["restore", copy, "--dry-run"]);
+    assert!(dry.ends_with("\nnothing was changed\n"), "{dry}");
+    let store = Store::open(Config::postgres(url)).await.unwrap();
+    let jobs_of = Jobs::open(&store).await.unwrap();
+    assert!(jobs_of.find(after).await.unwrap().is_some());
+    store.close().await;
     told(&config, &["restore", copy, "--yes"]);
 
     let store = Store::open(Config::postgres(url)).await.unwrap();

@@ -10,7 +10,7 @@ use crate::policy::served::Shop;
 use crate::serve::{Folder, Server, shell};
 
 /// What has nothing to tell programs: it runs until it is ended, or writes a form of its own.
-const WITHOUT: [&str; 5] = ["completions", "dev", "exec", "man", "serve"];
+const WITHOUT: [&str; 4] = ["completions", "dev", "exec", "man"];
 
 /// Every command that does something, by the pages of the manual, and whether it takes `--json`: they are made from
 /// what the program takes.
@@ -107,10 +107,22 @@ fn every_command_tells_programs_the_version_of_its_form() {
     of_the_service(&mut of);
     of_the_guard(&mut of);
     of_the_store(&mut of, &folder);
+    of_a_configuration(&mut of, &folder);
     #[cfg(feature = "drill")]
     of.error("drill", &["--short", "--junit", "/nowhere/drill.xml"]);
 
     assert_eq!(of.called, names(taking));
+}
+
+fn of_a_configuration(of: &mut Caller, folder: &Folder) {
+    let config = folder.configure(&shell("nothing", "true", "pass_env = [\"NOT_SET\"]"));
+    let config = config.to_str().unwrap();
+    let checked = of.data("serve", &["--check", "--config", config]);
+    assert_eq!(
+        (&checked["handlers"], &checked["schedules"]),
+        (&1.into(), &0.into())
+    );
+    of.error("serve", &["--check", "--config", "/nowhere/steadfast.toml"]);
 }
 
 const WHY: [&str; 2] = ["--reason", "a test"];
@@ -163,7 +175,12 @@ fn of_the_service(of: &mut Caller) {
         "schedules backfill",
         &changes(&[&past[..], &["--yes", &count]].concat()),
     );
+    of.data("schedules set", &changes(&["settlement", "--jitter", "1s"]));
+    let dry = ["settlement", "--dry-run"];
+    of.data("schedules delete", &changes(&dry));
     of.data("schedules delete", &changes(&["settlement"]));
+    let added = ["weekly", "--rule", "@weekly", "--handler", "settle"];
+    of.data("schedules add", &changes(&added));
     let crontab = of
         .shop
         .file("crontab", "@daily true\n@reboot no\nMAILTO=ada\n");
@@ -207,8 +224,8 @@ fn of_the_guard(of: &mut Caller) {
     of.data("policy check", &[file]);
     of.data("policy diff", &[file]);
     of.data("policy suggest", &["--observed"]);
-    of.data("policy apply", &changes(&[file]));
-    of.data("policy revert", &changes(&["1"]));
+    of.data("policy apply", &changes(&[file, "--yes", "1"]));
+    of.data("policy revert", &changes(&["1", "--yes", "1"]));
     of.data("policy history", &[]);
     let broken = of.shop.file("broken.toml", "permits = ");
     of.error("policy check", &[broken.to_str().unwrap()]);
@@ -244,6 +261,7 @@ fn of_the_store(of: &mut Caller, folder: &Folder) {
     of.data("ids decode", &[id.as_str().unwrap()]);
     of.data("doctor", &at_config);
     server.stop();
+    of.data("db restore", &[copy, "--dry-run", "--config", config]);
     of.data("db restore", &[copy, "--yes", "--config", config]);
 
     let database = folder.path().join("shop.db");

@@ -322,12 +322,25 @@ async fn a_revision_that_the_service_has_made_is_named_by_its_number_whoever_was
     std::fs::write(&file, with("2s")).unwrap();
 
     let file = file.to_str().unwrap();
-    let apply = ["policy", "apply", file, "--revision", "2", "--reason", "x"];
+    let apply = [
+        "policy",
+        "apply",
+        file,
+        "--revision",
+        "2",
+        "--yes",
+        "1",
+        "--reason",
+        "x",
+    ];
     let applied = service.ask(&admin, &apply);
 
     assert!(applied.status.success(), "{applied:?}");
     let told = text(&applied.stdout);
-    assert!(told.ends_with("revision 3 is in force\n"), "{told}");
+    assert!(
+        told.ends_with("revision 3 is in force in 1 of 1 processes\n"),
+        "{told}"
+    );
     service.store.close().await;
 }
 
@@ -403,7 +416,7 @@ async fn without_a_guard_and_read_only_it_says_so() {
     let routes = service.ask(&admin, &["routes", "list"]);
     assert_eq!(routes.status.code(), Some(4), "{routes:?}");
     let refused = service.ask(&admin, &["jobs", "run", "mail", "--reason", "x"]);
-    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(10), "{refused:?}");
     assert!(text(&refused.stderr).contains("SF-2204"), "{refused:?}");
     // What changes nothing is told.
     let jobs = Jobs::open(&service.store).await.unwrap();

@@ -35,6 +35,8 @@ mod error;
 mod holder;
 mod inner;
 mod permits;
+#[cfg(test)]
+mod silent;
 
 use std::time::Duration;
 

@@ -15,7 +15,8 @@ pub struct Table {
     pub(super) key: Vec<String>,
     pub(super) conflict: Conflict,
     pub(super) row_bytes_max: usize,
-    pub(super) once: bool,
+    /// Absent where it goes by what happens to a key that is there already.
+    pub(super) once: Option<bool>,
     pub(super) keep_dead: bool,
 }
 
@@ -58,8 +59,7 @@ impl Table {
 
     /// Describes a table without columns.
     ///
-    /// One with a unique key wants [`insert_missing`](Self::insert_missing) or [`once`](Self::once) as well: a batch whose answer
-    /// was lost is sent again, and its rows, which are there, would be refused and told as dead.
+    /// Unless it has a key, each batch is written [`once`](Self::once).
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -68,7 +68,7 @@ impl Table {
             key: Vec::new(),
             conflict: Conflict::Fail,
             row_bytes_max: 8 << 20,
-            once: false,
+            once: None,
             keep_dead: false,
         }
     }
@@ -145,12 +145,23 @@ impl Table {
     }
 
     /// Has each batch written once, also when the answer to its commit was lost and it is tried again: its number is
-    /// stored with it, one row for each writer. It does not know rows that another process, or another life of this
+    /// stored with it, one row for each writer. The default of tables without [`insert_missing`](Self::insert_missing) or an
+    /// upsert, whose rows would be there twice, or, where a unique key refuses them the second time, be told as dead although
+    /// they are there. It does not know rows that another process, or another life of this
     /// one, sends again: that takes a natural key. Of a batch that is in doubt for more than seven days it is forgotten; and a
     /// machine that is set back to a snapshot while it runs must start its writers anew, since their numbers are taken.
     #[must_use]
     pub fn once(mut self) -> Self {
-        self.once = true;
+        self.once = Some(true);
+        self
+    }
+
+    /// Has batches written without their number: a statement less, and after an answer to a commit that was lost, rows that
+    /// are there twice, or told as dead. The default where rows have a key that makes the second time do no harm; for others it
+    /// is for what may be there twice.
+    #[must_use]
+    pub fn at_least_once(mut self) -> Self {
+        self.once = Some(false);
         self
     }
 
@@ -206,6 +217,10 @@ impl Table {
             return wrong("COPY knows no conflicts; use Form::Unnest".into());
         }
         Ok(())
+    }
+
+    pub(super) fn is_once(&self) -> bool {
+        self.once.unwrap_or(self.conflict == Conflict::Fail)
     }
 
     pub(super) fn place_of(&self, column: &str) -> Option<usize> {

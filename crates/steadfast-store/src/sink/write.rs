@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use steadfast_core::batch::{Batch, BatchId, Sink, WriteError};
+use steadfast_core::recover;
 use steadfast_core::report::EventDoc;
 
 use super::encode::{self, Parts};
@@ -49,7 +50,7 @@ const MARK_PLACEHOLDERS: usize = 2;
 
 impl<T> TableSink<T> {
     /// Makes a sink for a table; `values` gives those of a row, in the order of the columns. A panic in it fails its
-    /// row.
+    /// row, and no other.
     ///
     /// # Errors
     /// When the table cannot be as it is described (SF-1114). Whether it is there is found with the first batch:
@@ -95,13 +96,15 @@ fn marked(store: &Store, table: &Table) -> String {
 impl<T: Send + Sync + 'static> Sink<T> for TableSink<T> {
     async fn write(&self, batch: Batch<'_, T>) -> Result<(), WriteError> {
         let inner = &self.inner;
-        let rows = batch.rows().iter().map(|row| (inner.values)(row)).collect();
-        let parts = encode::parts(&inner.table, rows)?;
+        let rows = batch.rows().iter().enumerate().map(|(at, row)| {
+            recover(|| (inner.values)(row)).map_err(|panic| WriteError::row_at(at, panic))
+        });
+        let parts = encode::parts(&inner.table, rows.collect::<Result<_, _>>()?)?;
         inner.write(batch.id(), parts).await.map_err(outcome::of)
     }
 
     async fn settle(&self, id: BatchId) -> Result<bool, WriteError> {
-        match self.inner.table.once {
+        match self.inner.table.is_once() {
             true => self.inner.settle(id).await.map_err(outcome::of),
             false => Ok(false),
         }
@@ -114,14 +117,16 @@ impl<T: Send + Sync + 'static> Sink<T> for TableSink<T> {
 
     async fn dead(&self, row: &T, error: &WriteError) {
         if self.inner.table.keep_dead {
-            self.inner.bury((self.inner.values)(row), error).await;
+            // Of a row whose values cannot be had at least the reason is kept.
+            let row = recover(|| (self.inner.values)(row)).unwrap_or_default();
+            self.inner.bury(row, error).await;
         }
     }
 }
 
 impl<T> Inner<T> {
     async fn write(&self, id: BatchId, mut parts: Parts) -> Result<(), Error> {
-        if self.table.once && !self.tidy.swap(true, Ordering::Relaxed) {
+        if self.table.is_once() && !self.tidy.swap(true, Ordering::Relaxed) {
             let forget = binds![WRITERS_KEPT_US];
             self.store.run(&schema::BATCH_FORGET, forget).await?;
         }
@@ -135,7 +140,7 @@ impl<T> Inner<T> {
             return self.in_one_statement(id, columns).await;
         }
         let mut tx = self.store.begin().await?;
-        if self.table.once {
+        if self.table.is_once() {
             let marked = tx.run(&schema::BATCH_MARK, mark(id)).await?;
             if marked.is_empty() {
                 return tx.roll_back().await;
@@ -156,7 +161,7 @@ impl<T> Inner<T> {
     /// Writes all rows, and the mark where there is one, in one round trip.
     #[cfg(feature = "postgres")]
     async fn in_one_statement(&self, id: BatchId, columns: Vec<Array>) -> Result<(), Error> {
-        let (text, mut binds) = match self.table.once {
+        let (text, mut binds) = match self.table.is_once() {
             true => (&self.texts.marked, mark(id)),
             false => (&self.texts.unnest, Binds::new()),
         };

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -115,6 +116,27 @@ async fn a_thousand_begins_that_are_cancelled_hand_no_transaction_on() {
         .await
         .unwrap();
     assert_eq!(written, (0,));
+}
+
+// On one thread, so that nothing happens between the grant and the end of the one who waits.
+#[tokio::test]
+async fn who_leaves_just_when_it_is_granted_a_connection_costs_no_permit() {
+    let database = Database::make(Kind::Sqlite).await;
+    let pool = sqlite(&database, impatient(1));
+
+    for _ in 0..10 {
+        let held = pool.acquire().await.unwrap();
+        let mut waiting = Box::pin(pool.acquire());
+        let polled = waiting
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending(), "it stands in line");
+        drop(held);
+        drop(waiting);
+    }
+
+    let stats = pool.stats();
+    assert_eq!((stats.used, stats.waiters), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,7 +321,7 @@ async fn somebody_who_takes_the_connection_and_says_nothing_is_slow() {
     );
 
     for _ in 0..3 {
-        let slow = pool.acquire().await.unwrap_err();
+        let slow = at_once(&pool).await;
         assert!(slow.is_handshake_slow() && slow.is_retryable(), "{slow:?}");
         let expect =
             format!("somebody at 127.0.0.1:{port} took the connection, and did not go on within ");

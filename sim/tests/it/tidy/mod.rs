@@ -12,6 +12,7 @@ mod drivers;
 mod leftovers;
 mod links;
 mod manifests;
+mod proof;
 mod purity;
 mod repository;
 mod source;

@@ -5,6 +5,7 @@ use super::transaction::Ended;
 use crate::batch::arrange::Panicked;
 use crate::batch::permits::Permit;
 use crate::batch::queue::{Answer, Entry, Item};
+use crate::batch::sink::Kind;
 use crate::batch::{Sink, WriteError};
 use crate::decide::batch::{Search, Tried};
 use crate::{clock, recover, recover_async, rng, voice};
@@ -48,7 +49,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 let row = error.at().unwrap_or_default();
                 self.give_up_at(load, row, &error).await;
             }
-            Ended::Failed(error) if !error.is_row() => {}
+            Ended::Failed(error) if !error.is_row() => self.suspect(all.len(), &error),
             Ended::Failed(error) if all.len() == 1 => {
                 self.bury(load, 0, &error).await;
             }
@@ -66,8 +67,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 Ended::Failed(error) if error.at() == Some(0) => {
                     self.give_up_at(load, row, &error).await;
                 }
-                Ended::Failed(error) if error.is_row() => failed.push((row, error)),
-                Ended::Failed(_) => return,
+                Ended::Failed(error) if error.kind() == Kind::Broken => return,
+                Ended::Failed(error) => failed.push((row, error)),
             }
         }
         if !failed.is_empty() {
@@ -101,10 +102,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         for (row, _) in others {
             match self.transaction(load, row..row + 1, None).await {
                 Ended::Written => {}
-                Ended::Failed(error) if error.is_row() => {
-                    self.give_up_at(load, row, &error).await;
-                }
-                Ended::Failed(_) => return,
+                Ended::Failed(error) if error.kind() == Kind::Broken => return,
+                Ended::Failed(error) => self.give_up_at(load, row, &error).await,
             }
         }
     }
@@ -113,13 +112,15 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     async fn search(&mut self, load: &mut Load<T>) {
         let mut search = Search::new(load.rows.len());
         while let Some(rows) = search.next() {
-            let ended = self.transaction(load, rows, None).await;
+            let ended = self.transaction(load, rows.clone(), None).await;
             let error = match ended {
                 Ended::Written => {
                     search.ended(true);
                     continue;
                 }
-                Ended::Failed(error) if !error.is_row() => return,
+                Ended::Failed(error) if !error.is_row() => {
+                    return self.suspect(rows.len(), &error);
+                }
                 Ended::Failed(error) => error,
             };
             if let Tried::Bad(row) = search.ended(false) {
@@ -128,6 +129,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                     return;
                 }
             }
+        }
+    }
+
+    /// One row alone that took too long again and again may be to blame, or the table: others are tried before it is given up.
+    fn suspect(&mut self, rows: usize, error: &WriteError) {
+        if rows == 1 && error.is_retryable() {
+            self.break_off(error);
         }
     }
 

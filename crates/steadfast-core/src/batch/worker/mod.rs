@@ -62,8 +62,16 @@ pub(crate) const EVENTS: &[EventDoc] = &[
         "nothing can be written; rows wait",
         &["batch", "error"],
     )
-    .when("The sink said that nothing can be written, or row after row failed and none succeeded.")
+    .when("The sink said that nothing can be written, row after row failed and none succeeded, or one took too long four times.")
     .action("Mend what `error` says: a table, a column, a right. A few rows are tried now and then, up to sixteen, and the others follow once one of them is written; those that failed before it are tried once more. Where sixteen rows in a row cannot be written and the table is sound, they stand in the way of all others: let the table take them."),
+    EventDoc::new(
+        "steadfast::batch",
+        &["error"],
+        "nobody can say whether a batch is written; rows wait",
+        &["batch", "error", "waited_ms"],
+    )
+    .when("An attempt of a batch was not answered, the batch failed then, and for ten seconds the sink has not been able to say whether that attempt has written it, or may do so yet.")
+    .action("Its rows would be written twice if they went another way, so they wait, and all others behind them: `error` says what keeps the sink from knowing. A server that is away, or still at that attempt: end it there. `steadfast_batch_unsettled_seconds` says for how long."),
     EventDoc::new(
         "steadfast::batch",
         &["warn"],
@@ -273,6 +281,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let lingers_until = clock::now() + self.config.linger;
         let mut bytes = first.bytes;
         let mut entries = vec![first];
+        let mut is_full_of_bytes = false;
         while entries.len() < step.rows as usize {
             let item = match self.held.pop_front() {
                 Some(item) => item,
@@ -297,11 +306,13 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 }
                 // Too much for this one; or somebody waits for what is here already.
                 item => {
+                    is_full_of_bytes = matches!(item, Item::Row(_));
                     self.held.push_front(item);
                     break;
                 }
             }
         }
+        self.size.filled(is_full_of_bytes);
         entries
     }
 }

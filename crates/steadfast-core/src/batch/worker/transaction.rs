@@ -13,6 +13,13 @@ use crate::decide::backoff::BackoffState;
 use crate::decide::batch::Wrote;
 use crate::{clock, recover_async, rng, voice};
 
+/// After so many attempts that took too long a batch goes another way: 4, two minutes by default. That is longer than a failover
+/// or a lock takes that somebody holds by mistake, and as long as those behind it should wait.
+const SLOW_MAX: u32 = 4;
+
+/// For how long the sink may not know whether a batch in doubt is written before that is told: 10 s, which a failover may take.
+const UNSETTLED_MAX: Duration = Duration::from_secs(10);
+
 /// How one transaction ended that was tried for as long as that helps.
 pub(super) enum Ended {
     Written,
@@ -24,6 +31,8 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     ///
     /// Once an attempt was not answered nobody knows whether it has written, and only its id can tell: then nothing ends it
     /// before the sink has [settled](Sink::settle) that.
+    ///
+    /// Where attempt after attempt takes too long it ends, since fewer rows may not.
     pub(super) async fn transaction(
         &mut self,
         load: &mut Load<T>,
@@ -38,7 +47,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         let member = self.member.clone();
         let mut backoff = self.config.backoff.state();
         let timeout = self.config.write_timeout;
-        let (mut attempt, mut in_doubt, mut is_late) = (0, false, false);
+        let (mut attempt, mut in_doubt, mut slow) = (0, false, 0);
         loop {
             attempt += 1;
             // While it waits for its next attempt, or answers, others go on.
@@ -77,15 +86,18 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 }
                 Kind::TooMuch => {
                     self.size.too_much(rows.len() as u32, clock::nanos());
-                    rows.len() > 1
+                    slow += 1;
+                    rows.len() > 1 || slow == SLOW_MAX
                 }
                 Kind::Unavailable => {
-                    // The next ones are smaller; this one keeps its rows.
-                    if took >= timeout && !is_late {
-                        self.size.too_much(rows.len() as u32, clock::nanos());
-                        is_late = true;
+                    if took >= timeout {
+                        slow += 1;
+                        // The next ones are smaller; this one keeps its rows for as long as that may help.
+                        if slow == 1 || slow == SLOW_MAX {
+                            self.size.too_much(rows.len() as u32, clock::nanos());
+                        }
                     }
-                    false
+                    slow == SLOW_MAX
                 }
             };
             if ends && in_doubt && self.settle(id, backoff).await {
@@ -94,10 +106,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
             }
             match error.kind() {
                 Kind::Row => {}
-                Kind::Broken => {
-                    self.circuit.open(clock::nanos(), rng::bits());
-                    self.tell_broken(&error);
-                }
+                Kind::Broken => self.break_off(&error),
                 _ => self.tell_retry(&error, attempt),
             }
             if ends {
@@ -110,23 +119,38 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
     /// Asks the sink whether a batch in doubt is written, until it knows.
     async fn settle(&self, id: BatchId, mut backoff: BackoffState) -> bool {
         let timeout = self.config.write_timeout;
+        let since = clock::now();
         let (mut attempt, mut is_told) = (0, false);
-        loop {
+        let is_written = loop {
             attempt += 1;
             let settled = contained(|| self.sink.settle(id), timeout).await;
             let error = match settled {
-                Ok(is_written) => return is_written,
+                Ok(is_written) => break is_written,
                 Err(error) => error,
             };
             self.books.failed(error.kind());
-            if error.kind() == Kind::Broken && !is_told {
+            self.books.unsettled(Some(since));
+            let waited = clock::now() - since;
+            let is_broken = error.kind() == Kind::Broken;
+            if (is_broken || waited >= UNSETTLED_MAX) && !is_told {
                 self.books.broken(true);
-                self.tell_broken(&error);
+                match is_broken {
+                    true => self.tell_broken(&error),
+                    false => self.tell_unsettled(&error, waited),
+                }
                 is_told = true;
             }
             self.tell_retry(&error, attempt);
             clock::sleep(backoff.next(rng::bits())).await;
-        }
+        };
+        self.books.unsettled(None);
+        is_written
+    }
+
+    /// Has rows wait, and says why.
+    pub(super) fn break_off(&mut self, error: &WriteError) {
+        self.circuit.open(clock::nanos(), rng::bits());
+        self.tell_broken(error);
     }
 
     fn written(&mut self, load: &mut Load<T>, rows: Range<usize>, took: Duration) {
@@ -151,6 +175,18 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
                 batch = self.config.name.as_str(),
                 error = %error,
                 "nothing can be written; rows wait"
+            );
+        });
+    }
+
+    fn tell_unsettled(&self, error: &WriteError, waited: Duration) {
+        voice::tell(|| {
+            tracing::error!(
+                target: "steadfast::batch",
+                batch = self.config.name.as_str(),
+                waited_ms = waited.as_millis() as u64,
+                error = %error,
+                "nobody can say whether a batch is written; rows wait"
             );
         });
     }

@@ -43,6 +43,7 @@
 //! - **Replicas**: over the limit nothing is written until a look finds them below it, or until
 //!   [`pause_max`](SizeConfig::pause_max), when one smallest batch passes. When nothing is known
 //!   about them, [`UnknownLag`] says what to do.
+//! - **Bytes** end a batch before its rows do where those are large, and are named then.
 //! - **The cap**, 200 rows by default, is never exceeded, whatever the rest says.
 //!
 //! [`InFlight`] is for several writers to one database that know of each other: with more waiting than are tolerated,

@@ -40,6 +40,8 @@ pub struct BatchSize {
     rows: f64,
     /// What has set `rows`.
     bound: Constraint,
+    /// Whether the last batch had its bytes before its rows.
+    is_full_of_bytes: bool,
     /// Which part of the time it writes; for the rest of it, it rests.
     share: f64,
     /// Whose turn it is, of this writer and others that it knows of.
@@ -148,6 +150,7 @@ impl BatchSize {
             config,
             longest: f64::INFINITY,
             bound: Constraint::Time,
+            is_full_of_bytes: false,
             share: 1.0,
             turns: Turns::All,
             fell: None,
@@ -181,6 +184,7 @@ impl BatchSize {
             not_before: self.rest.unwrap_or(0),
             constraint: match self.share < 1.0 || self.turns != Turns::All {
                 true => Constraint::LockWaiters,
+                false if self.is_full_of_bytes => Constraint::Bytes,
                 false if self.bound == Constraint::Time && self.is_fixed() => Constraint::FixedTime,
                 false => self.bound,
             },
@@ -210,6 +214,11 @@ impl BatchSize {
                 }
             }
         }
+    }
+
+    /// Learns what a batch was made of, whether or not it is written then: whether its bytes left no room for the next row.
+    pub fn filled(&mut self, is_full_of_bytes: bool) {
+        self.is_full_of_bytes = is_full_of_bytes;
     }
 
     /// Learns from a batch that was written. One that failed says nothing about its size.

@@ -56,6 +56,8 @@ pub enum Constraint {
     /// The time that a batch takes whatever its rows are, such as that of a commit to another region: it is more than half
     /// of the target. A batch takes up to twice that, since smaller ones would write much less, and be little quicker.
     FixedTime,
+    /// The bytes of a batch: the last one had no room for its next row.
+    Bytes,
     /// Larger batches were seen to write fewer rows a second.
     Throughput,
     /// Others wait for locks.
@@ -70,10 +72,11 @@ pub enum Constraint {
 
 impl Constraint {
     /// All of them.
-    pub const ALL: [Constraint; 7] = [
+    pub const ALL: [Constraint; 8] = [
         Constraint::Cap,
         Constraint::Time,
         Constraint::FixedTime,
+        Constraint::Bytes,
         Constraint::Throughput,
         Constraint::LockWaiters,
         Constraint::Lag,
@@ -87,6 +90,7 @@ impl Constraint {
             Constraint::Cap => "cap",
             Constraint::Time => "time",
             Constraint::FixedTime => "fixed_time",
+            Constraint::Bytes => "bytes",
             Constraint::Throughput => "throughput",
             Constraint::LockWaiters => "lock_waiters",
             Constraint::Lag => "lag",

@@ -38,6 +38,8 @@ async fn at_every_moment_all_rows_are_accounted_for() {
         let s = writer.stats();
         let known = s.written + s.dead + s.rejected() + s.queued + s.left;
         assert_eq!(s.offered, known, "{s:?}");
+        let (offered, known) = scraped("accounted");
+        assert_eq!(offered, known, "as a scrape has it");
         yield_now().await;
     }
 
@@ -57,6 +59,34 @@ async fn at_every_moment_all_rows_are_accounted_for() {
     rows.sort_unstable();
     rows.dedup();
     assert_eq!(rows.len() as u64, stats.written, "each row once");
+}
+
+/// How many rows were offered to a writer as the report says, and how many of them are somewhere.
+fn scraped(writer: &str) -> (u64, u64) {
+    let (mut offered, mut known) = (0, 0);
+    let is_of_writer = |value: &str| value == writer;
+    for metric in report::snapshot().metrics() {
+        if !metric
+            .labels
+            .iter()
+            .any(|(_, value)| is_of_writer(value.as_str()))
+        {
+            continue;
+        }
+        let rows = match metric.value {
+            report::Value::Counter(rows) => rows,
+            report::Value::Gauge(rows) => rows as u64,
+            _ => continue,
+        };
+        match metric.name {
+            "steadfast_batch_offered_total" => offered += rows,
+            "steadfast_batch_rows_total"
+            | "steadfast_batch_rejected_total"
+            | "steadfast_batch_queued" => known += rows,
+            _ => {}
+        }
+    }
+    (offered, known)
 }
 
 #[tokio::test(start_paused = true)]

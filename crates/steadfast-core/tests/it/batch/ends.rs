@@ -33,9 +33,11 @@ async fn a_drain_ends_at_its_deadline_and_counts_what_is_left() {
     let mut receipts = send(&writer, 0..5).await;
 
     let began = clock::now();
-    let stats = writer.drain(began + Duration::from_secs(3)).await;
+    let drained = writer.drain(began + Duration::from_secs(3));
+    let stats = clock::timeout(Duration::from_secs(60), drained).await;
 
     assert_eq!(clock::now() - began, Duration::from_secs(3));
+    let stats = stats.unwrap();
     assert_eq!((stats.written, stats.left, stats.queued), (1, 4, 0));
     let left = receipts.pop().unwrap().await.unwrap_err();
     assert!(left.is_left() && left.dead().is_none());

@@ -161,7 +161,15 @@ async fn a_pause_while_nothing_is_known_of_replicas_is_told_as_one() {
     drop(send(&writer, 0..10).await);
     clock::sleep(Duration::from_secs(1)).await;
 
-    assert!(writer.stats().is_paused);
+    let stats = writer.stats();
+    assert!(stats.is_paused);
+    assert_eq!(stats.constraint, Constraint::UnknownLag);
+    // One row each ten seconds, so that nobody waits for ever in silence.
+    assert_eq!(stats.written, 0);
+    clock::sleep(Duration::from_secs(10)).await;
+    assert_eq!(writer.stats().written, 1);
+    clock::sleep(Duration::from_secs(10)).await;
+    assert_eq!(writer.stats().written, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod accounts;
 mod doubt;
 mod ends;
 mod failures;
+mod late;
 mod looks;
 mod order;
 mod rows;
@@ -14,7 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadfast_core::batch::{
-    Batch, BatchConfig, BatchId, BatchStats, BatchWriter, Look, Receipt, Sink, WriteError,
+    Batch, BatchConfig, BatchId, BatchStats, BatchWriter, Look, NotWritten, Receipt, Sink,
+    WriteError,
 };
 use steadfast_core::decide::backoff::{Backoff, Jitter};
 use steadfast_core::decide::batch::{Constraint, Lag, Pressure, SizeConfig, UnknownLag};
@@ -160,8 +162,14 @@ async fn send(writer: &BatchWriter<u32>, rows: impl IntoIterator<Item = u32>) ->
 
 async fn all(receipts: Vec<Receipt>) {
     for receipt in receipts {
-        receipt.await.unwrap();
+        answer(receipt).await.unwrap();
     }
+}
+
+/// Waits for an answer for a day, which a paused clock has at once.
+async fn answer(receipt: Receipt) -> Result<(), NotWritten> {
+    let answered = clock::timeout(Duration::from_secs(24 * 3_600), receipt).await;
+    answered.expect("a row is answered for")
 }
 
 async fn settle() {

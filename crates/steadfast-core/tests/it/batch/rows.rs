@@ -27,6 +27,29 @@ async fn a_batch_never_has_more_rows_than_the_cap() {
     assert_eq!(largest, Some(200));
 }
 
+/// Whoever wants all of it written at once gets it in as many batches as it takes.
+#[tokio::test(start_paused = true)]
+async fn neither_a_flush_nor_a_drain_lets_a_batch_have_more_rows_than_the_cap() {
+    for drains in [false, true] {
+        let table = Table::default();
+        let mut config = of_rows(10);
+        config.linger = Duration::from_secs(60);
+        let writer = writer(config, &table);
+        let receipts = send(&writer, 0..1_000).await;
+
+        if drains {
+            writer.drain(in_time()).await;
+        } else {
+            writer.flush().await;
+        }
+        all(receipts).await;
+
+        assert_eq!(table.rows(), (0..1_000).collect::<Vec<_>>());
+        let largest = table.commits().iter().map(Vec::len).max();
+        assert_eq!(largest, Some(10), "drains: {drains}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn bytes_bound_a_batch_and_one_row_that_is_larger_goes_alone() {
     let table = Table::default();
@@ -43,6 +66,27 @@ async fn bytes_bound_a_batch_and_one_row_that_is_larger_goes_alone() {
         table.commits(),
         [vec![60, 40], vec![30], vec![71], vec![500], vec![1]]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_are_named_where_they_bound_a_batch() {
+    let (table, gate) = Table::gated();
+    let mut config = of_rows(1_000);
+    config.size.bytes_max = 100;
+    let writer = BatchWriter::builder(config, table.clone())
+        .sized(|row| *row as usize)
+        .start()
+        .unwrap();
+    let receipts = send(&writer, [60, 40, 30]).await;
+
+    table.0.began.notified().await;
+    assert_eq!(writer.stats().constraint, Constraint::Bytes);
+    gate.add_permits(1);
+    // The last one has room for more, if there were any.
+    table.0.began.notified().await;
+    assert_eq!(writer.stats().constraint, Constraint::Time);
+    gate.add_permits(1);
+    all(receipts).await;
 }
 
 #[tokio::test(start_paused = true)]

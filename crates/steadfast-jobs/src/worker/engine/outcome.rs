@@ -379,12 +379,15 @@ impl Engine {
             self.end_is_known(now, finished);
         }
         let books: HashMap<i64, i64> = held.iter().copied().collect();
-        // What was put back is pending by now, or another's.
+        // What was put back is pending by now, has ended, or is another's.
         let (open, gone) = std::mem::take(&mut self.back)
             .into_iter()
             .partition(|end| books.get(&end.id) == Some(&end.term));
         self.back = open;
-        let gone: Vec<Finished> = gone;
+        let mut gone: Vec<Finished> = gone;
+        // Somebody wanted it to stop.
+        let stopped = gone.iter_mut().filter(|end| ended.contains(&end.id));
+        stopped.for_each(|end| end.follow = Follow::Stop);
         self.tell_put_back(&gone);
         for finished in &gone {
             self.end_is_known(now, finished);

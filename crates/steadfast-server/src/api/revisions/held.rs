@@ -22,16 +22,19 @@ pub(super) struct Known {
 }
 
 impl Revisions {
-    /// Holds a value, and keeps that it is held.
+    /// Holds a value, and keeps that it is held; gives what was held for the field before.
     pub(in super::super) async fn hold(
         &self,
         path: &FieldPath,
         value: &str,
         lasts: Duration,
         by: Signed,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<Override>, Problem> {
         let mut state = self.state.lock().await;
         self.begin(&mut state).await?;
+        let in_force = self.guard.in_force();
+        let mut before = in_force.overrides().iter();
+        let before = before.find(|one| one.path() == path).cloned();
         let fits = self.guard.try_hold(path.clone(), value, lasts, by.clone());
         fits.map_err(|refused| not_held(&refused))?;
         let name = path.to_string();
@@ -42,7 +45,7 @@ impl Revisions {
         };
         state.held.insert(name, known);
         let held = self.guard.hold(path.clone(), value, lasts, by);
-        held.map(drop).map_err(|refused| not_held(&refused))
+        held.map(|_| before).map_err(|refused| not_held(&refused))
     }
 
     /// Ends what is held for a field; says whether anything was.

@@ -18,12 +18,20 @@ const OVERRIDES_MAX: usize = 2 * steadfast::tower::policy::Override::MAX;
 /// So much of the name of a document is kept: 200 characters, as many as a path that people read.
 const NAME_MAX: usize = 200;
 
+/// After how long without a sign a process is not counted any more: 15 s, three of its signs.
+const SILENT_AFTER: Duration = Duration::from_secs(15);
+
+/// How often a process gives a sign: every 5 s, beside what it tells at once.
+pub(super) const SIGN_EVERY: Duration = Duration::from_secs(5);
+
 /// A line of revisions in a store.
 pub(super) struct Kept {
     pub(super) store: Store,
     pub(super) service: String,
     /// The hash of the document that the process was started with.
     pub(super) base: String,
+    /// Tells this process from others of the line.
+    pub(super) process: i64,
 }
 
 /// A revision that is to be kept.
@@ -75,6 +83,27 @@ impl Kept {
             return Ok(None);
         };
         Ok(Some((unsigned(row, 0)?, time_of(row, 1)?)))
+    }
+
+    /// Notes which revision this process has in force.
+    pub(super) async fn follows(&self, n: u64) -> Result<(), Error> {
+        let (service, base) = (self.service.as_str(), self.base.as_str());
+        let silent_us = SILENT_AFTER.as_micros() as i64;
+        let binds = binds![service, base, self.process, number(n), silent_us];
+        self.store.run(&sql::FOLLOWER_PUT, binds).await.map(drop)
+    }
+
+    /// Counts the processes of the line, and those that have a revision in force.
+    pub(super) async fn followers(&self, n: u64) -> Result<types::Followers, Error> {
+        let (service, base) = (self.service.as_str(), self.base.as_str());
+        let silent_us = SILENT_AFTER.as_micros() as i64;
+        let binds = binds![service, base, number(n), silent_us];
+        let rows = self.store.ask(&sql::FOLLOWER_COUNT, binds).await?;
+        let row = rows.one()?;
+        Ok(types::Followers {
+            processes: unsigned(row, 0)?,
+            taken: unsigned(row, 1)?,
+        })
     }
 
     /// Gives the newest revision of the line between two numbers.

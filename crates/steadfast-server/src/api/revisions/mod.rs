@@ -23,13 +23,13 @@ use std::time::Duration;
 use steadfast::store::{Error, Store};
 use steadfast::tower::policy::{ApplyError, Proposal, Revision, Signed};
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{Timestamp, clock, recover_async, spawn};
+use steadfast::{Timestamp, clock, recover_async, rng, spawn};
 
 use super::problem::Problem;
 use super::types::{self, Tag};
 use crate::writes::{LOOK_EVERY, is_about_writes};
 pub(super) use held::not_held;
-use kept::{Kept, New};
+use kept::{Kept, New, SIGN_EVERY};
 
 /// Who stands for what processes were started with.
 const THE_FILE: &str = "the file";
@@ -71,6 +71,8 @@ struct State {
     held: BTreeMap<String, held::Known>,
     /// What is held was looked at before.
     is_begun: bool,
+    /// Which revision this process has told to have in force, and when.
+    follows: Option<(u64, clock::Instant)>,
     /// The store cannot be asked, which was told.
     in_trouble: bool,
 }
@@ -116,6 +118,7 @@ impl Revisions {
                 store: store.clone(),
                 service,
                 base: first.hash().to_string(),
+                process: rng::bits().cast_signed(),
             },
             first,
             guard,
@@ -193,6 +196,11 @@ impl Revisions {
         }))
     }
 
+    /// Counts the processes that follow the same revisions, and those that have this one in force.
+    pub(super) async fn followers(&self, n: u64) -> Result<types::Followers, Error> {
+        self.kept.followers(n).await
+    }
+
     /// Puts a document in force in place of the revision that was seen, and keeps it.
     ///
     /// Dropped half-way, it is kept or not; what is kept comes in force with the next look.
@@ -257,6 +265,10 @@ impl Revisions {
             let ended = ended.filter(|one| !after.overrides().contains(one));
             let ended: Vec<String> = ended.map(|one| one.path().to_string()).collect();
             self.forget_held(&mut state, &ended).await;
+            if let Err(error) = self.tell(&mut state).await {
+                // The next look tells it.
+                tracing::debug!(target: "steadfast::policy", %error, "it is not told that a revision is in force here");
+            }
             return Ok(Applied {
                 revision: n,
                 proposal,
@@ -279,6 +291,12 @@ impl Revisions {
                 Err(error) => Err(error),
             };
         }
+        if looked.is_ok() && !self.read_only {
+            looked = match self.tell(&mut state).await {
+                Err(error) if is_about_writes(&error) => Ok(()),
+                told => told,
+            };
+        }
         match looked {
             Ok(()) if state.in_trouble => {
                 state.in_trouble = false;
@@ -294,6 +312,18 @@ impl Revisions {
             }
             Ok(()) | Err(_) => {}
         }
+    }
+
+    /// Tells others which revision is in force here, if that is new to them or long ago.
+    async fn tell(&self, state: &mut State) -> Result<(), Error> {
+        let n = self.guard.in_force().revision().n();
+        let is_told =
+            |(told, at): (u64, clock::Instant)| told == n && clock::now() - at < SIGN_EVERY;
+        if !state.follows.is_some_and(is_told) {
+            self.kept.follows(n).await?;
+            state.follows = Some((n, clock::now()));
+        }
+        Ok(())
     }
 
     /// Looks before something is changed.

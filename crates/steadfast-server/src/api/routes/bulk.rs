@@ -9,6 +9,9 @@ use steadfast::jobs::{Cursor, Filter, JobId, Jobs, State as JobState};
 use super::jobs::state;
 use super::*;
 
+/// How many jobs the audit names: 200, which leave room for what was asked for.
+const NOTED_MAX: usize = 200;
+
 /// How many windows of rows a call looks through: 10, of 10,000 each. A page of rare jobs may be short and go on.
 const WINDOWS: usize = 10;
 
@@ -76,6 +79,13 @@ async fn asked(request: Request) -> Result<(Actor, types::Many, String), Problem
         )));
     }
     Ok((actor, which, detail))
+}
+
+/// What the audit keeps: to which jobs it is done, those that fit, and what was asked for.
+fn noted(ids: &[JobId], asked: &str) -> String {
+    let named: Vec<u64> = ids.iter().take(NOTED_MAX).map(|id| id.get()).collect();
+    let more = ids.len() - named.len();
+    serde_json::json!({ "jobs": named, "more": more, "asked": types::Given::of(asked) }).to_string()
 }
 
 /// A part of the jobs that match.
@@ -149,7 +159,7 @@ impl Found {
             action,
             subject: format!("{} jobs", self.ids.len()),
             reason: which.reason.clone(),
-            detail,
+            detail: noted(&self.ids, &detail),
         };
         let work = work(api.0.jobs.clone(), self.ids.clone(), which.reason);
         let (now, asked) = api.change(entry, work).await?;

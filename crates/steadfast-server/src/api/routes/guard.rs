@@ -138,17 +138,35 @@ fn dependency(status: &DependencyStatus) -> types::Dependency {
         dropped: status.dropped,
         timeout_seconds: status.timeout.map(|timeout| timeout.as_secs_f64()),
         endpoints: status.endpoints.iter().map(endpoint).collect(),
+        replaced: Vec::new(),
     }
 }
 
-fn endpoint(status: &EndpointStatus) -> types::Endpoint {
-    let breaker = &status.breaker;
-    let forced = breaker.forced.map(|(over, left)| types::Forced {
+/// What an operator makes a breaker do, if one does.
+fn forced(status: &EndpointStatus) -> Option<types::Forced> {
+    let (over, left) = status.breaker.forced?;
+    Some(types::Forced {
         state: forced_word(over).to_owned(),
         left_seconds: left.as_secs(),
         author: signed(status, Signed::author),
         reason: signed(status, Signed::reason),
-    });
+    })
+}
+
+/// What operators make breakers do, of all endpoints or of one.
+fn all_forced(breakers: &Breakers, endpoint: Option<&str>) -> Vec<types::Forced> {
+    let all = breakers.endpoints();
+    let of = all
+        .iter()
+        .filter(|status| endpoint.is_none_or(|endpoint| status.endpoint == endpoint));
+    let mut all: Vec<_> = of.filter_map(forced).collect();
+    // One hand on all of them is told once.
+    all.dedup();
+    all
+}
+
+fn endpoint(status: &EndpointStatus) -> types::Endpoint {
+    let breaker = &status.breaker;
     types::Endpoint {
         name: status.endpoint.clone(),
         state: match breaker.state {
@@ -160,7 +178,7 @@ fn endpoint(status: &EndpointStatus) -> types::Endpoint {
         .to_owned(),
         calls: u64::from(breaker.calls.calls),
         failed: u64::from(breaker.calls.failed),
-        forced,
+        forced: forced(status),
         line: status.to_string(),
     }
 }
@@ -200,19 +218,22 @@ pub(super) async fn force(
     let lasts = length(&force.lasts)?;
     let guard = guard(&api)?;
     let breakers = breakers(guard, &name)?;
+    let mut replaced = Vec::new();
     if !force.dry_run {
         let entry = entry(&actor, &name, &force.reason, detail);
         let by = by(&actor, &force.reason)?;
         let done = async move {
+            let before = all_forced(&breakers, force.endpoint.as_deref());
             let forced = match &force.endpoint {
                 None => breakers.force(over, lasts, by),
                 Some(endpoint) => breakers.force_endpoint(endpoint, over, lasts, by),
             };
-            forced.map_err(|refused| Problem::refused(refused.to_string()))
+            let forced = forced.map_err(|refused| Problem::refused(refused.to_string()));
+            forced.map(|_| before)
         };
-        api.change(entry, done).await?;
+        replaced = api.change(entry, done).await?;
     }
-    found(guard, &name)
+    found(guard, &name, replaced)
 }
 
 pub(super) async fn release(
@@ -227,17 +248,18 @@ pub(super) async fn release(
     let entry = entry(&actor, &name, &release.reason, detail);
     let by = by(&actor, &release.reason)?;
     let done = async move {
+        let before = all_forced(&breakers, release.endpoint.as_deref());
         let held = match &release.endpoint {
             None => Ok(breakers.release(&by)),
             Some(endpoint) => breakers.release_endpoint(endpoint, &by),
         };
         match held.map_err(|refused| Problem::refused(refused.to_string()))? {
-            true => Ok(()),
+            true => Ok(before),
             false => Err(Problem::conflict("no operator holds it")),
         }
     };
-    api.change(entry, done).await?;
-    found(guard, &name)
+    let replaced = api.change(entry, done).await?;
+    found(guard, &name, replaced)
 }
 
 fn entry(actor: &Actor, name: &str, reason: &str, detail: String) -> Entry {
@@ -258,12 +280,15 @@ fn breakers(guard: &Guard, name: &str) -> Result<Breakers, Problem> {
         .map_err(|unknown| Problem::not_found(unknown.to_string()))
 }
 
-fn found(guard: &Guard, name: &str) -> Answer<types::Dependency> {
+fn found(guard: &Guard, name: &str, replaced: Vec<types::Forced>) -> Answer<types::Dependency> {
     let all = guard.dependencies();
     let found = all.iter().find(|status| status.name == name);
     let found =
         found.ok_or_else(|| Problem::not_found(format!("{name} is not called any more")))?;
-    Ok(Json(dependency(found)))
+    Ok(Json(types::Dependency {
+        replaced,
+        ..dependency(found)
+    }))
 }
 
 /// The guard of this process, if one was given to the API.

@@ -38,8 +38,8 @@ pub(super) async fn find(State(api): State<Api>, Path(id): Path<u64>) -> Answer<
     let found = api.0.jobs.find(id).await?.ok_or_else(|| unknown(id))?;
     let of = api.0.schedules.occurrence_of(id).await?;
     Ok(Json(types::JobDetail {
-        payload: json(&found.payload),
-        result: found.result.as_deref().map(json),
+        payload: types::Given::of(&found.payload),
+        result: found.result.as_deref().map(types::Given::of),
         schedule: of.as_ref().map(|of| of.schedule.clone()),
         occurrence: of.map(|of| time::text(of.nominal)),
         job: job(found.info),
@@ -65,7 +65,7 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
     if let Some(key) = new.unique {
         options = options.unique(key);
     }
-    let payload = new.payload.unwrap_or_default().to_string();
+    let payload = payload(new.payload);
     let kind = new.kind;
     let entry = Entry {
         actor: actor.name,
@@ -76,9 +76,13 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
     };
     let warning = api.0.warning_of(&kind);
     let jobs = api.0.jobs.clone();
-    let enqueued = async move { Ok(jobs.enqueue_kind(kind, payload, options).await?) };
-    let id = api.change(entry, enqueued).await?;
-    let Json(done) = done("enqueued", Some(id.get()));
+    let enqueued = async move { Ok(jobs.enqueue_kind_or_find(kind, payload, options).await?) };
+    let enqueued = api.change(entry, enqueued).await?;
+    let outcome = match enqueued.is_new {
+        true => "enqueued",
+        false => "kept-out",
+    };
+    let Json(done) = done(outcome, Some(enqueued.id.get()));
     Ok(Json(types::Done { warning, ..done }))
 }
 

@@ -315,9 +315,9 @@ fn length(text: &str) -> Result<Duration, Problem> {
     steadfast::settings::duration(text).map_err(|wrong| Problem::refused(wrong.to_string()))
 }
 
-/// As JSON; what is none (which nobody here has written) as text.
-fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+/// Gives what a job is about as it is kept: `null` where nothing was said.
+fn payload(said: Option<types::Given>) -> String {
+    said.map_or_else(|| "null".to_owned(), |said| said.text().to_owned())
 }
 
 fn done(outcome: &str, job: Option<u64>) -> Json<types::Done> {

@@ -72,7 +72,7 @@ pub(super) async fn make_token(
         detail,
     );
     let store = api.0.store.clone();
-    let made = async move { auth::make(&store, &new.name, &rights, holds).await };
+    let made = async move { auth::make(&store, &actor, &new.name, &rights, holds).await };
     Ok(Json(api.change(entry, made).await?))
 }
 
@@ -85,8 +85,9 @@ pub(super) async fn revoke_token(
     let entry = entry(&actor, format!("token {id}"), &reason.reason, detail);
     let store = api.0.store.clone();
     let revoked = async move { auth::revoke(&store, id).await };
-    api.change(entry, revoked).await?;
-    Ok(done("revoked", None))
+    let warning = api.change(entry, revoked).await?;
+    let Json(done) = done("revoked", None);
+    Ok(Json(types::Done { warning, ..done }))
 }
 
 fn entry(actor: &Actor, subject: String, reason: &str, detail: String) -> Entry {

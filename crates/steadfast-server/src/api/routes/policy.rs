@@ -41,6 +41,7 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Response<Body>, Probl
         }),
         overrides: in_force.overrides().iter().map(held).collect(),
         not_held: revisions.not_held(),
+        followers: revisions.followers(revision.n()).await?,
         warnings: warnings(document),
     };
     let tag = Tag::of(policy.revision, &policy.hash);
@@ -124,14 +125,19 @@ pub(super) async fn apply(
     let entry = entry(&actor, "policy.write", subject, &new.reason, detail);
     let by = by(&actor, &new.reason)?;
     let revisions = revisions.clone();
-    let applied = async move { revisions.apply(seen, document, by).await };
-    let applied = api.change(entry, applied).await?;
+    let applied = async move {
+        let applied = revisions.apply(seen, document, by).await?;
+        let followers = revisions.followers(applied.revision).await?;
+        Ok((applied, followers))
+    };
+    let (applied, followers) = api.change(entry, applied).await?;
     let revision = applied.revision;
     let applied = types::Applied {
         revision,
         changes: changes(&applied.proposal),
         warnings: warnings(applied.proposal.document()),
         overrides_ended: applied.ended,
+        followers,
     };
     Ok(with_etag(applied, Tag::of(revision, &hash.to_string())))
 }
@@ -178,24 +184,31 @@ pub(super) async fn hold(State(api): State<Api>, request: Request) -> Answer<typ
     let changed = guard
         .try_hold(path.clone(), &new.value, lasts, by.clone())
         .map_err(|refused| not_held(&refused))?;
-    if !new.dry_run {
-        let entry = entry(
-            &actor,
-            "policy.override",
-            path.to_string(),
-            &new.reason,
-            detail,
-        );
-        let (revisions, path, value) = (revisions.clone(), path.clone(), new.value);
-        let held = async move { revisions.hold(&path, &value, lasts, by).await };
-        api.change(entry, held).await?;
-    }
-    let in_force = guard.in_force();
-    let is_held = |one: &&Override| !new.dry_run && *one.path() == path;
+    let find = || {
+        let in_force = guard.in_force();
+        let mut all = in_force.overrides().iter();
+        all.find(|one| *one.path() == path).map(held)
+    };
+    let replaced = match new.dry_run {
+        true => find(),
+        false => {
+            let entry = entry(
+                &actor,
+                "policy.override",
+                path.to_string(),
+                &new.reason,
+                detail,
+            );
+            let (revisions, path, value) = (revisions.clone(), path.clone(), new.value);
+            let hold = async move { revisions.hold(&path, &value, lasts, by).await };
+            api.change(entry, hold).await?.as_ref().map(held)
+        }
+    };
     Ok(Json(types::Overridden {
-        held: in_force.overrides().iter().find(is_held).map(held),
+        held: find().filter(|_| !new.dry_run),
+        replaced,
         changes: changed.into_iter().map(|of| change(of, None)).collect(),
-        holds_for: users(in_force.policy(), &path),
+        holds_for: users(guard.in_force().policy(), &path),
         dry_run: new.dry_run,
     }))
 }

@@ -45,8 +45,12 @@ pub(super) async fn put(
     let actor = actor(&request)?;
     let revision = added_or_seen(request.headers())?;
     let (new, detail): (types::NewSchedule, _) = body(request).await?;
-    let reason = new.reason.clone();
+    let (reason, dry_run) = (new.reason.clone(), new.dry_run.unwrap_or_default());
     let schedule = schedule(&api, &name, new)?;
+    if dry_run {
+        check_reason(&reason)?;
+        return would_be(&api, schedule, revision).await;
+    }
     let entry = entry(&actor, "schedules.write", &name, &reason, detail);
     let schedules = api.0.schedules.if_at(revision);
     let changed = async move { Ok(schedules.put(&schedule).await?) };
@@ -59,6 +63,34 @@ pub(super) async fn put(
         ..shown(&view)
     };
     Ok(with_etag(answer, tag(&view)))
+}
+
+/// Tells what a schedule would be, and changes nothing.
+async fn would_be(api: &Api, schedule: Schedule, seen: u64) -> Result<Response<Body>, Problem> {
+    let before = api.0.schedules.find(schedule.name()).await?;
+    if before.as_ref().map_or(0, |view| view.revision) != seen {
+        let title = format!(
+            "the schedule {:?} was changed since it was looked at",
+            schedule.name()
+        );
+        return Err(Problem::changed(title).with_fix("look at it again, and decide anew"));
+    }
+    let next = schedule.plan().upcoming(clock::timestamp(), 1);
+    let paused = before.and_then(|view| view.paused);
+    let view = View {
+        next: next
+            .first()
+            .filter(|_| paused.is_none())
+            .map(|next| next.at),
+        schedule,
+        revision: seen,
+        queued: None,
+        paused,
+        decided: None,
+        lengths: None,
+        overdue: None,
+    };
+    Ok(Json(shown(&view)).into_response())
 }
 
 /// Whether the configuration of this server has a schedule.
@@ -336,7 +368,7 @@ fn schedule(api: &Api, name: &str, new: types::NewSchedule) -> Result<Schedule, 
     if let Some(key) = new.limit_key {
         options = options.limit_key(key);
     }
-    let payload = new.payload.unwrap_or_default().to_string();
+    let payload = payload(new.payload);
     Ok(Schedule::of_kind(name, plan, kind, payload, options)?)
 }
 
@@ -353,7 +385,7 @@ fn shown(view: &View) -> types::Schedule {
         start_deadline: plan.start_deadline().map(time::length),
         kind: schedule.kind().to_owned(),
         queue: schedule.queue().to_owned(),
-        payload: json(schedule.payload()),
+        payload: types::Given::of(schedule.payload()),
         max_attempts: schedule.max_attempts(),
         priority: schedule.priority(),
         limit_key: schedule.limit_key().map(str::to_owned),

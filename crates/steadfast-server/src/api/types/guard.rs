@@ -95,6 +95,8 @@ types! {
         timeout_seconds: Option<f64>,
         /// Its endpoints, as far as there is a breaker for them.
         endpoints: Vec<Endpoint>,
+        /// What an operator made its breakers do until this change; said in the answer to one.
+        replaced: Vec<Forced>,
     }
 
     /// The breaker of one endpoint.
@@ -152,8 +154,19 @@ types! {
         overrides: Vec<Held>,
         /// What they do, and this process does not.
         not_held: Vec<NotHeld>,
+        /// How many processes have this revision in force.
+        followers: Followers,
         /// What should be known about it.
         warnings: Vec<Mistake>,
+    }
+
+    /// Processes that follow the same revisions: those of the service that were started with the same policy, have given a
+    /// sign within 15 s, and whose API takes changes.
+    Followers {
+        /// How many there are.
+        processes: u64,
+        /// How many of them have the revision in force.
+        taken: u64,
     }
 
     /// A revision that a process cannot follow.
@@ -302,6 +315,8 @@ types! {
         warnings: Vec<Mistake>,
         /// Fields whose override ended, because it does not fit any more.
         overrides_ended: Vec<String>,
+        /// How many processes have it in force already; others take it within two seconds.
+        followers: Followers,
     }
 
     /// A revision of the policy.
@@ -360,6 +375,8 @@ types! {
     Overridden {
         /// What holds; absent for a dry run.
         held: Option<Held>,
+        /// What somebody held for the field before, in whose place it is.
+        replaced: Option<Held>,
         /// What it has changed, or would.
         changes: Vec<Change>,
         /// The routes and dependencies that it holds for.

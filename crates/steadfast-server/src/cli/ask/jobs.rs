@@ -1,14 +1,18 @@
 //! `steadfast jobs`: looking at jobs, and changing what becomes of them.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::value::RawValue;
 
 use super::bulk::{self, All, Bulk, how};
 use super::print::{agreed, are, counted, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
-use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason};
+use crate::api::types::{
+    Done, DoneAll, Given, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -42,12 +46,8 @@ pub(crate) enum Command {
     Run {
         /// The name of the handler, or the number of a waiting job.
         what: String,
-        /// What the work is about, as JSON.
-        #[arg(long, value_name = "JSON", default_value = "null")]
-        payload: String,
-        /// The queue of the new job.
-        #[arg(long, value_name = "QUEUE")]
-        queue: Option<String>,
+        #[command(flatten)]
+        new: New,
         #[command(flatten)]
         why: Why,
     },
@@ -119,6 +119,29 @@ pub(crate) enum Command {
     },
 }
 
+/// What is said of a new job; one that waits keeps what it has.
+#[derive(Debug, Default, PartialEq, clap::Args)]
+pub(crate) struct New {
+    /// What the work is about, as JSON; null unless said.
+    #[arg(long, value_name = "JSON")]
+    payload: Option<String>,
+    /// The queue of the new job; that of its handler unless said.
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// How long it waits before it is due: 10m.
+    #[arg(long, value_name = "TIME")]
+    delay: Option<String>,
+    /// Who goes sooner: -100 to 100, 0 unless said.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    priority: Option<i16>,
+    /// How many attempts it has, the first one included; as many as its handler says unless said.
+    #[arg(long, value_name = "NUMBER")]
+    max_attempts: Option<u32>,
+    /// Keeps others with this key out while the job is live.
+    #[arg(long, value_name = "KEY")]
+    unique: Option<String>,
+}
+
 pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
     super::run(options, async |client, printer| {
         match command {
@@ -153,14 +176,13 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 let job: JobDetail = client.get(format!("/api/v1/jobs/{id}")).send().await?;
                 printer.print(&job, || shown(&job));
             }
-            Command::Run {
-                what,
-                payload,
-                queue,
-                why,
-            } => {
+            Command::Run { what, new, why } => {
                 let made: Done = match what.parse::<u64>() {
                     Ok(id) => {
+                        anyhow::ensure!(
+                            new == New::default(),
+                            "job {id} keeps what it was enqueued with; only a new one, of a handler, is told more"
+                        );
                         let reason = Reason { reason: why.reason };
                         client
                             .change("POST", format!("/api/v1/jobs/{id}/run"), &reason)
@@ -168,16 +190,17 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                             .await?
                     }
                     Err(_) => {
-                        let payload = serde_json::from_str(&payload)
+                        let payload = new.payload.as_deref().unwrap_or("null");
+                        let payload = serde_json::from_str(payload)
                             .map_err(|error| anyhow::anyhow!("--payload is no JSON: {error}"))?;
                         let new = NewJob {
                             kind: what,
                             payload: Some(payload),
-                            queue,
-                            priority: None,
-                            max_attempts: None,
-                            delay: None,
-                            unique: None,
+                            queue: new.queue,
+                            priority: new.priority,
+                            max_attempts: new.max_attempts,
+                            delay: new.delay,
+                            unique: new.unique,
                             reason: why.reason,
                         };
                         client.change("POST", "/api/v1/jobs", &new).send().await?
@@ -381,20 +404,26 @@ fn shown(detail: &JobDetail) -> String {
     line("trace", job.trace_id.clone());
     line("schedule", detail.schedule.clone());
     line("occurrence", detail.occurrence.clone());
-    line("payload", Some(detail.payload.to_string()));
+    line("payload", Some(plain(detail.payload.text())));
     line("error", job.error.clone());
-    let mut result = detail.result.clone();
-    let output = result.as_mut().and_then(|result| {
-        let written = result.get("output")?.as_str()?.to_owned();
-        result.as_object_mut()?.remove("output");
-        Some(written)
-    });
-    line("result", result.map(|result| result.to_string()));
-    if let Some(output) = output.filter(|output| !output.is_empty()) {
+    let given = detail.result.as_ref().map(Given::text);
+    let (rest, output) = match given.and_then(apart) {
+        Some((rest, output)) => (Some(rest), output),
+        None => (given.map(str::to_owned), String::new()),
+    };
+    line("result", rest.map(|rest| plain(&rest)));
+    if !output.is_empty() {
         lines.push("output".to_owned());
         lines.extend(output.lines().map(|line| format!("    {}", plain(line))));
     }
     lines.join("\n")
+}
+
+/// Takes what a program has written out of what is kept of its run, which is read line by line.
+fn apart(result: &str) -> Option<(String, String)> {
+    let mut kept: BTreeMap<String, Box<RawValue>> = serde_json::from_str(result).ok()?;
+    let output = serde_json::from_str(kept.remove("output")?.get()).ok()?;
+    Some((serde_json::to_string(&kept).ok()?, output))
 }
 
 #[cfg(test)]

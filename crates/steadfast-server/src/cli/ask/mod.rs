@@ -20,7 +20,7 @@ use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
 use super::fail::{self, InClear, NoToken};
-use crate::api::client::{Client, Refused, is_in_clear};
+use crate::api::client::{Barred, Client, Refused, is_in_clear};
 use print::Printer;
 
 /// Whom to ask, as whom, and how to print.
@@ -69,8 +69,11 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Makes what asks a server, unless the token would cross the network in clear and nobody has said that it may.
+    /// Makes what asks a server, unless the token is none, or would cross the network in clear and nobody has said that it may.
     pub(crate) fn client(&self, server: &str, token: &str) -> anyhow::Result<Client> {
+        if token.contains(|char: char| char.is_whitespace() || char.is_control()) {
+            return Err(Barred::NoToken.into());
+        }
         let client = Client::new(server, token, self.ca.as_deref())?;
         if !self.in_clear && !token.is_empty() && is_in_clear(server) {
             return Err(anyhow::anyhow!("{server} is another machine, by http://").context(InClear));

@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Subcommand;
+use steadfast::clock;
 use steadfast::tower::PolicyDocument;
 
 use super::super::fail::{self, Mistaken};
-use super::print::{Printer, plain, table};
+use super::print::{Printer, agreed, plain, table};
 use super::routes::left;
 use super::{Why, more, query, suggest};
 use crate::api::client::{Client, Refused};
+use crate::api::problem::Problem;
 use crate::api::routes::policy::{change, explanation, mistakes};
 use crate::api::types::{
     Applied, Change, Difference, Explained, Held, Mistake, NewPolicy, Policy, Proposed,
@@ -48,28 +51,23 @@ pub(crate) enum Command {
         #[arg(value_name = "NUMBER")]
         other: Option<u64>,
     },
-    /// Puts a policy in force, in all processes that were started with the same one, and for those that will be.
+    /// Puts a policy in force, in all processes that were started with the same one, and for those that will be. What it
+    /// changes is shown first, and the number of changes has to be typed.
     Apply {
         /// The policy.
         file: PathBuf,
         /// The revision that is to be changed; that which is in force, if it is not said.
         #[arg(long, value_name = "NUMBER")]
         revision: Option<u64>,
-        /// Only shows what it would change.
-        #[arg(long)]
-        dry_run: bool,
         #[command(flatten)]
-        why: Why,
+        how: How,
     },
-    /// Puts the policy of an earlier revision in force again, as a new one.
+    /// Puts the policy of an earlier revision in force again, as a new one; asks as `apply` does.
     Revert {
         /// The number of the revision.
         number: u64,
-        /// Only shows what it would change.
-        #[arg(long)]
-        dry_run: bool,
         #[command(flatten)]
-        why: Why,
+        how: How,
     },
     /// Proposes timeouts and limits by what was seen, with the arithmetic, as a change.
     Suggest(suggest::Options),
@@ -83,6 +81,25 @@ pub(crate) enum Command {
         cursor: Option<String>,
     },
 }
+
+/// How a policy is put in force.
+#[derive(Debug, clap::Args)]
+pub(crate) struct How {
+    /// Only shows what it would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// How many changes are expected, in place of typing it.
+    #[arg(long, value_name = "NUMBER")]
+    yes: Option<usize>,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// For how long it is waited until other processes have taken a revision: 10 s, five of their looks.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they have: every 250 ms, as fast as people see it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
     // What a file says needs no server.
@@ -131,21 +148,12 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         Command::Apply {
             file,
             revision,
-            dry_run,
-            why,
-        } => {
-            let reason = (!dry_run).then_some(why.reason);
-            apply(client, printer, read(&file)?, revision, reason).await
-        }
-        Command::Revert {
-            number,
-            dry_run,
-            why,
-        } => {
+            how,
+        } => apply(client, printer, read(&file)?, revision, how).await,
+        Command::Revert { number, how } => {
             let earlier = revision(client, number).await?;
-            let reason = (!dry_run).then_some(why.reason);
             let written = (earlier.revision.name, earlier.document);
-            apply(client, printer, written, None, reason).await
+            apply(client, printer, written, None, how).await
         }
         Command::History { limit, cursor } => {
             let asked = [("limit", Some(limit.to_string())), ("cursor", cursor)];
@@ -207,7 +215,9 @@ fn explain(printer: &Printer, subject: &str, file: &Path) -> anyhow::Result<()> 
         true => document.explain_dependency(subject),
         false => document.explain_route(subject),
     };
-    let found = explanation(found?);
+    // As a server tells it.
+    let found = found.map_err(|unknown| Refused(Problem::not_found(unknown.to_string()).told()))?;
+    let found = explanation(found);
     printer.print(&found, || explained(&found));
     Ok(())
 }
@@ -258,7 +268,7 @@ async fn show(client: &Client, printer: &Printer, number: Option<u64>) -> anyhow
     Ok(())
 }
 
-fn told_held(held: &Held) -> String {
+pub(super) fn told_held(held: &Held) -> String {
     format!(
         "OVERRIDE {} = {} for {} more, by {}: {}",
         held.path,
@@ -375,36 +385,65 @@ async fn between(client: &Client, one: &str, other: u64) -> anyhow::Result<Diffe
     })
 }
 
-/// Puts a document in force in place of a revision, or only shows what that would change.
+/// Puts a document in force in place of a revision once its changes are agreed to, or only shows them.
 async fn apply(
     client: &Client,
     printer: &Printer,
     written: Written,
     over: Option<u64>,
-    reason: Option<String>,
+    how: How,
 ) -> anyhow::Result<()> {
     let over = match over {
         Some(number) => Some(seen(client, number).await?),
         None => None,
     };
     // What is to be put in force is refused where it is noted.
-    let seen = over.as_ref().filter(|_| reason.is_none());
+    let seen = over.as_ref().filter(|_| how.dry_run);
     let difference = difference(client, written.clone(), seen).await?;
-    let Some(reason) = reason else {
-        printer.print(&difference, || shown(&difference) + "\nnothing was changed");
+    let count = difference.changes.len();
+    if how.dry_run {
+        printer.print(&difference, || shown(&difference) + &undone(&difference));
         return Ok(());
-    };
+    }
+    // What cannot be put in force is refused with why, and nobody is asked before.
+    if count > 0 && difference.refused.is_none() {
+        if how.yes.is_none() {
+            printer.talk(shown(&difference).trim_end());
+        }
+        agreed(how.yes, count, "values of the policy")?;
+    }
     let (name, document) = written;
     let new = NewPolicy {
         name,
         document,
-        reason,
+        reason: how.why.reason,
     };
     let over = over.unwrap_or_else(|| Tag::of(difference.revision, &difference.hash));
     let asked = client.change("PUT", "/api/v1/policy", &new).over(&over);
-    let applied: Applied = asked.send().await?;
+    let mut applied: Applied = asked.send().await?;
+    let begun = clock::now();
+    while applied.followers.taken < applied.followers.processes
+        && clock::now() - begun < TAKEN_WITHIN
+    {
+        clock::sleep(LOOK_EVERY).await;
+        let policy: Policy = client.get("/api/v1/policy").send().await?;
+        if policy.revision != applied.revision {
+            // Somebody else has put the next one in force.
+            break;
+        }
+        applied.followers = policy.followers;
+    }
     printer.print(&applied, || put_in_force(&applied));
     Ok(())
+}
+
+/// That a dry run has changed nothing, and what does.
+fn undone(difference: &Difference) -> String {
+    let how = match difference.refused {
+        Some(_) => String::new(),
+        None => super::bulk::how(difference.changes.len()),
+    };
+    format!("\nnothing was changed{how}")
 }
 
 fn shown(difference: &Difference) -> String {
@@ -424,7 +463,16 @@ fn put_in_force(applied: &Applied) -> String {
             "the override of {path} has ended: it does not fit any more\n"
         ));
     }
-    text.push_str(&format!("revision {} is in force", applied.revision));
+    let (revision, followers) = (applied.revision, &applied.followers);
+    let (taken, processes) = (followers.taken, followers.processes);
+    text.push_str(&format!(
+        "revision {revision} is in force in {taken} of {processes} processes"
+    ));
+    if taken < processes {
+        text.push_str(
+            "\nthe others have not taken it, as their logs say, or have ended within the last 15 s",
+        );
+    }
     text
 }
 

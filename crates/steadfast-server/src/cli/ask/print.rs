@@ -26,20 +26,23 @@ impl Printer {
     /// Prints data: as JSON, or as it is shown to people.
     pub(crate) fn print<T: Serialize>(&self, data: &T, shown: impl FnOnce() -> String) {
         let text = match self.json {
-            true => serde_json::to_string(&Versioned {
-                version: JSON_VERSION,
-                data,
-            })
-            .unwrap_or_default(),
+            true => escaped(
+                &serde_json::to_string(&Versioned {
+                    version: JSON_VERSION,
+                    data,
+                })
+                .unwrap_or_default(),
+            ),
             false => lines(&shown()),
         };
         self.write(&text);
     }
 
-    /// Prints a document, for people as it is: it is somebody's file.
+    /// Prints a document, for people as it is: it is somebody's file. On a terminal without what could drive that.
     pub(crate) fn print_document<T: Serialize>(&self, data: &T, document: &str) {
         match self.json {
             true => self.print(data, String::new),
+            false if std::io::stdout().is_terminal() => self.write(&shown(document)),
             false => self.write(document),
         }
     }
@@ -55,6 +58,26 @@ impl Printer {
             let _ = writeln!(std::io::stderr(), "{}", lines(text));
         }
     }
+}
+
+/// Escapes in JSON what the standard lets stand, and a terminal obeys: it is in texts alone.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char {
+            '\u{7f}'..='\u{9f}' => text.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => text.push(char),
+        }
+    }
+    text
+}
+
+/// A document without what could drive a terminal; its tabs and lines stay.
+fn shown(document: &str) -> String {
+    document.replace(
+        |char: char| char.is_control() && !matches!(char, '\t' | '\n'),
+        " ",
+    )
 }
 
 /// The widest column but for the last one: 60 characters; what is longer is cut there, and whole with `--json`.
@@ -162,6 +185,12 @@ mod tests {
             table(["ID", "NAME"], &rows),
             "ID    NAME\n1     a [31mb\n4711  c d\n"
         );
+        // Also what is one character, and what a document and JSON may have.
+        assert_eq!(shown("# \u{9b}2J\r\n\ta = 1\n"), "#  2J \n\ta = 1\n");
+        let json = escaped(&serde_json::to_string("\u{9b}2J\u{7f}é").unwrap());
+        assert_eq!(json, "\"\\u009b2J\\u007fé\"");
+        let read: String = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, "\u{9b}2J\u{7f}é");
     }
 
     #[test]

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::policy::{explained, find, told};
-use super::print::{Printer, table};
+use super::policy::{explained, find, told, told_held};
+use super::print::{Printer, plain, table};
 use super::{ForAWhile, Why, done};
-use crate::api::client::{Client, part};
+use crate::api::client::{Client, Refused, part};
+use crate::api::problem::Problem;
 use crate::api::types::{
-    Dependency, Done, EndOverride, Explained, Force, Guarded, NewOverride, Overridden, Release,
-    Route,
+    Dependency, Done, EndOverride, Explained, Force, Guarded, NewOverride, Overridden, Policy,
+    Release, Route,
 };
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,9 @@ pub(crate) enum Command {
         route: String,
         /// The key that was set.
         key: String,
+        /// Only tells what it would end.
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         why: Why,
     },
@@ -87,9 +91,23 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             setting,
             hold,
         } => set(client, printer, &route, &setting, hold).await,
-        Command::Reset { route, key, why } => {
+        Command::Reset {
+            route,
+            key,
+            dry_run,
+            why,
+        } => {
             let explained = find(client, "route", &route).await?;
             let path = path(&explained, &key)?;
+            if dry_run {
+                let policy: Policy = client.get("/api/v1/policy").send().await?;
+                let mut held = policy.overrides.iter();
+                let held = held.find(|held| held.path == path).ok_or_else(|| {
+                    Refused(Problem::not_found(format!("no override of {path} holds")).told())
+                })?;
+                printer.print(held, || format!("{}\nnothing was changed", told_held(held)));
+                return Ok(());
+            }
             let end = EndOverride {
                 path: path.clone(),
                 reason: why.reason,
@@ -138,6 +156,15 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             };
             if let Some(word) = word.filter(|_| dry_run) {
                 printer.talk(&format!("would be forced {word} for {lasts}; now:"));
+            }
+            for before in &shown.replaced {
+                printer.talk(&format!(
+                    "warning: this ends {} for {} more, by {}: {}",
+                    before.state,
+                    left(before.left_seconds),
+                    plain(&before.author),
+                    plain(&before.reason)
+                ));
             }
             printer.print(&shown, || breakers(&shown));
             Ok(())
@@ -296,6 +323,17 @@ async fn set(
     };
     let asked = client.change("POST", "/api/v1/policy/overrides", &new);
     let answer: Overridden = asked.send().await?;
+    if let Some(before) = &answer.replaced {
+        let ends = if answer.dry_run { "would end" } else { "ends" };
+        printer.talk(&format!(
+            "warning: this {ends} {} = {} for {} more, by {}: {}",
+            plain(&before.path),
+            plain(&before.value),
+            left(before.left_seconds),
+            plain(&before.author),
+            plain(&before.reason)
+        ));
+    }
     printer.print(&answer, || overridden(&answer));
     Ok(())
 }

@@ -2,14 +2,18 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Subcommand};
 
 use super::super::{Cli, fail, import};
 use super::print::{Printer, agreed, are, table};
 use super::{Why, done, more, query};
-use crate::api::client::{Client, part};
-use crate::api::types::{Backfill, Backfilled, Done, Reason, Schedule, SchedulePage, UpcomingList};
+use crate::api::client::{Client, Refused, part};
+use crate::api::problem::Problem;
+use crate::api::types::{
+    Backfill, Backfilled, Done, NewSchedule, Reason, Schedule, SchedulePage, UpcomingList,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -31,6 +35,33 @@ pub(crate) enum Command {
         /// How many, up to 100.
         #[arg(long, value_name = "NUMBER", default_value_t = 10)]
         count: u32,
+    },
+    /// Adds a schedule.
+    Add {
+        /// The name of the schedule.
+        name: String,
+        /// When it is due: `30 2 * * *`, `every 15m`, `@daily`.
+        #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+        rule: String,
+        #[command(flatten)]
+        said: Said,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Changes what is said of a schedule, and leaves the rest.
+    Set {
+        /// The name of the schedule.
+        name: String,
+        /// When it is due: `30 2 * * *`, `every 15m`, `@daily`.
+        #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+        rule: Option<String>,
+        #[command(flatten)]
+        said: Said,
+        /// Only if it was not changed since it had this revision, as `list --json` tells it.
+        #[arg(long, value_name = "NUMBER")]
+        revision: Option<u64>,
+        #[command(flatten)]
+        how: How,
     },
     /// Makes a job of a schedule now.
     Run(Changed),
@@ -66,6 +97,103 @@ pub(crate) struct Gaps {
     why: Why,
 }
 
+/// What can be said of a schedule beside its rule.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Said {
+    /// In which time zone: UTC unless said.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// What becomes of missed occurrences: `skip`, `run_once` or `run_all(24h)`.
+    #[arg(long, value_name = "WHAT")]
+    missed: Option<String>,
+    /// What becomes of one while a run has not ended: `allow`, `skip`, `queue_one` or `cancel_other`.
+    #[arg(long, value_name = "WHAT")]
+    overlap: Option<String>,
+    /// By how much a start is put off at most: 5m.
+    #[arg(long, value_name = "TIME")]
+    jitter: Option<String>,
+    /// How long after its planned start a run may still begin; empty for without end.
+    #[arg(long, value_name = "TIME")]
+    start_deadline: Option<String>,
+    /// The handler of its jobs: of the name of the schedule unless said.
+    #[arg(long, value_name = "HANDLER")]
+    handler: Option<String>,
+    /// Their queue.
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<String>,
+    /// What they are about, as JSON.
+    #[arg(long, value_name = "JSON")]
+    payload: Option<String>,
+    /// How many attempts they have.
+    #[arg(long, value_name = "NUMBER")]
+    max_attempts: Option<u32>,
+    /// Who goes sooner: -100 to 100.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    priority: Option<i16>,
+    /// The key of the limit that they count against; empty for none.
+    #[arg(long, value_name = "KEY")]
+    limit_key: Option<String>,
+    /// The oldest version of a node that may run them.
+    #[arg(long, value_name = "NUMBER")]
+    min_version: Option<u32>,
+}
+
+/// Whether a change is made, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct How {
+    /// Only tells what it would change.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    why: Why,
+}
+
+impl Said {
+    /// Puts what is said in place of what is there.
+    fn over(
+        self,
+        before: Option<&Schedule>,
+        rule: String,
+        how: How,
+    ) -> anyhow::Result<NewSchedule> {
+        let payload = match self.payload {
+            None => before.map(|before| before.payload.clone()),
+            Some(text) => Some(serde_json::from_str(&text).context("--payload is no JSON")?),
+        };
+        // What is usual is not said: a rule that counts from the end of a run knows neither.
+        let usual = |of: fn(&Schedule) -> &String, word: &str| {
+            let is = before.map(of).filter(|is| *is != word);
+            is.cloned()
+        };
+        let is_said = |text: &String| !text.is_empty();
+        Ok(NewSchedule {
+            rule,
+            zone: self.zone.or(before.map(|before| before.zone.clone())),
+            missed: self.missed.or(usual(|before| &before.missed, "run_once")),
+            overlap: self.overlap.or(usual(|before| &before.overlap, "skip")),
+            jitter: self.jitter.or(before.map(|before| before.jitter.clone())),
+            start_deadline: self
+                .start_deadline
+                .or(before.and_then(|before| before.start_deadline.clone()))
+                .filter(is_said),
+            kind: self.handler.or(before.map(|before| before.kind.clone())),
+            queue: self.queue.or(before.map(|before| before.queue.clone())),
+            payload,
+            max_attempts: self
+                .max_attempts
+                .or(before.map(|before| before.max_attempts)),
+            priority: self.priority.or(before.map(|before| before.priority)),
+            limit_key: self
+                .limit_key
+                .or(before.and_then(|before| before.limit_key.clone()))
+                .filter(is_said),
+            min_version: self.min_version.or(before.map(|before| before.min_version)),
+            dry_run: how.dry_run.then_some(true),
+            reason: how.why.reason,
+        })
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Changed {
     /// The name of the schedule.
@@ -74,7 +202,7 @@ pub(crate) struct Changed {
     #[arg(long, value_name = "NUMBER")]
     revision: Option<u64>,
     #[command(flatten)]
-    why: Why,
+    how: How,
 }
 
 pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
@@ -106,6 +234,34 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 printer.print(&next, || upcoming(&next));
                 return Ok(());
             }
+            Command::Add {
+                name,
+                rule,
+                said,
+                how,
+            } => {
+                let new = said.over(None, rule, how)?;
+                let path = format!("/api/v1/schedules/{}", part(&name));
+                let after: Schedule = client.change("PUT", path, &new).if_none().send().await?;
+                put(printer, None, &after, new.dry_run.is_some());
+                return Ok(());
+            }
+            Command::Set {
+                name,
+                rule,
+                said,
+                revision,
+                how,
+            } => {
+                let path = format!("/api/v1/schedules/{}", part(&name));
+                let before: Schedule = client.get(&path).send().await?;
+                let rule = rule.unwrap_or_else(|| before.rule.clone());
+                let new = said.over(Some(&before), rule, how)?;
+                let tag = format!("\"{}\"", revision.unwrap_or(before.revision));
+                let after: Schedule = client.change("PUT", path, &new).over(tag).send().await?;
+                put(printer, Some(&before), &after, new.dry_run.is_some());
+                return Ok(());
+            }
             Command::Backfill(gaps) => return backfill(client, printer, gaps).await,
             Command::Import(_) => return Ok(()),
             Command::Run(changed) => ("POST", "/run", changed),
@@ -113,9 +269,12 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
             Command::Resume(changed) => ("POST", "/resume", changed),
             Command::Delete(changed) => ("DELETE", "", changed),
         };
+        if changed.how.dry_run {
+            return would(client, printer, path, &changed).await;
+        }
         let path = format!("/api/v1/schedules/{}{path}", part(&changed.name));
         let reason = Reason {
-            reason: changed.why.reason,
+            reason: changed.how.why.reason,
         };
         let mut asking = client.change(method, path, &reason);
         if let Some(revision) = changed.revision {
@@ -132,6 +291,99 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         done(printer, &answer, &line);
         Ok(())
     })
+}
+
+/// Tells what an action would be done to, if it is as it was seen.
+async fn would(
+    client: &Client,
+    printer: &Printer,
+    action: &str,
+    changed: &Changed,
+) -> anyhow::Result<()> {
+    let path = format!("/api/v1/schedules/{}", part(&changed.name));
+    let found: Schedule = client.get(path).send().await?;
+    if changed.revision.is_some_and(|seen| seen != found.revision) {
+        let title = format!(
+            "the schedule {:?} was changed since it was looked at",
+            changed.name
+        );
+        return Err(Refused(Problem::changed(title).told()).into());
+    }
+    let what = match (action, &*found.overlap) {
+        ("/run", "allow") => "would have a job made now",
+        ("/run", _) => "would have a job made now, unless an earlier one has not ended",
+        ("/pause", _) => "would be paused",
+        ("/resume", _) => "would go on",
+        _ => "would be deleted",
+    };
+    printer.print(&found, || {
+        format!(
+            "schedule {} {what}: {}, {}\nnothing was changed",
+            found.name,
+            found.description,
+            when(&found)
+        )
+    });
+    Ok(())
+}
+
+/// Tells what was changed of a schedule, or would be.
+fn put(printer: &Printer, before: Option<&Schedule>, after: &Schedule, dry_run: bool) {
+    if let Some(warning) = &after.warning {
+        printer.talk(&format!("warning: {warning}"));
+    }
+    printer.print(after, || {
+        let told = format!(
+            "{}schedule {}: {}, {}",
+            differing(before, after),
+            after.name,
+            after.description,
+            when(after)
+        );
+        let end = if dry_run { "\nnothing was changed" } else { "" };
+        told + end
+    });
+}
+
+/// What is said of a schedule, as far as it differs, in the order of the API.
+fn differing(before: Option<&Schedule>, after: &Schedule) -> String {
+    let said = |of: &Schedule| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        [
+            ("rule", of.rule.clone()),
+            ("zone", of.zone.clone()),
+            ("missed", of.missed.clone()),
+            ("overlap", of.overlap.clone()),
+            ("jitter", of.jitter.clone()),
+            ("start_deadline", text(&of.start_deadline)),
+            ("handler", of.kind.clone()),
+            ("queue", of.queue.clone()),
+            ("payload", of.payload.text().to_owned()),
+            ("max_attempts", of.max_attempts.to_string()),
+            ("priority", of.priority.to_string()),
+            ("limit_key", text(&of.limit_key)),
+            ("min_version", of.min_version.to_string()),
+        ]
+    };
+    let mut lines = String::new();
+    let old = before.map(said);
+    for (at, (key, value)) in said(after).into_iter().enumerate() {
+        match old.as_ref().map(|old| &old[at].1) {
+            Some(old) if *old == value => {}
+            Some(old) => lines.push_str(&format!("- {key} = {old}\n+ {key} = {value}\n")),
+            None => lines.push_str(&format!("+ {key} = {value}\n")),
+        }
+    }
+    lines
+}
+
+/// When a schedule is due next, or why it is not.
+fn when(schedule: &Schedule) -> String {
+    match (&schedule.paused_because, &schedule.next) {
+        (Some(why), _) => format!("paused: {why}"),
+        (None, Some(next)) => format!("next {next}"),
+        (None, None) => "never".to_owned(),
+    }
 }
 
 /// Counts, has it agreed to, and fills in at most as many as were counted, whatever has become of the schedule meanwhile.

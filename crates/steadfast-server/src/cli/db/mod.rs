@@ -38,7 +38,11 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Brings the tables up to date; servers go on meanwhile.
-    Migrate,
+    Migrate {
+        /// Only tells which steps are missing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Tells which steps of the tables there are, here and in the store; changes nothing.
     Status,
     /// Writes a copy of the store, as of one moment; servers go on meanwhile.
@@ -55,6 +59,9 @@ enum Command {
         /// Goes on without asking.
         #[arg(long)]
         yes: bool,
+        /// Only tells what it would replace, if no process uses that.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
     },
 }
 
@@ -83,16 +90,20 @@ async fn act(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     match command {
-        Command::Migrate => migrate(place, packages, printer).await,
+        Command::Migrate { dry_run: true } => missing(place, packages, printer).await,
+        Command::Migrate { dry_run: false } => migrate(place, packages, printer).await,
         Command::Status => status(place, packages, printer).await,
         Command::Backup { to } => match &place.place {
             Place::Sqlite(path) => back_up(path, &to, printer).await,
             _ => Postgres::of(&place)?.back_up(&to, printer),
         },
-        Command::Restore { from, yes } => {
+        Command::Restore { from, yes, dry_run } => {
             // A file that is not there is told before anything is asked.
             let found = std::fs::metadata(&from);
             found.with_context(|| format!("cannot read {}", from.display()))?;
+            if dry_run {
+                return would_restore(place, &from, printer).await;
+            }
             match &place.place {
                 Place::Sqlite(path) => restore(&from, path, packages, yes, printer).await,
                 _ => {
@@ -163,6 +174,87 @@ async fn migrate(
     let tables = done?;
     printer.print(&tables, || {
         format!("all {} steps of the tables are applied", tables.steps.len())
+    });
+    Ok(())
+}
+
+/// Tells which steps are missing; changes nothing, and makes no file.
+async fn missing(
+    place: Config,
+    packages: &[&'static Package],
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let mut tables = match is_there(&place)? {
+        true => {
+            let store = Store::open(Config {
+                migrate: false,
+                ..place
+            });
+            let store = store.await?;
+            let tables = steps(&store, packages).await;
+            store.close().await;
+            tables?
+        }
+        false => Tables {
+            store: "sqlite",
+            steps: all_missing(packages),
+        },
+    };
+    tables.steps.retain(|step| step.state == "missing");
+    printer.print(&tables, || {
+        let steps = tables.steps.iter();
+        let names: Vec<_> = steps
+            .map(|step| format!("{} {}", step.package, step.step))
+            .collect();
+        match names.is_empty() {
+            true => "no step is missing".to_owned(),
+            false => format!(
+                "{} steps would be applied: {}\nnothing was changed",
+                names.len(),
+                names.join(", ")
+            ),
+        }
+    });
+    Ok(())
+}
+
+fn all_missing(packages: &[&'static Package]) -> Vec<TablesStep> {
+    let steps = packages.iter().flat_map(|package| {
+        package.migrations.iter().map(|step| TablesStep {
+            package: package.name,
+            step: step.name().to_owned(),
+            state: "missing",
+        })
+    });
+    steps.collect()
+}
+
+/// Whether there is a store; of one on PostgreSQL that is seen when it is opened.
+fn is_there(place: &Config) -> anyhow::Result<bool> {
+    match fail::NoStore::check(place) {
+        Ok(()) => Ok(true),
+        Err(error) if error.downcast_ref::<fail::NoStore>().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells what a copy would take the place of, if no process uses that; changes nothing.
+async fn would_restore(place: Config, from: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let name = match &place.place {
+        Place::Sqlite(path) => path.display().to_string(),
+        _ => Postgres::of(&place)?.name(),
+    };
+    if is_there(&place)? {
+        unused(place).await?;
+    }
+    let bytes = std::fs::metadata(from)?.len();
+    let told = serde_json::json!({ "replaces": name, "file": from, "bytes": bytes });
+    printer.print(&told, || {
+        format!(
+            "all of {name} would be replaced by {}, which has {}\nnothing was changed",
+            from.display(),
+            progress::size(bytes)
+        )
     });
     Ok(())
 }

@@ -130,7 +130,14 @@ impl Asked {
         let address = Api::start(&api, place, None, guard.clone(), "shop", None, shutdown).await?;
         let made = async {
             let rights = auth::Rights::asked(Some("admin"), None)?;
-            auth::make(store, "dev", &rights, TOKEN_HOLDS).await
+            auth::make(
+                store,
+                &auth::Actor::at_the_store(),
+                "dev",
+                &rights,
+                TOKEN_HOLDS,
+            )
+            .await
         };
         let made = made
             .await

@@ -55,7 +55,7 @@ pub(in crate::config) static CALLS_URL: Key = key(
     Text(1_000),
     "how targets reach that address of this process",
     Nothing(
-        "`http://` and the address itself",
+        "`http://` and the address itself, unless that is every address of the machine: no target could call `0.0.0.0`",
         "\"http://jobs-1.internal:4012\"",
     ),
 );

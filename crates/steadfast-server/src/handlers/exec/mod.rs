@@ -25,14 +25,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Child;
 use tokio::sync::watch;
 
-use super::About;
 use super::progress::{Progress, Teller};
+use super::{About, RESULT_BYTES_MAX};
 use crate::config::Exec;
 use crate::process::launch::{Folder, Waiting};
 use crate::process::memory;
 use crate::process::status::{Ending, write_last_words};
 use crate::process::warden::{Group, Warden};
-use output::Output;
+use output::{Output, Said};
 use protocol::{End, Word};
 use unbegun::Unbegun;
 use user::User;
@@ -48,9 +48,6 @@ const DEAD_WITHIN: Duration = Duration::from_secs(2);
 /// How long it may take until a program begins: 30 s, and half of the time of its run. What takes longer waits for a disk
 /// that does not answer.
 const BEGUN_WITHIN: Duration = Duration::from_secs(30);
-
-/// The largest result: 60 KiB, below what is kept with a job.
-const RESULT_BYTES_MAX: usize = 60 * 1024;
 
 /// Runs a program for a job. Where it cannot be begun, the job is put off.
 pub(super) async fn run(
@@ -81,17 +78,20 @@ pub(super) async fn run(
     let status = process.ended().await;
     process.finish().await;
     let told = process.told();
-    if let Some(why) = told.not_begun {
-        return Err(not_begun(why.into()));
+    if let Some(why) = &told.not_begun {
+        return Err(not_begun(why.clone().into()));
     }
     shared.unbegun.begun(run.id().get());
-    if let Some(end) = told.end {
-        return Err(process.wanted(end));
+    if let Some(end) = told.end.clone() {
+        return Err(told.wanted(end));
     }
     let code = status.code().map(i64::from);
     match code {
-        Some(0) => Ok(Some(process.result(told.result.as_deref())?)),
-        Some(code) if exec.snooze_on.contains(&code) => Err(end::snooze(exec.snooze_for)),
+        Some(0) => Ok(Some(process.result(&told)?)),
+        Some(code) if exec.snooze_on.contains(&code) => {
+            let why = told.noted(format!("put off by its exit code {code}"));
+            Err(end::snooze_because(exec.snooze_for, why))
+        }
         Some(code) if exec.discard_on.contains(&code) => {
             Err(end::discard(process.failure(None, status)))
         }
@@ -134,6 +134,32 @@ struct Told {
     not_begun: Option<String>,
     result: Option<String>,
     end: Option<End>,
+    /// What was meant for us and could not be understood.
+    not_understood: Option<String>,
+}
+
+impl Told {
+    /// Ends the run as the program has said.
+    fn wanted(&self, end: End) -> BoxError {
+        let why = |said: String| {
+            self.noted(match said.is_empty() {
+                true => "the program did not say why".to_owned(),
+                false => said,
+            })
+        };
+        match end {
+            End::Discard(said) => end::discard(why(said)),
+            End::RetryAfter(after, said) => end::retry_after(after, why(said)),
+            End::Snooze(after, said) => end::snooze_because(after, why(said)),
+        }
+    }
+
+    fn noted(&self, why: String) -> String {
+        match &self.not_understood {
+            Some(note) => format!("{why}; {note}"),
+            None => why,
+        }
+    }
 }
 
 impl Process {
@@ -306,35 +332,23 @@ impl Process {
             why,
             ending: self.memory.ended(status),
             progress: self.progress.told(),
+            not_understood: self.told().not_understood,
             last_words,
             output,
         }
     }
 
-    /// Ends the run as the program has said.
-    fn wanted(&self, end: End) -> BoxError {
-        let why = |said: String| match said.is_empty() {
-            true => "the program did not say why".to_owned(),
-            false => said,
-        };
-        match end {
-            End::Discard(said) => end::discard(why(said)),
-            End::RetryAfter(after, said) => end::retry_after(after, why(said)),
-            End::Snooze(after) => end::snooze(after),
-        }
-    }
-
     /// Gives the result, as much of the output as fits into it.
-    fn result(&self, said: Option<&str>) -> Result<String, BoxError> {
-        let said = said
-            .map(|json| RawValue::from_string(json.to_owned()))
-            .transpose()?;
+    fn result(&self, told: &Told) -> Result<String, BoxError> {
+        let said = told.result.clone().map(RawValue::from_string);
+        let said = said.transpose()?;
         let mut room = RESULT_BYTES_MAX;
         loop {
             let (output, output_bytes) = self.output.text(room);
             let result = serde_json::to_string(&Kept {
                 exit_code: 0,
                 result: said.as_deref(),
+                not_understood: told.not_understood.as_deref(),
                 output: &output,
                 output_bytes,
             })?;
@@ -359,6 +373,8 @@ struct Kept<'a> {
     exit_code: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_understood: Option<&'a str>,
     output: &'a str,
     output_bytes: u64,
 }
@@ -374,9 +390,16 @@ fn readers(
     let mut readers = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         let (run, told, progress) = (run.clone(), told.clone(), progress.clone());
-        let said = move |word| {
-            run.beat();
+        let said = move |said| {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            let word = match said {
+                Said::Word(word) => word,
+                Said::NotUnderstood(note) => {
+                    told.not_understood.get_or_insert(note);
+                    return;
+                }
+            };
+            run.beat();
             match word {
                 Word::Begins => drop(begins.send_replace(true)),
                 Word::NotBegun(why) => told.not_begun = Some(why),
@@ -402,6 +425,7 @@ struct Failure {
     why: Option<String>,
     ending: Ending,
     progress: Option<Progress>,
+    not_understood: Option<String>,
     last_words: Vec<String>,
     output: String,
 }
@@ -417,6 +441,9 @@ impl fmt::Display for Failure {
             if !text.is_empty() {
                 write!(f, " ({text})")?;
             }
+        }
+        if let Some(note) = &self.not_understood {
+            write!(f, "; {note}")?;
         }
         write_last_words(f, &self.last_words)?;
         match self.output.is_empty() {

@@ -16,6 +16,9 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 const LAST_WORDS_MAX: usize = 20;
 const LAST_WORDS_BYTES_MAX: usize = 2 * 1024;
 
+/// How much is shown of a line that is not understood: 60 characters, which have the word and what follows.
+const SHOWN_CHARS_MAX: usize = 60;
+
 /// How much of the output is told with a failure: 3 KiB, of the 4 KiB that are kept of an error.
 const FAILURE_BYTES_MAX: usize = 3 * 1024;
 
@@ -152,16 +155,46 @@ impl Output {
     }
 }
 
-/// Reads to the end; `said` is given what is meant for us, which is not kept.
-pub(super) async fn read_stdout(from: impl AsyncRead + Unpin, output: Output, said: impl Fn(Word)) {
+/// What is meant for us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Word(Word),
+    /// Which line begins as if it were, in words.
+    NotUnderstood(String),
+}
+
+/// Reads to the end; `said` is given what is meant for us, of which no word is kept that is understood.
+pub(super) async fn read_stdout(from: impl AsyncRead + Unpin, output: Output, said: impl Fn(Said)) {
+    let mut number = 0_u64;
     lines(from, |line, begins| {
+        number += u64::from(begins);
         let text = std::str::from_utf8(line).ok().filter(|_| begins);
         match text.and_then(protocol::parse) {
-            Some(word) => said(word),
-            None => output.keep(line),
+            Some(word) => {
+                // The first line of all is that of the launcher, and not the program's.
+                number -= u64::from(word == Word::Begins);
+                said(Said::Word(word));
+            }
+            None => {
+                if begins && protocol::is_meant(line) {
+                    said(Said::NotUnderstood(not_understood(number, line)));
+                }
+                output.keep(line);
+            }
         }
     })
     .await;
+}
+
+fn not_understood(number: u64, line: &[u8]) -> String {
+    if line.len() == LINE_BYTES_MAX && !line.ends_with(b"\n") {
+        return format!(
+            "line {number} is too long to be understood: {LINE_BYTES_MAX} bytes at most"
+        );
+    }
+    let line = harmless(String::from_utf8_lossy(line).trim_end());
+    let begin: String = line.chars().take(SHOWN_CHARS_MAX).collect();
+    format!("line {number} is not understood: {begin}")
 }
 
 /// Reads to the end.
@@ -204,8 +237,9 @@ mod tests {
 
     async fn output(bytes_max: usize, input: &[u8]) -> (Output, Vec<Word>) {
         let (output, words) = (Output::new(bytes_max), Mutex::new(Vec::new()));
-        read_stdout(input, output.clone(), |word| {
-            words.lock().unwrap().push(word)
+        read_stdout(input, output.clone(), |said| match said {
+            Said::Word(word) => words.lock().unwrap().push(word),
+            Said::NotUnderstood(_) => {}
         })
         .await;
         (output, words.into_inner().unwrap())
@@ -259,6 +293,38 @@ mod tests {
 
         assert_eq!(words, [Word::Beat]);
         assert!(output.text(64).0.ends_with("discard said by others\n"));
+    }
+
+    #[tokio::test]
+    async fn what_is_meant_for_us_and_not_understood_is_output_and_noted() {
+        let check = async |input: &[u8], expect: &str| {
+            let (output, notes) = (Output::new(100_000), Mutex::new(Vec::new()));
+            read_stdout(input, output.clone(), |said| {
+                if let Said::NotUnderstood(note) = said {
+                    notes.lock().unwrap().push(note);
+                }
+            })
+            .await;
+            assert_eq!(notes.into_inner().unwrap(), [expect]);
+            output.text(100_000).0
+        };
+
+        let kept = check(
+            b"::steadfast begins\none\n::steadfast progress 400\n",
+            "line 2 is not understood: ::steadfast progress 400",
+        );
+        assert_eq!(kept.await, "one\n::steadfast progress 400\n");
+        check(
+            b"::steadfast result {\"rows\": 10\x1b[2J",
+            "line 1 is not understood: ::steadfast result {\"rows\": 10 [2J",
+        )
+        .await;
+        let long = format!("::steadfast result \"{}\"\n", "x".repeat(70_000));
+        check(
+            long.as_bytes(),
+            "line 1 is too long to be understood: 16384 bytes at most",
+        )
+        .await;
     }
 
     #[tokio::test]

@@ -7,9 +7,10 @@
 //! | `::steadfast result {"rows": 10}` | what is kept as the result, as JSON |
 //! | `::steadfast discard REASON` | another attempt would not help |
 //! | `::steadfast retry-after 30s REASON` | the attempt failed, and the next is to come after that |
-//! | `::steadfast snooze 10m` | the time is not right: again after that, and no attempt is spent |
+//! | `::steadfast snooze 10m REASON` | the time is not right: again after that, and no attempt is spent |
 //!
-//! The last three count however the program ends, and the last of them counts.
+//! The last three count however the program ends, and the last of them counts. No wait is longer than a day, and no line
+//! than 16 KiB. What begins so and cannot be understood is output, and noted with the job.
 //!
 //! Its launcher says in the same way that it begins, and why it does not.
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use steadfast::settings::duration;
 
+use crate::handlers::WAIT_MAX;
 use crate::process::launch::{BEGINS, MARK, NOT_BEGUN};
 use crate::process::status::harmless;
 
@@ -36,7 +38,12 @@ pub(super) enum Word {
 pub(super) enum End {
     Discard(String),
     RetryAfter(Duration, String),
-    Snooze(Duration),
+    Snooze(Duration, String),
+}
+
+/// Tells whether a line is meant for us, also where nothing in it can be understood.
+pub(super) fn is_meant(line: &[u8]) -> bool {
+    line.starts_with(MARK.trim_end().as_bytes())
 }
 
 /// Reads a line; `None` for one that says nothing to us, or nothing that can be understood: that is
@@ -49,7 +56,7 @@ pub(super) fn parse(line: &str) -> Option<Word> {
         let (time, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         duration(time)
             .ok()
-            .map(|time| (time, harmless(rest.trim())))
+            .map(|time| (time.min(WAIT_MAX), harmless(rest.trim())))
     };
     match word {
         "beat" if rest.is_empty() => Some(Word::Beat),
@@ -64,7 +71,7 @@ pub(super) fn parse(line: &str) -> Option<Word> {
         }
         "discard" => Some(Word::End(End::Discard(harmless(rest)))),
         "retry-after" => timed().map(|(time, why)| Word::End(End::RetryAfter(time, why))),
-        "snooze" => timed().map(|(time, _)| Word::End(End::Snooze(time))),
+        "snooze" => timed().map(|(time, why)| Word::End(End::Snooze(time, why))),
         BEGINS if rest.is_empty() => Some(Word::Begins),
         NOT_BEGUN => Some(Word::NotBegun(harmless(rest))),
         _ => None,
@@ -102,7 +109,15 @@ mod tests {
         );
         check(
             "::steadfast snooze 10m",
-            Word::End(End::Snooze(Duration::from_secs(600))),
+            Word::End(End::Snooze(Duration::from_secs(600), String::new())),
+        );
+        check(
+            "::steadfast snooze 99999h the bank is closed",
+            Word::End(End::Snooze(WAIT_MAX, "the bank is closed".into())),
+        );
+        check(
+            "::steadfast retry-after 99999h",
+            Word::End(End::RetryAfter(WAIT_MAX, String::new())),
         );
     }
 
@@ -145,6 +160,8 @@ mod tests {
             "::steadfast dance",
         ] {
             assert_eq!(parse(line), None, "{line}");
+            let is_meant = is_meant(line.as_bytes());
+            assert_eq!(is_meant, line.starts_with("::"), "{line}");
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// The longest wait that a target can ask for: a day.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::handlers::WAIT_MAX;
 
 /// What becomes of a job whose call was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +44,7 @@ fn wait(text: &str, now_s: i64) -> Option<Duration> {
             u64::try_from(at.saturating_sub(now_s)).unwrap_or(0)
         }
     };
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+    Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 #[cfg(test)]

@@ -22,10 +22,8 @@ use steadfast::settings::duration;
 use super::now_s;
 use super::signature::{SIGNATURE, Signed, TIMESTAMP, holds};
 use super::waiting::{Told, Unknown, Waiting};
+use crate::handlers::{RESULT_BYTES_MAX, WAIT_MAX};
 use crate::process::status::harmless;
-
-/// The largest body of a call: 60 KiB, what is kept of a result.
-const BODY_BYTES_MAX: usize = 60 * 1024;
 
 /// The longest reason: 2 KiB.
 const REASON_BYTES_MAX: usize = 2 * 1024;
@@ -63,9 +61,9 @@ async fn tell(
     request: Request<Body>,
 ) -> Result<StatusCode, Refused> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = Limited::new(body, RESULT_BYTES_MAX).collect().await;
     let body = body.map(|body| body.to_bytes()).map_err(|_| {
-        let detail = format!("a body has at most {BODY_BYTES_MAX} bytes");
+        let detail = format!("a body has at most {RESULT_BYTES_MAX} bytes");
         Refused(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     })?;
     let id = JobId::new(job).ok_or_else(|| unknown(Unknown::Job))?;
@@ -148,11 +146,12 @@ fn failure(body: &Bytes) -> Result<Told, Refused> {
         return Err(bad(format!("an error has 1 to {REASON_BYTES_MAX} bytes")));
     }
     let retry_after = fail.retry_after.as_deref().map(duration).transpose();
+    let retry_after = retry_after.map_err(|wrong| bad(wrong.to_string()))?;
     // As output of a program: nothing of it moves a cursor, or begins a line of the log.
     let lines: Vec<String> = fail.error.lines().map(harmless).collect();
     Ok(Told::Fail {
         error: lines.join("\n    "),
-        retry_after: retry_after.map_err(|wrong| bad(wrong.to_string()))?,
+        retry_after: retry_after.map(|after| after.min(WAIT_MAX)),
         discard: fail.discard,
     })
 }

@@ -12,21 +12,22 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Request};
-use http_body_util::{BodyExt, Limited};
+use http_body::Frame;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use steadfast::jobs::{Run, end};
 use steadfast::{BoxError, clock};
 
-use super::About;
+use super::{About, RESULT_BYTES_MAX};
 use crate::config::Http;
 use answer::Verdict;
 use client::{Client, Failed};
 use signature::{SIGNATURE, Signed, TIMESTAMP, sign};
 use waiting::{Told, Waiting};
 
-/// How much of an answer is read: 40 KiB, which is kept as the result even if every third byte has to
-/// be escaped.
+/// How much of an answer is read: 40 KiB. What is longer is cut there, and of a job that is done that is no failure: a
+/// larger answer would be kept by nobody, and the work would be done again for it.
 const ANSWER_BYTES_MAX: usize = 40 * 1024;
 
 /// What calls need beside the payload.
@@ -54,7 +55,7 @@ pub(super) async fn run(
         // Nothing was attempted: none of the attempts is spent.
         Err(Failed::NotSent { why, after }) => {
             tracing::info!(target: "steadfast::serve", handler = target.name, why, "a call was held back");
-            return Err(end::snooze(after));
+            return Err(end::snooze_because(after, format!("held back: {why}")));
         }
         Err(Failed::Lost(error)) => return Err(error),
     };
@@ -74,18 +75,12 @@ pub(super) async fn run(
         drop(place);
         return ended;
     }
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-        .collect()
-        .await;
-    let body = match body {
-        Ok(body) => body.to_bytes(),
-        Err(error) if verdict == Verdict::Done => {
-            // The status alone is no answer: the work may have broken off with it.
-            return Err(format!("it answered {status}, and its answer broke off: {error}").into());
-        }
-        Err(_) => bytes::Bytes::new(),
-    };
-    let text = String::from_utf8_lossy(&body);
+    let answer = Read::of(response.into_body()).await;
+    if let (Some(error), Verdict::Done) = (&answer.broke, verdict) {
+        // The status alone is no answer: the work may have broken off with it.
+        return Err(format!("it answered {status}, and its answer broke off: {error}").into());
+    }
+    let text = String::from_utf8_lossy(&answer.bytes);
     let said = || {
         let line: String = text
             .chars()
@@ -98,10 +93,45 @@ pub(super) async fn run(
         }
     };
     match verdict {
-        Verdict::Done => Ok(Some(kept(status, &text)?)),
+        Verdict::Done => Ok(Some(kept(status, &text, answer.is_cut)?)),
         Verdict::Again(Some(after)) => Err(end::retry_after(after, said())),
         Verdict::Again(None) => Err(said().into()),
         Verdict::Never | Verdict::Accepted => Err(end::discard(said())),
+    }
+}
+
+/// What was read of an answer.
+struct Read {
+    bytes: Vec<u8>,
+    /// There is more of it than is read.
+    is_cut: bool,
+    /// Why it ended before its end.
+    broke: Option<axum::Error>,
+}
+
+impl Read {
+    async fn of(mut body: Body) -> Self {
+        let mut read = Self {
+            bytes: Vec::new(),
+            is_cut: false,
+            broke: None,
+        };
+        while let Some(frame) = body.frame().await {
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => {
+                    let room = ANSWER_BYTES_MAX - read.bytes.len();
+                    read.is_cut = data.len() > room;
+                    read.bytes.extend_from_slice(&data[..room.min(data.len())]);
+                }
+                // Trailers.
+                Ok(Err(_)) => {}
+                Err(error) => read.broke = Some(error),
+            }
+            if read.is_cut || read.broke.is_some() {
+                break;
+            }
+        }
+        read
     }
 }
 
@@ -155,8 +185,8 @@ impl Target {
 
 fn ended(told: Told) -> Result<Option<String>, BoxError> {
     match told {
-        Told::Complete(Some(json)) => Ok(Some(kept(202, &json)?)),
-        Told::Complete(None) => Ok(Some(kept(202, "")?)),
+        Told::Complete(Some(json)) => Ok(Some(kept(202, &json, false)?)),
+        Told::Complete(None) => Ok(Some(kept(202, "", false)?)),
         Told::Fail {
             error,
             discard: true,
@@ -177,6 +207,8 @@ struct Kept<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    answer_cut: bool,
 }
 
 #[derive(Serialize)]
@@ -186,12 +218,31 @@ enum Answer<'a> {
     Text(&'a str),
 }
 
-fn kept(status: u16, text: &str) -> Result<String, serde_json::Error> {
-    let answer = match serde_json::from_str(text) {
-        Ok(json) => Some(Answer::Json(json)),
-        Err(_) => Some(Answer::Text(text)).filter(|_| !text.trim().is_empty()),
-    };
-    serde_json::to_string(&Kept { status, answer })
+/// Gives the answer as it is where that is JSON, and as a text otherwise: as much of it as fits once it is written as JSON.
+fn kept(status: u16, text: &str, is_cut: bool) -> Result<String, serde_json::Error> {
+    if let Ok(json) = serde_json::from_str(text)
+        && !is_cut
+    {
+        let (answer, answer_cut) = (Some(Answer::Json(json)), false);
+        return serde_json::to_string(&Kept {
+            status,
+            answer,
+            answer_cut,
+        });
+    }
+    let mut room = text.len();
+    loop {
+        let begin = &text[..text.floor_char_boundary(room)];
+        let result = serde_json::to_string(&Kept {
+            status,
+            answer: Some(Answer::Text(begin)).filter(|_| !begin.trim().is_empty()),
+            answer_cut: is_cut || begin.len() < text.len(),
+        })?;
+        if result.len() <= RESULT_BYTES_MAX {
+            return Ok(result);
+        }
+        room /= 2;
+    }
 }
 
 pub(super) fn now_s() -> i64 {

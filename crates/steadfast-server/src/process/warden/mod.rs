@@ -145,8 +145,9 @@ impl Group {
         if std::mem::replace(&mut *is_over, true) {
             return;
         }
-        // There is nothing left of most.
+        // There is nothing left of most. One that has not begun its group yet is alone.
         let _ = kill_process_group(self.pid, Signal::KILL);
+        let _ = kill_process(self.pid, Signal::KILL);
         let _ = self.words.send(Word::Over(self.pid));
     }
 }

@@ -146,6 +146,21 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
     assert_eq!(long.status.code(), Some(1));
     assert!(text(&long.stderr).contains("is more than a day from now"));
 
+    // Whose hand it takes the place of is told, before and after.
+    let again = shop.ask(&set("tier=tier1", &["--dry-run"]));
+    assert!(
+        text(&again.stderr)
+            .starts_with("warning: this would end routes.\"GET /catalogue\".tier = \"core\" for "),
+        "{again:?}"
+    );
+    let again = shop.ask(&set("tier=tier1", &[]));
+    let warned = text(&again.stderr);
+    assert!(
+        warned.starts_with("warning: this ends routes.\"GET /catalogue\".tier = \"core\" for ")
+            && warned.ends_with(", by dev (token 1): a test\n"),
+        "{warned}"
+    );
+
     let reset = [
         "routes",
         "reset",
@@ -154,6 +169,12 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
         "--reason",
         "a test",
     ];
+    let dry = shop.told(&[&reset[..], &["--dry-run"]].concat());
+    assert!(
+        dry.starts_with("OVERRIDE routes.\"GET /catalogue\".tier = \"tier1\" for 1")
+            && dry.ends_with("\nnothing was changed\n"),
+        "{dry}"
+    );
     assert_eq!(
         shop.told(&reset),
         "routes.\"GET /catalogue\".tier is as the document says\n"
@@ -168,6 +189,7 @@ fn a_value_is_held_for_a_while_shown_with_what_is_left_and_ended() {
         audit,
         [
             "SF-2205: no override of routes.\"GET /catalogue\".tier holds",
+            "done",
             "done",
             "done",
             "done",
@@ -223,19 +245,45 @@ fn a_policy_is_checked_without_a_server_and_compared_applied_and_kept_with_one()
         explained.starts_with("[dependencies.payments]\n"),
         "{explained}"
     );
+    // As a server says it.
+    let unknown = ["policy", "explain", "GET /catalog"];
+    let by_file = shop.ask(&[&unknown[..], &["--file", path]].concat());
+    assert_eq!(by_file.status.code(), Some(4), "{by_file:?}");
+    assert_eq!(by_file.stderr, shop.ask(&unknown).stderr);
     let change = format!("- drain.hard = \"20s\"\n+ drain.hard = \"21s\"    {path}:{line}:1\n");
     let diff = shop.told(&["policy", "diff", path]);
     assert_eq!(diff, format!("against revision 1\n{change}"));
     let dry = shop.told(&["policy", "apply", path, "--dry-run", "--reason", "x"]);
     assert_eq!(
         dry,
-        format!("against revision 1\n{change}\nnothing was changed\n")
+        format!(
+            "against revision 1\n{change}\nnothing was changed; the same command with --yes 1 in place of --dry-run does it\n"
+        )
     );
     let missing = shop.ask(&["policy", "apply", path]);
     assert_eq!(missing.status.code(), Some(2));
 
-    let applied = shop.told(&[&["policy", "apply", path], &WHY[..]].concat());
-    assert_eq!(applied, format!("{change}revision 2 is in force\n"));
+    // What is to be changed is shown before, and agreed to.
+    let unsaid = shop.ask(&[&["policy", "apply", path], &WHY[..]].concat());
+    assert_eq!(unsaid.status.code(), Some(1));
+    assert_eq!(
+        text(&unsaid.stderr),
+        format!(
+            "against revision 1\n{change}error[SF-2300]: 1 values of the policy: say --yes 1, or see with --dry-run which they are\n"
+        )
+    );
+    let other = shop.ask(&[&["policy", "apply", path, "--yes", "2"], &WHY[..]].concat());
+    assert!(
+        text(&other.stderr)
+            .contains("there are 1 such values of the policy, not 2; nothing was changed"),
+        "{other:?}"
+    );
+    assert_eq!(shop.told(&["policy", "history"]).lines().count(), 2);
+    let applied = shop.told(&[&["policy", "apply", path, "--yes", "1"], &WHY[..]].concat());
+    assert_eq!(
+        applied,
+        format!("{change}revision 2 is in force in 1 of 1 processes\n")
+    );
     // Whoever has looked at the first one does not know of the second.
     let over_the_first = [&["policy", "apply", path, "--revision", "1"], &WHY[..]].concat();
     for args in [
@@ -378,6 +426,14 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     let listed = shop.told(&["routes", "list"]);
     assert!(listed.contains("open (forced, 4m"), "{listed}");
 
+    let other = breaker(&["--closed", "--reason", "INC-8"]);
+    let warned = text(&other.stderr);
+    assert!(
+        warned.starts_with("warning: this ends open for 4m")
+            && warned.ends_with(", by dev (token 1): INC-7\n"),
+        "{warned}"
+    );
+
     let released = breaker(&["--release", "--reason", "well again"]);
     assert!(
         !text(&released.stdout).contains("an operator"),
@@ -393,7 +449,7 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     );
     assert_eq!(
         shop.audited("breakers.force"),
-        ["SF-2206: no operator holds it", "done", "done"]
+        ["SF-2206: no operator holds it", "done", "done", "done"]
     );
 }
 

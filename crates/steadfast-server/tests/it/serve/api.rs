@@ -247,6 +247,48 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
     served.server.stop();
 }
 
+#[tokio::test]
+async fn a_payload_is_kept_to_the_letter_and_whoever_is_kept_out_by_a_key_is_told_so() {
+    let served = Served::start("letter", &shell("echo", "cat", ""));
+    let admin = served.token("admin");
+    let jobs = jobs(&served.folder).await;
+    let payload = r#"{"z":12345678901234567890123,"price":1.10,"a":1,"a":2}"#;
+
+    let args = ["jobs", "run", "echo", "--payload", payload, "--reason", "x"];
+    served.told(&admin, &args);
+    let body = format!(
+        r#"{{"kind":"echo","payload":{payload},"unique":"one","delay":"1h","reason":"x"}}"#
+    );
+    let send = || {
+        served
+            .send("POST", "/api/v1/jobs", &bearer(&admin), &body)
+            .2
+    };
+    let (first, second): (Value, Value) = (
+        serde_json::from_str(&send()).unwrap(),
+        serde_json::from_str(&send()).unwrap(),
+    );
+
+    let id = |number: u64| JobId::new(number).unwrap();
+    let ran = until_state(&jobs, id(1), State::Completed).await;
+    let result: Value = ran.result().unwrap().unwrap();
+    assert_eq!(
+        (&*ran.payload, &result["output"]),
+        (payload, &payload.into())
+    );
+    let shown = served.told(&admin, &["jobs", "show", "1"]);
+    assert!(
+        shown.contains(&format!("payload    {payload}\n")),
+        "{shown}"
+    );
+    assert_eq!(first["outcome"], "enqueued");
+    assert_eq!(second["outcome"], "kept-out");
+    assert_eq!(first["job"], second["job"]);
+    let waits = jobs.find(id(first["job"].as_u64().unwrap())).await.unwrap();
+    assert_eq!(waits.unwrap().payload, payload);
+    served.server.stop();
+}
+
 #[test]
 fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
     let mut served = Served::start("failures", &shell("nothing", "true", ""));
@@ -341,7 +383,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
             format!("http://{address}"),
             "one\ntwo",
             5,
-            "error[SF-2306]: the token has characters that no token has\n  fix: ".into(),
+            "error[SF-2306]: what is given as the token is none\n  fix: ".into(),
         ),
         (
             format!("https://{address}"),
@@ -561,7 +603,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
     let admin = served.token("admin");
     assert!(served.ask(&admin, &["status"]).status.success());
     let refused = served.ask(&admin, &["jobs", "run", "a", "--reason", "x"]);
-    assert_eq!(refused.status.code(), Some(5));
+    assert_eq!(refused.status.code(), Some(10));
     assert_eq!(
         text(&refused.stderr),
         "error[SF-2204]: this API takes no changes: it was started with read_only = true\n  fix: set `read_only = false` in `[api]`, or ask another\n"

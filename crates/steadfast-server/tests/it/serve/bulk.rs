@@ -117,6 +117,19 @@ async fn many_jobs_are_cancelled_and_retried_once_their_number_is_known() {
     };
     let cancelled = [203, 500, 500].map(|count| of("jobs.cancel", count));
     assert_eq!(actions(&served), cancelled);
+    // Which they were, as far as there is room, and what was asked for.
+    let noted = served.told(
+        &token,
+        &["audit", "list", "--action", "jobs.cancel", "--json"],
+    );
+    let noted: Value = serde_json::from_str(&noted).unwrap();
+    let detail = noted["data"]["items"][0]["detail"].as_str().unwrap();
+    let detail: Value = serde_json::from_str(detail).unwrap();
+    assert_eq!(detail["jobs"].as_array().unwrap().len(), 200);
+    assert_eq!(
+        (&detail["more"], &detail["asked"]["limit_key"]),
+        (&3.into(), &"a".into())
+    );
     let again = served.told(&token, &CANCEL);
     assert_eq!(again, "0 jobs are cancelled\n", "there are none any more");
 

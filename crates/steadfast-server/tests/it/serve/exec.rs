@@ -53,6 +53,24 @@ async fn a_program_is_told_of_its_run_and_of_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_program_leads_a_session_of_its_own_which_has_no_terminal() {
+    let folder = Folder::new("session");
+    let script = "echo $$; cut -d ' ' -f 5,6,7 /proc/$$/stat";
+    let config = folder.configure(&shell("session", script, ""));
+    let server = Server::start(&config);
+    let jobs = jobs(&folder).await;
+
+    let id = enqueue(&jobs, "session", "null", 1).await;
+    let job = until_state(&jobs, id, State::Completed).await;
+
+    let result = result(&job);
+    let output = result["output"].as_str().unwrap();
+    let (pid, stat) = output.trim().split_once('\n').unwrap();
+    assert_eq!(stat, format!("{pid} {pid} 0"), "group, session, terminal");
+    server.stop();
+}
+
+#[tokio::test]
 async fn exit_codes_say_what_becomes_of_a_job() {
     let folder = Folder::new("codes");
     // What its payload says, once; then it is well.
@@ -88,12 +106,14 @@ async fn lines_of_the_protocol_say_how_far_it_is_and_how_it_ends() {
     let config = folder.configure(&[
         shell("answers", result_of, ""),
         shell("refuses", "echo '::steadfast discard no such table'; exit 1", ""),
-        shell("waits", "[ $STEADFAST_TERM = 1 ] && echo '::steadfast snooze 1s'; exit 0", ""),
+        shell("waits", "[ $STEADFAST_TERM = 1 ] && echo '::steadfast snooze 1s the till is open'; exit 0", ""),
         shell(
             "comes-back",
             "[ $STEADFAST_TERM = 1 ] && echo '::steadfast retry-after 1s the bank is closed'; exit 0",
             "backoff = \"1h\"\nbackoff_max = \"24h\"",
         ),
+        shell("mistakes", "echo one; echo '::steadfast progress 400'; echo '::steadfast frobnicate'", ""),
+        shell("fails", "echo '::steadfast result {'; exit 1", ""),
     ].concat());
     let server = Server::start(&config);
     let jobs = jobs(&folder).await;
@@ -102,6 +122,8 @@ async fn lines_of_the_protocol_say_how_far_it_is_and_how_it_ends() {
     let refuses = enqueue(&jobs, "refuses", "null", 9).await;
     let waits = enqueue(&jobs, "waits", "null", 1).await;
     let comes_back = enqueue(&jobs, "comes-back", "null", 2).await;
+    let mistakes = enqueue(&jobs, "mistakes", "null", 1).await;
+    let fails = enqueue(&jobs, "fails", "null", 1).await;
 
     let answers = until_state(&jobs, answers, State::Completed).await;
     let kept = result(&answers);
@@ -112,9 +134,20 @@ async fn lines_of_the_protocol_say_how_far_it_is_and_how_it_ends() {
         (error(&refuses), refuses.info.attempt),
         ("no such table", 1)
     );
+    let put_off = until(&jobs, waits, |job| job.info.error.is_some()).await;
+    assert_eq!(error(&put_off), "the till is open");
     until_state(&jobs, waits, State::Completed).await;
     let comes_back = until_state(&jobs, comes_back, State::Completed).await;
     assert_eq!(comes_back.info.attempt, 2);
+    let mistakes = until_state(&jobs, mistakes, State::Completed).await;
+    let kept = result(&mistakes);
+    let note = "line 2 is not understood: ::steadfast progress 400";
+    assert_eq!(kept["not_understood"], note);
+    let output = "one\n::steadfast progress 400\n::steadfast frobnicate\n";
+    assert_eq!(kept["output"], output);
+    let fails = until_state(&jobs, fails, State::Discarded).await;
+    let note = "; line 1 is not understood: ::steadfast result {; what it wrote:";
+    assert!(error(&fails).contains(note), "{fails:?}");
     server.stop();
 }
 

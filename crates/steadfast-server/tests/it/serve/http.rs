@@ -262,14 +262,41 @@ async fn a_target_that_is_slow_dies_or_lies_costs_an_attempt_and_says_why() {
         assert!(error.contains(expect), "{answer:?}: {error}");
     }
 
-    // An answer without end is read as far as it is kept, and no further.
+    server.stop();
+}
+
+#[tokio::test]
+async fn of_an_answer_that_is_long_the_beginning_is_kept_and_the_work_is_done() {
+    let folder = Folder::new("long-answer");
+    let (address, calls) = service();
+    let server = start(&handler(&folder, address, "breaker = 1000\nattempts = 1"));
+    let jobs = jobs(&folder).await;
+
+    for (part, kept) in [("x", 40 * 1024), ("\u{1}", 5 * 1024)] {
+        // It is read as far as it is kept, and no further: this one has no end.
+        let id = enqueue(&jobs, "mail", "null", 1).await;
+        let mut call = next(&calls);
+        call.stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let flood = part.repeat(64 * 1024);
+        while call.stream.write_all(flood.as_bytes()).is_ok() {}
+        let job = until_state(&jobs, id, State::Completed).await;
+        let result: Value = job.result().unwrap().unwrap();
+        assert_eq!(result["answer"].as_str().unwrap(), part.repeat(kept));
+        assert_eq!(result["answer_cut"], true);
+    }
+
     let id = enqueue(&jobs, "mail", "null", 1).await;
-    let mut call = next(&calls);
-    call.stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    let flood = vec![b'x'; 64 * 1024];
-    while call.stream.write_all(&flood).is_ok() {}
+    let long = "no such address".to_owned() + &" ".repeat(50_000);
+    next(&calls).answer(&format!(
+        "HTTP/1.1 422 No\r\ncontent-length: {}\r\n\r\n{long}",
+        long.len()
+    ));
     let job = until_state(&jobs, id, State::Discarded).await;
-    assert!(job.info.error.unwrap().contains("length limit exceeded"));
+    let error = job.info.error.unwrap();
+    assert!(
+        error.starts_with("it answered 422: no such address"),
+        "{error}"
+    );
     server.stop();
 }
 
@@ -291,6 +318,8 @@ async fn a_target_that_is_down_is_left_alone_and_its_jobs_spend_no_attempts() {
     })
     .await;
     assert_eq!(held.info.attempt, 1, "{held:?}");
+    let why = held.info.error.as_deref().unwrap_or_default();
+    assert!(why.starts_with("held back: "), "{held:?}");
 
     // Well again, when the breaker asks.
     next(&calls).answer("HTTP/1.1 204 Done\r\n\r\n");

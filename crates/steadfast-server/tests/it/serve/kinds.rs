@@ -41,6 +41,57 @@ async fn what_is_made_by_hand_has_the_queue_and_the_attempts_of_its_handler() {
 }
 
 #[test]
+fn a_job_is_told_all_that_the_api_takes_and_one_that_waits_keeps_what_it_has() {
+    let served = Served::start("told-all", &shell("once", "true", ""));
+    let admin = served.token("admin");
+    let run = |what: &str, more: &[&str]| {
+        let args = [&["jobs", "run", what, "--reason", "x"], more].concat();
+        served.ask(&admin, &args)
+    };
+    let said = [
+        "--delay",
+        "1h",
+        "--priority",
+        "-7",
+        "--max-attempts",
+        "3",
+        "--unique",
+        "k",
+        "--queue",
+        "slow",
+        "--payload",
+        "[1]",
+    ];
+
+    let made = run("once", &said);
+    assert_eq!(text(&made.stdout), "job 1 is enqueued\n", "{made:?}");
+    let again = run("once", &said);
+
+    assert_eq!(text(&again.stdout).trim(), "job 1 is enqueued", "{again:?}");
+    let (_, _, found) = served.send("GET", "/api/v1/jobs/1", &bearer(&admin), "");
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    let job = &found["job"];
+    let is = (
+        &job["state"],
+        &job["priority"],
+        &job["max_attempts"],
+        &job["queue"],
+    );
+    assert_eq!(
+        is,
+        (&"waiting".into(), &(-7).into(), &3.into(), &"slow".into())
+    );
+    assert_eq!(found["payload"], serde_json::json!([1]));
+    let more = run("1", &["--priority", "1"]);
+    assert_eq!(more.status.code(), Some(1));
+    assert!(
+        text(&more.stderr).contains("job 1 keeps what it was enqueued with"),
+        "{more:?}"
+    );
+    served.server.stop();
+}
+
+#[test]
 fn a_kind_that_no_handler_has_is_enqueued_with_a_warning() {
     let served = Served::start("strange", &shell("backup", "true", ""));
     let admin = served.token("admin");

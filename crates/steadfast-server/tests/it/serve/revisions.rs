@@ -122,7 +122,22 @@ impl Serving {
 
     fn apply(&self, failures: u32) -> String {
         let file = self.with_failures(failures);
-        self.told(&[&["policy", "apply", &*file][..], &WHY].concat())
+        self.agreed_to(&["policy", "apply", &file])
+    }
+
+    /// Puts a policy in force after a look at how much that changes; gives what is told.
+    fn agreed_to(&self, args: &[&str]) -> String {
+        let output = self.ask_agreed(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn ask_agreed(&self, args: &[&str]) -> Output {
+        let args = [args, &WHY].concat();
+        let dry = self.told(&[&args[..], &["--dry-run", "--json"]].concat());
+        let dry: Value = serde_json::from_str(&dry).unwrap();
+        let count = dry["data"]["changes"].as_array().unwrap().len().to_string();
+        self.ask(&[&args[..], &["--yes", &count]].concat())
     }
 
     fn hold(&self, value: &str, lasts: &str) -> u16 {
@@ -195,7 +210,11 @@ async fn what_was_put_in_force_and_what_is_held_goes_on_after_a_kill() {
         );
         assert_eq!((&first["hash"], failures(&first)), (&first["base"], 5));
 
-        assert!(serving.apply(7).ends_with("revision 2 is in force\n"));
+        assert!(
+            serving
+                .apply(7)
+                .ends_with("revision 2 is in force in 1 of 1 processes\n")
+        );
         serving.kill();
         let told = serving.restart(5);
 
@@ -252,9 +271,12 @@ async fn what_was_put_in_force_and_what_is_held_goes_on_after_a_kill() {
         let between = serving.told(&["policy", "diff", "1", "2"]);
         assert!(between.starts_with("against revision 1\n- breakers.mail.consecutive = 5\n+ breakers.mail.consecutive = 7 "), "{between}");
         let dry = serving.told(&["policy", "revert", "1", "--dry-run", "--reason", "x"]);
-        assert!(dry.ends_with("\nnothing was changed\n"), "{dry}");
-        let reverted = serving.told(&[&["policy", "revert", "1"], &WHY[..]].concat());
-        assert!(reverted.ends_with("revision 3 is in force\n"), "{reverted}");
+        assert!(dry.contains("\nnothing was changed; "), "{dry}");
+        let reverted = serving.agreed_to(&["policy", "revert", "1"]);
+        assert!(
+            reverted.contains("\nrevision 3 is in force in "),
+            "{reverted}"
+        );
         serving.kill();
         let told = serving.restart(5);
         assert!(!told.contains("is not the one"), "{told}");
@@ -318,7 +340,7 @@ async fn another_file_rules_and_one_that_is_rolled_back_brings_back_what_was_in_
     assert_eq!((&policy["revision"], failures(&policy)), (&2.into(), 7));
     assert_eq!(policy["overrides"].as_array().unwrap().len(), 1);
     // Numbers go on for all files.
-    assert!(serving.apply(8).ends_with("revision 4 is in force\n"));
+    assert!(serving.apply(8).contains("\nrevision 4 is in force in "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,6 +357,12 @@ async fn servers_of_one_database_follow_each_other_and_of_appliers_at_once_one_i
         })
         .await;
     assert_eq!(failures(&policy), 7);
+    let both = serde_json::json!({ "processes": 2, "taken": 2 });
+    first
+        .until("it is known that both have it", |policy| {
+            policy["followers"] == both
+        })
+        .await;
 
     // Whoever asks a server that has not looked yet is told as well.
     for over in 2..5_u32 {
@@ -443,8 +471,8 @@ async fn a_revision_that_cannot_be_understood_is_told_and_the_newest_that_can_be
         );
         // Nobody changes by accident what this process does not know.
         let file = serving.with_failures(9);
-        let apply = [&["policy", "apply", &*file][..], &WHY].concat();
-        let refused = serving.ask(&apply);
+        let apply = ["policy", "apply", &*file];
+        let refused = serving.ask_agreed(&apply);
         assert_eq!(refused.status.code(), Some(6), "{refused:?}");
         let told = text(&refused.stderr);
         assert!(
@@ -454,7 +482,8 @@ async fn a_revision_that_cannot_be_understood_is_told_and_the_newest_that_can_be
             "{told}"
         );
         let over = [&apply[..], &["--revision", "4"]].concat();
-        assert!(serving.told(&over).ends_with("revision 5 is in force\n"));
+        let told = serving.agreed_to(&over);
+        assert!(told.contains("revision 5 is in force in "), "{told}");
         assert_eq!(serving.policy()["behind"], Value::Null);
     }
 }
@@ -476,7 +505,8 @@ async fn while_the_store_takes_no_writes_nothing_is_put_in_force_and_what_is_sta
     }
 
     wait_until("it is refused", async || {
-        let refused = serving.ask(&[&["policy", "apply", &*file][..], &WHY].concat());
+        let apply = ["policy", "apply", &*file, "--yes", "1"];
+        let refused = serving.ask(&[&apply[..], &WHY].concat());
         assert_ne!(refused.status.code(), Some(0), "{refused:?}");
         text(&refused.stderr).starts_with("error[SF-2214]: ")
     })
@@ -520,7 +550,7 @@ async fn a_store_that_was_put_back_to_an_earlier_state_is_followed() {
             .until("what is there rules", |policy| policy["revision"] == 2)
             .await;
         assert_eq!(failures(&policy), 7);
-        assert!(serving.apply(9).ends_with("revision 3 is in force\n"));
+        assert!(serving.apply(9).contains("\nrevision 3 is in force in "));
 
         change(given).await;
         serving
@@ -565,6 +595,6 @@ async fn routes_are_refused_where_there_are_none_and_where_they_are_kept_the_way
     serving.restart_with(handler);
     assert_eq!(serving.policy()["revision"], 2);
 
-    let revert = [&["policy", "revert", "1"][..], &WHY].concat();
-    assert!(serving.told(&revert).ends_with("revision 3 is in force\n"));
+    let told = serving.agreed_to(&["policy", "revert", "1"]);
+    assert!(told.contains("revision 3 is in force in "), "{told}");
 }

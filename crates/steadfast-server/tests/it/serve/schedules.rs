@@ -133,6 +133,116 @@ fn all_that_can_be_said_of_a_schedule_comes_back_with_what_its_change_has_left()
 }
 
 #[test]
+fn a_schedule_is_added_and_changed_by_commands_which_leave_what_is_not_said() {
+    let served = Served::start("by-commands", &shell("nothing", "true", ""));
+    let token = served.token("admin");
+    let ask = |args: &[&str]| {
+        let args = [&["schedules"], args, &["--reason", "x"]].concat();
+        let output = served.ask(&token, &args);
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let find = || {
+        let (_, _, told) = served.send("GET", "/api/v1/schedules/nightly", &bearer(&token), "");
+        serde_json::from_str::<serde_json::Value>(&told).unwrap()
+    };
+    let add = [
+        "add",
+        "nightly",
+        "--rule",
+        "0 1 * * *",
+        "--zone",
+        "Europe/Berlin",
+        "--handler",
+        "nothing",
+        "--payload",
+        "[1]",
+        "--priority",
+        "-5",
+        "--limit-key",
+        "db",
+        "--start-deadline",
+        "2h",
+    ];
+
+    let dry = ask(&[&add[..], &["--dry-run"]].concat());
+    assert_eq!(dry.0, Some(0), "{dry:?}");
+    assert!(
+        dry.1
+            .starts_with("+ rule = 0 1 * * *\n+ zone = Europe/Berlin\n"),
+        "{dry:?}"
+    );
+    assert!(dry.1.ends_with("\nnothing was changed\n"), "{dry:?}");
+    assert_eq!(find()["code"], "SF-2205");
+    let added = ask(&add);
+    assert_eq!(added.0, Some(0), "{added:?}");
+    let told = "\nschedule nightly: every day at 01:00, Europe/Berlin, next ";
+    assert!(added.1.contains(told), "{added:?}");
+    let again = ask(&add);
+    assert_eq!((again.0, &again.2[..16]), (Some(6), "error[SF-2207]: "));
+    let first = find();
+    let revision = first["revision"].to_string();
+
+    let set = [
+        "set",
+        "nightly",
+        "--jitter",
+        "5m",
+        "--limit-key",
+        "",
+        "--revision",
+        &revision,
+    ];
+    let dry = ask(&[&set[..], &["--dry-run"]].concat());
+    let changes =
+        "- jitter = 0ns\n+ jitter = 300s\n- limit_key = db\n+ limit_key = -\nschedule nightly: ";
+    assert!(dry.1.starts_with(changes), "{dry:?}");
+    assert_eq!(find(), first, "nothing was changed");
+    let changed = ask(&set);
+    assert!(changed.1.starts_with(changes), "{changed:?}");
+    let stale = ask(&[&set[..], &["--dry-run"]].concat());
+    assert_eq!((stale.0, stale.2), (ask(&set).0, ask(&set).2));
+    let second = find();
+    for (field, value) in first.as_object().unwrap() {
+        let is_changed = matches!(&**field, "jitter" | "limit_key" | "revision");
+        assert_eq!(second[field] != *value, is_changed, "{field}");
+    }
+    // A rule that counts from the end of a run, which knows neither missed nor overlapping ones.
+    let after = ask(&["set", "nightly", "--rule", "after 5m"]);
+    assert_eq!(after.0, Some(0), "{after:?}");
+    let same = ask(&["set", "nightly"]);
+    assert_eq!(same.0, Some(0), "{same:?}");
+    assert!(same.1.starts_with("schedule nightly: "), "{same:?}");
+    let unknown = ask(&["set", "nihtly", "--jitter", "1s"]);
+    assert_eq!(unknown.0, Some(4), "{unknown:?}");
+
+    for (action, what) in [
+        (
+            "run",
+            "would have a job made now, unless an earlier one has not ended: ",
+        ),
+        ("pause", "would be paused: "),
+        ("resume", "would go on: "),
+        ("delete", "would be deleted: "),
+    ] {
+        let before = find();
+        let dry = ask(&[action, "nightly", "--dry-run"]);
+        assert!(
+            dry.1.starts_with(&format!("schedule nightly {what}")),
+            "{dry:?}"
+        );
+        assert!(dry.1.ends_with("\nnothing was changed\n"), "{dry:?}");
+        assert_eq!(find(), before);
+        let stale = ask(&[action, "nightly", "--revision", &revision, "--dry-run"]);
+        assert_eq!(stale.0, Some(6), "{stale:?}");
+    }
+    served.server.stop();
+}
+
+#[test]
 fn occurrences_are_filled_in_once_their_number_is_known() {
     let schedule = "[schedules.nightly]\nrule = \"@daily\"\nhandler = \"nothing\"\n";
     let rest = format!("{}{schedule}", shell("nothing", "true", ""));

@@ -153,6 +153,49 @@ fn tokens_of_actions_are_made_listed_and_never_more_than_who_makes_them() {
     served.server.stop();
 }
 
+#[test]
+fn what_a_token_has_made_holds_no_longer_than_it_and_is_revoked_with_it() {
+    let served = Served::start("makers", &shell("nothing", "true", ""));
+    let admin = served.token("admin");
+    let ask = |token: &str, method: &str, path: &str, body: &Value| {
+        let path = format!("/api/v1/tokens{path}");
+        let (status, _, told) = served.send(method, &path, &bearer(token), &body.to_string());
+        (status, serde_json::from_str::<Value>(&told).unwrap())
+    };
+    let new = |name: &str, holds: &str| json!({ "name": name, "role": "admin", "expires_in": holds, "reason": "x" });
+    let secret = |made: &Value| made["token"].as_str().unwrap().to_owned();
+
+    let (_, short) = ask(&admin, "POST", "", &new("short", "2h"));
+    let (_, long) = ask(&secret(&short), "POST", "", &new("long", "720h"));
+    let (_, longest) = ask(&secret(&long), "POST", "", &new("longest", "8784h"));
+    let (_, apart) = ask(&admin, "POST", "", &new("apart", "2h"));
+
+    assert_eq!(short["expires"], long["expires"]);
+    assert_eq!(short["expires"], longest["expires"]);
+    let why = json!({ "reason": "it leaked" });
+    let (status, revoked) = ask(&admin, "DELETE", &format!("/{}", short["id"]), &why);
+    assert_eq!(status, 200, "{revoked}");
+    assert_eq!(
+        revoked["warning"],
+        "what it has made is revoked with it: 3 (long), 4 (longest)"
+    );
+    for gone in [&short, &long, &longest] {
+        assert_eq!(ask(&secret(gone), "GET", "", &Value::Null).0, 401);
+    }
+    let (status, listed) = ask(&secret(&apart), "GET", "", &Value::Null);
+    assert_eq!(status, 200);
+    let makers = listed["items"].as_array().unwrap().iter();
+    let makers: Vec<_> = makers.map(|token| token["made_by"].as_i64()).collect();
+    assert_eq!(makers, [Some(1), Some(3), Some(2), Some(1), None]);
+    // At the store, too.
+    let revoked = served.admin(&["token", "revoke", "1"]);
+    assert_eq!(
+        text(&revoked.stderr),
+        "warning: what it has made is revoked with it: 5 (apart)\n"
+    );
+    served.server.stop();
+}
+
 #[tokio::test]
 async fn a_token_whose_time_is_over_opens_nothing() {
     let served = Served::start("expired", &shell("nothing", "true", ""));

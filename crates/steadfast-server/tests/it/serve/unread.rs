@@ -25,6 +25,42 @@ fn ask(address: &str) {
 }
 
 #[test]
+fn where_lines_are_json_what_is_told_at_the_start_is_so_too() {
+    let folder = Folder::new("json-start");
+    let json = "[log]\nformat = \"json\"\n[handlers.gone]\nexec = [\"/nowhere/program\"]\n";
+    let config = folder.configure(json);
+    let mut child = serve(&["--config", config.to_str().unwrap()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap());
+    let mut server = Server {
+        child,
+        lines,
+        health: String::new(),
+    };
+
+    let (mut is_warned, mut is_told) = (false, false);
+    while !is_told {
+        let line = server.line_with("");
+        let told: serde_json::Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        is_warned |= told["level"] == "WARN" && line.contains("/nowhere/program");
+        is_told = line.contains("health is told");
+    }
+    drop(server);
+    assert!(is_warned);
+
+    // And why it does not start.
+    let listen = "[calls]\nlisten = \"127.0.0.1:4999\"\n[ids]\nlisten = \"127.0.0.1:4999\"\n";
+    let config = folder.configure(&format!("{json}{listen}"));
+    let refused = output(&["--config", config.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(78));
+    let told: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(told["error"]["code"], "SF-2102", "{told}");
+}
+
+#[test]
 fn a_server_goes_on_while_nobody_reads_its_lines_and_says_later_how_many_were_lost() {
     let folder = Folder::new("unread");
     let (mut server, address) = started(&folder);

@@ -84,9 +84,14 @@ async fn writers_on_hot_rows(share_a_look: bool) {
             let writer = writer.clone();
             spawn("sender", async move {
                 let mut receipts = Vec::new();
-                for _ in 0..each {
+                for sent in 1..=each {
                     let row = item((rng::bits() % KEYS) as i64);
                     receipts.push(writer.send(row).await.unwrap());
+                    // What is flushed is more than one batch, and none of them is larger for it.
+                    if sent % 200 == 0 {
+                        let writer = writer.clone();
+                        drop(spawn("flush", async move { writer.flush().await }));
+                    }
                 }
                 all(receipts).await;
             })

@@ -155,7 +155,7 @@ on_every_store! {
         let count = "SELECT count(*) FROM item";
 
         for form in forms(&store) {
-            let table = items().form(*form).once();
+            let table = items().form(*form);
             let writer = BatchWriter::builder(of_rows("once", 2_000), sink(&store, table)).start().unwrap();
             // The first batch also forgets writers that are long gone.
             all(send(&writer, [item(-1)]).await).await;
@@ -173,7 +173,7 @@ on_every_store! {
             }
         }
         // And without it the rows are there twice.
-        let writer = BatchWriter::builder(of_rows("twice", 2_000), sink(&store, items().form(Form::Values)));
+        let writer = BatchWriter::builder(of_rows("twice", 2_000), sink(&store, items().form(Form::Values).at_least_once()));
         let writer = writer.start().unwrap();
         faults.on_name("commit", steadfast_store::Fault::After);
         let receipts = send(&writer, (0..10).map(item)).await;

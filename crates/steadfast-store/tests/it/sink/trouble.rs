@@ -82,6 +82,30 @@ on_every_store! {
         assert_eq!(writer.stats().batches, 1, "the other rows went together");
     }
 
+    async fn a_row_whose_values_panic_is_given_up_alone_without_a_search(database) {
+        steadfast_core::panic::install_quiet();
+        let store = database.open().await;
+        run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await;
+        let sink = TableSink::new(&store, items().keep_dead(), |item: &Item| {
+            assert!(item.id != 77, "no values");
+            binds![item.id, item.name.clone()]
+        });
+        let writer = BatchWriter::builder(of_rows("panics", 2_000), sink.unwrap()).start().unwrap();
+
+        let answers = answers(send(&writer, (0..200).map(item)).await).await;
+
+        for (at, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.is_err(), at == 77, "row {at}");
+        }
+        let stats = writer.stats();
+        assert_eq!((stats.batches, stats.failed), (1, [1, 0, 0, 0, 0]));
+        let dead = match store.dialect() {
+            steadfast_store::Dialect::Sqlite => "SELECT count(*) FROM steadfast_batch_dead WHERE reason LIKE '%panicked%'",
+            steadfast_store::Dialect::Postgres => "SELECT count(*) FROM steadfast.batch_dead WHERE reason LIKE '%panicked%'",
+        };
+        assert_eq!(number(&store, dead).await, 1);
+    }
+
     async fn large_rows_that_are_let_through_are_written(database) {
         let store = database.open().await;
         run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await;
@@ -225,7 +249,8 @@ async fn a_trigger_that_is_slow_makes_batches_small_and_no_row_is_given_up() {
         stats.failed[4] >= 1,
         "the first was over its time: {stats:?}"
     );
-    assert!(stats.rows_limit < 40, "{stats:?}");
+    // A row takes 30 ms, so that there are two in 50. What the server just lets through, 25 and more, is far too many.
+    assert!(stats.rows_limit < 20, "{stats:?}");
 }
 
 /// A server that fails over: it becomes read-only, is gone, and comes back.
@@ -374,8 +399,10 @@ async fn a_commit_whose_answer_is_lost_counts_once_by_a_mark_or_a_key_and_twice_
     let loose = "CREATE TABLE item (id BIGINT NOT NULL, name TEXT NOT NULL)";
     let keyed = "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)";
 
-    check(items(), loose, 2).await;
-    check(items().once(), loose, 1).await;
+    check(items().at_least_once(), loose, 2).await;
+    check(items(), loose, 1).await;
+    // Its own rows are none that are there already.
+    check(items(), keyed, 1).await;
     check(items().insert_missing(["id"]), keyed, 1).await;
 }
 
@@ -551,4 +578,67 @@ async fn an_attempt_that_comes_late_writes_nothing_once_its_batch_is_settled() {
 
     let count = number(&store, "SELECT sum(count)::bigint FROM item").await;
     assert_eq!(count, 10, "{:?}", writer.stats());
+}
+
+/// The server is at the first attempt for so long that all of them are late, and that has the mark of its writer, which was there
+/// before: nobody can tell meanwhile. It ends by itself, as it was written or rolled back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_whose_attempts_are_all_late_counts_once_however_the_first_ends() {
+    late_again_and_again(Place::Postgres, true).await;
+    late_again_and_again(Place::Postgres, false).await;
+    late_again_and_again(Place::Pgbouncer, true).await;
+}
+
+async fn late_again_and_again(place: Place, is_written: bool) {
+    let database = Database::make(place).await;
+    let config = Config {
+        // It is there for as long as the test takes.
+        statement_timeout: Duration::from_secs(300),
+        connections_max: 12,
+        ..database.config()
+    };
+    let store = database.open_with(config).await;
+    counted(&store).await;
+    run(
+        &store,
+        "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM pg_advisory_xact_lock_shared(1);
+            RETURN NEW;
+        END $$",
+    )
+    .await;
+    run(
+        &store,
+        "CREATE TRIGGER gate BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION gate()",
+    )
+    .await;
+    let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
+    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let mut config = of_rows("late again", 200);
+    config.write_timeout = Duration::from_secs(1);
+    let writer = BatchWriter::builder(config, sink(&store, table));
+    let writer = writer.start().unwrap();
+    all(send(&writer, [item(-1)]).await).await;
+
+    execute(&mut admin, "SELECT pg_advisory_lock(1)").await;
+    let receipts = send(&writer, (0..10).map(item)).await;
+    until("nobody can tell whether it is written", async || {
+        writer.stats().unsettled.is_some()
+    })
+    .await;
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead, stats.queued), (1, 0, 10));
+    if !is_written {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        execute(&mut admin, end).await;
+    }
+    execute(&mut admin, "SELECT pg_advisory_unlock(1)").await;
+    all(receipts).await;
+
+    let count = number(&store, "SELECT sum(count)::bigint FROM item WHERE id >= 0").await;
+    assert_eq!(count, 10, "{place:?}: {:?}", writer.stats());
+    let stats = writer.stats();
+    assert_eq!((stats.written, stats.dead), (11, 0));
+    assert_eq!(stats.unsettled, None);
 }
