@@ -132,7 +132,7 @@ mod tests {
     fn frames_of_libraries_are_left_out_and_counted() {
         let backtrace = "   0: shop::pay\n             at /srv/shop/src/pay.rs:7:9\n   \
             1: core::ops::call\n             at /rustc/abc/library/core/src/ops.rs:250:5\n   \
-            2: axum::handler\n             at /root/.cargo/registry/src/index-1/axum-0.8.9/src/handler.rs:1:1\n   \
+            2: axum::handler\n             at /srv/.cargo/registry/src/index-1/axum-0.8.9/src/handler.rs:1:1\n   \
             3: __libc_start_main\n   \
             4: shop::main\n             at /srv/shop/src/main.rs:3:5";
 

@@ -67,7 +67,7 @@ fn a_job_is_told_all_that_the_api_takes_and_one_that_waits_keeps_what_it_has() {
     assert_eq!(text(&made.stdout), "job 1 is enqueued\n", "{made:?}");
     let again = run("once", &said);
 
-    assert_eq!(text(&again.stdout).trim(), "job 1 is enqueued", "{again:?}");
+    assert_eq!(text(&again.stdout).trim(), "job 1 is kept-out", "{again:?}");
     let (_, _, found) = served.send("GET", "/api/v1/jobs/1", &bearer(&admin), "");
     let found: serde_json::Value = serde_json::from_str(&found).unwrap();
     let job = &found["job"];
@@ -129,7 +129,7 @@ async fn the_output_of_a_job_that_is_done_is_shown_in_its_lines() {
 
     assert!(shown.ends_with("\noutput\n    one\n    two\n"), "{shown}");
     assert!(shown.contains("\nresult     {"), "{shown}");
-    assert!(shown.contains("\"result\":{\"rows\":10}"), "{shown}");
+    assert!(shown.contains("\"result\":{\"rows\": 10}"), "{shown}");
     served.server.stop();
 }
 
