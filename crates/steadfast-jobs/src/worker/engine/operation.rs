@@ -60,7 +60,7 @@ pub(super) enum Outcome {
     },
     Checked {
         asked: Vec<(Flight, Finished)>,
-        told: Result<Vec<i64>, Error>,
+        told: Result<Books, Error>,
     },
 }
 
@@ -81,9 +81,13 @@ pub(super) struct Limited {
     pub(super) from_key: String,
 }
 
+/// Which runs have ended by the books, and how: not always as they are told, where another word about the same run has come
+/// before.
+pub(super) type Books = HashMap<i64, Follow>;
+
 /// What the books say: which ends are noted, and what we hold, as (id, term).
 pub(super) struct Found {
-    pub(super) ended: Vec<i64>,
+    pub(super) ended: Books,
     pub(super) held: Vec<(i64, i64)>,
 }
 
@@ -94,6 +98,8 @@ pub(super) struct Back {
     pub(super) stopped: Vec<i64>,
     /// Those that are ours, and locked.
     pub(super) locked: Vec<i64>,
+    /// Those that had ended before.
+    pub(super) settled: Books,
 }
 
 pub(super) struct Told {
@@ -102,6 +108,8 @@ pub(super) struct Told {
     pub(super) ended: Vec<i64>,
     /// Those that are ours, and locked.
     pub(super) locked: Vec<i64>,
+    /// Those that had ended before.
+    pub(super) settled: Books,
     pub(super) claimed: Vec<Packed>,
 }
 
@@ -165,7 +173,7 @@ impl Engine {
                         both(ended, claimed)?
                     }
                 };
-                find_settled(&lane, &sent, &mut told).await?;
+                told.settled = settled_of(&lane, &sent, &[&told.ended, &told.locked]).await?;
                 Ok(told)
             };
             let told = unless(&hurry, told).await;
@@ -251,6 +259,7 @@ impl Engine {
                     taken: Vec::with_capacity(rows.len()),
                     stopped: Vec::new(),
                     locked: Vec::new(),
+                    settled: Books::new(),
                 };
                 for row in &rows {
                     let id = row.get(0)?;
@@ -263,6 +272,7 @@ impl Engine {
                         _ => back.locked.push(id),
                     }
                 }
+                back.settled = settled_of(&lane, &sent, &[&back.taken, &back.locked]).await?;
                 Ok(back)
             };
             let told = unless(&hurry, told).await;
@@ -285,7 +295,7 @@ impl Engine {
         Box::pin(async move {
             let told = async {
                 let mut told = exchange(&lane, vec![run]).await?;
-                find_settled(&lane, &sent, &mut told).await?;
+                told.settled = settled_of(&lane, &sent, &[&told.ended, &told.locked]).await?;
                 Ok(told)
             };
             let told = unless(&hurry, told).await;
@@ -416,26 +426,21 @@ impl Engine {
 
     /// Asks which of our ends were noted, and what we hold by the books.
     pub(super) fn find_out(&self) -> Operation {
-        let ends = || self.done.iter().chain(&self.back);
-        let ids: Vec<i64> = ends().map(|end| end.id).collect();
-        let terms: Vec<i64> = ends().map(|end| end.term).collect();
+        let ends = self.done.iter().chain(&self.back);
+        let ends: Vec<(i64, i64)> = ends.map(|end| (end.id, end.term)).collect();
         let incarnation = self.incarnation;
         // Other queues of this node are those of other workers.
         let queues: Vec<String> = self.queues.iter().map(|queue| queue.name.clone()).collect();
         let lane = self.lane.clone();
         Box::pin(async move {
             let found = async {
-                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
-                let ended: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
+                let ended = books(&lane, ends).await?;
                 let rows = lane.run(&sql::HELD, binds![incarnation, queues]).await?;
                 let held: Result<Vec<(i64, i64)>, steadfast_store::Error> = rows
                     .iter()
                     .map(|row| Ok((row.get(0)?, row.get(1)?)))
                     .collect();
-                Ok(Found {
-                    ended: ended?,
-                    held: held?,
-                })
+                Ok(Found { ended, held: held? })
             };
             Outcome::Found(found.await)
         })
@@ -444,16 +449,10 @@ impl Engine {
     /// Asks which of the runs that their handlers have completed are in the history.
     pub(super) fn check_perhaps(&mut self) -> Operation {
         let asked = std::mem::take(&mut self.perhaps);
-        let ids: Vec<i64> = asked.iter().map(|(_, end)| end.id).collect();
-        let terms: Vec<i64> = asked.iter().map(|(_, end)| end.term).collect();
+        let ends: Vec<(i64, i64)> = asked.iter().map(|(_, end)| (end.id, end.term)).collect();
         let (lane, hurry) = (self.lane.clone(), self.hurry.clone());
         Box::pin(async move {
-            let told = async {
-                let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
-                let ids: Result<Vec<i64>, _> = rows.iter().map(|row| row.get(0)).collect();
-                Ok(ids?)
-            };
-            let told = unless(&hurry, told).await;
+            let told = unless(&hurry, books(&lane, ends)).await;
             Outcome::Checked { asked, told }
         })
     }
@@ -529,24 +528,38 @@ fn both(ended: Result<Told, Error>, claimed: Result<Told, Error>) -> Result<Told
         at_us: claimed.at_us.filter(|_| ended.at_us.is_some()),
         ended: ended.ended,
         locked: ended.locked,
+        settled: Books::new(),
         claimed: claimed.claimed,
     })
 }
 
 /// Asks which of the ends that were neither taken nor locked are there already. It may be the second time that they are told,
-/// and the first was under way until a moment ago: asked before, the books would not have had it yet.
-async fn find_settled(lane: &Lane, sent: &[Finished], told: &mut Told) -> Result<(), Error> {
-    let known: HashSet<i64> = told.ended.iter().chain(&told.locked).copied().collect();
-    let open = || sent.iter().filter(|end| !known.contains(&end.id));
-    let ids: Vec<i64> = open().map(|end| end.id).collect();
-    let terms: Vec<i64> = open().map(|end| end.term).collect();
-    if !ids.is_empty() {
-        let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
-        for row in &rows {
-            told.ended.push(row.get(0)?);
-        }
+/// or their handlers have completed them, and what did it was under way until a moment ago: asked before, the books would not
+/// have had it yet.
+async fn settled_of(lane: &Lane, sent: &[Finished], known: &[&[i64]]) -> Result<Books, Error> {
+    let known: HashSet<i64> = known.iter().copied().flatten().copied().collect();
+    let open = sent.iter().filter(|end| !known.contains(&end.id));
+    let open: Vec<(i64, i64)> = open.map(|end| (end.id, end.term)).collect();
+    if open.is_empty() {
+        return Ok(Books::new());
     }
-    Ok(())
+    books(lane, open).await
+}
+
+/// Asks how these runs, by id and term, have ended.
+async fn books(lane: &Lane, runs: Vec<(i64, i64)>) -> Result<Books, Error> {
+    let (ids, terms): (Vec<i64>, Vec<i64>) = runs.into_iter().unzip();
+    let rows = lane.run(&sql::SETTLED, binds![batch![ids, terms]]).await?;
+    let mut books = Books::with_capacity(rows.len());
+    for row in &rows {
+        let follow = match row.get::<&str>(1)? {
+            "completed" => Follow::Complete,
+            "cancelled" => Follow::Stop,
+            _ => Follow::Discard,
+        };
+        books.insert(row.get(0)?, follow);
+    }
+    Ok(books)
 }
 
 /// SQLite takes any bytes for a text. Those that are none become something that JSON does not know, so that the
@@ -569,6 +582,7 @@ async fn exchange(lane: &Lane, runs: Vec<Exchange>) -> Result<Told, Error> {
         at_us: None,
         ended: Vec::new(),
         locked: Vec::new(),
+        settled: Books::new(),
         claimed: Vec::new(),
     };
     for (number, run) in runs.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use steadfast_core::{Cause, clock, rng};
 
 use super::held::{Claimed, Flight};
-use super::operation::{Asked, Limited, Outcome, Told};
+use super::operation::{Asked, Books, Limited, Outcome, Told};
 use super::runs::released;
 use super::{Engine, SURELY_OVER, SUSPECT_EVERY, nanos};
 use crate::Error;
@@ -39,7 +39,7 @@ impl Engine {
                     self.lost.cancel(Cause::LeaseLost);
                 }
                 let sent = self.keep_locked(now, sent, &told.locked);
-                self.note_settled(now, sent, &told.ended);
+                self.note_settled(now, sent, &told.ended, &told.settled);
                 self.take(now, &asked, began, told);
             }
             Outcome::PutBack {
@@ -54,7 +54,7 @@ impl Engine {
                 }
                 let sent = self.keep_locked(now, sent, &told.locked);
                 self.tell_put_back(&sent);
-                self.note_settled(now, sent, &told.taken);
+                self.note_settled(now, sent, &told.taken, &told.settled);
             }
             Outcome::Late {
                 incarnation,
@@ -67,7 +67,7 @@ impl Engine {
                     self.queues.iter_mut().for_each(|queue| queue.freed(now));
                 }
                 for mut finished in sent {
-                    if told.ended.contains(&finished.id) {
+                    if told.ended.contains(&finished.id) || is_in(&told.settled, &mut finished) {
                         self.tell_end(&finished);
                     } else if told.locked.contains(&finished.id) {
                         finished.locked += 1;
@@ -330,9 +330,9 @@ impl Engine {
         now: u64,
         flight: Flight,
         mut finished: Finished,
-        told: &[i64],
+        told: &Books,
     ) {
-        if told.contains(&finished.id) {
+        if told.contains_key(&finished.id) {
             finished.settled = settled::YES;
         } else if finished.follow == Follow::Complete {
             // The effects are not there, so the job must not be completed.
@@ -342,16 +342,22 @@ impl Engine {
         self.settle(now, &flight, finished);
     }
 
-    /// Takes notice of what the store says of the ends that were sent.
-    pub(super) fn note_settled(&mut self, now: u64, sent: Vec<Finished>, known: &[i64]) {
-        let all = sent.len() == known.len();
-        let known: HashSet<i64> = if all {
+    /// Takes notice of what the store says of the ends that were sent: which it has taken, and which had ended before.
+    pub(super) fn note_settled(
+        &mut self,
+        now: u64,
+        sent: Vec<Finished>,
+        taken: &[i64],
+        settled: &Books,
+    ) {
+        let all = sent.len() == taken.len();
+        let taken: HashSet<i64> = if all {
             HashSet::new()
         } else {
-            known.iter().copied().collect()
+            taken.iter().copied().collect()
         };
-        for finished in sent {
-            if all || known.contains(&finished.id) {
+        for mut finished in sent {
+            if all || taken.contains(&finished.id) || is_in(settled, &mut finished) {
                 self.end_is_known(now, &finished);
             } else {
                 self.frees.remove(&finished.id);
@@ -369,25 +375,23 @@ impl Engine {
     }
 
     /// Puts right what an operation without a known outcome has left.
-    pub(super) fn note_found(&mut self, now: u64, ended: &[i64], held: Vec<(i64, i64)>) {
-        let (known, open) = std::mem::take(&mut self.done)
-            .into_iter()
-            .partition(|end| ended.contains(&end.id));
-        self.done = open;
-        let known: Vec<Finished> = known;
-        for finished in &known {
-            self.end_is_known(now, finished);
-        }
+    pub(super) fn note_found(&mut self, now: u64, ended: &Books, held: Vec<(i64, i64)>) {
         let books: HashMap<i64, i64> = held.iter().copied().collect();
+        for mut finished in std::mem::take(&mut self.done) {
+            if is_in(ended, &mut finished) {
+                self.end_is_known(now, &finished);
+            } else {
+                self.done.push(finished);
+            }
+        }
         // What was put back is pending by now, has ended, or is another's.
-        let (open, gone) = std::mem::take(&mut self.back)
+        let (open, mut gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.back)
             .into_iter()
             .partition(|end| books.get(&end.id) == Some(&end.term));
         self.back = open;
-        let mut gone: Vec<Finished> = gone;
-        // Somebody wanted it to stop.
-        let stopped = gone.iter_mut().filter(|end| ended.contains(&end.id));
-        stopped.for_each(|end| end.follow = Follow::Stop);
+        for finished in &mut gone {
+            is_in(ended, finished);
+        }
         self.tell_put_back(&gone);
         for finished in &gone {
             self.end_is_known(now, finished);
@@ -419,6 +423,15 @@ impl Engine {
         let now = clock::nanos();
         self.since = (!self.done.is_empty() || !self.back.is_empty()).then_some(now);
     }
+}
+
+/// Tells whether a run has ended by the books, and has it told as it is there.
+fn is_in(books: &Books, finished: &mut Finished) -> bool {
+    let Some(follow) = books.get(&finished.id) else {
+        return false;
+    };
+    finished.follow = *follow;
+    true
 }
 
 /// Gives when a suspect is asked for again after an answer.

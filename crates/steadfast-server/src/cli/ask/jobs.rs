@@ -210,7 +210,11 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 if let Some(warning) = &made.warning {
                     printer.talk(&format!("warning: {warning}"));
                 }
-                done(printer, &made, &format!("job {job} is {}", made.outcome));
+                let line = match &*made.outcome {
+                    "kept-out" => format!("job {job} has this key, and keeps another one out"),
+                    outcome => format!("job {job} is {outcome}"),
+                };
+                done(printer, &made, &line);
             }
             Command::Retry { id, all, why } => match id {
                 Some(id) => act(client, printer, id, "retry", why).await?,

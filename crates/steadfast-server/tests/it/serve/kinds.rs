@@ -67,7 +67,11 @@ fn a_job_is_told_all_that_the_api_takes_and_one_that_waits_keeps_what_it_has() {
     assert_eq!(text(&made.stdout), "job 1 is enqueued\n", "{made:?}");
     let again = run("once", &said);
 
-    assert_eq!(text(&again.stdout).trim(), "job 1 is kept-out", "{again:?}");
+    assert_eq!(
+        text(&again.stdout).trim(),
+        "job 1 has this key, and keeps another one out",
+        "{again:?}"
+    );
     let (_, _, found) = served.send("GET", "/api/v1/jobs/1", &bearer(&admin), "");
     let found: serde_json::Value = serde_json::from_str(&found).unwrap();
     let job = &found["job"];

@@ -48,6 +48,7 @@ async fn what_is_handed_back_is_told_to_others() {
             taken: vec![7],
             stopped: Vec::new(),
             locked: locked.to_vec(),
+            settled: Books::new(),
         };
         Outcome::PutBack {
             sent: vec![Finished {
@@ -75,7 +76,7 @@ async fn what_is_handed_back_is_told_to_others() {
     // Nor is it known whether it was told when the answer is lost.
     let before = *jobs.woken().borrow();
     engine.back.push(released(8, 1));
-    engine.note_found(0, &[], Vec::new());
+    engine.note_found(0, &Books::new(), Vec::new());
     assert!(jobs.woken().borrow().is_from_start(before));
 }
 
@@ -110,6 +111,7 @@ fn offer_locked(engine: &mut Engine, now: u64) {
         at_us: None,
         ended: Vec::new(),
         locked: sent.iter().map(|end| end.id).collect(),
+        settled: Books::new(),
         claimed: Vec::new(),
     };
     let outcome = Outcome::Late {
@@ -156,6 +158,7 @@ async fn a_stop_does_not_wait_for_a_late_end_and_one_of_this_life_that_are_locke
             taken: Vec::new(),
             stopped: Vec::new(),
             locked: vec![8],
+            settled: Books::new(),
         };
         engine.apply(
             now,
@@ -192,12 +195,20 @@ async fn a_stop_waits_for_ends_that_are_locked_for_a_moment() {
 
 /// The first time was under way still when it was asked whether the store had it.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_is_told_twice_is_not_rejected() {
+async fn an_end_that_is_there_already_is_told_as_it_is_there() {
     for on in [On::Sqlite, On::Postgres] {
         let (_database, mut engine, mut ended) = engine_of(on, |worker| worker.kind(any())).await;
         let node = join(&mut engine).await;
         let incarnation = engine.incarnation;
-        for late in [false, true] {
+        // Its handler may have failed after that, or have been cancelled.
+        let retry = Follow::Retry(Duration::from_secs(60));
+        for (late, follow) in [
+            (false, Follow::Complete),
+            (true, Follow::Complete),
+            (false, Follow::Discard),
+            (true, Follow::Discard),
+            (false, retry),
+        ] {
             engine.jobs.enqueue(&Any, Options::new()).await.unwrap();
             let now = clock::nanos();
             engine.woken = true;
@@ -207,7 +218,8 @@ async fn an_end_that_is_told_twice_is_not_rejected() {
             let job = engine.queues[0].ready.pop_front().unwrap();
             let (id, term) = (job.id, job.term);
             engine.start(job);
-            let end = ended.recv().await.unwrap();
+            let mut end = ended.recv().await.unwrap();
+            end.follow = follow;
             engine.flights.clear();
             let binds = binds![id, term, incarnation, None::<String>];
             let first = engine.jobs.store().run(&crate::sql::COMPLETE_IN, binds);
@@ -217,15 +229,19 @@ async fn an_end_that_is_told_twice_is_not_rejected() {
             let outcome = if late {
                 engine.legacy.late.push((incarnation, end));
                 engine.offer_late().await
+            } else if follow == retry {
+                engine.back.push(end);
+                engine.put_back().await
             } else {
                 engine.done.push(end);
                 engine.exchange(Vec::new()).await
             };
             engine.apply(now, outcome);
 
-            assert!(engine.legacy.rejected.is_empty(), "on {on:?}, late: {late}");
+            let which = format!("on {on:?}, late: {late}, {follow:?}");
+            assert!(engine.legacy.rejected.is_empty(), "{which}");
             let told = engine.tally.count(What::Completed.index());
-            assert_eq!(told, completed + 1, "on {on:?}, late: {late}");
+            assert_eq!(told, completed + 1, "{which}");
             engine.queues[0].running = 0;
         }
         node.leave().await;

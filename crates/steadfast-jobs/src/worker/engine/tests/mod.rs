@@ -14,7 +14,7 @@ use steadfast_store::{Binds, Dialect, Fault, Node, NodeConfig, Rows, binds};
 use tokio::sync::{Notify, mpsc};
 
 use super::held::Claimed;
-use super::operation::{Back, Outcome, SIDE_BY_SIDE, Told};
+use super::operation::{Back, Books, Outcome, SIDE_BY_SIDE, Told};
 use super::outcome::FAILED_LONGEST;
 use super::*;
 use crate::decide::floor::Seen;

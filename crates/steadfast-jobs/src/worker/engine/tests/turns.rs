@@ -131,6 +131,7 @@ async fn a_free_permit_is_asked_for_although_others_were_free_before() {
                 at_us: Some(0),
                 ended: Vec::new(),
                 locked: Vec::new(),
+                settled: Books::new(),
                 claimed: Vec::new(),
             }),
         };
