@@ -129,7 +129,7 @@ error: unknown key \"user\"
 #[test]
 fn what_is_right_but_for_its_form_is_told_in_the_right_one() {
     for (written, fix) in [
-        ("names = \"a\"", "write [\"a\"]"),
+        ("[listen]\nnames = \"a\"", "write [\"a\"]"),
         ("[listen]\nport = \"80\"", "write 80"),
         ("[users.ann]\nrate = \"1.5\"", "write 1.5"),
         ("[listen]\ntls = \"true\"", "write true"),
