@@ -8,6 +8,32 @@ use crate::context::Name;
 use crate::decide::batch::{Constraint, Lag, Pressure};
 use crate::report::{Collector, MetricDoc, Source};
 
+/// The sizes that transactions are told apart by, and their labels: up to so many rows, the last for all above.
+const SIZES: [(u64, &str); 8] = [
+    (1, "1"),
+    (10, "10"),
+    (50, "50"),
+    (100, "100"),
+    (200, "200"),
+    (500, "500"),
+    (1_000, "1000"),
+    (u64::MAX, "more"),
+];
+
+/// What the transactions of about one size have come to: the table of what a size costs, of what is really written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SizeStats {
+    /// How many rows they had at most; more than in the line before. [`u64::MAX`] for all above.
+    pub up_to: u64,
+    /// How many were committed.
+    pub batches: u64,
+    /// How many rows those had, the folded ones included.
+    pub rows: u64,
+    /// How long they took, added up.
+    pub writing: Duration,
+}
+
 /// What a writer has done, all of it seen at the same moment:
 /// `offered = written + dead + rejected() + queued + left`.
 #[derive(Debug, Clone)]
@@ -42,6 +68,8 @@ pub struct BatchStats {
     pub failed: [u64; 5],
     /// How long all that were committed took, added up.
     pub writing: Duration,
+    /// The same by how many rows they had, the small ones first: 1, 10, 50, 100, 200, 500, 1,000, and more.
+    pub sizes: [SizeStats; 8],
     /// How many rows the next batch may have.
     pub rows_limit: u32,
     /// What bounds that.
@@ -96,6 +124,10 @@ impl Books {
             batches: 0,
             failed: [0; 5],
             writing: Duration::ZERO,
+            sizes: SIZES.map(|(up_to, _)| SizeStats {
+                up_to,
+                ..SizeStats::default()
+            }),
             rows_limit: 0,
             constraint: Constraint::default(),
             is_paused: false,
@@ -157,6 +189,12 @@ impl Books {
         stats.folded += folded;
         stats.batches += 1;
         stats.writing += took;
+        let size = stats.sizes.iter_mut().find(|size| rows <= size.up_to);
+        if let Some(size) = size {
+            size.batches += 1;
+            size.rows += rows;
+            size.writing += took;
+        }
     }
 
     pub(super) fn failed(&self, kind: Kind) {
@@ -256,6 +294,21 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::counter(
         "steadfast_batch_commit_seconds_total",
         &["batch"],
+        "How long those took, added up.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_size_commits_total",
+        &["batch", "rows"],
+        "Transactions that were committed, by how many rows they had at most: 1, 10, 50, 100, 200, 500, 1000, or more.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_size_rows_total",
+        &["batch", "rows"],
+        "Rows of those.",
+    ),
+    MetricDoc::counter(
+        "steadfast_batch_size_seconds_total",
+        &["batch", "rows"],
         "How long those took, added up.",
     ),
     MetricDoc::counter(
@@ -364,6 +417,15 @@ impl Source for Books {
         for (kind, count) in Kind::ALL.into_iter().zip(stats.failed) {
             to.labels([batch, ("reason", kind.as_str().into())])
                 .counter("steadfast_batch_failed_total", count);
+        }
+        for ((_, rows), size) in SIZES.into_iter().zip(stats.sizes) {
+            to.labels([batch, ("rows", rows.into())])
+                .counter("steadfast_batch_size_commits_total", size.batches)
+                .counter("steadfast_batch_size_rows_total", size.rows)
+                .sum(
+                    "steadfast_batch_size_seconds_total",
+                    size.writing.as_secs_f64(),
+                );
         }
         for constraint in Constraint::ALL {
             let bounds = stats.constraint == constraint;

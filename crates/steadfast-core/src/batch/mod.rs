@@ -99,7 +99,7 @@ mod writer;
 pub(crate) use books::METRICS;
 pub(crate) use worker::EVENTS;
 
-pub use books::BatchStats;
+pub use books::{BatchStats, SizeStats};
 pub use build::BatchBuilder;
 pub use config::{BatchConfig, BatchError};
 pub use look::Look;

@@ -27,6 +27,39 @@ async fn a_batch_never_has_more_rows_than_the_cap() {
     assert_eq!(largest, Some(200));
 }
 
+#[tokio::test(start_paused = true)]
+async fn commits_are_counted_by_their_size() {
+    let table = Table::default();
+    let mut config = of_rows(2_000);
+    config.linger = Duration::from_secs(60);
+    let writer = writer(config, &table);
+    for rows in [1, 2, 10, 11, 51, 430] {
+        let receipts = send(&writer, 0..rows).await;
+        writer.flush().await;
+        all(receipts).await;
+    }
+
+    let stats = writer.stats();
+    let mut from = 1;
+    for size in stats.sizes {
+        let commits = table.commits().into_iter().map(|rows| rows.len() as u64);
+        let of_size: Vec<u64> = commits
+            .filter(|rows| (from..=size.up_to).contains(rows))
+            .collect();
+        let counted = (size.batches, size.rows);
+        assert_eq!(
+            counted,
+            (of_size.len() as u64, of_size.iter().sum()),
+            "{size:?}"
+        );
+        from = size.up_to.saturating_add(1);
+    }
+    let used = stats.sizes.iter().filter(|size| size.batches > 0).count();
+    assert!(used >= 3, "{:?}", stats.sizes);
+    let writing: Duration = stats.sizes.iter().map(|size| size.writing).sum();
+    assert_eq!(writing, stats.writing);
+}
+
 /// Whoever wants all of it written at once gets it in as many batches as it takes.
 #[tokio::test(start_paused = true)]
 async fn neither_a_flush_nor_a_drain_lets_a_batch_have_more_rows_than_the_cap() {
