@@ -12,6 +12,7 @@ mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod handlers;
+mod listen;
 mod process;
 mod serve;
 mod sql;
@@ -20,6 +21,7 @@ mod time;
 mod tls;
 mod traffic;
 mod unhandled;
+mod unwritten;
 mod writes;
 
 pub use api::{Api, ApiOptions};
@@ -31,6 +33,8 @@ use clap::Parser;
 /// Runs the program.
 #[doc(hidden)]
 pub fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    cli.command.run()
+    match cli::Cli::try_parse() {
+        Ok(cli) => cli.command.run(),
+        Err(error) => cli::fail::misunderstood(&error),
+    }
 }

@@ -55,11 +55,11 @@ pub(crate) fn says(kind: &str, of_kind: &Unhandled) -> String {
         names => format!(", and more are made by the schedule {}", names.join(", ")),
     };
     let jobs = match of_kind.jobs {
-        1 => "1 job".to_owned(),
-        jobs => format!("{jobs} jobs"),
+        1 => "1 job of it waits".to_owned(),
+        jobs => format!("{jobs} jobs of it wait"),
     };
     format!(
-        "no node has a handler of the kind {}: {jobs} of it wait{makes}",
+        "no node has a handler of the kind {}: {jobs}{makes}",
         harmless(kind)
     )
 }

@@ -101,6 +101,7 @@ error: a string is expected, and this is a whole number
   |
 5 | names = [\"a\", 7]
   |               ^
+  = fix: write \"7\"
 
 error: unknown key \"idel\" in [listen]
  --> app.toml:6:1
@@ -123,6 +124,19 @@ error: unknown key \"user\"
    = fix: write users
 ",
     );
+}
+
+#[test]
+fn what_is_right_but_for_its_form_is_told_in_the_right_one() {
+    for (written, fix) in [
+        ("[listen]\nnames = \"a\"", "write [\"a\"]"),
+        ("[listen]\nport = \"80\"", "write 80"),
+        ("[users.ann]\nrate = \"1.5\"", "write 1.5"),
+        ("[listen]\ntls = \"true\"", "write true"),
+    ] {
+        let told = told(written);
+        assert!(told.contains(&format!("= fix: {fix}\n")), "{told}");
+    }
 }
 
 #[test]

@@ -151,7 +151,24 @@ impl<'d> Value<'d> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        Wrong::new(format!("{expected} is expected, and this is {is}"))
+        let wrong = Wrong::new(format!("{expected} is expected, and this is {is}"));
+        // What is meant is clear where but the form is wrong.
+        match (expected, self.value.get_ref()) {
+            ("a list", DeValue::String(text)) => wrong.with_fix(format!("write [{text:?}]")),
+            ("a string", DeValue::Integer(number)) => {
+                wrong.with_fix(format!("write \"{}\"", number.as_str()))
+            }
+            ("a whole number", DeValue::String(text)) if text.parse::<i64>().is_ok() => {
+                wrong.with_fix(format!("write {text}"))
+            }
+            ("a number", DeValue::String(text)) if text.parse::<f64>().is_ok() => {
+                wrong.with_fix(format!("write {text}"))
+            }
+            ("true or false", DeValue::String(text)) if text.parse::<bool>().is_ok() => {
+                wrong.with_fix(format!("write {text}"))
+            }
+            _ => wrong,
+        }
     }
 }
 

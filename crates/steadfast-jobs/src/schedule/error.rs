@@ -52,6 +52,28 @@ pub(super) enum Contradiction {
     },
 }
 
+// === impl InvalidPlan ===
+
+impl InvalidPlan {
+    /// Gives the setting of the plan that has to be another: `jitter`, `start_deadline`, `missed` or `overlap`.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        match self.0 {
+            Contradiction::CatchUpOverlaps(_) | Contradiction::NothingToDecide("overlaps") => {
+                "overlap"
+            }
+            Contradiction::NothingToDecide(_) => "missed",
+            Contradiction::Unknown { what, .. } | Contradiction::OutOfBounds { what, .. } => {
+                match what {
+                    "start deadline" => "start_deadline",
+                    "window of run_all" => "missed",
+                    what => what,
+                }
+            }
+        }
+    }
+}
+
 // === impl InvalidRule ===
 
 impl InvalidRule {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use steadfast_core::Timestamp;
 
 use super::error::{Contradiction, InvalidPlan};
-use super::rule::{Kind, Length, Rule, length};
+use super::rule::{Kind, Length, Once, Rule, length};
 use super::zone::Zone;
 use crate::decide::length;
 
@@ -304,6 +304,11 @@ impl Plan {
         {
             return Change::Skipped;
         }
+        if let Kind::Once(Once::Reading(wanted)) = &self.rule.0
+            && *wanted != reading
+        {
+            return Change::Skipped;
+        }
         match self.zone.rules().to_ambiguous_timestamp(reading).offset() {
             AmbiguousOffset::Fold { before, .. } if before == offset => Change::First,
             AmbiguousOffset::Fold { .. } => Change::Second,
@@ -565,6 +570,11 @@ mod tests {
                 ("2026-03-29 03:00:00 +02:00", Change::Skipped),
                 ("2026-03-30 01:30:00 +02:00", Change::None),
             ],
+        );
+        check(
+            berlin("at 2026-03-29T02:30"),
+            "2026-03-28T20:00:00Z",
+            &[("2026-03-29 03:00:00 +02:00", Change::Skipped)],
         );
         check(
             berlin("30 * * * *"),

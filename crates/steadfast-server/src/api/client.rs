@@ -1,5 +1,6 @@
 //! Asking the API of a server.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -8,13 +9,14 @@ use anyhow::Context;
 use axum::body::{Body, Bytes};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use axum::http::uri::Scheme;
-use axum::http::{HeaderName, Request, Response, Uri};
+use axum::http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steadfast::clock;
+use tokio_rustls::rustls;
 
 use super::types::Problem;
 use crate::tls;
@@ -93,6 +95,85 @@ impl std::fmt::Display for AnsweredByProxy {
 
 impl std::error::Error for AnsweredByProxy {}
 
+/// Nobody can be asked like this, or whoever is there is not trusted.
+#[derive(Debug)]
+pub(crate) enum Barred {
+    /// What was said is not the address of a server.
+    NoAddress(String),
+    /// What was said cannot stand in a header.
+    NoToken,
+    /// The certificate of the server is not one that is trusted here.
+    Untrusted(String),
+    /// It was asked by https, and does not speak TLS.
+    NoTls(String),
+    /// It was asked by http, and speaks something else.
+    NoHttp(String),
+}
+
+impl Barred {
+    /// Gives what bars the way to a server, if it is neither away nor slow.
+    fn of(error: &anyhow::Error, base: &str) -> Option<Self> {
+        let (mut tls, mut http) = (None, None);
+        for cause in error.chain() {
+            tls = tls.or(tls_error(cause));
+            http = http.or(cause.downcast_ref::<hyper::Error>());
+        }
+        let base = base.to_owned();
+        match tls {
+            Some(rustls::Error::InvalidCertificate(_)) => Some(Self::Untrusted(base)),
+            Some(rustls::Error::InvalidMessage(_)) => Some(Self::NoTls(base)),
+            _ if http.is_some_and(hyper::Error::is_parse) => Some(Self::NoHttp(base)),
+            _ => None,
+        }
+    }
+
+    /// Its code, which stays as it is.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NoAddress(_) => "SF-2305",
+            Self::NoToken => "SF-2306",
+            Self::Untrusted(_) => "SF-2307",
+            Self::NoTls(_) | Self::NoHttp(_) => "SF-2308",
+        }
+    }
+
+    pub(crate) fn fix(&self) -> &'static str {
+        match self {
+            Self::NoAddress(_) => "write http://HOST:PORT, or https://HOST:PORT",
+            Self::NoToken => {
+                "give the token as `steadfast admin token create` has printed it: one word, alone in its file"
+            }
+            Self::Untrusted(_) => {
+                "name the certificates by which it is to be trusted with --ca, and ask it by a name that its own is for"
+            }
+            Self::NoTls(_) => "ask it by http://, or see that the port is that of the API",
+            Self::NoHttp(_) => "ask it by https://, or see that the port is that of the API",
+        }
+    }
+}
+
+impl std::fmt::Display for Barred {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoAddress(base) => write!(f, "{base:?} is not the address of a server"),
+            Self::NoToken => f.write_str("what is given as the token is none"),
+            Self::Untrusted(base) => write!(f, "the certificate of {base} is not trusted"),
+            Self::NoTls(base) => write!(f, "what is at {base} does not speak TLS"),
+            Self::NoHttp(base) => write!(f, "what is at {base} does not speak HTTP without TLS"),
+        }
+    }
+}
+
+impl std::error::Error for Barred {}
+
+/// Finds an error of TLS, also within one of I/O, which does not name it as its source.
+fn tls_error<'e>(mut error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    while let Some(inner) = error.downcast_ref::<io::Error>() {
+        error = inner.get_ref()?;
+    }
+    error.downcast_ref()
+}
+
 /// A request that was not sent yet.
 pub(crate) struct Asking<'c> {
     client: &'c Client,
@@ -113,6 +194,17 @@ pub(crate) fn plain(ca: Option<&Path>) -> anyhow::Result<Plain> {
 
 impl Client {
     pub(crate) fn new(base: &str, token: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
+        let is_address = base.parse::<Uri>().is_ok_and(|place| {
+            let is_known =
+                place.scheme() == Some(&Scheme::HTTP) || place.scheme() == Some(&Scheme::HTTPS);
+            is_known && place.host().is_some_and(|host| !host.is_empty())
+        });
+        if !is_address {
+            return Err(Barred::NoAddress(base.to_owned()).into());
+        }
+        if HeaderValue::from_str(token).is_err() {
+            return Err(Barred::NoToken.into());
+        }
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
@@ -176,7 +268,10 @@ impl Asking<'_> {
         let (status, is_problem, bytes) = sent
             .map_err(|_| anyhow::anyhow!("no answer within {ANSWER_WITHIN:?}"))
             .and_then(|sent| sent)
-            .context(Unreachable { base: base.clone() })?;
+            .map_err(|error| match Barred::of(&error, &base) {
+                Some(barred) => error.context(barred),
+                None => error.context(Unreachable { base: base.clone() }),
+            })?;
         if (200..=299).contains(&status) {
             if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
                 return Err(NotTheApi { base, status }.into());

@@ -51,6 +51,8 @@ macro_rules! problems {
 problems! {
     /// The request makes no sense.
     refused, BAD_REQUEST, "SF-2201";
+    /// The request is larger than one may be.
+    too_large, PAYLOAD_TOO_LARGE, "SF-2201";
     /// Nobody is known by this token.
     unknown_token, UNAUTHORIZED, "SF-2202";
     /// The token may not do this.

@@ -2,7 +2,7 @@
 //! add to it, and the other way round.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use steadfast::jobs::schedule::Schedules;
 use steadfast::jobs::{self, JobId, Jobs, Options};
 use steadfast::shutdown::{HOOK_LIMIT, Phase};
 use steadfast::store::Store;
+use steadfast::tower::guard::Peer;
 use steadfast::tower::{Guard, PolicyDocument};
-use steadfast::{BoxError, Cause, Shutdown, clock, report, spawn};
+use steadfast::{BoxError, Cause, Shutdown, clock, context, report, spawn};
 use tokio::net::TcpListener;
 
 use super::audit::{self, Audit, Entry};
-use super::auth::Actor;
 use super::live::Looks;
 use super::problem::{NoWrites, Problem};
 use super::refusals::Refusals;
@@ -33,6 +33,7 @@ use super::types::Progress;
 use super::{auth, routes, table};
 use crate::config;
 use crate::handlers::Progresses;
+use crate::listen::listen;
 use crate::sql;
 use crate::tls::Tls;
 use crate::traffic::{Recent, Totals};
@@ -149,6 +150,9 @@ pub(super) struct Inner {
     pub(super) writes: Writes,
     pub(super) audit: Audit,
     refusals: Refusals,
+    strangers: Refusals,
+    /// Whether a proxy of ours says who has asked.
+    behind_proxy: bool,
     /// The guard of the process, to be looked at and changed.
     pub(super) guard: Option<Guard>,
     /// What was put in force by it.
@@ -192,10 +196,14 @@ impl Inner {
         })
     }
 
-    /// Tells whether nobody here does the work of a kind; false where it is not known who does which.
-    pub(super) fn is_strange(&self, kind: &str) -> bool {
-        let kinds = self.kinds.as_ref();
-        kinds.is_some_and(|kinds| !kinds.usual.contains_key(kind))
+    /// Warns of a kind whose work nobody here does; of none where it is not known who does which.
+    pub(super) fn warning_of(&self, kind: &str) -> Option<String> {
+        let kinds = self.kinds.as_ref()?;
+        (!kinds.usual.contains_key(kind)).then(|| {
+            format!(
+                "no handler of this server is called {kind:?}: the job waits for a process that has one"
+            )
+        })
     }
 
     /// How far a run has come, if it is one of this process.
@@ -266,21 +274,15 @@ impl Api {
         kinds: Option<Kinds>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<SocketAddr> {
-        let listener = std::net::TcpListener::bind(api.listen);
-        let listener = listener.with_context(|| {
-            format!(
-                "cannot listen on {}; choose another address in [api]",
-                api.listen
-            )
-        })?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(api.listen, "in [api]")?;
         let address = listener.local_addr()?;
         let place = steadfast::store::Config {
             connections_max: CONNECTIONS,
             application_name: format!("{} api", place.application_name),
             ..place
         };
-        let (read_only, shutdown) = (api.read_only, shutdown.clone());
+        let (read_only, behind_proxy) = (api.read_only, api.behind_proxy);
+        let shutdown = shutdown.clone();
 
         let (started, start) = channel();
         std::thread::Builder::new()
@@ -300,7 +302,7 @@ impl Api {
                         guard: Some((watched, service.to_owned())),
                         read_only,
                     };
-                    let opening = Self::guarded(place, options, kinds);
+                    let opening = Self::guarded(place, options, kinds, behind_proxy);
                     let opened = clock::timeout(OPEN_WITHIN, opening).await;
                     let served = opened.context("its store is not opened in time").flatten();
                     match served {
@@ -332,13 +334,14 @@ impl Api {
     /// # Errors
     /// When the store refuses, or its tables are not those of this version.
     pub async fn open(store: &Store, options: ApiOptions) -> Result<Self, jobs::Error> {
-        Self::opened(store, options, None).await
+        Self::opened(store, options, None, false).await
     }
 
     async fn opened(
         store: &Store,
         options: ApiOptions,
         kinds: Option<Kinds>,
+        behind_proxy: bool,
     ) -> Result<Self, jobs::Error> {
         let ApiOptions { guard, read_only } = options;
         let jobs = Jobs::open(store).await?;
@@ -354,7 +357,9 @@ impl Api {
         let inner = Arc::new(Inner {
             writes,
             audit: Audit::new(store),
-            refusals: Refusals::default(),
+            refusals: Refusals::of_tokens(),
+            strangers: Refusals::of_strangers(),
+            behind_proxy,
             schedules: Schedules::new(&jobs),
             store: store.clone(),
             jobs,
@@ -415,12 +420,13 @@ impl Api {
     /// Notes who was refused for want of a right, where that is not known already.
     async fn note_refused(
         &self,
-        actor: &Actor,
+        refusals: &Refusals,
+        actor: &str,
         action: &'static str,
         subject: String,
         problem: &Problem,
     ) {
-        let Some(more) = self.0.refusals.note(clock::now(), &actor.name, action) else {
+        let Some(more) = refusals.note(clock::now(), actor, action) else {
             return;
         };
         let detail = match more {
@@ -428,14 +434,14 @@ impl Api {
             more => format!("{more} more since the last entry"),
         };
         let entry = Entry {
-            actor: actor.name.clone(),
+            actor: actor.to_owned(),
             action,
             subject,
             reason: "(refused)".to_owned(),
             detail,
         };
         if let Err(error) = audit::note(&self.0.store, entry, problem.line()).await {
-            tracing::warn!(target: "steadfast::api", actor = actor.name, action, %error, "a refusal was not noted");
+            tracing::warn!(target: "steadfast::api", actor, action, %error, "a refusal was not noted");
         }
     }
 
@@ -443,9 +449,10 @@ impl Api {
         place: steadfast::store::Config,
         options: ApiOptions,
         kinds: Option<Kinds>,
+        behind_proxy: bool,
     ) -> anyhow::Result<(Self, (Guard, axum::Router))> {
         let store = Store::open(place).await.map_err(jobs::Error::from)?;
-        let api = Self::opened(&store, options, kinds).await?;
+        let api = Self::opened(&store, options, kinds, behind_proxy).await?;
         let app = api.protected("", true).await;
         Ok((api, app.map_err(|error| anyhow::anyhow!(error))?))
     }
@@ -549,24 +556,62 @@ async fn judge(api: &Api, prefix: &str, request: &mut Request) -> Result<(), Pro
             false => Problem::method(format!("{path} has {methods}")).with_allowed(&methods),
         }
     })?;
+    let action = endpoint.action;
+    let subject = format!("{} {path}", request.method());
+    let client = client(request, api.0.behind_proxy);
+    if let Some(client) = client {
+        told("client", &client.to_string());
+    }
     let token = auth::bearer(request.headers()).unwrap_or_default();
     let fix = "`steadfast admin token create` makes one; say it as `authorization: Bearer …`";
-    let actor = auth::find(&api.0.store, token).await?.ok_or_else(|| {
-        Problem::unknown_token("there is no such token, or it does not hold any more").with_fix(fix)
-    })?;
-    let action = endpoint.action;
+    let Some(actor) = auth::find(&api.0.store, token).await? else {
+        let title = "there is no such token, or it does not hold any more";
+        let problem = Problem::unknown_token(title).with_fix(fix);
+        let somewhere = client.map_or_else(
+            || "an address that is not known".to_owned(),
+            |client| client.to_string(),
+        );
+        let nobody = format!("nobody who is known, at {somewhere}");
+        api.note_refused(&api.0.strangers, &nobody, action.0, subject, &problem)
+            .await;
+        return Err(problem);
+    };
+    told("actor", &actor.name);
     if !actor.rights.may(action) {
         let title = match &actor.rights {
             auth::Rights::Role(role) => format!("the role {} may not do {}", role.name, action.0),
             named => format!("this token may do {named}, and not {}", action.0),
         };
         let problem = Problem::forbidden(title).with_fix("use a token that may");
-        let subject = format!("{} {path}", request.method());
-        api.note_refused(&actor, action.0, subject, &problem).await;
+        api.note_refused(&api.0.refusals, &actor.name, action.0, subject, &problem)
+            .await;
         return Err(problem);
     }
     request.extensions_mut().insert(actor);
     Ok(())
+}
+
+/// Where whoever asks is: as our proxy has seen it, or as we do.
+fn client(request: &Request, behind_proxy: bool) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map(|Peer(address)| address.ip().to_canonical());
+    // The last one was added by our own proxy; those before it are anybody's.
+    let forwarded = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back();
+    let forwarded = forwarded.filter(|_| behind_proxy).and_then(|value| {
+        let last = value.to_str().ok()?.rsplit(',').next()?;
+        last.trim().parse().ok()
+    });
+    forwarded.or(peer)
+}
+
+/// Has it stand in every line about the request, that of its end among them.
+fn told(key: &'static str, value: &str) {
+    // Others may have used up the keys; then the lines go without it.
+    let _ = context::put(key, value);
 }
 
 /// What is said of the API below a path, as a policy.

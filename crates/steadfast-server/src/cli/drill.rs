@@ -41,7 +41,7 @@ pub(crate) struct Options {
     compare: bool,
 
     /// Hurts nothing, and tells what there is, with what is asked for in each.
-    #[arg(long, conflicts_with_all = ["all", "only", "short", "compare", "json", "md", "junit", "keep"])]
+    #[arg(long, conflicts_with_all = ["all", "only", "short", "compare", "md", "junit", "keep"])]
     list: bool,
 
     /// Tells it as JSON.
@@ -63,7 +63,11 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: Options) -> ExitCode {
     if options.list {
-        let _ = std::io::stdout().write_all(print::list().as_bytes());
+        let text = match options.json {
+            true => format!("{:#}\n", print::json_list()),
+            false => print::list(),
+        };
+        let _ = std::io::stdout().write_all(text.as_bytes());
         return ExitCode::SUCCESS;
     }
     log::to_stderr("error");

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use steadfast::settings::Problems;
 use steadfast::store::Place;
 
-use crate::api::client::{AnsweredByProxy, NotTheApi, Refused, Unreachable};
+use crate::api::client::{AnsweredByProxy, Barred, NotTheApi, Refused, Unreachable};
 use crate::api::routes::policy::mistakes;
 use crate::api::types::Mistake;
 use crate::cli::ask::print::lines;
@@ -49,8 +49,7 @@ pub(super) const EXITS_OF_EXEC: &str = "`steadfast exec` ends as its program has
      the number of the signal that has ended it, 137 for one that was killed since it hung or did not end in time; with 0 where it was \
      told to end and the signal that told it has ended the program; with 127 when there is no such program, and with 126 when it cannot be started.";
 
-/// Every code of the program itself: the cause, and what to do about it.
-#[cfg(test)]
+/// Every code of the program itself: the cause, and what to do about it where nobody knows better.
 pub(super) const CODES: &[(&str, &str, &str)] = &[
     (
         "SF-2101",
@@ -154,24 +153,67 @@ pub(super) const CODES: &[(&str, &str, &str)] = &[
         "a proxy answered in place of the API: 502, 503 or 504",
         "see that `steadfast serve` runs behind it, and that it sends to where `[api]` listens",
     ),
+    (
+        "SF-2305",
+        "what `--server` says is not the address of a server",
+        "write `http://HOST:PORT`, or `https://HOST:PORT`",
+    ),
+    (
+        "SF-2306",
+        "what is given as the token is none: several words, or characters that none has",
+        "give it as `steadfast admin token create` has printed it: one word, alone in its file",
+    ),
+    (
+        "SF-2307",
+        "the certificate of the server is not trusted",
+        "name the certificates by which it is to be trusted with `--ca`, and ask it by a name that its own is for",
+    ),
+    (
+        "SF-2308",
+        "what is at that address speaks TLS and was asked without it, or the other way round, or something else altogether",
+        "ask it by `https://`, or by `http://`; see that the port is that of the API",
+    ),
+    (
+        "SF-2309",
+        "nobody can listen on an address",
+        "choose another address, or see with `ss -ltnp` who has it",
+    ),
+    (
+        "SF-2310",
+        "the command line is not understood",
+        "see `--help` of the command",
+    ),
 ];
+
+/// The code of what has no other.
+const FAILED: &str = "SF-2300";
+
+/// The code of a command line that is not understood.
+const MISUNDERSTOOD: &str = "SF-2310";
 
 /// Tells an error, and gives the exit code.
 pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     let (code, exit, fix) = judge(error);
+    // Errors of the store have their code in their text, for logs.
+    let title = error.to_string();
+    let title = title.strip_suffix(&format!(" ({code})")).unwrap_or(&title);
     let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
     let mistakes = Mistakes::of(error);
+    // Each mistake has its own, and a failure of no kind says what to do, or its cause does.
+    let is_told = mistakes.is_some() || (code == FAILED && causes.is_empty());
+    let known = CODES.iter().find(|(known, ..)| *known == code && !is_told);
+    let fix = fix.or_else(|| known.map(|(.., fix)| (*fix).to_owned()));
     let text = match json {
         true => serde_json::json!({
             "version": 1,
             "error": {
-                "code": code, "title": error.to_string(), "causes": causes, "fix": fix,
+                "code": code, "title": title, "causes": causes, "fix": fix,
                 "mistakes": mistakes.map(|mistakes| mistakes.list),
             },
         })
         .to_string(),
         false => {
-            let mut text = format!("error[{code}]: {error}\n");
+            let mut text = format!("error[{code}]: {title}\n");
             if let Some(mistakes) = mistakes {
                 text.push_str(&format!("\n{}", mistakes.told));
             }
@@ -187,6 +229,37 @@ pub(crate) fn tell(error: &anyhow::Error, json: bool) -> ExitCode {
     };
     let _ = writeln!(std::io::stderr(), "{}", lines(text.trim_end()));
     ExitCode::from(exit)
+}
+
+/// Tells that a command line is not understood, or the help that it asks for, and gives the exit code.
+pub(crate) fn misunderstood(error: &clap::Error) -> ExitCode {
+    let told = error.render().to_string();
+    let Some(told) = told.strip_prefix("error: ") else {
+        error.exit();
+    };
+    let (title, more) = told.split_once('\n').unwrap_or((told, ""));
+    let source = std::error::Error::source(error);
+    let fix = match source {
+        Some(source) if source.is::<std::num::ParseIntError>() => "write a whole number",
+        Some(source) if source.is::<jiff::Error>() => {
+            "write a point in time with its zone: 2026-12-01T00:00:00Z"
+        }
+        _ => "see `--help` of the command",
+    };
+    let text = match std::env::args_os().any(|arg| arg == "--json") {
+        true => serde_json::json!({
+            "version": 1,
+            "error": { "code": MISUNDERSTOOD, "title": title, "causes": [], "fix": fix, "mistakes": null },
+        })
+        .to_string(),
+        false => match source {
+            Some(_) => format!("error[{MISUNDERSTOOD}]: {title}\n  fix: {fix}\n{more}"),
+            // What was meant, and how it is called, is told there.
+            None => format!("error[{MISUNDERSTOOD}]: {title}\n{more}"),
+        },
+    };
+    let _ = writeln!(std::io::stderr(), "{}", lines(text.trim_end()));
+    ExitCode::from(2)
 }
 
 /// What is wrong with a document, as a compiler tells it and one by one.
@@ -327,6 +400,14 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         let fix = "start `steadfast serve`, or say where it is with --server";
         return ("SF-2301".into(), 7, Some(fix.into()));
     }
+    if let Some(barred) = error.downcast_ref::<Barred>() {
+        let exit = match barred {
+            Barred::NoAddress(_) => 2,
+            Barred::NoToken => 5,
+            _ => 7,
+        };
+        return (barred.code().into(), exit, Some(barred.fix().into()));
+    }
     if error.downcast_ref::<AnsweredByProxy>().is_some() {
         let fix =
             "see that `steadfast serve` runs behind it, and that it sends to where [api] listens";
@@ -383,5 +464,5 @@ fn judge(error: &anyhow::Error) -> (String, u8, Option<String>) {
         ErrorKind::StorageFull => Some("make room, and give the command again"),
         _ => None,
     });
-    ("SF-2300".into(), 1, fix.map(Into::into))
+    (FAILED.into(), 1, fix.map(Into::into))
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::ask::print::{Printer, plain};
+use super::ask::print::{Printer, are, plain};
 use super::fail;
 use crate::crontab::{self, Crontab, Entry, Form, Note};
 
@@ -34,7 +34,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
 
-    /// Where the configuration is written; standard output unless said. A file that is there is left
+    /// Where the configuration is written; standard output, `-`, unless said. A file that is there is left
     /// alone.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -97,8 +97,14 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     }
     let notes = strange_users(&crontab, user, &users);
     crontab.notes.extend(notes);
+    crontab.notes.sort_by_key(|note| note.line);
     let document = crontab::write(&crontab, &name, &zone, user);
-    if let Some(path) = &options.output {
+    // As for what is read, `-` is what goes through.
+    let output = options
+        .output
+        .as_ref()
+        .filter(|path| path.as_os_str() != "-");
+    if let Some(path) = output {
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -108,7 +114,7 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     }
     let lost = crontab.notes.iter().filter(|note| note.lost).count();
     let taken = crontab.entries.len();
-    let document = match &options.output {
+    let document = match output {
         None => Some(document.as_str()),
         Some(_) => None,
     };
@@ -135,7 +141,8 @@ fn import(options: &Options, json: bool) -> anyhow::Result<bool> {
     }
     writeln!(
         told,
-        "{taken} lines are taken over, in {zone} unless they say another zone; {lost} are not"
+        "{} taken over, in {zone} unless they say another zone; {lost} not",
+        are(taken, "line")
     )?;
     Ok(lost == 0)
 }

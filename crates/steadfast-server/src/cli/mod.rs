@@ -9,7 +9,7 @@ mod doctor;
 #[cfg(feature = "drill")]
 mod drill;
 mod exec;
-mod fail;
+pub(crate) mod fail;
 mod ids;
 mod import;
 pub(crate) mod log;

@@ -167,15 +167,16 @@ fn ask_exec(table: &mut Table<'_, '_>) -> Option<Exec> {
     let mut env = BTreeMap::new();
     for pair in EXEC_ENV.texts(table).unwrap_or_default() {
         match pair.split_once('=') {
-            Some((name, _)) if !is_variable(name) => {
-                table.refuse(
-                    EXEC_ENV.name,
-                    Wrong::new(format!("{name:?} is no name of a variable")),
-                );
-            }
-            Some((name, value)) => {
-                env.insert(name.to_owned(), value.to_owned());
-            }
+            Some((name, value)) => match variable(name) {
+                Err(wrong) => table.refuse(EXEC_ENV.name, wrong),
+                Ok(()) if env.contains_key(name) => {
+                    let wrong = Wrong::new(format!("{name} has two values"));
+                    table.refuse(EXEC_ENV.name, wrong.with_fix("leave one of them"));
+                }
+                Ok(()) => {
+                    env.insert(name.to_owned(), value.to_owned());
+                }
+            },
             None => {
                 let wrong = Wrong::new(format!("{pair:?} says no value"));
                 table.refuse(EXEC_ENV.name, wrong.with_fix("write NAME=VALUE"));
@@ -183,11 +184,8 @@ fn ask_exec(table: &mut Table<'_, '_>) -> Option<Exec> {
         }
     }
     let pass_env = EXEC_PASS_ENV.texts(table).unwrap_or_default();
-    if let Some(name) = pass_env.iter().find(|name| !is_variable(name)) {
-        table.refuse(
-            EXEC_PASS_ENV.name,
-            Wrong::new(format!("{name:?} is no name of a variable")),
-        );
+    if let Some(wrong) = pass_env.iter().find_map(|name| variable(name).err()) {
+        table.refuse(EXEC_PASS_ENV.name, wrong);
     }
     let stdin = EXEC_STDIN.text(table);
     let discard_on = EXEC_DISCARD.numbers(table);
@@ -215,12 +213,21 @@ fn ask_exec(table: &mut Table<'_, '_>) -> Option<Exec> {
     })
 }
 
-/// What shells and programs take as a name; those that say what steadfast says of a run are ours.
-fn is_variable(name: &str) -> bool {
+/// Takes what shells and programs take as a name, but for those that say what steadfast says of a run.
+fn variable(name: &str) -> Result<(), Wrong> {
+    if name.starts_with("STEADFAST_") {
+        return Err(Wrong::new(format!(
+            "{name:?} is not handed on: names that begin with STEADFAST_ are kept for what is said of a run"
+        ))
+        .with_fix("give it another name"));
+    }
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    name.bytes().next().is_some_and(letter)
+    let is_name = name.bytes().next().is_some_and(letter)
         && name
             .bytes()
-            .all(|byte| letter(byte) || byte.is_ascii_digit())
-        && !name.starts_with("STEADFAST_")
+            .all(|byte| letter(byte) || byte.is_ascii_digit());
+    match is_name {
+        true => Ok(()),
+        false => Err(Wrong::new(format!("{name:?} is no name of a variable"))),
+    }
 }

@@ -71,17 +71,18 @@ pub(super) fn ask<'h>(
         .queue(&handler.queue)
         .max_attempts(handler.attempts)
         .priority(i16::try_from(priority).unwrap_or_default());
-    let made = plan
-        .build()
-        .map_err(|wrong| wrong.to_string())
-        .and_then(|plan| {
-            let payload = payload.unwrap_or_else(|| "null".into());
-            Schedule::of_kind(name, plan, kind, payload, options).map_err(|wrong| wrong.to_string())
-        });
-    match made {
+    let plan = match plan.build() {
+        Ok(plan) => plan,
+        Err(wrong) => {
+            table.refuse(wrong.setting(), shown(wrong));
+            return None;
+        }
+    };
+    let payload = payload.unwrap_or_else(|| "null".into());
+    match Schedule::of_kind(name, plan, kind, payload, options) {
         Ok(schedule) => Some(Scheduled(schedule)),
         Err(wrong) => {
-            table.refuse(SCHEDULE_RULE.name, Wrong::new(wrong));
+            table.refuse(SCHEDULE_RULE.name, shown(wrong));
             None
         }
     }

@@ -148,7 +148,19 @@ fn mistakes_are_told_with_their_line_and_the_nearest_key() {
     check("[handlers.a]\nexec = []\n", &["there is no program in it"]);
     check(
         "[handlers.a]\nexec = [\"true\"]\nenv = [\"STEADFAST_JOB=1\"]\n",
-        &["is no name of a variable"],
+        &["names that begin with STEADFAST_ are kept for what is said of a run"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\npass_env = [\"STEADFAST_X\", \"1X\"]\n",
+        &["\"STEADFAST_X\" is not handed on: names that begin with STEADFAST_ are kept"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\npass_env = [\"1X\"]\n",
+        &["\"1X\" is no name of a variable"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\nenv = [\"A=1\", \"B=2\", \"A=3\"]\n",
+        &["A has two values"],
     );
     check(
         "[handlers.a]\nexec = [\"true\"]\nenv = [\"A\"]\n",
@@ -175,7 +187,11 @@ fn mistakes_are_told_with_their_line_and_the_nearest_key() {
     );
     check(
         "[handlers.a]\nexec = [\"true\"]\n[schedules.a]\nrule = \"@daily\"\nmissed = \"run_all(24h)\"\noverlap = \"skip\"\n",
-        &["steadfast.toml:4"],
+        &["steadfast.toml:6"],
+    );
+    check(
+        "[handlers.a]\nexec = [\"true\"]\n[schedules.a]\nrule = \"@daily\"\nmissed = \"run_all(99999h)\"\n",
+        &["steadfast.toml:5:10", "window of run_all"],
     );
 }
 

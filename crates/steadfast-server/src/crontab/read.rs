@@ -62,10 +62,10 @@ pub(crate) fn read(bytes: impl AsRef<[u8]>, form: Form) -> Crontab {
         }
         if crontab.entries.len() == ENTRIES_MAX {
             note(
-                format!("there are more than {ENTRIES_MAX} lines with a time"),
+                format!("it is beyond the {ENTRIES_MAX} lines with a time that are taken"),
                 true,
             );
-            break;
+            continue;
         }
         if !is_text {
             note(

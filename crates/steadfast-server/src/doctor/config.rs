@@ -125,11 +125,21 @@ pub(super) fn examine(config: &Config, paths: &[PathBuf]) -> Vec<Finding> {
     );
     let mut findings = match config.handlers.is_empty() && config.ids.is_none() {
         false => vec![ok(&READ, told)],
-        true => vec![fail(
-            &READ,
-            format!("{told}: nothing is to be run, and `steadfast serve` refuses to start"),
-            "add a [handlers.NAME] with exec = [\"PROGRAM\"]",
-        )],
+        true => {
+            let fix = "add a [handlers.NAME] with exec = [\"PROGRAM\"]";
+            vec![match config.api.enabled {
+                true => warn(
+                    &READ,
+                    format!("{told}: nothing is to be run, and the API alone is served"),
+                    fix,
+                ),
+                false => fail(
+                    &READ,
+                    format!("{told}: nothing is to be run, and `steadfast serve` refuses to start"),
+                    fix,
+                ),
+            }]
+        }
     };
     findings.extend(needs(config));
     findings.extend(judge(&gather(config, paths)));

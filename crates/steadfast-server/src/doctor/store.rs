@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use steadfast::jobs::Jobs;
+use steadfast::jobs::schedule::Schedules;
 use steadfast::store::{self, Error, Place, Store, binds};
 use steadfast::{clock, ids};
 
@@ -11,6 +12,7 @@ use super::{Check, Finding, check, fail, ok, warn};
 use crate::config::Config;
 use crate::sql;
 use crate::unhandled::{fix, fix_of_queue, says, says_of_queue, unhandled, unserved};
+use crate::unwritten::unwritten;
 
 static REACHED: Check = check(
     "store.reached",
@@ -27,6 +29,10 @@ static HANDLERS: Check = check(
 static QUEUES: Check = check(
     "store.queues",
     "whether due jobs wait in a queue that neither the configuration nor any node claims from",
+);
+static SCHEDULES: Check = check(
+    "store.schedules",
+    "which schedules of the store the configuration does not have: others have made them, or they were taken out of it and go on",
 );
 static WRITTEN: Check = check(
     "store.written",
@@ -59,6 +65,7 @@ pub(super) static CHECKS: &[&Check] = &[
     &SCHEMA,
     &HANDLERS,
     &QUEUES,
+    &SCHEDULES,
     &WRITTEN,
     &DURABLE,
     &DISK,
@@ -152,6 +159,7 @@ async fn look(store: &Store, config: &Config, may_migrate: bool) -> Vec<Finding>
     if let Ok(jobs) = &opened {
         findings.extend(handled(jobs, config).await);
         findings.extend(served(jobs, config).await);
+        findings.push(written_down(jobs, config).await);
     }
     let written = async {
         match own {
@@ -220,6 +228,21 @@ async fn served(jobs: &Jobs, config: &Config) -> Vec<Finding> {
                 .collect()
         }
         Err(error) => vec![fail(&QUEUES, error.to_string(), error.fix())],
+    }
+}
+
+async fn written_down(jobs: &Jobs, config: &Config) -> Finding {
+    let is_written = |name: &str| config.schedules.contains_key(name);
+    match unwritten(&Schedules::new(jobs), is_written).await {
+        Ok(None) => ok(&SCHEDULES, "every schedule is in the configuration"),
+        // Whether somebody wants them cannot be seen.
+        Ok(Some(names)) => ok(
+            &SCHEDULES,
+            format!(
+                "in the store and not in the configuration, made by others or taken out of it: {names}; `steadfast schedules delete NAME --reason WHY` ends one"
+            ),
+        ),
+        Err(error) => fail(&SCHEDULES, error.to_string(), error.fix()),
     }
 }
 

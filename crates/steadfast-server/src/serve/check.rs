@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use steadfast::clock;
+use steadfast::jobs::schedule::Missed;
 use steadfast::settings::{FieldPath, Level, Problem};
 
 use super::ids;
@@ -104,11 +105,26 @@ impl<'c> Look<'c> {
     fn work(&mut self) {
         let config = self.config;
         if config.handlers.is_empty() && config.ids.is_none() {
-            self.refuse(
-                &[],
+            let (why, fix) = (
                 "nothing is to be run",
                 "add a [handlers.NAME] with exec = [\"PROGRAM\"]",
             );
+            // An API alone looks at the work of others.
+            match config.api.enabled {
+                true => self.tell(Level::Warning, &[], why, fix),
+                false => self.refuse(&[], why, fix),
+            }
+        }
+        for (name, schedule) in &config.schedules {
+            let plan = schedule.0.plan();
+            if plan.upcoming(clock::timestamp(), 1).is_empty() {
+                let why = match plan.missed() {
+                    Missed::Skip => "its time has passed: it never runs",
+                    _ => "its time has passed: a store to which it is new may run it at once",
+                };
+                let fix = "write a time to come, or take the schedule out";
+                self.tell(Level::Warning, &["schedules", name, "rule"], why, fix);
+            }
         }
         if let Some(ids) = &config.ids
             && ids.generators.is_empty()

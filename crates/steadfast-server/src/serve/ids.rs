@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use super::{WAIT_FIRST, WAIT_LONGEST, passes};
 use crate::api::auth;
 use crate::config::{self, Config};
+use crate::listen::listen;
 use crate::tls::Tls;
 
 /// How many connections to the store it has of its own: 2. A lease is renewed and a range fetched now and then.
@@ -93,12 +94,7 @@ impl IdServer {
                 Some(Hash::hash(token.as_bytes()))
             }
         };
-        let listener = TcpListener::bind(told.listen).await.with_context(|| {
-            format!(
-                "cannot listen on {}; choose another address in [ids]",
-                told.listen
-            )
-        })?;
+        let listener = TcpListener::from_std(listen(told.listen, "in [ids]")?)?;
         let place = config.store.config(&format!("{} ids", config.service))?;
         let place = store::Config {
             connections_max: CONNECTIONS,

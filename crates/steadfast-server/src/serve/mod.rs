@@ -22,8 +22,10 @@ use tokio::net::TcpListener;
 use crate::api::{Api, Kinds, Usual};
 use crate::config::Config;
 use crate::handlers::{self, Outside, Progresses, Shared};
+use crate::listen::listen;
 use crate::process::warden::{self, Warden};
 use crate::sql;
+use crate::unwritten::unwritten;
 use crate::writes::is_about_writes;
 use certificates::Certificates;
 use health::Health;
@@ -51,23 +53,11 @@ pub(crate) async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()
     let certificates = Certificates::load(&config)?;
     let (api_tls, calls_tls) = (certificates.api.clone(), certificates.calls.clone());
     let ids_tls = certificates.ids.clone();
-    let listener = TcpListener::bind(config.health).await;
-    let listener = listener.with_context(|| {
-        format!(
-            "cannot listen on {}; choose another address in [health]",
-            config.health
-        )
-    })?;
+    let listener = TcpListener::from_std(listen(config.health, "in [health]")?)?;
     let (calls, calls_at) = match &config.calls {
         None => (None, None),
         Some(calls) => {
-            let listener = TcpListener::bind(calls.listen).await;
-            let listener = listener.with_context(|| {
-                format!(
-                    "cannot listen on {}; choose another address in [calls]",
-                    calls.listen
-                )
-            })?;
+            let listener = TcpListener::from_std(listen(calls.listen, "in [calls]")?)?;
             let address = listener.local_addr()?;
             tracing::info!(target: "steadfast::serve", %address, "words about long work are taken");
             (Some(listener), Some(address))
@@ -305,6 +295,10 @@ impl Parts {
                 };
                 tracing::info!(target: "steadfast::serve", schedule = name, change, plan, "a schedule is as the file says");
             }
+        }
+        let others = unwritten(&schedules, |name| config.schedules.contains_key(name)).await?;
+        if let Some(names) = others {
+            tracing::info!(target: "steadfast::serve", names, "the store has schedules that the file does not have; they go on");
         }
         let node = NodeConfig::new(&config.service, VERSION).with_lease(config.lease);
         let node = store.join(node).await?;

@@ -63,7 +63,8 @@ fn an_address_that_is_none_is_refused_with_the_option() {
         2,
         "",
         "\
-error: invalid value 'nowhere' for '--listen <ADDRESS>': invalid socket address syntax
+error[SF-2310]: invalid value 'nowhere' for '--listen <ADDRESS>': invalid socket address syntax
+  fix: see `--help` of the command
 
 For more information, try '--help'.
 ",
@@ -78,13 +79,62 @@ fn an_address_that_is_taken_says_what_to_do() {
     let output = steadfast(&["dev", "--listen", &address]);
 
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let expected = format!("cannot listen on {address}; choose another address with --listen");
+    let expected = format!(
+        "error: cannot listen on {address} (SF-2309): choose another address with --listen\n"
+    );
     assert!(stderr.contains(&expected), "{stderr}");
     assert!(
         stderr.contains("because: Address already in use"),
         "{stderr}"
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_not_understood_is_told_with_a_code_and_what_to_write() {
+    let check = |args: &[&str], expect: &str| {
+        let output = steadfast(args);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.starts_with("error[SF-2310]: "), "{told}");
+        assert!(told.contains(expect), "{told}");
+    };
+    check(
+        &["jobs", "list", "--limit", "many"],
+        "\n  fix: write a whole number\n",
+    );
+    let gaps = ["schedules", "backfill", "a", "--reason", "x"];
+    check(
+        &[
+            &gaps[..],
+            &["--from", "2026-11-01", "--to", "2026-12-01T00:00:00Z"],
+        ]
+        .concat(),
+        "\n  fix: write a point in time with its zone: 2026-12-01T00:00:00Z\n",
+    );
+    check(&["jobz"], "a similar subcommand exists: 'jobs'");
+    check(
+        &["exec", "--supervise", "--backoff-max", "1ms", "--", "true"],
+        "longest wait 1ms is shorter than the first wait 100ms",
+    );
+    // What only counts where something is restarted.
+    check(&["exec", "--restarts", "9", "--", "true"], "--supervise");
+
+    let output = steadfast(&["jobs", "list", "--json", "--limit", "many"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(told["version"], 1);
+    assert_eq!(told["error"]["code"], "SF-2310");
+    assert_eq!(told["error"]["fix"], "write a whole number");
+    let help = steadfast(&["jobs", "list", "--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    // Its own options, and whom to ask.
+    let help = String::from_utf8_lossy(&help.stdout);
+    let (own, of_server) = help.split_once("\nServer:\n").unwrap();
+    assert!(
+        own.contains("--limit") && !own.contains("--token-file"),
+        "{help}"
+    );
+    assert!(of_server.contains("--token-file"), "{help}");
 }
 
 #[test]
@@ -204,9 +254,12 @@ fn a_token_of_several_words_is_refused_before_anybody_is_asked() {
     ] {
         check(
             &[args, &["--token-file", file]].concat(),
-            1,
+            5,
             "",
-            "error[SF-2300]: what is given as the token is none: a token is one word, alone in its file\n",
+            "\
+error[SF-2306]: what is given as the token is none
+  fix: give the token as `steadfast admin token create` has printed it: one word, alone in its file
+",
         );
     }
 }

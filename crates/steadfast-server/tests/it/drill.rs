@@ -158,6 +158,11 @@ fn what_there_is_is_listed_and_what_is_not_is_refused() {
 
     let (listed, told) = run(&["--list"]);
     assert_eq!(listed.status.code(), Some(0));
+    let (_, json) = run(&["--list", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let first = &json["data"]["scenarios"][0];
+    assert!(told.starts_with(first["title"].as_str().unwrap()), "{told}");
+    assert_eq!(first["criteria"][0]["at_least"], 99.5);
     for name in ["(gateway)", "(giving-up)", "breaker opens after", "≤ 3 s"] {
         assert!(told.contains(name), "{name} in\n{told}");
     }

@@ -195,7 +195,9 @@ fn of_the_service(of: &mut Caller) {
             .unwrap()
             .contains("[schedules.")
     );
-    assert_eq!(imported["notes"][0]["line"], 2, "{imported}");
+    // In the order of the lines.
+    assert_eq!(imported["notes"][0]["line"], 1, "{imported}");
+    assert_eq!(imported["notes"][1]["line"], 2, "{imported}");
     of.error("schedules import", &["/nowhere/crontab"]);
 }
 

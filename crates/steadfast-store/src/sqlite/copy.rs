@@ -106,10 +106,27 @@ pub async fn back_up(
 /// # Cancel safety
 /// Nothing is lost.
 pub async fn verify(path: &Path, packages: &[&Package]) -> Result<(), Error> {
+    examine(path, path, packages).await
+}
+
+/// Makes sure of what is at `path`, and tells of it by the name that its user knows.
+async fn examine(path: &Path, name: &Path, packages: &[&Package]) -> Result<(), Error> {
     let unfit = |problem: String| Trouble::Unfit {
-        path: path.display().to_string(),
+        path: name.display().to_string(),
         problem,
     };
+    let looked = look(path, packages, &unfit).await;
+    looked.map_err(|error| match error.trouble() {
+        Trouble::Damaged(_) => unfit("it is damaged, or no database of SQLite".to_owned()).into(),
+        _ => error,
+    })
+}
+
+async fn look(
+    path: &Path,
+    packages: &[&Package],
+    unfit: &impl Fn(String) -> Trouble,
+) -> Result<(), Error> {
     let mut conn = connect(path).await?;
     let checked = sqlx::query("PRAGMA integrity_check(1)").fetch_one(&mut conn);
     let checked = checked.await.map_err(trouble::classify)?;
@@ -162,7 +179,7 @@ pub async fn restore(
     remove(&part)?;
     let prepared = async {
         let bytes = copy(from, &part, progress)?;
-        verify(&part, packages).await?;
+        examine(&part, from, packages).await?;
         given(&part, to)?;
         Ok(bytes)
     };

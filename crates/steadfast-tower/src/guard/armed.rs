@@ -357,6 +357,8 @@ impl fmt::Display for Armed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.routes.len(), self.checked) {
             (0, _) => write!(f, "no routes to guard")?,
+            (1, true) => write!(f, "1 route armed, asked at the start")?,
+            (1, false) => write!(f, "1 route not asked at the start")?,
             (routes, true) => write!(f, "{routes} routes armed, asked at the start")?,
             (routes, false) => write!(f, "{routes} routes not asked at the start")?,
         }

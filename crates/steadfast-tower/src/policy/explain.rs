@@ -108,6 +108,9 @@ pub struct Asked {
     pub utc: String,
 }
 
+/// How many names are told to whoever has asked for another: 10, what is read at a glance.
+const KNOWN_MAX: usize = 10;
+
 /// Refuses to explain what the policy does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no {given:?} among {section}{hint}")]
@@ -292,11 +295,20 @@ fn unknown<'a>(
     given: &str,
     known: impl Iterator<Item = &'a str>,
 ) -> UnknownSubject {
-    let near = nearest_name(given, known);
+    let known: Vec<&str> = known.collect();
+    let hint = match nearest_name(given, known.iter().copied()) {
+        Some(near) => format!("; did you mean {near:?}?"),
+        None if known.is_empty() => ", of which there are none".to_owned(),
+        None => {
+            let more = if known.len() > KNOWN_MAX { ", …" } else { "" };
+            let known = &known[..known.len().min(KNOWN_MAX)];
+            format!("; there are {}{more}", known.join(", "))
+        }
+    };
     UnknownSubject {
         given: given.to_owned(),
         section,
-        hint: near.map_or(String::new(), |near| format!("; did you mean {near:?}?")),
+        hint,
     }
 }
 

@@ -60,6 +60,11 @@ fn a_request_is_explained_by_the_route_that_serves_it() {
         unknown.to_string(),
         "there is no \"paymnets\" among dependencies; did you mean \"payments\"?"
     );
+    let other = shop().explain_dependency("gateway").unwrap_err();
+    assert_eq!(
+        other.to_string(),
+        "there is no \"gateway\" among dependencies; there are payments"
+    );
 }
 
 #[test]

@@ -75,11 +75,7 @@ pub(super) async fn enqueue(State(api): State<Api>, request: Request) -> Answer<
         reason: new.reason,
         detail,
     };
-    let strange = api.0.is_strange(&kind).then(|| {
-        format!(
-            "no handler of this server is called {kind:?}: the job waits for a process that has one"
-        )
-    });
+    let strange = api.0.warning_of(&kind);
     let jobs = api.0.jobs.clone();
     let enqueued = async move { Ok(jobs.enqueue_kind_or_find(kind, payload, options).await?) };
     let enqueued = api.change(entry, enqueued).await?;

@@ -21,7 +21,7 @@ use axum::http::{Response, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use steadfast::Timestamp;
 use steadfast::jobs::{COUNT_CAP, State as JobState};
@@ -244,10 +244,12 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<(T, String), Prob
     let read = Limited::new(request.into_body(), BODY_BYTES_MAX)
         .collect()
         .await;
-    let bytes = read.map(|read| read.to_bytes()).map_err(|_| {
-        Problem::refused(format!(
-            "a body has at most {BODY_BYTES_MAX} bytes, and is sent in whole"
-        ))
+    let bytes = read.map(|read| read.to_bytes()).map_err(|error| {
+        let title = format!("a body has at most {BODY_BYTES_MAX} bytes, and is sent in whole");
+        match error.is::<LengthLimitError>() {
+            true => Problem::too_large(title),
+            false => Problem::refused(title),
+        }
     })?;
     let parsed = serde_json::from_slice(&bytes);
     let parsed =
@@ -319,7 +321,6 @@ fn length(text: &str) -> Result<Duration, Problem> {
     steadfast::settings::duration(text).map_err(|wrong| Problem::refused(wrong.to_string()))
 }
 
-/// As JSON; what is none (which nobody here has written) as text.
 /// Gives what a job is about as it is kept: `null` where nothing was said.
 fn payload(said: Option<types::Given>) -> String {
     said.map_or_else(|| "null".to_owned(), |said| said.text().to_owned())

@@ -156,6 +156,7 @@ pub(super) async fn run(
     Path(name): Path<String>,
     request: Request,
 ) -> Answer<types::Done> {
+    let own = api.clone();
     act(
         api,
         name,
@@ -163,7 +164,12 @@ pub(super) async fn run(
         request,
         |schedules, name, _| async move {
             match schedules.run_now(&name).await? {
-                RanNow::Made(id) => Ok(done("made", Some(id.get()))),
+                RanNow::Made(id) => {
+                    let Json(done) = done("made", Some(id.get()));
+                    let schedule = schedules.find(&name).await?;
+                    let warning = schedule.and_then(|view| own.0.warning_of(view.schedule.kind()));
+                    Ok(Json(types::Done { warning, ..done }))
+                }
                 RanNow::Busy(id) => Err(Problem::conflict(format!(
                     "job {id} of this schedule has not ended"
                 ))

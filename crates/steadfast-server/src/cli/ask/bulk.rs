@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::Why;
-use super::print::{Printer, agreed};
+use super::print::{Printer, agreed, are};
 use crate::api::client::Client;
 use crate::api::types::{DoneAll, Many};
 use crate::cli::progress::Progress;
@@ -165,7 +165,7 @@ fn shown(bulk: Bulk, told: &Told) -> String {
     if told.dry_run {
         return format!("{} jobs would be {word}{}", told.found, how(told.found));
     }
-    let mut line = format!("{} jobs are {word}", told.done - told.running);
+    let mut line = format!("{} {word}", are(told.done - told.running, "job"));
     if told.running > 0 {
         line.push_str(&format!(", {} run and are told to stop", told.running));
     }

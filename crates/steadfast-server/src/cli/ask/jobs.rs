@@ -1,14 +1,18 @@
 //! `steadfast jobs`: looking at jobs, and changing what becomes of them.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::value::RawValue;
 
 use super::bulk::{self, All, Bulk, how};
-use super::print::{agreed, counted, plain, table};
+use super::print::{agreed, are, counted, plain, table};
 use super::{Why, done, more, query};
 use crate::api::client::part;
-use crate::api::types::{Done, DoneAll, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason};
+use crate::api::types::{
+    Done, DoneAll, Given, Job, JobDetail, JobPage, Many, NewJob, QueuePage, Reason,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -264,7 +268,7 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
                 let count = ids.len();
                 let mut line = match redriven.dry_run {
                     true => format!("{count} jobs would be put back to work{}", how(count)),
-                    false => format!("{count} jobs are put back to work"),
+                    false => format!("{} put back to work", are(count as usize, "job")),
                 };
                 line.push_str(&format!("\n{}", ids.join(" ")));
                 if !redriven.refused.is_empty() {
@@ -413,11 +417,24 @@ fn shown(detail: &JobDetail) -> String {
     );
     line("payload", Some(plain(detail.payload.text())));
     line("error", job.error.clone());
-    line(
-        "result",
-        detail.result.as_ref().map(|result| plain(result.text())),
-    );
+    let given = detail.result.as_ref().map(Given::text);
+    let (rest, output) = match given.and_then(apart) {
+        Some((rest, output)) => (Some(rest), output),
+        None => (given.map(str::to_owned), String::new()),
+    };
+    line("result", rest.map(|rest| plain(&rest)));
+    if !output.is_empty() {
+        lines.push("output".to_owned());
+        lines.extend(output.lines().map(|line| format!("    {}", plain(line))));
+    }
     lines.join("\n")
+}
+
+/// Takes what a program has written out of what is kept of its run, which is read line by line.
+fn apart(result: &str) -> Option<(String, String)> {
+    let mut kept: BTreeMap<String, Box<RawValue>> = serde_json::from_str(result).ok()?;
+    let output = serde_json::from_str(kept.remove("output")?.get()).ok()?;
+    Some((serde_json::to_string(&kept).ok()?, output))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use clap::builder::FalseyValueParser;
 use serde::Serialize;
 
 use super::fail::{self, InClear, NoToken};
-use crate::api::client::{Client, Refused, is_in_clear};
+use crate::api::client::{Barred, Client, Refused, is_in_clear};
 use print::Printer;
 
 /// Whom to ask, as whom, and how to print.
@@ -30,6 +30,7 @@ pub(crate) struct Options {
     #[arg(
         long,
         global = true,
+        help_heading = "Server",
         env = "STEADFAST_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:4011"
@@ -37,7 +38,7 @@ pub(crate) struct Options {
     server: String,
 
     /// A file with the token; without it, the variable STEADFAST_TOKEN has it.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Server", value_name = "FILE")]
     token_file: Option<PathBuf>,
 
     #[command(flatten)]
@@ -53,25 +54,31 @@ pub(crate) struct Options {
 pub(crate) struct Trust {
     /// A file with the certificates by which a server is trusted, in PEM, and by no others; without it, the
     /// roots of the public web.
-    #[arg(long, global = true, env = "STEADFAST_CA", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Server",
+        env = "STEADFAST_CA",
+        value_name = "FILE"
+    )]
     ca: Option<PathBuf>,
 
     /// Sends the token to another machine by http://, too, where whoever is on the way can read it.
-    #[arg(long, global = true, env = "STEADFAST_IN_CLEAR", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, help_heading = "Server", env = "STEADFAST_IN_CLEAR", value_parser = FalseyValueParser::new())]
     in_clear: bool,
 }
 
 impl Trust {
     /// Makes what asks a server, unless the token is none, or would cross the network in clear and nobody has said that it may.
     pub(crate) fn client(&self, server: &str, token: &str) -> anyhow::Result<Client> {
-        anyhow::ensure!(
-            !token.contains(|char: char| char.is_whitespace() || char.is_control()),
-            "what is given as the token is none: a token is one word, alone in its file"
-        );
+        if token.contains(|char: char| char.is_whitespace() || char.is_control()) {
+            return Err(Barred::NoToken.into());
+        }
+        let client = Client::new(server, token, self.ca.as_deref())?;
         if !self.in_clear && !token.is_empty() && is_in_clear(server) {
             return Err(anyhow::anyhow!("{server} is another machine, by http://").context(InClear));
         }
-        Client::new(server, token, self.ca.as_deref())
+        Ok(client)
     }
 }
 

@@ -80,12 +80,15 @@ fn shown(document: &str) -> String {
     )
 }
 
-/// Writes a table: columns as wide as they have to be, the last one as it is.
+/// The widest column but for the last one: 60 characters; what is longer is cut there, and whole with `--json`.
+const CELL_MAX: usize = 60;
+
+/// Writes a table: columns as wide as they have to be, up to a bound, the last one as it is.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(|title| title.chars().count());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(plain(cell).chars().count());
+            *width = (*width).max(plain(cell).chars().count().min(CELL_MAX));
         }
     }
     let line = |cells: &[String; N]| {
@@ -94,7 +97,7 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
             let cell = plain(cell);
             match at + 1 == N {
                 true => line.push_str(&cell),
-                false => line.push_str(&format!("{cell:width$}  ")),
+                false => line.push_str(&format!("{:width$}  ", cut(cell))),
             }
         }
         line.trim_end().to_owned() + "\n"
@@ -103,11 +106,27 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     rows.iter().fold(head, |text, row| text + &line(row))
 }
 
+/// What fits into a column.
+fn cut(cell: String) -> String {
+    match cell.chars().count() > CELL_MAX {
+        true => cell.chars().take(CELL_MAX - 1).chain(['…']).collect(),
+        false => cell,
+    }
+}
+
 /// A number that stops at a cap: from there on it means that many or more.
 pub(crate) fn counted(count: u64, cap: u64) -> String {
     match count < cap {
         true => count.to_string(),
         false => format!("{count}+"),
+    }
+}
+
+/// So many of a thing, and how they are: `1 line is`, `2 lines are`.
+pub(crate) fn are(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing} is"),
+        _ => format!("{count} {thing}s are"),
     }
 }
 
@@ -172,5 +191,27 @@ mod tests {
         assert_eq!(json, "\"\\u009b2J\\u007fé\"");
         let read: String = serde_json::from_str(&json).unwrap();
         assert_eq!(read, "\u{9b}2J\u{7f}é");
+    }
+
+    #[test]
+    fn a_long_cell_widens_no_other_line() {
+        let long = "x".repeat(500);
+
+        let table = table(
+            ["WHAT", "WHY"],
+            &[[long.clone(), long.clone()], ["a".into(), "b".into()]],
+        );
+
+        let cut = format!("{}…", &long[..59]);
+        assert_eq!(
+            table,
+            format!("{:60}  WHY\n{cut}  {long}\n{:60}  b\n", "WHAT", "a")
+        );
+    }
+
+    #[test]
+    fn one_is_told_as_one() {
+        assert_eq!(are(1, "line"), "1 line is");
+        assert_eq!(are(0, "line"), "0 lines are");
     }
 }

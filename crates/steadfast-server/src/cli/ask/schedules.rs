@@ -6,8 +6,8 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Subcommand};
 
-use super::super::{Cli, import};
-use super::print::{Printer, agreed, table};
+use super::super::{Cli, fail, import};
+use super::print::{Printer, agreed, are, table};
 use super::{Why, done, more, query};
 use crate::api::client::{Client, Refused, part};
 use crate::api::problem::Problem;
@@ -213,9 +213,8 @@ pub(crate) fn run(options: &super::Options, command: Command) -> ExitCode {
         && from >= to
     {
         let wrong = format!("--to {to} is not after --from {from}: there is nothing between them");
-        Cli::command()
-            .error(ErrorKind::ValueValidation, wrong)
-            .exit();
+        let wrong = Cli::command().error(ErrorKind::ValueValidation, wrong);
+        return fail::misunderstood(&wrong);
     }
     super::run(options, async |client, printer| {
         let (method, path, changed) = match command {
@@ -411,7 +410,7 @@ async fn backfill(client: &Client, printer: &Printer, gaps: Gaps) -> anyhow::Res
 
 fn filled(told: &Backfilled) -> String {
     let made = match (told.dry_run, &told.first, &told.last) {
-        (false, ..) => format!("{} jobs are made", told.made),
+        (false, ..) => format!("{} made", are(told.made as usize, "job")),
         (true, Some(first), Some(last)) => {
             let more = if told.rest.is_some() { "+" } else { "" };
             let made = told.made;

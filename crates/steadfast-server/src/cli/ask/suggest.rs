@@ -185,6 +185,7 @@ async fn measured(
         .build();
     let client: Http = legacy::Client::builder(TokioExecutor::new()).build(connector);
     let mut prometheus = Prometheus::new(client, url)?;
+    let shown = without_password(url);
     let mut seen = BTreeMap::new();
     for name in policy.routes.keys() {
         let asked = Asked {
@@ -194,12 +195,23 @@ async fn measured(
             selector: options.selector.as_deref(),
         };
         let of_route = asked.ask(&mut prometheus, window.as_secs_f64()).await;
-        let of_route = of_route.with_context(|| format!("cannot learn about {name} from {url}"))?;
+        let of_route =
+            of_route.with_context(|| format!("cannot learn about {name} from {shown}"))?;
         if let Some(of_route) = of_route {
             seen.insert(name.clone(), of_route);
         }
     }
     Ok(seen)
+}
+
+/// A URL as it may be told: of what stands before an `@` in its authority, only that it was there.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => url.to_owned(),
+    }
 }
 
 fn window(text: &str) -> anyhow::Result<Duration> {
@@ -368,6 +380,16 @@ mod tests {
         assert_eq!(window("1d").unwrap(), Duration::from_secs(86_400));
         for wrong in ["1m", "31d", "99999999999999999d", "soon"] {
             assert!(window(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_told() {
+        for (url, shown) in [
+            ("http://u:secret@here:9090/x@y", "http://…@here:9090/x@y"),
+            ("https://here:9090", "https://here:9090"),
+        ] {
+            assert_eq!(without_password(url), shown);
         }
     }
 }

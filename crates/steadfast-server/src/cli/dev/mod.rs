@@ -21,6 +21,7 @@ use super::log;
 use super::screen::Screen;
 use crate::api::{Api, auth, check_exposure};
 use crate::config;
+use crate::listen::listen;
 use board::Places;
 
 /// Without what is shown by the board or told by the shop, and without a line for each request.
@@ -75,8 +76,8 @@ pub(crate) fn run(options: Options) -> ExitCode {
 }
 
 async fn serve(options: Options, screen: Screen, shutdown: Shutdown) -> anyhow::Result<()> {
-    let listener = listen(options.listen, "--listen").await?;
-    let gateway = listen(options.gateway, "--gateway").await?;
+    let listener = TcpListener::from_std(listen(options.listen, "with --listen")?)?;
+    let gateway = TcpListener::from_std(listen(options.gateway, "with --gateway")?)?;
     let (address, gateway_address) = (listener.local_addr()?, gateway.local_addr()?);
     let shop = steadfast_shop::open(gateway_address, &options.data).await;
     let shop = shop.map_err(|error| anyhow::anyhow!("the shop cannot open:\n{error}"))?;
@@ -172,13 +173,6 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)?;
     writeln!(file, "{secret}")
-}
-
-async fn listen(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| {
-        format!("cannot listen on {address}; choose another address with {option}")
-    })
 }
 
 /// What one sees first.

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use steadfast::decide::restart::{AutoShutdown, End};
 use steadfast::settings::duration;
 use steadfast::shutdown::Limits;
@@ -22,7 +24,7 @@ use steadfast::supervise::{
 };
 use steadfast::{BoxError, Program, Shutdown};
 
-use super::log;
+use super::{Cli, fail, log};
 use crate::process::launch::{NOT_FOUND, NOT_STARTED};
 use crate::process::warden::{self, Warden};
 use end::Ended;
@@ -38,23 +40,28 @@ pub(crate) struct Options {
     supervise: bool,
 
     /// After which ends it is restarted: any, or only those that are failures.
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Restarted::OnFailure)]
+    #[arg(long, requires = "supervise", value_enum, value_name = "WHEN", default_value_t = Restarted::OnFailure)]
     restart: Restarted,
 
     /// How many restarts are allowed within `--within`; one more, and it is given up.
-    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    #[arg(
+        long,
+        requires = "supervise",
+        value_name = "NUMBER",
+        default_value_t = 5
+    )]
     restarts: u32,
 
     /// The stretch of time in which restarts are counted.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = time)]
+    #[arg(long, requires = "supervise", value_name = "TIME", default_value = "5m", value_parser = time)]
     within: Duration,
 
     /// The wait before the first restart; doubled for each that follows soon, with jitter.
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = time)]
+    #[arg(long, requires = "supervise", value_name = "TIME", default_value = "100ms", value_parser = time)]
     backoff: Duration,
 
     /// The longest wait before a restart.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    #[arg(long, requires = "supervise", value_name = "TIME", default_value = "30s", value_parser = time)]
     backoff_max: Duration,
 
     /// How long the program may take to end when it is asked to; then it is killed.
@@ -92,12 +99,19 @@ enum Restarted {
 struct Verdict(Arc<Mutex<Option<u8>>>);
 
 pub(crate) fn run(options: Options) -> ExitCode {
+    let rules = match rules(&options) {
+        Ok(rules) => rules,
+        Err(wrong) => {
+            let wrong = Cli::command().error(ErrorKind::ValueValidation, wrong);
+            return fail::misunderstood(&wrong);
+        }
+    };
     let _flushed = log::of_service(LOGGED);
     let verdict = Verdict::default();
     let program = Program::new().limits(limits(options.stop_within));
     let ended = {
         let verdict = verdict.clone();
-        program.run(async move |shutdown| exec(options, shutdown, verdict).await)
+        program.run(async move |shutdown| exec(options, rules, shutdown, verdict).await)
     };
     // One that was cut short has a code of its own.
     verdict.take().map_or(ended, ExitCode::from)
@@ -114,8 +128,12 @@ fn limits(stop_within: Duration) -> Limits {
     }
 }
 
-async fn exec(options: Options, shutdown: Shutdown, verdict: Verdict) -> Result<(), BoxError> {
-    let rules = rules(&options)?;
+async fn exec(
+    options: Options,
+    rules: Rules,
+    shutdown: Shutdown,
+    verdict: Verdict,
+) -> Result<(), BoxError> {
     let restart = match (options.supervise, options.restart) {
         (false, _) => Restart::Temporary,
         (true, Restarted::OnFailure) => Restart::Transient,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Check, Finding, Verdict, check, fail, ok, warn};
-use super::Metadata;
+use super::{Metadata, source};
 
 pub(super) static VERSIONS: Check = check(
     "project.versions",
@@ -27,7 +27,7 @@ pub(super) static CATCH: Check = check(
 );
 pub(super) static IDS_IN_LINES: Check = check(
     "project.lines",
-    "whether lines of JSON are written without the feature `log`, which puts the trace id into each ([T12](../traps/t12-lines-without-an-id.md))",
+    "whether lines of JSON are written without the feature `log` of steadfast, which puts the trace id into each ([T12](../traps/t12-lines-without-an-id.md))",
 );
 pub(super) static RETRIES: Check = check(
     "project.retries",
@@ -35,7 +35,7 @@ pub(super) static RETRIES: Check = check(
 );
 pub(super) static TIMERS: Check = check(
     "project.timers",
-    "whether a timer in the process is used as a schedule ([T20](../traps/t20-timer-in-the-process.md))",
+    "whether a timer in the process is used as a schedule: a crate that is one, or in the source an `interval` or a `sleep` of half a day or more whose length is written down ([T20](../traps/t20-timer-in-the-process.md))",
 );
 pub(super) static WORKER_IDS: Check = check(
     "project.worker-ids",
@@ -135,6 +135,8 @@ pub(super) struct Graph {
 pub(super) struct Member {
     name: String,
     uses: BTreeMap<String, BTreeSet<String>>,
+    /// Where its source has a timer with the period of a schedule.
+    timers: Vec<String>,
 }
 
 pub(super) fn gather(metadata: &Metadata) -> Graph {
@@ -184,13 +186,14 @@ pub(super) fn gather(metadata: &Metadata) -> Graph {
             }
         }
         let name = package.name.clone();
-        graph.members.push(Member { name, uses });
+        let timers = source::timers(package);
+        graph.members.push(Member { name, uses, timers });
     }
     graph
 }
 
-/// Says what is wrong with a package, if anything is.
-type Rule = fn(&Member) -> Option<Finding>;
+/// Says what is wrong with a package of these, if anything is.
+type Rule = fn(&Member, &[Member]) -> Option<Finding>;
 
 pub(super) fn judge(graph: &Graph) -> Vec<Finding> {
     let mut findings = versions(graph);
@@ -211,13 +214,17 @@ pub(super) fn judge(graph: &Graph) -> Vec<Finding> {
         (&RETRIES, "no package retries in two ways", retries),
         (
             &TIMERS,
-            "no timer in a process is taken for a schedule",
+            "no crate of timers in the process, and no `interval` or `sleep` of half a day or more in the source",
             timers,
         ),
         (&WORKER_IDS, "no worker id is made up", worker_ids),
     ];
     for (check, well, rule) in rules {
-        let found: Vec<_> = graph.members.iter().filter_map(rule).collect();
+        let found: Vec<_> = graph
+            .members
+            .iter()
+            .filter_map(|member| rule(member, &graph.members))
+            .collect();
         match found.is_empty() {
             true => findings.push(ok(check, well)),
             false => findings.extend(found),
@@ -321,7 +328,7 @@ impl Member {
     }
 }
 
-fn test_util(member: &Member) -> Option<Finding> {
+fn test_util(member: &Member, _: &[Member]) -> Option<Finding> {
     let family = member
         .uses
         .iter()
@@ -343,7 +350,7 @@ fn test_util(member: &Member) -> Option<Finding> {
     })
 }
 
-fn limits(member: &Member) -> Option<Finding> {
+fn limits(member: &Member, _: &[Member]) -> Option<Finding> {
     let named = member.named("tower", &["buffer", "full", "limit", "load-shed"]);
     if named.is_empty() || !member.has("axum") {
         return None;
@@ -367,7 +374,7 @@ fn limits(member: &Member) -> Option<Finding> {
     })
 }
 
-fn catch(member: &Member) -> Option<Finding> {
+fn catch(member: &Member, _: &[Member]) -> Option<Finding> {
     let caught = member.has_guard()
         || !member
             .named("tower-http", &["catch-panic", "full"])
@@ -381,22 +388,26 @@ fn catch(member: &Member) -> Option<Finding> {
     })
 }
 
-fn lines(member: &Member) -> Option<Finding> {
+fn lines(member: &Member, members: &[Member]) -> Option<Finding> {
     let is_json = !member.named("tracing-subscriber", &["json"]).is_empty();
-    let has_ids = !member.named("steadfast", &["log"]).is_empty();
-    (is_json && member.has("steadfast") && !has_ids).then(|| {
+    // One that sets up the log of another has its lines completed by that.
+    let has_ids = members
+        .iter()
+        .filter(|other| other.name == member.name || other.has(&member.name))
+        .any(|other| !other.named("steadfast", &["log"]).is_empty());
+    (is_json && !has_ids).then(|| {
         warn(
             &IDS_IN_LINES,
             format!(
                 "{} writes lines of JSON, in which tasks and handlers lose the trace id (T12)",
                 member.name
             ),
-            "add the feature `log` of steadfast, and write through `context::lines`",
+            "take steadfast with its feature `log`, and write through `context::lines`",
         )
     })
 }
 
-fn retries(member: &Member) -> Option<Finding> {
+fn retries(member: &Member, _: &[Member]) -> Option<Finding> {
     let mut retriers = member.any(RETRIERS);
     retriers.extend(
         member
@@ -416,8 +427,12 @@ fn retries(member: &Member) -> Option<Finding> {
     })
 }
 
-fn timers(member: &Member) -> Option<Finding> {
+fn timers(member: &Member, _: &[Member]) -> Option<Finding> {
     let found = member.any(TIMERS_IN_PROCESS);
+    let found = found
+        .into_iter()
+        .chain(member.timers.iter().map(String::as_str));
+    let found: Vec<&str> = found.take(5).collect();
     (!found.is_empty()).then(|| {
         warn(
             &TIMERS,
@@ -427,7 +442,7 @@ fn timers(member: &Member) -> Option<Finding> {
     })
 }
 
-fn worker_ids(member: &Member) -> Option<Finding> {
+fn worker_ids(member: &Member, _: &[Member]) -> Option<Finding> {
     let found = member.any(SNOWFLAKES);
     (!found.is_empty()).then(|| {
         warn(

@@ -1,7 +1,8 @@
-//! The project of somebody: its profiles and its dependencies.
+//! The project of somebody: its profiles, its dependencies, and timers in its source.
 
 mod dependencies;
 mod profiles;
+mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -39,6 +40,14 @@ const CARGO_WITHIN: Duration = Duration::from_secs(60);
 
 /// Looks at the project of a manifest.
 pub(super) async fn examine(manifest: &Path) -> Vec<Finding> {
+    // Cargo takes no other name, and says of each way not to be one something else.
+    if !manifest.is_file() || manifest.file_name().is_none_or(|name| name != "Cargo.toml") {
+        return vec![fail(
+            &READ,
+            format!("{} is no manifest", manifest.display()),
+            "name a Cargo.toml with --manifest-path",
+        )];
+    }
     let own = manifest.parent().unwrap_or(Path::new("")).to_owned();
     let read = metadata(manifest).await;
     let root = read
@@ -89,6 +98,22 @@ struct Package {
     name: String,
     version: String,
     dependencies: Vec<Declared>,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
+/// What is built of a package.
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+impl Target {
+    fn is_released(&self) -> bool {
+        let aside = ["bench", "custom-build", "example", "test"];
+        !self.kind.iter().any(|kind| aside.contains(&kind.as_str()))
+    }
 }
 
 /// A dependency, as a manifest has it.

@@ -3,9 +3,9 @@
 use serde_json::{Value, json as object};
 
 use super::{Report, note};
-use crate::drill::Play;
 use crate::drill::judge::{Needed, Row};
 use crate::drill::stage::LEASE;
+use crate::drill::{Play, Scenario};
 
 pub(crate) fn json(report: &Report) -> Value {
     object!({
@@ -18,6 +18,19 @@ pub(crate) fn json(report: &Report) -> Value {
             "unprotected": report.unprotected.as_ref().map(play),
         },
     })
+}
+
+/// What there is, with what is asked for in each.
+pub(crate) fn json_list() -> Value {
+    let scenarios = Scenario::all().into_iter().map(|scenario| {
+        let criteria = scenario.criteria();
+        object!({
+            "scenario": scenario.name(),
+            "title": scenario.title(),
+            "criteria": criteria.iter().map(asked).collect::<Vec<_>>(),
+        })
+    });
+    object!({ "version": 1, "data": { "scenarios": scenarios.collect::<Vec<_>>() } })
 }
 
 fn play(play: &Play) -> Value {
@@ -33,6 +46,13 @@ fn play(play: &Play) -> Value {
 }
 
 fn row(row: &Row) -> Value {
+    let mut told = asked(row);
+    told["measured"] = object!(row.measured);
+    told["met"] = object!(row.is_met());
+    told
+}
+
+fn asked(row: &Row) -> Value {
     let (at_least, at_most) = match row.needed {
         Needed::AtLeast(least) => (Some(least), None),
         Needed::AtMost(most) => (None, Some(most)),
@@ -42,7 +62,5 @@ fn row(row: &Row) -> Value {
         "unit": row.unit.as_str(),
         "at_least": at_least,
         "at_most": at_most,
-        "measured": row.measured,
-        "met": row.is_met(),
     })
 }

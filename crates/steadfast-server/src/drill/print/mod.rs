@@ -5,7 +5,7 @@ mod junit;
 mod md;
 mod text;
 
-pub(crate) use json::json;
+pub(crate) use json::{json, json_list};
 pub(crate) use junit::junit;
 pub(crate) use md::md;
 pub(crate) use text::{list, text};

@@ -304,6 +304,16 @@ fn other_traps_are_found_by_what_a_project_depends_on() {
             "warn",
             "lose the trace id",
         ),
+        // Without anything of ours, too.
+        (
+            &[
+                ("tokio", "1.54.0", &["rt"]),
+                ("tracing-subscriber", "0.3.23", &["json"]),
+            ],
+            "project.lines",
+            "warn",
+            "app writes lines of JSON",
+        ),
         (
             &[("backon", "1.0.0", &[]), ("tower", "0.5.3", &["retry"])],
             "project.retries",
@@ -336,6 +346,54 @@ fn other_traps_are_found_by_what_a_project_depends_on() {
 }
 
 #[test]
+fn a_timer_with_the_period_of_a_schedule_is_found_in_the_source() {
+    let sample = Sample::new("timer");
+    sample.app("", "");
+    sample.write(
+        "app/src/settle/mod.rs",
+        "const DAY: u64 = 24 * 60 * 60;\nasync fn settle() {\n    let mut ticks = tokio::time::interval(Duration::from_secs(DAY));\n}\n",
+    );
+    sample
+        .examined()
+        .one("project.timers", "warn", "src/settle/mod.rs:3");
+
+    // What ends soon, and what tests wait for by a clock of theirs.
+    sample.write(
+        "app/src/settle/mod.rs",
+        "async fn beat() { interval(Duration::from_secs(30)); }\n\
+         #[cfg(test)]\nmod tests { async fn a_day_passes() { sleep(Duration::from_days(1)).await } }",
+    );
+    sample.write(
+        "app/src/settle/tests.rs",
+        "fn a() { sleep(Duration::from_days(1)) }",
+    );
+    sample.examined().silent();
+}
+
+#[test]
+fn a_package_that_writes_lines_for_another_has_the_ids_of_that() {
+    let sample = Sample::new("lines");
+    let json = sample.used("tracing-subscriber", "0.3.23", &["json"]);
+    sample.write(
+        "app/telemetry/Cargo.toml",
+        &format!(
+            "[package]\nname = \"telemetry\"\nversion = \"1.0.0\"\n[dependencies]\n{}",
+            json.replace("../", "../../")
+        ),
+    );
+    sample.write("app/telemetry/src/lib.rs", "");
+    let telemetry = "telemetry = { path = \"telemetry\" }\n";
+    let steadfast = sample.used("steadfast", "0.1.0", &["log"]);
+    sample.app(&format!("{telemetry}{steadfast}"), "");
+    sample.examined().silent();
+
+    sample.app(telemetry, "");
+    sample
+        .examined()
+        .one("project.lines", "warn", "telemetry writes lines of JSON");
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_not_passed_over() {
     let sample = Sample::new("unreadable");
     sample.app("", "[profile.release]\npanic = \"abort\"");
@@ -351,11 +409,22 @@ fn what_cannot_be_read_is_told_and_not_passed_over() {
     told.some("project.read", "fail", "cargo cannot say");
     told.some("project.panic", "fail", "the profiles cannot be read");
 
-    let mut nowhere = doctor();
-    nowhere
-        .current_dir(&sample.0)
-        .args(["--manifest-path", "no/such/Cargo.toml"]);
-    told_of(nowhere).some("project.read", "fail", "cargo cannot say");
+    for no_manifest in ["no/such/Cargo.toml", "app", "app/src/main.rs"] {
+        let mut nowhere = doctor();
+        nowhere
+            .current_dir(&sample.0)
+            .args(["--manifest-path", no_manifest]);
+        let told = told_of(nowhere);
+        told.one(
+            "project.read",
+            "fail",
+            &format!("{no_manifest} is no manifest"),
+        );
+        assert_eq!(
+            told.troubles()[0]["fix"],
+            "name a Cargo.toml with --manifest-path"
+        );
+    }
 }
 
 fn told_of(mut command: Command) -> Told {

@@ -164,6 +164,12 @@ fn what_a_configuration_exposes_is_found() {
     std::fs::write(&config, "[store]\nurll = \"x\"\n").unwrap();
     examined(&config).one("config.read", "fail", "unknown key \"urll\"");
     std::fs::write(&config, "[store]\nurl = \"sqlite:jobs.db\"\n").unwrap();
+    examined(&config).some("config.read", "warn", "the API alone is served");
+    std::fs::write(
+        &config,
+        "[store]\nurl = \"sqlite:jobs.db\"\n[api]\nenabled = false\n",
+    )
+    .unwrap();
     examined(&config).some("config.read", "fail", "nothing is to be run");
 }
 

@@ -73,7 +73,7 @@ fn routes_are_listed_with_what_became_of_requests_and_explained() {
     shop.check(
         &["routes", "show", "GET /catalog"],
         4,
-        "error[SF-2205]: there is no \"GET /catalog\" among routes; did you mean \"GET /catalogue\"?\n",
+        "error[SF-2205]: there is no \"GET /catalog\" among routes; did you mean \"GET /catalogue\"?\n  fix: list what there is\n",
     );
 }
 
@@ -397,7 +397,7 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     shop.check(
         &["routes", "breaker", "paiments", "--open", "--reason", "x"],
         4,
-        "error[SF-2205]: there is no \"paiments\" among dependencies; did you mean \"payments\"?\n",
+        "error[SF-2205]: there is no \"paiments\" among dependencies; did you mean \"payments\"?\n  fix: list what there is\n",
     );
     assert_eq!(
         breaker(&["--open"]).status.code(),
@@ -445,7 +445,7 @@ fn a_breaker_is_forced_for_a_while_and_let_go() {
     assert_eq!(again.status.code(), Some(6));
     assert_eq!(
         text(&again.stderr),
-        "error[SF-2206]: no operator holds it\n"
+        "error[SF-2206]: no operator holds it\n  fix: look at its state; what is in use has to be stopped first\n"
     );
     assert_eq!(
         shop.audited("breakers.force"),

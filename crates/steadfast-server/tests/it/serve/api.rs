@@ -126,7 +126,7 @@ async fn jobs_are_run_looked_at_and_changed_by_commands_and_all_of_it_is_audited
         "{shown}"
     );
     assert!(shown.contains("payload    {\"n\":1}\n"), "{shown}");
-    assert!(shown.contains(r#""output":"{\"n\":1}""#), "{shown}");
+    assert!(shown.contains("\noutput\n    {\"n\":1}\n"), "{shown}");
 
     for _ in 0..2 {
         served.told(&admin, &[&["jobs", "run", "failing"], &why[..]].concat());
@@ -339,7 +339,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &viewer,
         &["jobs", "show", "4711"],
         4,
-        "error[SF-2205]: there is no job 4711, or not any more\n",
+        "error[SF-2205]: there is no job 4711, or not any more\n  fix: list what there is\n",
     );
     check(
         "",
@@ -371,7 +371,7 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         &admin,
         &["schedules", "pause", "nothing", "--reason", "x"],
         4,
-        "error[SF-2205]: there is no schedule \"nothing\"\n",
+        "error[SF-2205]: there is no schedule \"nothing\"\n  fix: list what there is\n",
     );
     check(
         &admin,
@@ -389,6 +389,42 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         (&json["version"], &json["error"]["code"]),
         (&1.into(), &"SF-2205".into())
     );
+
+    // What keeps a server from being asked is told apart from a server that is away.
+    let barred = |server: &str, token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.args(["status", "--server", server]);
+        let asked = command.env("STEADFAST_TOKEN", token).output().unwrap();
+        (asked.status.code(), text(&asked.stderr))
+    };
+    let address = served.address.clone();
+    for (server, token, code, says) in [
+        (
+            address.clone(),
+            "t",
+            2,
+            format!(
+                "error[SF-2305]: \"{address}\" is not the address of a server\n  \
+                 fix: write http://HOST:PORT, or https://HOST:PORT\n"
+            ),
+        ),
+        (
+            format!("http://{address}"),
+            "one\ntwo",
+            5,
+            "error[SF-2306]: what is given as the token is none\n  fix: ".into(),
+        ),
+        (
+            format!("https://{address}"),
+            "t",
+            7,
+            format!("error[SF-2308]: what is at https://{address} does not speak TLS\n"),
+        ),
+    ] {
+        let (exit, told) = barred(&server, token);
+        assert_eq!(exit, Some(code), "{told}");
+        assert!(told.starts_with(&says), "{told}");
+    }
 
     // A token that is revoked opens nothing.
     let revoked = served.admin(&["token", "revoke", "2"]);
@@ -418,6 +454,20 @@ fn commands_that_fail_say_a_code_a_fix_and_by_their_exit_code_what_it_was() {
         told.ends_with("fix: start `steadfast serve`, or say where it is with --server\n"),
         "{told}"
     );
+}
+
+#[test]
+fn a_body_that_is_too_large_is_told_apart_from_one_that_is_wrong() {
+    let served = Served::start("too-large", &shell("nothing", "true", ""));
+    let admin = bearer(&served.token("admin"));
+    let new = |payload: &str| format!(r#"{{"kind":"nothing","payload":"{payload}","reason":"x""#);
+
+    let (too_large, _, told) =
+        served.send("POST", "/api/v1/jobs", &admin, &new(&"x".repeat(2 << 20)));
+    let (wrong, ..) = served.send("POST", "/api/v1/jobs", &admin, &new("x"));
+
+    assert_eq!((too_large, wrong), (413, 400), "{told}");
+    served.server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -585,7 +635,7 @@ fn an_api_that_takes_no_changes_takes_none_and_one_that_all_can_reach_is_refused
     assert_eq!(refused.status.code(), Some(10));
     assert_eq!(
         text(&refused.stderr),
-        "error[SF-2204]: this API takes no changes: it was started with read_only = true\n"
+        "error[SF-2204]: this API takes no changes: it was started with read_only = true\n  fix: set `read_only = false` in `[api]`, or ask another\n"
     );
     served.server.stop();
 }

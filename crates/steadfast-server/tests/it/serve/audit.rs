@@ -70,6 +70,33 @@ fn the_audit_is_listed_by_who_what_and_when_a_page_at_a_time() {
 }
 
 #[test]
+fn lines_and_audit_say_who_has_asked_and_from_where() {
+    let served = Served::start("who", "behind_proxy = true\n");
+    let viewer = served.token("viewer");
+    for _ in 0..20 {
+        let head = "authorization: Bearer sf_guessed\r\nx-forwarded-for: 1.1.1.1, 10.0.0.9\r\n";
+        let (status, ..) = served.send("GET", "/api/v1/jobs", head, "");
+        assert_eq!(status, 401);
+    }
+    let (status, ..) = served.send("GET", "/api/v1/jobs", &bearer(&viewer), "");
+    assert_eq!(status, 200);
+
+    let admin = served.token("admin");
+    let refused = listed(&served, &admin, &["--action", "jobs.read"]);
+
+    let outcome = "SF-2202: there is no such token, or it does not hold any more".to_owned();
+    let who = "nobody who is known, at 10.0.0.9".to_owned();
+    assert_eq!(refused, [(who, "jobs.read".to_owned(), outcome)]);
+    let mut server = served.server;
+    let guessed = server.line_with("status=401");
+    assert!(guessed.contains("client=10.0.0.9"), "{guessed}");
+    let known = server.line_with("route=/api/v1/jobs status=200");
+    assert!(known.contains("client=127.0.0.1"), "{known}");
+    assert!(known.contains("actor=\"viewer (token"), "{known}");
+    server.stop();
+}
+
+#[test]
 fn who_is_refused_for_want_of_a_right_is_noted_once_however_often_he_tries() {
     let served = Served::start("refused", &shell("nothing", "true", ""));
     let (admin, viewer) = (served.token("admin"), served.token("viewer"));

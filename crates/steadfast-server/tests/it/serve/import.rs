@@ -59,8 +59,11 @@ async fn a_crontab_is_taken_over_and_its_lines_run_as_they_did() {
     );
     assert_eq!(
         told[3],
-        "2 lines are taken over, in Asia/Tokyo unless they say another zone; 2 are not"
+        "2 lines are taken over, in Asia/Tokyo unless they say another zone; 2 not"
     );
+    let through = import(&[from, "--output", "-"]);
+    let document = String::from_utf8_lossy(&through.stdout);
+    assert!(document.contains("[handlers."), "{document}");
     let again = import(&[from, "--output", to]);
     assert_eq!(again.status.code(), Some(1), "what is there is left alone");
 

@@ -108,8 +108,32 @@ fn a_kind_that_no_handler_has_is_enqueued_with_a_warning() {
         text(&made.stderr),
         "warning: no handler of this server is called \"bakcup\": the job waits for a process that has one\n"
     );
+    let head = format!("{}if-none-match: *\r\n", bearer(&admin));
+    let new = json!({ "rule": "@yearly", "kind": "bakcup", "reason": "x" }).to_string();
+    let (status, _, told) = served.send("PUT", "/api/v1/schedules/yearly", &head, &new);
+    assert_eq!(status, 200, "{told}");
+    let run = served.ask(&admin, &["schedules", "run", "yearly", "--reason", "x"]);
+    assert_eq!(text(&run.stdout), "job 2 is made\n");
+    assert_eq!(text(&run.stderr), text(&made.stderr));
     let known = served.ask(&admin, &["jobs", "run", "backup", "--reason", "x"]);
     assert_eq!(text(&known.stderr), "");
+    served.server.stop();
+}
+
+#[tokio::test]
+async fn the_output_of_a_job_that_is_done_is_shown_in_its_lines() {
+    let script = r#"echo '::steadfast result {"rows": 10}'; echo one; echo two"#;
+    let served = Served::start("output", &shell("lines", script, ""));
+    let admin = served.token("admin");
+    let jobs = jobs(&served.folder).await;
+    served.told(&admin, &["jobs", "run", "lines", "--reason", "x"]);
+    until_state(&jobs, JobId::new(1).unwrap(), State::Completed).await;
+
+    let shown = served.told(&admin, &["jobs", "show", "1"]);
+
+    assert!(shown.ends_with("\noutput\n    one\n    two\n"), "{shown}");
+    assert!(shown.contains("\nresult     {"), "{shown}");
+    assert!(shown.contains("\"result\":{\"rows\": 10}"), "{shown}");
     served.server.stop();
 }
 

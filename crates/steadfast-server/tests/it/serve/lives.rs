@@ -16,9 +16,12 @@ fn the_generated_configuration_lacks_only_work_and_mistakes_are_told_with_their_
 
     let checked = output(&["--check", "--config", path.to_str().unwrap()]);
     let told = String::from_utf8_lossy(&checked.stderr);
-    assert_eq!(checked.status.code(), Some(78), "{told}");
-    assert!(told.contains("nothing is to be run"), "{told}");
-    assert_eq!(told.matches("error: ").count(), 1, "{told}");
+    assert_eq!(checked.status.code(), Some(0), "{told}");
+    assert!(
+        told.starts_with("warning: nothing is to be run\n"),
+        "{told}"
+    );
+    assert_eq!(told.matches("warning: ").count(), 1, "{told}");
 
     let wrong = folder.configure("[shutdown]\ndrian = \"5s\"\n");
     let refused = output(&["--config", wrong.to_str().unwrap()]);
@@ -62,7 +65,7 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
     let well = shell("a", "true", "");
     let http = "[handlers.a]\nhttp = \"http://127.0.0.1:1/\"\n";
 
-    check("", 78, "1:1", "nothing is to be run");
+    check("enabled = false\n", 78, "1:1", "nothing is to be run");
     // What may come by itself is tried again by whoever starts it.
     check(
         &format!("{http}secret = \"file:/no/such\"\n"),
@@ -92,6 +95,40 @@ fn what_the_machine_does_not_have_is_refused_at_the_start_and_before() {
         "10:10",
         "[calls] listens on 127.0.0.1:4711, too",
     );
+}
+
+#[test]
+fn an_api_alone_is_served() {
+    let folder = Folder::new("alone");
+    let mut server = Server::start(&folder.configure(""));
+
+    server.line_with("the API is served");
+    server.line_with("ready");
+
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "));
+    server.stop();
+}
+
+#[test]
+fn a_schedule_whose_only_time_has_passed_is_told() {
+    let folder = Folder::new("passed");
+    let once = |rule: &str| {
+        let schedule = format!("[schedules.once]\nrule = \"{rule}\"\nhandler = \"a\"\n");
+        let config = folder.configure(&format!("{}{schedule}", shell("a", "true", "")));
+        let checked = output(&["--check", "--config", config.to_str().unwrap()]);
+        assert_eq!(checked.status.code(), Some(0));
+        String::from_utf8_lossy(&checked.stderr).into_owned()
+    };
+
+    let passed = once("at 2020-01-01T10:00");
+
+    assert!(
+        passed.starts_with(
+            "warning: its time has passed: a store to which it is new may run it at once\n"
+        ),
+        "{passed}"
+    );
+    assert_eq!(once("at 9000-01-01T10:00"), "");
 }
 
 #[test]

@@ -124,14 +124,13 @@ fn address(told: &str) -> String {
 }
 
 fn status(address: &str, args: &[&str], token: &str) -> Output {
+    status_of(&format!("https://{address}"), args, token)
+}
+
+fn status_of(server: &str, args: &[&str], token: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
     command
-        .args([
-            "status",
-            "--json",
-            "--server",
-            &format!("https://{address}"),
-        ])
+        .args(["status", "--json", "--server", server])
         .args(args);
     command
         .env("STEADFAST_TOKEN", token)
@@ -181,6 +180,13 @@ fn the_api_is_served_by_tls_and_its_certificate_changes_under_open_connections()
     assert_eq!(unknown.status.code(), Some(7));
     let unknown = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(unknown.contains("UnknownIssuer"), "{unknown}");
+    assert!(unknown.contains("\"code\":\"SF-2307\""), "{unknown}");
+    assert!(unknown.contains("with --ca"), "{unknown}");
+    let in_clear = status_of(&format!("http://{address}"), &[], &token);
+    assert_eq!(in_clear.status.code(), Some(7));
+    let in_clear = String::from_utf8_lossy(&in_clear.stderr).into_owned();
+    assert!(in_clear.contains("\"code\":\"SF-2308\""), "{in_clear}");
+    assert!(in_clear.contains("ask it by https://"), "{in_clear}");
     // In clear nobody is answered.
     let mut clear = TcpStream::connect(&address).unwrap();
     clear

@@ -240,7 +240,10 @@ fn tokens_that_are_made_and_revoked_at_the_store_stand_in_the_audit() {
     let again = served.admin(&["token", "revoke", "2"]);
     let empty = served.admin(&[&create[..], &["--reason", " "]].concat());
 
-    assert_eq!(text(&again.stderr), "error[SF-2205]: no token 2 holds\n");
+    assert_eq!(
+        text(&again.stderr),
+        "error[SF-2205]: no token 2 holds\n  fix: list what there is\n"
+    );
     assert_eq!(again.status.code(), Some(4));
     assert!(text(&empty.stderr).starts_with("error[SF-2201]: a reason has"));
     let (_, _, audit) = served.send("GET", "/api/v1/audit", &bearer(&token), "");

@@ -32,6 +32,8 @@ fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
     let lease = "[node]\nlease = \"1s\"\n";
     let config = folder.configure(&format!("{lease}{}", shell("other", "true", "")));
     let mut server = Server::start(&config);
+    let others = server.line_with("the store has schedules that the file does not have");
+    assert!(others.contains("names=\"nightly\""), "{others}");
     let served = server.line_with("the API is served");
     let told = server.line_with("no node has a handler of the kind backup");
     assert!(
@@ -59,6 +61,11 @@ fn jobs_that_nobody_does_are_told_in_the_log_in_the_status_and_by_the_doctor() {
     let found = ask(&["doctor", "--config", config.to_str().unwrap()]);
     assert!(
         found.contains("warn  store.handlers      no node has a handler of the kind backup"),
+        "{found}"
+    );
+
+    assert!(
+        found.contains("ok    store.schedules     in the store and not in the configuration, made by others or taken out of it: nightly;"),
         "{found}"
     );
 
