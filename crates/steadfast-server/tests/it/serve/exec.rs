@@ -469,7 +469,9 @@ async fn a_program_of_the_same_user_reads_no_secret_of_the_server() {
         }
         command = unprivileged;
     }
-    let server = Server::begun(&mut command);
+    let mut server = Server::begun(&mut command);
+    // Whoever opens the file first makes it, and has it.
+    server.line_with("ready");
     let jobs = jobs(&folder).await;
 
     let id = enqueue(&jobs, "spy", "null", 1).await;
