@@ -42,7 +42,7 @@ pub(crate) const METRICS: &[MetricDoc] = &[
     MetricDoc::gauge(
         "steadfast_jobs_queue_pending",
         &["queue"],
-        "Jobs of a queue that are due and not claimed, up to 1,000, as this worker last saw it in half a minute: of its own queues, and of the first 100 in the store by name.",
+        "Jobs of a queue that are due and not claimed, up to 1,000, as this worker last saw it in half a minute: of the first 100 queues in the store by name, its own among them also where they are empty.",
     ),
     MetricDoc::gauge(
         "steadfast_jobs_queue_oldest_seconds",

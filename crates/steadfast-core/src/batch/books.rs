@@ -28,7 +28,7 @@ pub struct SizeStats {
     pub up_to: u64,
     /// How many were committed.
     pub batches: u64,
-    /// How many rows those had, the folded ones included.
+    /// How many rows those had.
     pub rows: u64,
     /// How long they took, added up.
     pub writing: Duration,
@@ -189,10 +189,11 @@ impl Books {
         stats.folded += folded;
         stats.batches += 1;
         stats.writing += took;
-        let size = stats.sizes.iter_mut().find(|size| rows <= size.up_to);
+        let sent = rows - folded;
+        let size = stats.sizes.iter_mut().find(|size| sent <= size.up_to);
         if let Some(size) = size {
             size.batches += 1;
-            size.rows += rows;
+            size.rows += sent;
             size.writing += took;
         }
     }

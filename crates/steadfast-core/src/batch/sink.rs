@@ -184,6 +184,11 @@ impl WriteError {
         Self::new(Kind::Row, panic)
     }
 
+    /// Tells whether the code of the caller panicked, which may do so for any row from then on.
+    pub(super) fn is_panic(&self) -> bool {
+        self.source.is::<Panic>()
+    }
+
     fn new(kind: Kind, source: impl Into<BoxError>) -> Self {
         Self {
             kind,
@@ -203,7 +208,7 @@ impl WriteError {
     /// Tells whether the attempt may have committed all the same, or may do so yet.
     pub(super) fn leaves_doubt(&self) -> bool {
         // Whoever points at a row is certain that nothing was committed.
-        self.kind == Kind::Unavailable || self.at.is_none() && self.source.is::<Panic>()
+        self.kind == Kind::Unavailable || self.at.is_none() && self.is_panic()
     }
 
     /// Tells whether one of the rows is to blame.

@@ -92,11 +92,14 @@ impl Tally {
         }
     }
 
-    /// Notes how much waits in queues; what is in none of them has nothing that waits.
-    pub(crate) fn backlog(&self, queues: &[QueueInfo]) {
+    /// Notes how much waits in queues, of which there may be more behind these; what would be among them and is not has nothing
+    /// that waits.
+    pub(crate) fn backlog(&self, queues: &[QueueInfo], more: bool) {
+        let last = queues.last().filter(|_| more).map(|queue| &queue.name);
         let mut backlog = self.waiting();
         backlog.clear();
         let own = self.queues.iter().map(|(name, _)| name.clone());
+        let own = own.filter(|name| last.is_none_or(|last| name <= last));
         backlog.extend(own.map(|name| (name, (0, Duration::ZERO))));
         let told = queues.iter();
         backlog.extend(told.map(|queue| (queue.name.clone(), (queue.pending, queue.oldest))));

@@ -15,8 +15,8 @@
 //!   statements are split where a database has no more placeholders.
 //! - **Keys**: rows of one key within a batch are folded, or applied one after the other, so that an upsert
 //!   never sees one twice; rows are sorted by key, so that all writers lock in one order.
-//! - **Once**: by a natural key ([`Table::insert_missing`], [`Table::upsert`]), or by the batch ([`Table::once`], the default
-//!   without a key): its number is stored in the same transaction, and one whose commit was not answered is not written again.
+//! - **Once**: by a natural key ([`Table::insert_missing`]), or by the batch ([`Table::once`], the default of all others): its
+//!   number is stored in the same transaction, and one whose commit was not answered is not written again.
 //! - **Errors**: which row, and why, where that is known before anything is sent (a NUL byte, too many bytes, a value
 //!   of another type); found by halving where only the database knows. Deadlocks, lost connections, servers that are
 //!   read-only after a failover are tried again, and no row is blamed for them. [`Table::keep_dead`] stores what was
@@ -48,8 +48,7 @@
 //! let table = Table::new("view")
 //!     .column("path", Kind::Text)
 //!     .column("count", Kind::I64)
-//!     .upsert_with(["path"], "count = view.count + excluded.count")
-//!     .once();
+//!     .upsert_with(["path"], "count = view.count + excluded.count");
 //! let sink = TableSink::new(&store, table, |view: &View| binds![view.path.clone(), view.count])?;
 //! let writer = BatchWriter::builder(BatchConfig::new("views"), sink).start()?;
 //!

@@ -123,8 +123,6 @@ impl Table {
     /// Has rows change those of the same key as `set` says, in SQL: `count = view.count + excluded.count`. Several of
     /// one key in one batch are applied in their order, each by a statement of its own; to have them folded before, see
     /// [`folding`](steadfast_core::batch::BatchBuilder::folding).
-    ///
-    /// What is not the same when it is done twice needs [`once`](Self::once) as well.
     #[must_use]
     pub fn upsert_with<S: Into<String>>(
         self,
@@ -145,9 +143,10 @@ impl Table {
     }
 
     /// Has each batch written once, also when the answer to its commit was lost and it is tried again: its number is
-    /// stored with it, one row for each writer. The default of tables without [`insert_missing`](Self::insert_missing) or an
-    /// upsert, whose rows would be there twice, or, where a unique key refuses them the second time, be told as dead although
-    /// they are there. It does not know rows that another process, or another life of this
+    /// stored with it, one row for each writer. The default unless rows that are there already are
+    /// [left out](Self::insert_missing): others would be there twice, or, where a unique key refuses them the second time, be told
+    /// as dead although they are there; an upsert would change a row twice, or, from an attempt that comes late, put an old value
+    /// over a newer one. It does not know rows that another process, or another life of this
     /// one, sends again: that takes a natural key. Of a batch that is in doubt for more than seven days it is forgotten; and a
     /// machine that is set back to a snapshot while it runs must start its writers anew, since their numbers are taken.
     #[must_use]
@@ -157,8 +156,8 @@ impl Table {
     }
 
     /// Has batches written without their number: a statement less, and after an answer to a commit that was lost, rows that
-    /// are there twice, or told as dead. The default where rows have a key that makes the second time do no harm; for others it
-    /// is for what may be there twice.
+    /// are there twice, told as dead, or changed twice. The default where rows that are there already are left out; for
+    /// others it is for what may be written twice.
     #[must_use]
     pub fn at_least_once(mut self) -> Self {
         self.once = Some(false);
@@ -220,7 +219,7 @@ impl Table {
     }
 
     pub(super) fn is_once(&self) -> bool {
-        self.once.unwrap_or(self.conflict == Conflict::Fail)
+        self.once.unwrap_or(self.conflict != Conflict::Keep)
     }
 
     pub(super) fn place_of(&self, column: &str) -> Option<usize> {

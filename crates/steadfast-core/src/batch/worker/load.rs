@@ -45,9 +45,12 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         match self.transaction(load, all.clone(), permit).await {
             Ended::Written => {}
             Ended::Failed(error) if error.at().is_some_and(|row| all.contains(&row)) => {
-                // The sink is certain, so this says nothing about the other rows, or the table.
                 let row = error.at().unwrap_or_default();
-                self.give_up_at(load, row, &error).await;
+                match error.is_panic() {
+                    true => drop(self.bury(load, row, &error).await),
+                    // The sink is certain, so this says nothing about the other rows, or the table.
+                    false => self.give_up_at(load, row, &error).await,
+                }
             }
             Ended::Failed(error) if !error.is_row() => self.suspect(all.len(), &error),
             Ended::Failed(error) if all.len() == 1 => {
@@ -64,7 +67,7 @@ impl<T: Send + Sync + 'static, S: Sink<T>> Worker<T, S> {
         for row in 0..load.rows.len() {
             match self.transaction(load, row..row + 1, permit.take()).await {
                 Ended::Written => return self.try_again(load, failed, row).await,
-                Ended::Failed(error) if error.at() == Some(0) => {
+                Ended::Failed(error) if error.at() == Some(0) && !error.is_panic() => {
                     self.give_up_at(load, row, &error).await;
                 }
                 Ended::Failed(error) if error.kind() == Kind::Broken => return,

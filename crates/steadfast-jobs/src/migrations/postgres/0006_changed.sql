@@ -4,8 +4,8 @@
 -- By a trigger, so that programs that are older count as well, and from one sequence, so that a schedule that is added under
 -- the name of a deleted one never has a number that was seen.
 CREATE SEQUENCE {schema}.schedule_changed;
--- After all numbers that older programs have told.
-SELECT setval('{schema}.schedule_changed', coalesce(max(revision), 0) + 1) FROM {schema}.schedule;
+-- Beyond all numbers that older programs have told, and go on to tell beside: theirs grow with each occurrence.
+SELECT setval('{schema}.schedule_changed', 4294967296 + coalesce(max(revision), 0)) FROM {schema}.schedule;
 ALTER TABLE {schema}.schedule ADD COLUMN changed bigint NOT NULL DEFAULT nextval('{schema}.schedule_changed');
 
 CREATE FUNCTION {schema}.schedule_changes() RETURNS trigger LANGUAGE plpgsql AS $$

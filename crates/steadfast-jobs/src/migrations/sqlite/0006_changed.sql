@@ -5,9 +5,9 @@
 -- the name of a deleted one never has a number that was seen.
 CREATE TABLE steadfast_schedule_changed (last INTEGER NOT NULL) STRICT;
 ALTER TABLE steadfast_schedule ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
--- After all numbers that older programs have told.
-UPDATE steadfast_schedule SET changed = rowid + (SELECT max(revision) FROM steadfast_schedule);
-INSERT INTO steadfast_schedule_changed (last) SELECT coalesce(max(changed), 0) FROM steadfast_schedule;
+-- Beyond all numbers that older programs have told, and go on to tell beside: theirs grow with each occurrence.
+UPDATE steadfast_schedule SET changed = 4294967296 + rowid + (SELECT max(revision) FROM steadfast_schedule);
+INSERT INTO steadfast_schedule_changed (last) SELECT coalesce(max(changed), 4294967296) FROM steadfast_schedule;
 
 CREATE TRIGGER steadfast_schedule_added AFTER INSERT ON steadfast_schedule
 BEGIN

@@ -63,7 +63,7 @@ impl Engine {
             } => {
                 self.failures = 0;
                 // Which queues they were of is not known any more.
-                if !told.ended.is_empty() {
+                if !told.ended.is_empty() || !told.settled.is_empty() {
                     self.queues.iter_mut().for_each(|queue| queue.freed(now));
                 }
                 for mut finished in sent {

@@ -143,7 +143,11 @@ impl Upkeep {
     async fn keep_telling(&self) {
         loop {
             let backlog = self.jobs.queues("", BACKLOG_QUEUES_MAX).await;
-            note("backlog", backlog.map(|queues| self.tally.backlog(&queues)));
+            let told = backlog.map(|queues| {
+                let more = queues.len() == BACKLOG_QUEUES_MAX;
+                self.tally.backlog(&queues, more);
+            });
+            note("backlog", told);
             clock::sleep(spread(OVERDUE_EVERY)).await;
             let beating = self.settings.beating_kinds();
             let told = self.schedules.alarm(beating).await;

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use sqlx::{Connection, PgConnection};
 use steadfast_core::batch::BatchWriter;
 use steadfast_store::sink::Form;
@@ -104,6 +107,29 @@ on_every_store! {
             steadfast_store::Dialect::Postgres => "SELECT count(*) FROM steadfast.batch_dead WHERE reason LIKE '%panicked%'",
         };
         assert_eq!(number(&store, dead).await, 1);
+    }
+
+    async fn when_the_values_of_row_after_row_panic_the_others_wait_until_they_can_be_had(database) {
+        steadfast_core::panic::install_quiet();
+        let store = database.open().await;
+        run(&store, "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL)").await;
+        let works = Arc::new(AtomicBool::new(false));
+        let asked = works.clone();
+        let sink = TableSink::new(&store, items(), move |item: &Item| {
+            assert!(asked.load(Ordering::Relaxed), "the lock is poisoned");
+            binds![item.id, item.name.clone()]
+        });
+        let config = of_rows("panics", 2_000);
+        let bad_max = config.bad_max as usize;
+        let writer = BatchWriter::builder(config, sink.unwrap()).start().unwrap();
+        let receipts = send(&writer, (0..200).map(item)).await;
+        until("it is broken", async || writer.stats().is_broken).await;
+
+        works.store(true, Ordering::Relaxed);
+
+        let answers = answers(receipts).await;
+        let dead = answers.iter().filter(|answer| answer.is_err()).count();
+        assert!((1..=bad_max).contains(&dead), "{dead} are given up");
     }
 
     async fn large_rows_that_are_let_through_are_written(database) {
