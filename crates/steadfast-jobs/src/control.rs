@@ -227,7 +227,8 @@ impl Jobs {
     /// # Cancel safety
     /// As [`pause`](Self::pause).
     pub async fn resume(&self, queue: &str) -> Result<(), Error> {
-        check_name("queue", queue)?;
+        // Older programs have paused queues of names that no new one has.
+        check_key("queue", queue)?;
         let nothing = None::<String>;
         self.store()
             .run(&sql::PAUSE, binds![queue, nothing])

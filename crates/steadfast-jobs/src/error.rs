@@ -62,6 +62,8 @@ pub(crate) enum Refusal {
     Key(&'static str),
     #[error("the payload has {0} bytes, over the bound of {max}", max = PAYLOAD_BYTES_MAX)]
     Payload(usize),
+    #[error("the payload is {0} deep, over the bound of {max}", max = crate::job::DEPTH_MAX)]
+    Depth(usize),
     #[error("{0}: keep it in a table of your own")]
     Result(String),
     #[error("{0} attempts are not within 1 to 1000")]

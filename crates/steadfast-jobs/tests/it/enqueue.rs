@@ -192,6 +192,12 @@ steadfast_store::on_every_store! {
             assert_eq!(error.code(), "SF-1201");
             assert!(error.to_string().ends_with(" (SF-1201)"), "{error}");
         }
+        // PostgreSQL takes some thousands, SQLite any, and most parsers none of that.
+        for (depth, is_taken) in [(128, true), (129, false), (30_000, false)] {
+            let payload = format!("{}\"[[\\\"[\"{}", "[".repeat(depth), "]".repeat(depth));
+            let asked = jobs.enqueue_kind("deep", payload, Options::new()).await;
+            assert_eq!(asked.is_ok(), is_taken, "{depth}: {asked:?}");
+        }
     }
 
     async fn a_job_that_does_not_run_is_cancelled_at_once_and_can_be_redriven(database) {

@@ -127,8 +127,13 @@ pub(super) async fn apply(
     let revisions = revisions.clone();
     let applied = async move {
         let applied = revisions.apply(seen, document, by).await?;
-        let followers = revisions.followers(applied.revision).await?;
-        Ok((applied, followers))
+        // It is in force already, whatever the store says of that.
+        let followers = revisions.followers(applied.revision).await;
+        let unknown = types::Followers {
+            processes: 0,
+            taken: 0,
+        };
+        Ok((applied, followers.unwrap_or(unknown)))
     };
     let (applied, followers) = api.change(entry, applied).await?;
     let revision = applied.revision;

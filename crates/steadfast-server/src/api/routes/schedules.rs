@@ -166,7 +166,8 @@ pub(super) async fn run(
             match schedules.run_now(&name).await? {
                 RanNow::Made(id) => {
                     let Json(done) = done("made", Some(id.get()));
-                    let schedule = schedules.find(&name).await?;
+                    // The job is there, whether its schedule can be looked at or not.
+                    let schedule = schedules.find(&name).await.ok().flatten();
                     let warning = schedule.and_then(|view| own.0.warning_of(view.schedule.kind()));
                     Ok(Json(types::Done { warning, ..done }))
                 }

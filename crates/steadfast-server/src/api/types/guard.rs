@@ -163,7 +163,7 @@ types! {
     /// Processes that follow the same revisions: those of the service that were started with the same policy, have given a
     /// sign within 15 s, and whose API takes changes.
     Followers {
-        /// How many there are.
+        /// How many there are; 0 where the store could not be asked.
         processes: u64,
         /// How many of them have the revision in force.
         taken: u64,

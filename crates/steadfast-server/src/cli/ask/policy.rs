@@ -17,7 +17,7 @@ use crate::api::client::{Client, Refused};
 use crate::api::problem::Problem;
 use crate::api::routes::policy::{change, explanation, mistakes};
 use crate::api::types::{
-    Applied, Change, Difference, Explained, Held, Mistake, NewPolicy, Policy, Proposed,
+    Applied, Change, Difference, Explained, Followers, Held, Mistake, NewPolicy, Policy, Proposed,
     RevisionDetail, RevisionPage, Tag,
 };
 
@@ -422,11 +422,13 @@ async fn apply(
     let asked = client.change("PUT", "/api/v1/policy", &new).over(&over);
     let mut applied: Applied = asked.send().await?;
     let begun = clock::now();
-    while applied.followers.taken < applied.followers.processes
-        && clock::now() - begun < TAKEN_WITHIN
-    {
+    while !is_taken_by_all(&applied.followers) && clock::now() - begun < TAKEN_WITHIN {
         clock::sleep(LOOK_EVERY).await;
-        let policy: Policy = client.get("/api/v1/policy").send().await?;
+        let policy: anyhow::Result<Policy> = client.get("/api/v1/policy").send().await;
+        // It is in force, whoever cannot be asked now.
+        let Ok(policy) = policy else {
+            continue;
+        };
         if policy.revision != applied.revision {
             // Somebody else has put the next one in force.
             break;
@@ -435,6 +437,10 @@ async fn apply(
     }
     printer.print(&applied, || put_in_force(&applied));
     Ok(())
+}
+
+fn is_taken_by_all(followers: &Followers) -> bool {
+    followers.processes > 0 && followers.taken == followers.processes
 }
 
 /// That a dry run has changed nothing, and what does.
@@ -465,9 +471,10 @@ fn put_in_force(applied: &Applied) -> String {
     }
     let (revision, followers) = (applied.revision, &applied.followers);
     let (taken, processes) = (followers.taken, followers.processes);
-    text.push_str(&format!(
-        "revision {revision} is in force in {taken} of {processes} processes"
-    ));
+    text.push_str(&match processes {
+        0 => format!("revision {revision} is in force; in how many processes could not be told"),
+        _ => format!("revision {revision} is in force in {taken} of {processes} processes"),
+    });
     if taken < processes {
         text.push_str(
             "\nthe others have not taken it, as their logs say, or have ended within the last 15 s",

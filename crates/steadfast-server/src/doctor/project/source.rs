@@ -21,6 +21,20 @@ const FILES_MAX: usize = 10_000;
 /// The largest file that is read: 1 MiB. A larger one was written by a program.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// How deep the brackets of a file that is read are at most: 200, more than people nest.
+const NESTING_MAX: usize = 200;
+
+/// What is not of the program itself: its tests, and the sources of others.
+const ASIDE: &[&str] = &[
+    "benches",
+    "examples",
+    "node_modules",
+    "target",
+    "tests",
+    "tests.rs",
+    "vendor",
+];
+
 /// What wakes up after a while.
 const TIMERS: &[&str] = &["interval", "interval_at", "sleep"];
 
@@ -52,7 +66,7 @@ pub(super) fn timers(package: &Package) -> Vec<String> {
     found
 }
 
-/// Adds the files of a folder, but for those of tests.
+/// Adds the files of a folder, but for those of tests, and of other packages below it.
 fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
@@ -60,22 +74,45 @@ fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
             continue;
         };
         let name = name.to_string_lossy();
-        let is_aside = ["benches", "examples", "target", "tests", "tests.rs"].contains(&&*name);
+        let is_aside = ASIDE.contains(&&*name);
         if is_aside || name.starts_with('.') || files.len() == FILES_MAX {
             continue;
         }
         if found.is_dir() {
-            gather(&path, files);
-        } else if name.ends_with(".rs") && found.len() <= FILE_BYTES_MAX {
+            if !path.join("Cargo.toml").exists() {
+                gather(&path, files);
+            }
+        } else if name.ends_with(".rs") && is_read(&path) {
             files.push(path);
         }
     }
 }
 
+/// Whether there is a file of a size that is read; a pipe, or a device, would never end.
+fn is_read(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= FILE_BYTES_MAX)
+}
+
+/// How deep brackets are, wherever they stand.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
 /// Gives the lines of timers with the period of a schedule; none of what is no Rust.
 fn lines(text: &str) -> Vec<usize> {
     let mut lines = Vec::new();
-    if let Ok(tokens) = text.parse() {
+    if nesting(text) <= NESTING_MAX
+        && let Ok(tokens) = text.parse()
+    {
         let mut seen = Seen {
             constants: BTreeMap::new(),
             lines: &mut lines,
@@ -219,6 +256,14 @@ fn number(literal: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_never_end_is_not_read() {
+        let deep = 100_000;
+        let text = format!("fn main() {{ {}{} }}", "(".repeat(deep), ")".repeat(deep));
+        assert_eq!(lines(&text), Vec::<usize>::new());
+        assert!(!is_read(Path::new("/dev/zero")));
+    }
 
     #[test]
     fn a_period_of_half_a_day_or_more_is_found_however_it_is_written() {
