@@ -67,8 +67,8 @@ steadfast_store::on_every_store! {
         let told = |metric: &str, name: &str| {
             let begin = format!("steadfast_jobs_queue_{metric}{{queue=\"{name}\"}} ");
             let text = report::prometheus::text(&report::snapshot());
-            let value = text.lines().find_map(|line| line.strip_prefix(&begin)?.parse::<f64>().ok());
-            value
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(&begin)?.parse::<f64>().ok())
         };
 
         let seen = async {
