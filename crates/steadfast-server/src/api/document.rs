@@ -49,9 +49,15 @@ fn operation(endpoint: &Endpoint) -> Value {
             let is_number = name == "id" && !endpoint.path.contains("/panics/");
             let kind = if is_number { "integer" } else { "string" };
             let shape = json!({ "type": kind });
-            let shape = match is_number {
-                true => narrowed(shape, within(0, i64::MAX)),
-                false => shape,
+            // What is only looked for, or ended, may have a name of older programs.
+            let is_made = matches!(
+                (endpoint.method, endpoint.path),
+                ("PUT", "/api/v1/schedules/{name}") | ("POST", "/api/v1/queues/{name}/pause")
+            );
+            let shape = match (is_number, is_made) {
+                (true, _) => narrowed(shape, within(0, i64::MAX)),
+                (_, true) => narrowed(shape, super::narrow::name()),
+                _ => shape,
             };
             json!({ "name": name, "in": "path", "required": true, "schema": shape })
         })
