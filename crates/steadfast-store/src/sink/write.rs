@@ -1,5 +1,6 @@
 //! One transaction a batch.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,10 +97,17 @@ fn marked(store: &Store, table: &Table) -> String {
 impl<T: Send + Sync + 'static> Sink<T> for TableSink<T> {
     async fn write(&self, batch: Batch<'_, T>) -> Result<(), WriteError> {
         let inner = &self.inner;
-        let rows = batch.rows().iter().enumerate().map(|(at, row)| {
-            recover(|| (inner.values)(row)).map_err(|panic| WriteError::row_at(at, panic))
+        // One net for all of them, which is cheaper than one for each row.
+        let at = Cell::new(0);
+        let rows = recover(|| {
+            let values = batch.rows().iter().enumerate().map(|(row, of)| {
+                at.set(row);
+                (inner.values)(of)
+            });
+            values.collect()
         });
-        let parts = encode::parts(&inner.table, rows.collect::<Result<_, _>>()?)?;
+        let rows = rows.map_err(|panic| WriteError::row_at(at.get(), panic))?;
+        let parts = encode::parts(&inner.table, rows)?;
         inner.write(batch.id(), parts).await.map_err(outcome::of)
     }
 
