@@ -450,7 +450,7 @@ async fn a_batch_in_doubt_counts_once_also_when_nothing_can_be_written_meanwhile
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$",
     )
     .await;
-    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let table = items().upsert_with(["id"], "count = item.count + 1");
     let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
     let troubles = [
         (
@@ -502,7 +502,7 @@ async fn a_batch_that_was_written_counts_once_also_when_a_trigger_raises_before_
         )
         .await;
         let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
-        let table = items().upsert_with(["id"], "count = item.count + 1").once();
+        let table = items().upsert_with(["id"], "count = item.count + 1");
         let writer = BatchWriter::builder(of_rows("closed", 200), sink(&store, table.form(form)));
         let writer = writer.start().unwrap();
 
@@ -572,7 +572,7 @@ async fn an_attempt_that_comes_late_writes_nothing_once_its_batch_is_settled() {
         "SELECT pg_advisory_lock(1), pg_advisory_lock(3)",
     )
     .await;
-    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let table = items().upsert_with(["id"], "count = item.count + 1");
     let mut config = of_rows("late", 200);
     config.write_timeout = Duration::from_secs(1);
     let writer = BatchWriter::builder(config, sink(&store, table));
@@ -639,7 +639,7 @@ async fn late_again_and_again(place: Place, is_written: bool) {
     )
     .await;
     let mut admin = PgConnection::connect(&database.direct_url()).await.unwrap();
-    let table = items().upsert_with(["id"], "count = item.count + 1").once();
+    let table = items().upsert_with(["id"], "count = item.count + 1");
     let mut config = of_rows("late again", 200);
     config.write_timeout = Duration::from_secs(1);
     let writer = BatchWriter::builder(config, sink(&store, table));
